@@ -1,0 +1,370 @@
+//! What should be: `cluster.yaml`, complete and defaulted. Nothing is decided later.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use super::name::{
+    Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, PlainPath, RepoId,
+    ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    pub cluster: ClusterName,
+    pub sparks: BTreeMap<SparkName, Spark>,
+    /// The main slot, and one for each service of kind `vllm` that has a model.
+    pub slots: BTreeMap<Object, Slot>,
+    pub models: BTreeMap<ModelName, Model>,
+    pub services: BTreeMap<ServiceName, Service>,
+    pub disabled: BTreeSet<ServiceName>,
+    pub policy: Policy,
+    pub holds: BTreeMap<HoldName, Hold>,
+    pub schedule: BTreeMap<WindowName, Window>,
+}
+
+/// What conditions, attempts, holds and labels are about: a slot or a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Object(String);
+
+impl Object {
+    /// The main slot.
+    pub fn main() -> Self {
+        Self("vllm".into())
+    }
+    /// A service, or the further slot of that name.
+    pub fn service(name: &ServiceName) -> Self {
+        Self(name.as_str().into())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spark {
+    pub address: Address,
+    pub reach: Reach,
+    pub docker_socket: PlainPath,
+    pub hf_home: Option<PlainPath>,
+    /// Memory that stays free whatever runs.
+    pub floor_bytes: u64,
+    pub fabric: Option<Fabric>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    Ssh { user: UserName, port: u16, key: Option<PlainPath> },
+    Local,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fabric {
+    pub ip: Ipv4Addr,
+    pub eth_if: Interface,
+    pub ib_if: Option<Interface>,
+}
+
+/// A place where one model at a time serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    pub wanted: Wanted,
+    pub container: ContainerName,
+    pub port: u16,
+    pub master_port: u16,
+    pub launcher: Launcher,
+    pub env: BTreeMap<Variable, EnvValue>,
+    pub api_key: Option<Secret>,
+    pub on_failure: OnFailure,
+    pub drain: Duration,
+    pub load_deadline: Option<Duration>,
+    pub suspend: bool,
+    /// Sparks where this slot's container may be found: all, or the one of a further slot.
+    pub sparks: BTreeSet<SparkName>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Look, touch nothing.
+    Watch,
+    /// Keep the slot empty.
+    Nothing,
+    Model(ModelName),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    Fallback,
+    Stall,
+}
+
+/// How a model is started. Kinds that this version cannot drive are refused when the file is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    pub dir: PlainPath,
+    pub image: ImageRef,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    Env(Variable),
+    File(PlainPath),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvValue {
+    Plain(String),
+    Secret(Secret),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    pub source: Source,
+    /// Head first; never empty.
+    pub sparks: Vec<SparkName>,
+    /// Canonical name first; never empty.
+    pub served_as: Vec<ServedName>,
+    pub args: BTreeMap<Flag, Json>,
+    pub env: BTreeMap<Variable, EnvValue>,
+    pub port: Option<u16>,
+    pub launcher: Option<Launcher>,
+    pub image: Option<ImageRef>,
+    pub chat_template: Option<PlainPath>,
+    pub mods: Vec<PlainPath>,
+    pub memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Repo { repo: RepoId, revision: Option<String> },
+    LocalPath(PlainPath),
+}
+
+impl Source {
+    /// What the engine is told to load, and what its `root` must say.
+    pub fn root(&self) -> &str {
+        match self {
+            Self::Repo { repo, .. } => repo.as_str(),
+            Self::LocalPath(path) => path.as_str(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceKind {
+    Vllm,
+    Asr,
+    Diarization,
+    Tts,
+    Embeddings,
+    Rerank,
+    Qdrant,
+    RedactionNer,
+    Bot,
+    Http,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    pub kind: ServiceKind,
+    pub place: Place,
+    pub port: Option<u16>,
+    pub https: bool,
+    pub path: Option<PlainPath>,
+    pub container: Option<ContainerName>,
+    pub state: Option<ServiceState>,
+    pub suspend: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Spark(SparkName),
+    Elsewhere(Address),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    Running,
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub on_edit: OnEdit,
+    pub on_drift: OnDrift,
+    pub interval: Duration,
+    pub suspend: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnEdit {
+    Apply,
+    Approve,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDrift {
+    Repair,
+    Apply,
+    Approve,
+    Report,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hold {
+    pub object: Object,
+    pub until: Option<Timestamp>,
+    pub owner: String,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// 1 = Monday … 7 = Sunday; the day on which it starts.
+    pub days: BTreeSet<i8>,
+    pub from: jiff::civil::Time,
+    pub to: jiff::civil::Time,
+    pub zone: jiff::tz::TimeZone,
+    pub model: ModelName,
+}
+
+/// A model in a slot, as it will be started: everything that the container receives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective<'a> {
+    pub name: &'a ModelName,
+    pub model: &'a Model,
+    pub slot: &'a Slot,
+    pub launcher: &'a Launcher,
+    pub image: &'a ImageRef,
+    pub port: u16,
+    pub env: BTreeMap<&'a Variable, &'a EnvValue>,
+}
+
+impl Desired {
+    /// The model `name` as it would run in `slot`.
+    pub fn effective<'a>(&'a self, slot: &'a Slot, name: &ModelName) -> Option<Effective<'a>> {
+        let (name, model) = self.models.get_key_value(name)?;
+        let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
+        Some(Effective {
+            name,
+            model,
+            slot,
+            launcher,
+            image: model.image.as_ref().unwrap_or(&launcher.image),
+            port: model.port.unwrap_or(slot.port),
+            env: slot.env.iter().chain(&model.env).collect(),
+        })
+    }
+}
+
+impl Effective<'_> {
+    /// Words for the engine after `vllm serve MODEL`, one per argv entry, ours last.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for (flag, value) in &self.model.args {
+            match value {
+                Json::Bool(true) => words.push(format!("--{flag}")),
+                Json::Bool(false) => words.push(format!("--no-{flag}")),
+                Json::Null => {}
+                Json::Array(items) => {
+                    words.push(format!("--{flag}"));
+                    words.extend(items.iter().map(word));
+                }
+                other => words.extend([format!("--{flag}"), word(other)]),
+            }
+        }
+        if let Source::Repo { revision: Some(revision), .. } = &self.model.source {
+            words.extend(["--revision".into(), revision.clone()]);
+        }
+        if let Some(template) = &self.model.chat_template {
+            words.extend(["--chat-template".into(), template.to_string()]);
+        }
+        words.extend(["--host".into(), "0.0.0.0".into(), "--port".into(), self.port.to_string()]);
+        words.push("--served-model-name".into());
+        words.extend(self.model.served_as.iter().map(ToString::to_string));
+        words
+    }
+
+    /// Identity of everything the container receives, with the version of the rule that made it.
+    ///
+    /// `v1` is SHA-256 over the fields below in this order, as JSON, first 16 hex digits. A change of the rule is a
+    /// new version beside this one, never an edit: labels of running containers carry the old one.
+    pub fn spec_hash(&self) -> SpecHash {
+        let env: BTreeMap<&str, Json> = self
+            .env
+            .iter()
+            .map(|(name, value)| {
+                let value = match value {
+                    EnvValue::Plain(text) => Json::from(text.as_str()),
+                    EnvValue::Secret(Secret::Env(name)) => serde_json::json!({ "env": name }),
+                    EnvValue::Secret(Secret::File(path)) => serde_json::json!({ "file": path }),
+                };
+                (name.as_str(), value)
+            })
+            .collect();
+        let received = serde_json::json!([
+            self.model.source.root(),
+            self.image,
+            self.slot.container,
+            self.slot.master_port,
+            self.model.sparks,
+            self.arguments(),
+            env,
+            self.model.mods,
+            self.slot.api_key.is_some(),
+        ]);
+        let digest = Sha256::digest(received.to_string().as_bytes());
+        SpecHash(format!("v1-{}", hex(&digest[..8])))
+    }
+}
+
+fn word(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Lower-case hex of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// See [`Effective::spec_hash`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SpecHash(String);
+
+impl SpecHash {
+    pub fn of_label(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for SpecHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}

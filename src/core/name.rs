@@ -1,0 +1,289 @@
+//! Checked strings: every text that can reach a remote machine is one of these, checked once, here.
+//!
+//! The rule for names is `[A-Za-z0-9][A-Za-z0-9_.-]*`: what Docker allows for containers, and nothing that a
+//! shell or an option parser would read as more than a word. Begin with `checked_string!`.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a string was refused: what was expected, in words that fit after "expected".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not {expected}")]
+pub struct Unfit {
+    pub found: String,
+    pub expected: &'static str,
+}
+
+macro_rules! checked_string {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $expected:literal, $pattern:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// What a fitting string looks like, for messages.
+            pub const EXPECTED: &'static str = $expected;
+
+            /// # Errors
+            /// [`Unfit`] with the text and what was expected of it.
+            pub fn new(text: impl Into<String>) -> Result<Self, Unfit> {
+                let text = text.into();
+                let check: fn(&str) -> bool = $check;
+                if check(&text) { Ok(Self(text)) } else { Err(Unfit { found: text, expected: $expected }) }
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Unfit;
+            fn try_from(text: String) -> Result<Self, Unfit> {
+                Self::new(text)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Unfit;
+            fn from_str(text: &str) -> Result<Self, Unfit> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+    };
+}
+
+fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    text.len() <= 128
+        && chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
+        && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+fn is_address(text: &str) -> bool {
+    text.len() <= 253
+        && text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c))
+}
+
+fn is_user(text: &str) -> bool {
+    text.len() <= 32
+        && text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+fn is_plain_path(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 1024
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_.-+@=%".contains(c))
+        && text.split('/').all(|part| part != "..")
+}
+
+fn is_image(text: &str) -> bool {
+    text.len() <= 512
+        && text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/:@".contains(c))
+}
+
+fn is_repo(text: &str) -> bool {
+    let mut parts = text.split('/');
+    matches!((parts.next(), parts.next(), parts.next()), (Some(a), Some(b), None) if is_name(a) && is_name(b))
+}
+
+fn is_variable(text: &str) -> bool {
+    text.len() <= 128
+        && text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn is_flag(text: &str) -> bool {
+    text.len() <= 128
+        && text.chars().next().is_some_and(|c| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        checked_string!(
+            $(#[$doc])*
+            $name,
+            is_name,
+            "a name: letters, digits, `_`, `.` and `-`, beginning with a letter or digit",
+            r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+        );
+    };
+}
+
+name!(
+    /// The cluster id; labels carry it, so that two clusters never touch each other's containers.
+    ClusterName
+);
+name!(
+    /// One Spark, as the file names it.
+    SparkName
+);
+name!(
+    /// One entry of the model catalog.
+    ModelName
+);
+name!(
+    /// One entry of `services`.
+    ServiceName
+);
+name!(
+    /// One hold.
+    HoldName
+);
+name!(
+    /// One schedule window.
+    WindowName
+);
+name!(
+    /// One notification target.
+    NotifyName
+);
+name!(
+    /// A container's exact name.
+    ContainerName
+);
+checked_string!(
+    /// A model's name as clients send it.
+    ServedName,
+    |t| is_name(t) || is_repo(t),
+    "a served name: letters, digits, `_`, `.` and `-`, with at most one `/`",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?$"
+);
+checked_string!(
+    /// An IPv4 address or a host name; never an option, never more than one word.
+    Address,
+    is_address,
+    "an IPv4 address or a host name",
+    r"^[A-Za-z0-9][A-Za-z0-9.-]*$"
+);
+checked_string!(
+    /// A login name on a Spark.
+    UserName,
+    is_user,
+    "a user name: letters, digits, `_`, `.` and `-`, not beginning with `-`",
+    r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+);
+checked_string!(
+    /// A path on a Spark that may be mounted or passed to a launcher: no white space, no shell characters, no `..`.
+    PlainPath,
+    is_plain_path,
+    "a path without white space, shell characters or `..`",
+    r"^[A-Za-z0-9/_.+@=%][A-Za-z0-9/_.+@=%-]*$"
+);
+checked_string!(
+    /// A container image reference.
+    ImageRef,
+    is_image,
+    "an image reference such as `vllm-node` or `registry/name:tag`",
+    r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]*$"
+);
+checked_string!(
+    /// A Hugging Face repository, `owner/name`.
+    RepoId,
+    is_repo,
+    "a repository id of the form `owner/name`",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
+);
+checked_string!(
+    /// The name of an environment variable.
+    Variable,
+    is_variable,
+    "the name of an environment variable: letters, digits and `_`",
+    r"^[A-Za-z_][A-Za-z0-9_]*$"
+);
+checked_string!(
+    /// An engine argument's name without the leading dashes.
+    Flag,
+    is_flag,
+    "an engine argument's name without the leading dashes, such as `max-model-len`",
+    r"^[a-z][A-Za-z0-9_.-]*$"
+);
+checked_string!(
+    /// The name of a network interface or a list of them, as launchers take it.
+    Interface,
+    |t| !t.is_empty() && t.len() <= 256 && t.split(',').all(is_name),
+    "an interface name, or several separated by commas",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*(,[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
+);
+
+/// The candidate nearest to `text`, when one is near enough to be what was meant.
+///
+/// Jaro-Winkler at 0.8: catches a dropped, doubled or swapped letter in the short words of this file without
+/// proposing unrelated ones.
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = text.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(score, _)| *score >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_or_an_option_parser_would_misread_is_refused() {
+        for bad in ["", "-oProxyCommand=x", "a b", "a;b", "$(id)", "a/b", "ä", "a\n", "`id`", "--"] {
+            assert!(SparkName::new(bad).is_err(), "{bad:?} as a name");
+            assert!(Address::new(bad).is_err(), "{bad:?} as an address");
+        }
+        for bad in ["", "../x", "/a/../b", "/a b", "/a;b", "-v", "/a$HOME", "/a:/b", "/a,b"] {
+            assert!(PlainPath::new(bad).is_err(), "{bad:?} as a path");
+        }
+        assert!(PlainPath::new("/srv/models/my-finetune_v1.2").is_ok());
+        assert!(RepoId::new("Qwen/Qwen3-Coder").is_ok());
+        assert!(RepoId::new("Qwen3-Coder").is_err());
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_finds_the_name_that_was_meant() {
+        assert_eq!(nearest("parakeat", ["kokoro", "parakeet"]), Some("parakeet"));
+        assert_eq!(nearest("qdrant", ["kokoro"]), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! HTTP GET over a Docker Engine's Unix socket.
+//!
+//! The paths carry the API version that the Engine itself named: unversioned paths are deprecated, and a fixed
+//! version is refused by Engines that are much newer or older.
+
+use std::{path::Path, sync::OnceLock, time::Duration};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, BodyStream, Empty, Limited};
+use hyper::{Request, body::Incoming, client::conn::http1, header::HOST};
+use hyper_util::rt::TokioIo;
+use tokio::{net::UnixStream, time::timeout};
+
+use super::{Answer, EventStream, Unreachable};
+
+/// No answer that is read whole is larger: the list of 1,000 containers is 2 MB.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The Engine behind one socket.
+#[derive(Debug, Default)]
+pub struct Engine {
+    version: OnceLock<String>,
+}
+
+impl Engine {
+    /// # Errors
+    /// [`Unreachable::Engine`] when the socket cannot be reached or the answer is not HTTP.
+    pub async fn get(&self, socket: &Path, path: &str, deadline: Duration) -> Result<Answer, Unreachable> {
+        let asking = async {
+            let path = self.versioned(socket, path).await?;
+            let response = send(socket, &path).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(engine)?;
+            Ok(Answer { status, body: body.to_bytes() })
+        };
+        timeout(deadline, asking).await.map_err(|_| Unreachable::Deadline(deadline))?
+    }
+
+    /// # Errors
+    /// As [`Engine::get`]; also when the answer is not 200.
+    pub async fn stream(&self, socket: &Path, path: &str, deadline: Duration) -> Result<EventStream, Unreachable> {
+        let asking = async {
+            let path = self.versioned(socket, path).await?;
+            send(socket, &path).await
+        };
+        let response = timeout(deadline, asking).await.map_err(|_| Unreachable::Deadline(deadline))??;
+        if !response.status().is_success() {
+            return Err(Unreachable::Engine(format!("{path} answered {}", response.status())));
+        }
+        let frames = BodyStream::new(response.into_body()).filter_map(|frame| async {
+            match frame {
+                Ok(frame) => frame.into_data().ok().map(Ok),
+                Err(error) => Some(Err(engine(error))),
+            }
+        });
+        Ok(Box::pin(frames))
+    }
+
+    async fn versioned(&self, socket: &Path, path: &str) -> Result<String, Unreachable> {
+        if let Some(version) = self.version.get() {
+            return Ok(format!("/v{version}{path}"));
+        }
+        let response = send(socket, "/_ping").await?;
+        let version = response.headers().get("api-version").and_then(|value| value.to_str().ok());
+        let plain = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let version = version
+            .filter(plain)
+            .ok_or_else(|| Unreachable::Engine("it did not name its API version; is this a Docker Engine?".into()))?;
+        let version = self.version.get_or_init(|| version.to_owned());
+        Ok(format!("/v{version}{path}"))
+    }
+}
+
+fn engine(error: impl std::fmt::Display) -> Unreachable {
+    Unreachable::Engine(error.to_string())
+}
+
+async fn send(socket: &Path, path: &str) -> Result<hyper::Response<Incoming>, Unreachable> {
+    let stream = UnixStream::connect(socket).await.map_err(engine)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(engine)?;
+    tokio::spawn(connection);
+    let request =
+        Request::get(path).header(HOST, "docker").body(Empty::<Bytes>::new()).expect("a path of ours is a valid URI");
+    sender.send_request(request).await.map_err(engine)
+}

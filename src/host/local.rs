@@ -1,0 +1,65 @@
+//! The controller runs on the Spark itself.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+
+use super::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable, engine::Engine};
+
+pub struct Local {
+    docker_socket: PathBuf,
+    engine: Engine,
+}
+
+impl Local {
+    pub fn new(docker_socket: &Path) -> Self {
+        Self { docker_socket: docker_socket.to_owned(), engine: Engine::default() }
+    }
+}
+
+impl Transport for Local {
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
+        Box::pin(async move {
+            let failed = |error: std::io::Error| Unreachable::Connection(format!("running `sh`: {error}"));
+            let mut child = Command::new("sh")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .map_err(failed)?;
+            let text = program.text();
+            let mut stdin = child.stdin.take().expect("stdin is piped");
+            let running = async {
+                let (_, output) = tokio::join!(
+                    async move {
+                        // A child that ends early closes its end; its exit code tells.
+                        let _ = stdin.write_all(text.as_bytes()).await;
+                        drop(stdin);
+                    },
+                    child.wait_with_output()
+                );
+                output
+            };
+            let output = timeout(deadline, running).await.map_err(|_| Unreachable::Deadline(deadline))?;
+            let output = output.map_err(failed)?;
+            Ok(Output {
+                code: output.status.code(),
+                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            })
+        })
+    }
+
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
+        Box::pin(self.engine.get(&self.docker_socket, path, deadline))
+    }
+
+    fn engine_stream<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, EventStream> {
+        Box::pin(self.engine.stream(&self.docker_socket, path, deadline))
+    }
+}

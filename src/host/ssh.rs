@@ -1,0 +1,248 @@
+//! Over the system's OpenSSH: one multiplexed connection per Spark, made again when it is gone.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
+
+use super::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable, engine::Engine};
+
+/// sshd refuses the eleventh session on one connection (`MaxSessions 10`); two are left for the owner's settings.
+const SESSIONS: usize = 8;
+/// A silent peer is given up after this; a Spark under load answers within a second.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A dead connection is noticed within about three of these.
+const ALIVE: Duration = Duration::from_secs(3);
+
+/// Whom to reach, and with what.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// For messages: the Spark's name.
+    pub name: String,
+    pub address: String,
+    pub user: String,
+    pub port: u16,
+    pub key: PathBuf,
+    pub known_hosts: PathBuf,
+    pub docker_socket: PathBuf,
+    /// For control sockets and forwarded sockets: short, ours, 0700.
+    pub directory: PathBuf,
+}
+
+pub struct Ssh {
+    target: Target,
+    connection: Mutex<Option<Arc<Connection>>>,
+    sessions: Semaphore,
+    engine: Engine,
+}
+
+struct Connection {
+    session: Session,
+    /// Our end of the forwarded Engine socket.
+    docker: PathBuf,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.docker);
+    }
+}
+
+impl Ssh {
+    pub fn new(target: Target) -> Self {
+        Self { target, connection: Mutex::new(None), sessions: Semaphore::new(SESSIONS), engine: Engine::default() }
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, Unreachable> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = held.as_ref() {
+            return Ok(connection.clone());
+        }
+        let connection = Arc::new(self.connect().await?);
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// The next call makes a new connection; calls in flight keep the old one until they end.
+    async fn forget(&self, broken: &Arc<Connection>) {
+        let mut held = self.connection.lock().await;
+        if held.as_ref().is_some_and(|current| Arc::ptr_eq(current, broken)) {
+            *held = None;
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Unreachable> {
+        let address = ipv4(&self.target.address).await?;
+        let failed = |error: openssh::Error| explain(&error, &self.target.name);
+        let mut builder = SessionBuilder::default();
+        builder
+            .user(self.target.user.clone())
+            .port(self.target.port)
+            .keyfile(&self.target.key)
+            .known_hosts_check(KnownHosts::Strict)
+            .user_known_hosts_file(&self.target.known_hosts)
+            .connect_timeout(CONNECT)
+            .server_alive_interval(ALIVE)
+            .control_directory(&self.target.directory)
+            // The master of a killed controller ends by itself.
+            .control_persist(ControlPersist::IdleFor(60.try_into().expect("not zero")))
+            // The owner's own ssh settings must not change what this does.
+            .config_file("/dev/null");
+        let connecting = builder.connect_mux(address.to_string());
+        let limit = CONNECT + Duration::from_secs(2);
+        let session = timeout(limit, connecting).await.map_err(|_| Unreachable::Deadline(limit))?.map_err(failed)?;
+        let unique = format!("{}-{}.sock", std::process::id(), next_number());
+        let docker = self.target.directory.join(unique);
+        let forward = session.request_port_forward(
+            ForwardType::Local,
+            Socket::UnixSocket { path: (&docker).into() },
+            Socket::UnixSocket { path: (&self.target.docker_socket).into() },
+        );
+        timeout(CONNECT, forward).await.map_err(|_| Unreachable::Deadline(CONNECT))?.map_err(failed)?;
+        Ok(Connection { session, docker })
+    }
+
+    async fn run_once(&self, connection: &Connection, program: &Program) -> Result<Output, Unreachable> {
+        let failed = |error: openssh::Error| explain(&error, &self.target.name);
+        let lost = |error: std::io::Error| Unreachable::Connection(format!("the connection broke: {error}"));
+        let mut child = connection
+            .session
+            .command("sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .await
+            .map_err(failed)?;
+        let mut stdin = child.stdin().take().expect("stdin is piped");
+        let mut stdout = child.stdout().take().expect("stdout is piped");
+        let mut stderr = child.stderr().take().expect("stderr is piped");
+        let text = program.text();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (_, read_out, read_err) = tokio::join!(
+            async move {
+                // A program that ends early closes its end; its exit code tells.
+                let _ = stdin.write_all(text.as_bytes()).await;
+                drop(stdin);
+            },
+            stdout.read_to_end(&mut out),
+            stderr.read_to_end(&mut err),
+        );
+        read_out.map_err(lost)?;
+        read_err.map_err(lost)?;
+        let status = child.wait().await.map_err(failed)?;
+        Ok(Output {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&out).into_owned(),
+            stderr: String::from_utf8_lossy(&err).into_owned(),
+        })
+    }
+}
+
+impl Transport for Ssh {
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
+        Box::pin(async move {
+            let working = async {
+                let _permit = self.sessions.acquire().await.expect("the semaphore is never closed");
+                let connection = self.connection().await?;
+                let result = self.run_once(&connection, program).await;
+                if result.is_err() {
+                    self.forget(&connection).await;
+                }
+                result
+            };
+            match timeout(deadline, working).await {
+                Ok(result) => result,
+                Err(_) => {
+                    // Whether the peer is gone or only slow cannot be told from here; a new connection can.
+                    *self.connection.lock().await = None;
+                    Err(Unreachable::Deadline(deadline))
+                }
+            }
+        })
+    }
+
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            let working = async {
+                let connection = self.connection().await?;
+                self.engine.get(&connection.docker, path, deadline).await
+            };
+            timeout(deadline, working).await.map_err(|_| Unreachable::Deadline(deadline))?
+        })
+    }
+
+    fn engine_stream<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async move {
+            let connection = self.connection().await?;
+            self.engine.stream(&connection.docker, path, deadline).await
+        })
+    }
+}
+
+fn next_number() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// `address` as IPv4: `.local` names answer with link-local IPv6 first, which nothing here can use.
+///
+/// # Errors
+/// [`Unreachable::Connection`] when the name has no IPv4 address.
+pub async fn ipv4(address: &str) -> Result<Ipv4Addr, Unreachable> {
+    if let Ok(address) = address.parse() {
+        return Ok(address);
+    }
+    let looking = tokio::net::lookup_host((address, 0));
+    let found = timeout(CONNECT, looking)
+        .await
+        .map_err(|_| Unreachable::Deadline(CONNECT))?
+        .map_err(|error| Unreachable::Connection(format!("looking up `{address}`: {error}")))?;
+    found
+        .filter_map(|socket| match socket.ip() {
+            std::net::IpAddr::V4(address) => Some(address),
+            std::net::IpAddr::V6(_) => None,
+        })
+        .next()
+        .ok_or_else(|| Unreachable::Connection(format!("`{address}` has no IPv4 address")))
+}
+
+fn explain(error: &openssh::Error, name: &str) -> Unreachable {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if text.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        return Unreachable::HostKey(name.to_owned());
+    }
+    if text.contains("Host key verification failed") || text.contains("No ED25519 host key is known") {
+        return Unreachable::Untrusted(name.to_owned());
+    }
+    if text.contains("Permission denied") {
+        return Unreachable::Denied;
+    }
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("the connection failed");
+    Unreachable::Connection(line.to_owned())
+}
+
+/// Make `directory` for control sockets: 0700, and short enough for a Unix socket's 108 bytes.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn prepare(directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+}

@@ -1,0 +1,4 @@
+//! Spark Control.
+pub mod core;
+pub mod host;
+pub mod manifest;

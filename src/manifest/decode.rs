@@ -1,0 +1,281 @@
+//! Types out of a [`Node`] tree, with every independent problem and its place.
+//!
+//! An ordinary serde deserializer over the tree, run again after each problem without the entry that caused it:
+//! what is left is checked as if that entry had not been written, so one slip does not hide the next.
+
+use std::{fmt, ops::Range};
+
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    value::StrDeserializer,
+};
+
+use super::{
+    Problem,
+    tree::{Key, Node, Value},
+};
+use crate::core::name::nearest;
+
+/// More problems than this in one entry are not worth reading.
+const MAX_PROBLEMS: usize = 50;
+
+/// Read a `T` from `node`. `None` when something that `T` cannot do without is wrong.
+pub fn decode<T: DeserializeOwned>(node: &Node, problems: &mut Vec<Problem>) -> Option<T> {
+    let mut node = node.clone();
+    let mut found = 0;
+    loop {
+        let error = match T::deserialize(From { node: &node }) {
+            Ok(value) => return (found == 0).then_some(value),
+            Err(error) => error,
+        };
+        let span = error.span.clone().unwrap_or(node.span.clone());
+        // What is missing only because it was taken out for being wrong is not a second problem.
+        if !(error.missing && found > 0) {
+            problems.push(Problem { span: span.clone(), message: error.message, hint: error.hint });
+        }
+        found += 1;
+        if error.missing || found >= MAX_PROBLEMS || !remove(&mut node, &span) {
+            return None;
+        }
+    }
+}
+
+/// Take out the map entry or list item that was written at `span`.
+fn remove(node: &mut Node, span: &Range<usize>) -> bool {
+    match &mut node.value {
+        Value::Map(entries) => {
+            let before = entries.len();
+            entries.retain(|(key, value)| key.span != *span && value.span != *span);
+            entries.len() < before || entries.iter_mut().any(|(_, value)| remove(value, span))
+        }
+        Value::List(items) => {
+            let before = items.len();
+            items.retain(|item| item.span != *span);
+            items.len() < before || items.iter_mut().any(|item| remove(item, span))
+        }
+        _ => false,
+    }
+}
+
+#[derive(Debug)]
+struct Error {
+    message: String,
+    hint: Option<String>,
+    span: Option<Range<usize>>,
+    missing: bool,
+}
+
+impl Error {
+    fn at(mut self, span: &Range<usize>) -> Self {
+        self.span.get_or_insert_with(|| span.clone());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self { message: message.to_string(), hint: None, span: None, missing: false }
+    }
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let hint = nearest(field, expected.iter().copied()).map_or_else(
+            || format!("expected one of: {}", expected.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Self { message: format!("unknown field `{field}`"), hint: Some(hint), span: None, missing: false }
+    }
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let near = nearest(variant, expected.iter().copied());
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        Self {
+            message: format!("`{variant}` is not one of: {}", expected.join(", ")),
+            hint,
+            span: None,
+            missing: false,
+        }
+    }
+    fn missing_field(field: &'static str) -> Self {
+        Self { message: format!("`{field}` is missing here"), hint: None, span: None, missing: true }
+    }
+    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let hint = match unexpected {
+            de::Unexpected::Signed(_) | de::Unexpected::Float(_) | de::Unexpected::Bool(_)
+                if expected.to_string().contains("string") =>
+            {
+                Some("put it in quotes to make it text".to_owned())
+            }
+            _ => None,
+        };
+        Self { message: format!("found {unexpected}, expected {expected}"), hint, span: None, missing: false }
+    }
+}
+
+struct From<'a> {
+    node: &'a Node,
+}
+
+impl<'de> Deserializer<'de> for From<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let span = &self.node.span;
+        match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Int(value) => visitor.visit_i64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Text(value) => visitor.visit_str(value),
+            Value::List(items) => visitor.visit_seq(Items(items.iter())),
+            Value::Map(entries) => visitor.visit_map(Entries { rest: entries.iter(), value: None }),
+        }
+        .map_err(|error| error.at(span))
+    }
+
+    /// In a struct a blank value means the default, and `x-*` keys are the owner's own.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let span = &self.node.span;
+        match &self.node.value {
+            Value::Map(entries) => {
+                let kept: Vec<_> = entries
+                    .iter()
+                    .filter(|(key, value)| !key.text.starts_with("x-") && value.value != Value::Null)
+                    .collect();
+                visitor.visit_map(Kept { rest: kept.into_iter(), value: None })
+            }
+            Value::Null => visitor.visit_map(Entries { rest: [].iter(), value: None }),
+            _ => self.deserialize_any(visitor),
+        }
+        .map_err(|error| error.at(span))
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Null => visitor.visit_map(Entries { rest: [].iter(), value: None }),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Null => visitor.visit_seq(Items([].iter())),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let span = &self.node.span;
+        match &self.node.value {
+            Value::Text(text) => {
+                let variant: StrDeserializer<'_, Error> = text.as_str().into_deserializer();
+                visitor.visit_enum(variant)
+            }
+            // `{ env: NAME }`: the one key is the variant.
+            Value::Map(entries) if entries.len() == 1 => visitor.visit_enum(Variant(&entries[0])),
+            _ => Err(de::Error::custom("expected one word, or a map with one key")),
+        }
+        .map_err(|error| error.at(span))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let span = self.node.span.clone();
+        visitor.visit_newtype_struct(self).map_err(|error: Error| error.at(&span))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+struct Items<'a>(std::slice::Iter<'a, Node>);
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Error;
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some(node) = self.0.next() else { return Ok(None) };
+        seed.deserialize(From { node }).map(Some).map_err(|error| error.at(&node.span))
+    }
+}
+
+type Kept<'a> = Entries<'a, std::vec::IntoIter<&'a (Key, Node)>>;
+
+struct Entries<'a, I = std::slice::Iter<'a, (Key, Node)>> {
+    rest: I,
+    value: Option<&'a Node>,
+}
+
+impl<'de, 'a, I: Iterator<Item = &'a (Key, Node)>> MapAccess<'de> for Entries<'a, I> {
+    type Error = Error;
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+        let Some((key, value)) = self.rest.next() else { return Ok(None) };
+        self.value = Some(value);
+        let text: StrDeserializer<'_, Error> = key.text.as_str().into_deserializer();
+        seed.deserialize(text).map(Some).map_err(|error| error.at(&key.span))
+    }
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let node = self.value.take().expect("serde asks for a value only after its key");
+        seed.deserialize(From { node }).map_err(|error| error.at(&node.span))
+    }
+}
+
+struct Variant<'a>(&'a (Key, Node));
+
+impl<'de, 'a> de::EnumAccess<'de> for Variant<'a> {
+    type Error = Error;
+    type Variant = From<'a>;
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, From<'a>), Error> {
+        let (key, node) = self.0;
+        let text: StrDeserializer<'_, Error> = key.text.as_str().into_deserializer();
+        let variant = seed.deserialize(text).map_err(|error| error.at(&key.span))?;
+        Ok((variant, From { node }))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for From<'_> {
+    type Error = Error;
+    fn unit_variant(self) -> Result<(), Error> {
+        Err(<Error as de::Error>::custom("expected only the word, without a value").at(&self.node.span))
+    }
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+        let span = self.node.span.clone();
+        seed.deserialize(self).map_err(|error| error.at(&span))
+    }
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_any(visitor)
+    }
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_struct("", fields, visitor)
+    }
+}

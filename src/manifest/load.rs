@@ -1,0 +1,204 @@
+//! From text to `Desired`, or to every problem with its place.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    Problem,
+    decode::decode,
+    resolve,
+    tree::{self, Key, Node, Value},
+    v1,
+};
+use crate::core::{desired::Desired, name::nearest};
+
+/// What the text says.
+#[derive(Debug)]
+pub struct Loaded {
+    pub desired: Desired,
+    /// Things that do not keep the file from being used: quarantined entries, unknown disabled names.
+    pub warnings: Vec<Problem>,
+}
+
+/// The file's entries with their places, as far as they could be read.
+pub struct Entries {
+    pub cluster: v1::Cluster,
+    /// Where each entry's key stands: `section/name`.
+    pub places: BTreeMap<String, std::ops::Range<usize>>,
+}
+
+const SECTIONS: [&str; 12] = [
+    "version",
+    "name",
+    "sparks",
+    "model",
+    "vllm",
+    "models",
+    "services",
+    "disabled_services",
+    "reconcile",
+    "holds",
+    "schedule",
+    "notify",
+];
+
+/// Read, decode and resolve.
+///
+/// # Errors
+/// All independent problems; the file cannot be used.
+pub fn load(text: &str) -> Result<Loaded, Vec<Problem>> {
+    let text_only = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text_only.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        let problem = Problem::at(0..0, "the file is empty".into());
+        return Err(vec![problem.hint(Some("at least `version: 1` and `sparks:` are needed".into()))]);
+    }
+    let root = tree::parse(text).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut quarantine = Vec::new();
+    let Some(entries) = read(&root, &mut problems, &mut quarantine) else { return Err(problems) };
+    resolve::resolve(entries, problems, quarantine)
+}
+
+/// An entry of `models` or `services` that could not be read.
+#[derive(Debug)]
+pub struct Quarantined {
+    pub section: &'static str,
+    pub name: String,
+    pub problems: Vec<Problem>,
+}
+
+fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantined>) -> Option<Entries> {
+    let Value::Map(fields) = &root.value else {
+        problems.push(Problem::at(root.span.clone(), "expected a map with `version`, `sparks` and so on".into()));
+        return None;
+    };
+    for (key, _) in fields {
+        if !SECTIONS.contains(&key.text.as_str()) && !key.text.starts_with("x-") {
+            let near = nearest(&key.text, SECTIONS);
+            let hint = near.map_or_else(
+                || format!("expected one of: {}", SECTIONS.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let message = format!("unknown field `{}`", key.text);
+            problems.push(Problem::at(key.span.clone(), message).hint(Some(hint)));
+        }
+    }
+    let field = |name: &str| {
+        fields
+            .iter()
+            .find(|(key, value)| key.text == name && value.value != Value::Null)
+            .map(|(key, value)| (key, value))
+    };
+    let end = root.span.start..root.span.start;
+    for needed in ["version", "sparks"] {
+        if field(needed).is_none() {
+            problems.push(Problem::at(end.clone(), format!("`{needed}` is missing")));
+        }
+    }
+    let mut places = BTreeMap::new();
+    let version = one::<u32>(field("version"), problems, &mut places);
+    if let (Some(found), Some((_, node))) = (version, field("version"))
+        && found != 1
+    {
+        let message = format!("version {found} is not known to this program");
+        problems.push(Problem::at(node.span.clone(), message).hint(Some("version 1 is".into())));
+    }
+    let cluster = v1::Cluster {
+        version: version.unwrap_or(1),
+        name: one(field("name"), problems, &mut places),
+        sparks: many(field("sparks"), problems, &mut places, None),
+        model: one(field("model"), problems, &mut places),
+        vllm: one(field("vllm"), problems, &mut places),
+        models: many(field("models"), problems, &mut places, Some(("models", quarantine))),
+        services: many(field("services"), problems, &mut places, Some(("services", quarantine))),
+        disabled_services: list(field("disabled_services"), problems, &mut places),
+        reconcile: one(field("reconcile"), problems, &mut places),
+        holds: many(field("holds"), problems, &mut places, None),
+        schedule: many(field("schedule"), problems, &mut places, None),
+        notify: many(field("notify"), problems, &mut places, None),
+    };
+    Some(Entries { cluster, places })
+}
+
+type Places = BTreeMap<String, std::ops::Range<usize>>;
+
+fn one<T: DeserializeOwned>(
+    field: Option<(&Key, &Node)>,
+    problems: &mut Vec<Problem>,
+    places: &mut Places,
+) -> Option<T> {
+    let (key, node) = field?;
+    places.insert(key.text.clone(), node.span.clone());
+    if let Value::Map(entries) = &node.value {
+        for (inner, value) in entries {
+            places.insert(format!("{}/{}", key.text, inner.text), value.span.clone());
+        }
+    }
+    decode(node, problems)
+}
+
+fn list<T: DeserializeOwned>(
+    field: Option<(&Key, &Node)>,
+    problems: &mut Vec<Problem>,
+    places: &mut Places,
+) -> Vec<T> {
+    let Some((key, node)) = field else { return Vec::new() };
+    let Value::List(items) = &node.value else {
+        problems.push(Problem::at(node.span.clone(), format!("expected a list of {}", key.text)));
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| {
+            if let Value::Text(text) = &item.value {
+                places.insert(format!("{}/{text}", key.text), item.span.clone());
+            }
+            decode(item, problems)
+        })
+        .collect()
+}
+
+/// Entry by entry, so that one bad entry does not hide the rest.
+fn many<K: DeserializeOwned + Ord, T: DeserializeOwned>(
+    field: Option<(&Key, &Node)>,
+    problems: &mut Vec<Problem>,
+    places: &mut Places,
+    mut quarantine: Option<(&'static str, &mut Vec<Quarantined>)>,
+) -> BTreeMap<K, T> {
+    let Some((section, node)) = field else { return BTreeMap::new() };
+    let Value::Map(entries) = &node.value else {
+        problems.push(Problem::at(node.span.clone(), format!("expected a map from names to {}", section.text)));
+        return BTreeMap::new();
+    };
+    let mut read = BTreeMap::new();
+    for (key, value) in entries {
+        if key.text.starts_with("x-") {
+            continue;
+        }
+        places.insert(format!("{}/{}", section.text, key.text), key.span.clone());
+        if let Value::Map(fields) = &value.value {
+            for (inner, value) in fields {
+                places.insert(
+                    format!("{}/{}/{}", section.text, key.text, inner.text),
+                    value.span.clone(),
+                );
+            }
+        }
+        let mut found = Vec::new();
+        let name = decode(&Node { value: Value::Text(key.text.clone()), span: key.span.clone() }, &mut found);
+        let entry = decode(value, &mut found);
+        match (name, entry) {
+            (Some(name), Some(entry)) => {
+                read.insert(name, entry);
+            }
+            _ => match &mut quarantine {
+                Some((section, quarantined)) => {
+                    quarantined.push(Quarantined { section, name: key.text.clone(), problems: found });
+                }
+                None => problems.extend(found),
+            },
+        }
+    }
+    read
+}

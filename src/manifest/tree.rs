@@ -1,0 +1,167 @@
+//! YAML text to a tree in which every node knows its place.
+//!
+//! The parser stops at its first error and types stop at theirs; a person wants all of them at once. So the text
+//! becomes a tree first, under a budget that no input can exceed, and `decode` reads types out of the tree.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+use std::{fmt, ops::Range};
+
+use super::Problem;
+
+/// Larger files are refused before they are parsed. A thousand Sparks with ten services each fit four times.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// A value and the bytes it was written in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub value: Value,
+    pub span: Range<usize>,
+}
+
+/// Map entries keep the file's order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    pub text: String,
+    pub span: Range<usize>,
+}
+
+/// Parse `text`.
+///
+/// # Errors
+/// The first thing that is not YAML, or not YAML within bounds, with its place.
+pub fn parse(text: &str) -> Result<Node, Problem> {
+    if text.len() > MAX_BYTES {
+        return Err(Problem::at(
+            0..0,
+            format!("the file is {} bytes; at most {MAX_BYTES} are read", text.len()),
+        ));
+    }
+    if let Some(at) = text.find('\0') {
+        return Err(Problem::at(at..at + 1, "a NUL byte; the file is not text".into()));
+    }
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_nodes: 200_000,
+            max_depth: 32,
+            max_total_scalar_bytes: MAX_BYTES,
+            max_aliases: 100,
+        },
+    };
+    let node = serde_saphyr::from_str_with_options::<Spanned<Any>>(text, options).map_err(|error| {
+        let place = error.location().map_or(0..0, |location| bytes(&location, text));
+        let whole = error.without_snippet().to_string();
+        // The crate appends its own place; the report shows ours with the line beneath it.
+        let message = whole.split(" at line ").next().unwrap_or(&whole).trim_end_matches(':').to_owned();
+        Problem::at(place, message)
+    })?;
+    Ok(node_of(node, text))
+}
+
+fn bytes(location: &serde_saphyr::Location, text: &str) -> Range<usize> {
+    let span = location.span();
+    let start = span.byte_offset().map_or(0, |at| usize::try_from(at).unwrap_or(0)).min(text.len());
+    let length = span.byte_len().map_or(0, |len| usize::try_from(len).unwrap_or(0));
+    start..(start + length).min(text.len())
+}
+
+fn node_of(spanned: Spanned<Any>, text: &str) -> Node {
+    let span = bytes(&spanned.referenced, text);
+    let value = match spanned.value {
+        Any::Null => Value::Null,
+        Any::Bool(value) => Value::Bool(value),
+        Any::Int(value) => Value::Int(value),
+        Any::Float(value) => Value::Float(value),
+        Any::Text(value) => Value::Text(value),
+        Any::List(items) => Value::List(items.into_iter().map(|item| node_of(item, text)).collect()),
+        Any::Map(entries) => Value::Map(
+            entries
+                .into_iter()
+                .map(|(key, value)| {
+                    let span = bytes(&key.referenced, text);
+                    (Key { text: key.value, span }, node_of(value, text))
+                })
+                .collect(),
+        ),
+    };
+    Node { value, span }
+}
+
+/// [`Value`] while the parser still owns the places.
+enum Any {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Spanned<Any>>),
+    Map(Vec<(Spanned<String>, Spanned<Any>)>),
+}
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyVisitor;
+        impl<'de> Visitor<'de> for AnyVisitor {
+            type Value = Any;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+            fn visit_unit<E>(self) -> Result<Any, E> {
+                Ok(Any::Null)
+            }
+            fn visit_none<E>(self) -> Result<Any, E> {
+                Ok(Any::Null)
+            }
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Any, D::Error> {
+                Any::deserialize(deserializer)
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Any, E> {
+                Ok(Any::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Any, E> {
+                Ok(Any::Int(value))
+            }
+            #[allow(clippy::cast_precision_loss)] // beyond i64 only the magnitude matters: it is refused anyway
+            fn visit_u64<E>(self, value: u64) -> Result<Any, E> {
+                Ok(i64::try_from(value).map_or(Any::Float(value as f64), Any::Int))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Any, E> {
+                Ok(Any::Float(value))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Any, E> {
+                Ok(Any::Text(value.to_owned()))
+            }
+            fn visit_string<E>(self, value: String) -> Result<Any, E> {
+                Ok(Any::Text(value))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Any, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Any::List(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Any::Map(entries))
+            }
+        }
+        deserializer.deserialize_any(AnyVisitor)
+    }
+}

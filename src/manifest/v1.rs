@@ -1,0 +1,450 @@
+//! `cluster.yaml`, version 1, as people write it. Shapes only: defaults and cross-references are `resolve`'s.
+//!
+//! The JSON schema is generated from these types; their comments are what an editor shows.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::core::name::{
+    Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName, PlainPath,
+    RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+};
+
+/// Where a secret is: its name or its file, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Secret {
+    /// The environment variable of the controller that holds it.
+    Env(Variable),
+    /// The file on the controller that holds it.
+    File(PlainPath),
+}
+
+/// A value for a container's environment: plain text, or a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub struct EnvValue {
+    /// Plain text. It is visible in plans and on the Spark.
+    pub value: Option<String>,
+    /// A secret's place.
+    pub secret: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Over OpenSSH.
+    #[default]
+    Ssh,
+    /// The controller runs on this Spark.
+    Local,
+}
+
+/// One machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spark {
+    /// IPv4 address, or a name that resolves to one.
+    pub address: Address,
+    /// Login name. Needed unless `transport: local`.
+    pub user: Option<UserName>,
+    /// Port of its SSH server; 22 when absent.
+    pub ssh_port: Option<u16>,
+    /// Private key file; the controller's own when absent.
+    pub key: Option<PlainPath>,
+    #[serde(default)]
+    pub transport: Transport,
+    /// The Docker Engine's socket there; `/var/run/docker.sock` when absent.
+    pub docker_socket: Option<PlainPath>,
+    /// The Hugging Face cache there; `~/.cache/huggingface` when absent.
+    pub hf_home: Option<PlainPath>,
+    /// Memory that stays free whatever runs, in GiB; 6 when absent.
+    pub floor_gib: Option<f64>,
+    /// The fast network between Sparks.
+    pub fabric: Option<Fabric>,
+}
+
+/// How a Spark is reached by the other Sparks.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fabric {
+    pub ip: Ipv4Addr,
+    pub eth_if: Interface,
+    pub ib_if: Option<Interface>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LauncherKind {
+    /// `launch-cluster.sh` of a spark-vllm-docker checkout.
+    LaunchCluster,
+    /// `run-recipe.sh` of the same checkout.
+    Recipe,
+    /// `docker run` on one Spark.
+    Docker,
+    /// sparkrun.
+    Sparkrun,
+    /// The owner's own start and stop scripts.
+    Command,
+}
+
+/// How a model is started.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Launcher {
+    pub kind: LauncherKind,
+    /// The launcher's directory on the head Spark, absolute or below the home directory.
+    pub dir: Option<PlainPath>,
+    /// The container image.
+    pub image: Option<ImageRef>,
+    /// For `command`: the program that starts the model, below `dir`.
+    pub start: Option<PlainPath>,
+    /// For `command`: the program that stops it, below `dir`.
+    pub stop: Option<PlainPath>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Go back once to the last proven model.
+    Fallback,
+    /// Leave the slot empty and say why.
+    Stall,
+}
+
+/// What a model slot is, for the main slot and for services of kind `vllm` that have a model.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vllm {
+    /// Container name; `vllm_node` when absent.
+    pub container: Option<ContainerName>,
+    /// HTTP port; 8888 when absent.
+    pub port: Option<u16>,
+    /// Port on which the ranks find each other; 29501 when absent.
+    pub master_port: Option<u16>,
+    pub launcher: Option<Launcher>,
+    /// Environment of every model in this slot.
+    #[serde(default)]
+    pub env: BTreeMap<Variable, EnvValue>,
+    /// The key that clients of the engine send.
+    pub api_key: Option<Secret>,
+    pub on_failure: Option<OnFailure>,
+    /// How long requests may finish before a stop, such as `30s`; 30 s when absent.
+    pub drain: Option<Span>,
+    /// How long a load may take, such as `45m`; learned when absent.
+    pub load_deadline: Option<Span>,
+    /// Look, but do nothing.
+    pub suspend: Option<bool>,
+}
+
+/// A length of time such as `90s`, `20m` or `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+pub struct Span(pub std::time::Duration);
+
+impl TryFrom<String> for Span {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut seconds: u64 = 0;
+        let mut number: Option<u64> = None;
+        for c in text.chars() {
+            match (c, number) {
+                ('0'..='9', _) => {
+                    let digit = u64::from(c as u8 - b'0');
+                    number = number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(digit));
+                }
+                ('h' | 'm' | 's', Some(n)) => {
+                    let unit = match c {
+                        'h' => 3600,
+                        'm' => 60,
+                        _ => 1,
+                    };
+                    seconds = n.checked_mul(unit).and_then(|n| seconds.checked_add(n)).unwrap_or(u64::MAX);
+                    number = None;
+                }
+                _ => number = None,
+            }
+            if number.is_none() && !"hms".contains(c) {
+                return Err(format!("`{text}` is not a length of time such as `90s`, `20m` or `1h30m`"));
+            }
+        }
+        if number.is_some() || seconds == 0 || seconds > 7 * 24 * 3600 {
+            return Err(format!("`{text}` is not a length of time such as `90s`, `20m` or `1h30m`, up to 168h"));
+        }
+        Ok(Self(std::time::Duration::from_secs(seconds)))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    Present,
+    Absent,
+}
+
+/// One model of the catalog. Exactly one of `repo`, `local_path` and `recipe`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Hugging Face repository.
+    pub repo: Option<RepoId>,
+    /// Revision of `repo`.
+    pub revision: Option<Flagless>,
+    /// Directory that holds the model, at the same absolute path on every Spark of the model.
+    pub local_path: Option<PlainPath>,
+    /// Recipe name for `kind: recipe` launchers.
+    pub recipe: Option<PlainPath>,
+    /// Where it runs; the head first.
+    pub sparks: Vec<SparkName>,
+    /// Names that clients may send; the first is canonical. The model's own name when absent.
+    #[serde(default)]
+    pub served_as: Vec<ServedName>,
+    /// Engine arguments: `true` is `--k`, `false` is `--no-k`, a list is `--k a b`, a map is `--k` with JSON.
+    #[serde(default)]
+    pub args: BTreeMap<Flag, Json>,
+    #[serde(default)]
+    pub env: BTreeMap<Variable, EnvValue>,
+    /// HTTP port, where it is not the slot's.
+    pub port: Option<u16>,
+    /// Image, where it is not the launcher's.
+    pub image: Option<ImageRef>,
+    pub launcher: Option<Launcher>,
+    /// Chat template file, inside `local_path`.
+    pub chat_template: Option<PlainPath>,
+    /// Launcher mods to apply.
+    #[serde(default)]
+    pub mods: Vec<PlainPath>,
+    /// Memory per Spark in GiB; learned when absent.
+    pub memory_gib: Option<f64>,
+    /// Keep the files on the model's Sparks, or delete them.
+    pub weights: Option<Weights>,
+}
+
+/// A short word that is not an option.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Flagless(pub String);
+
+impl TryFrom<String> for Flagless {
+    type Error = crate::core::name::Unfit;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        ServiceName::new(text).map(|name| Self(name.into()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceKind {
+    Vllm,
+    Asr,
+    Diarization,
+    Tts,
+    Embeddings,
+    Rerank,
+    Qdrant,
+    RedactionNer,
+    Bot,
+    Http,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceState {
+    /// Kept running.
+    Running,
+    /// Kept stopped.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+/// Something that runs beside the main slot.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub kind: ServiceKind,
+    /// The Spark it runs on. Either this or `address`.
+    pub spark: Option<SparkName>,
+    /// Where it is reached when it runs elsewhere.
+    pub address: Option<Address>,
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// Path of the request that shows it is up; the kind's own when absent.
+    pub path: Option<PlainPath>,
+    pub container: Option<ContainerName>,
+    /// For bots: the user it answers as.
+    pub user: Option<String>,
+    /// `running` or `stopped` is kept so. Absent: watched, never touched.
+    pub state: Option<ServiceState>,
+    pub suspend: Option<bool>,
+    /// Restart it once after this time.
+    pub restart_after: Option<Time>,
+    /// For bots: the checkout's directory.
+    pub dir: Option<PlainPath>,
+    pub branch: Option<Flagless>,
+    /// For bots: update it once after this time.
+    pub update_after: Option<Time>,
+    /// For kind `vllm`: the model of this further slot. Absent: watched, not managed.
+    pub model: Option<String>,
+    pub master_port: Option<u16>,
+    pub launcher: Option<Launcher>,
+    #[serde(default)]
+    pub env: BTreeMap<Variable, EnvValue>,
+    pub api_key: Option<Secret>,
+    pub on_failure: Option<OnFailure>,
+    pub drain: Option<Span>,
+    pub load_deadline: Option<Span>,
+}
+
+/// A point in time such as `2026-12-01T06:00:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(with = "String", extend("format" = "date-time"))]
+pub struct Time(pub jiff::Timestamp);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnEdit {
+    Apply,
+    Approve,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrift {
+    /// Start what is missing or dead; never stop what answers.
+    Repair,
+    Apply,
+    Approve,
+    Report,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reconcile {
+    pub on_edit: Option<OnEdit>,
+    pub on_drift: Option<OnDrift>,
+    /// How often everything is looked at without a reason; 30 s when absent.
+    pub interval: Option<Span>,
+    /// Look, but do nothing, anywhere.
+    pub suspend: Option<bool>,
+}
+
+/// "Do not swap."
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    pub until: Option<Time>,
+    pub owner: String,
+    pub reason: String,
+    /// The service or slot that is held; the main slot when absent.
+    pub object: Option<ServiceName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// A time of day, `HH:MM`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = "^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+pub struct Clock(pub jiff::civil::Time);
+
+impl TryFrom<String> for Clock {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let expected = || format!("`{text}` is not a time of day such as \"01:30\"");
+        let (hours, minutes) = text.split_once(':').ok_or_else(expected)?;
+        if hours.len() != 2 || minutes.len() != 2 {
+            return Err(expected());
+        }
+        let (Ok(hours), Ok(minutes)) = (hours.parse(), minutes.parse()) else { return Err(expected()) };
+        jiff::civil::Time::new(hours, minutes, 0, 0).map(Self).map_err(|_| expected())
+    }
+}
+
+/// Which model serves at which times.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Days on which the window starts; every day when absent.
+    #[serde(default)]
+    pub days: Vec<Day>,
+    pub from: Clock,
+    /// At or before `from`: the window ends on the next day.
+    pub to: Clock,
+    /// IANA name; `Etc/UTC` when absent.
+    pub timezone: Option<String>,
+    pub model: ModelName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyEvent {
+    Swap,
+    Stalled,
+    Drift,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    pub url: String,
+    #[serde(default)]
+    pub events: Vec<NotifyEvent>,
+    /// Signs the request's body.
+    pub secret: Option<Secret>,
+}
+
+/// The whole file. Read entry by entry (see `load`), so that one bad entry does not hide the rest; this type is
+/// what the schema is made of.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Spark Control cluster.yaml", extend("patternProperties" = { "^x-": {} }))]
+pub struct Cluster {
+    /// Always 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// The cluster's id; `default` when absent.
+    pub name: Option<ClusterName>,
+    /// The machines.
+    pub sparks: BTreeMap<SparkName, Spark>,
+    /// What should be serving. `none` keeps the slot empty; absent or blank watches without managing.
+    pub model: Option<String>,
+    pub vllm: Option<Vllm>,
+    #[serde(default)]
+    pub models: BTreeMap<ModelName, Model>,
+    #[serde(default)]
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Services that are neither probed, shown nor touched.
+    #[serde(default)]
+    pub disabled_services: Vec<ServiceName>,
+    pub reconcile: Option<Reconcile>,
+    #[serde(default)]
+    pub holds: BTreeMap<HoldName, Hold>,
+    #[serde(default)]
+    pub schedule: BTreeMap<WindowName, Window>,
+    #[serde(default)]
+    pub notify: BTreeMap<NotifyName, Notify>,
+}
