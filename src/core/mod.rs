@@ -5,4 +5,13 @@
 //! (see `clippy.toml`) and `tests/it/tidy.rs` hold it to that. Begin with `plan`.
 
 pub mod desired;
+pub mod ledger;
+pub mod memory;
 pub mod name;
+pub mod observed;
+pub mod plan;
+pub mod ready;
+pub mod schedule;
+pub mod service;
+pub mod slot;
+pub mod step;

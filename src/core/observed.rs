@@ -1,0 +1,261 @@
+//! What was seen, when, and what could not be seen. A Spark that did not answer is `Unreachable`, never empty.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    desired::{Object, SpecHash},
+    name::SparkName,
+};
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Observed {
+    pub at: Timestamp,
+    pub sparks: BTreeMap<SparkName, SparkView>,
+    /// Slots (at their head) and services that have a port.
+    pub endpoints: BTreeMap<Object, Endpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reach")]
+pub enum SparkView {
+    Reachable(Box<Facts>),
+    Unreachable { since: Timestamp, why: String, last: Option<Box<Facts>> },
+}
+
+impl SparkView {
+    /// What is known now; nothing when it did not answer.
+    pub fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Reachable(facts) => Some(facts),
+            Self::Unreachable { .. } => None,
+        }
+    }
+}
+
+impl Observed {
+    pub fn facts(&self, spark: &SparkName) -> Option<&Facts> {
+        self.sparks.get(spark).and_then(SparkView::facts)
+    }
+}
+
+/// One Spark, at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub at: Timestamp,
+    pub boot_id: String,
+    pub uptime_secs: u64,
+    pub memory_total_bytes: u64,
+    pub memory_available_bytes: u64,
+    /// `None` when `nvidia-smi` did not answer.
+    pub gpu: Option<Gpu>,
+    /// Every container, running or not.
+    pub containers: Vec<Container>,
+    /// Image references of the file, and the image that each names there.
+    pub images: BTreeMap<String, Option<String>>,
+    /// Model directories of the file, and whether each is there.
+    pub paths: BTreeMap<String, bool>,
+    pub jobs: Vec<Job>,
+    /// The last token that acted there.
+    pub token: Option<Token>,
+}
+
+impl Facts {
+    /// The container with exactly this name.
+    pub fn container(&self, name: &str) -> Option<&Container> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    pub name: String,
+    pub driver: String,
+    /// `None` is `[N/A]`, which is normal on this hardware for several readings.
+    pub temperature_c: Option<f64>,
+    pub power_w: Option<f64>,
+    pub utilization_percent: Option<f64>,
+    pub processes: Vec<GpuProcess>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpuProcess {
+    pub pid: u32,
+    pub name: String,
+    pub memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    pub image: String,
+    pub image_id: String,
+    pub running: bool,
+    pub exit_code: Option<i64>,
+    pub started_at: Option<Timestamp>,
+    pub labels: Option<Labels>,
+    /// Command lines inside; `None` when they could not be read. Read for containers that the file names.
+    pub processes: Option<Vec<Process>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// As the Spark numbers it.
+    pub pid: u32,
+    pub command: String,
+}
+
+/// What we wrote on a container that we started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labels {
+    pub cluster: String,
+    pub object: String,
+    pub spec: SpecHash,
+    pub token: Option<Token>,
+}
+
+impl Container {
+    /// The engine inside is alive: `None` when that could not be seen.
+    pub fn engine_alive(&self) -> Option<bool> {
+        if !self.running {
+            return Some(false);
+        }
+        let processes = self.processes.as_ref()?;
+        Some(processes.iter().any(|process| is_engine(&process.command)))
+    }
+
+    pub fn engine_command(&self) -> Option<&str> {
+        self.processes.as_ref()?.iter().find(|process| is_engine(&process.command)).map(|p| p.command.as_str())
+    }
+}
+
+/// `vllm serve …`, whatever interpreter runs it; not a shell whose command line only mentions it.
+fn is_engine(command: &str) -> bool {
+    let mut words = command.split_whitespace().skip_while(|word| {
+        let program = word.rsplit('/').next().unwrap_or(word);
+        program.starts_with("python")
+    });
+    let program = words.next().map(|word| word.rsplit('/').next().unwrap_or(word));
+    program == Some("vllm") && words.next() == Some("serve")
+}
+
+/// Long work on a Spark, as its state directory tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: String,
+    pub object: String,
+    pub spec: SpecHash,
+    pub token: Token,
+    pub started_at: Timestamp,
+    pub state: JobState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    Running,
+    /// It ended and said so. What it said proves nothing.
+    Exited(i32),
+    /// Its process is gone without a word: killed, or the Spark rebooted.
+    Lost,
+}
+
+/// Who may act: (epoch, sequence), compared in that order. An epoch belongs to one controller.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Token {
+    pub epoch: u64,
+    pub sequence: u64,
+    pub controller: String,
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.epoch, self.sequence, self.controller)
+    }
+}
+
+impl std::str::FromStr for Token {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '.');
+        let (Some(epoch), Some(sequence), Some(controller)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(());
+        };
+        Ok(Self {
+            epoch: epoch.parse().map_err(|_| ())?,
+            sequence: sequence.parse().map_err(|_| ())?,
+            controller: controller.to_owned(),
+        })
+    }
+}
+
+/// What an HTTP endpoint showed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Endpoint {
+    pub at: Timestamp,
+    pub answer: EndpointAnswer,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum EndpointAnswer {
+    /// Nothing listens: the machine answered that.
+    Refused,
+    /// Not known: no answer, or not in time.
+    Silent { why: String },
+    /// It answered with something else than it should.
+    Wrong { why: String },
+    /// A service of another kind than an engine is up.
+    Up,
+    Engine(EngineAnswer),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EngineAnswer {
+    pub models: Vec<ServedModel>,
+    /// `/health`: false is 503, which is an engine that knows it is dead.
+    pub healthy: bool,
+    pub load: Option<EngineLoad>,
+    pub completion: Completion,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServedModel {
+    pub id: String,
+    /// What was loaded: a repository or a path.
+    pub root: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EngineLoad {
+    pub running: f64,
+    pub waiting: f64,
+    /// Counters that rise while the engine works.
+    pub progress: f64,
+}
+
+/// The last one-token completion of the container that serves now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "completion")]
+pub enum Completion {
+    NotTried,
+    Proven { at: Timestamp },
+    Failed { at: Timestamp, why: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_engine;
+
+    #[test]
+    fn only_a_serving_engine_is_an_engine() {
+        assert!(is_engine("vllm serve /models/a --port 8888"));
+        assert!(is_engine("/usr/bin/python3 /usr/local/bin/vllm serve Qwen/Q"));
+        assert!(!is_engine("sleep infinity"));
+        assert!(!is_engine("bash -c vllm serve /models/a"));
+        assert!(!is_engine("vllm bench"));
+    }
+}

@@ -1,0 +1,400 @@
+//! Every step to get from what is to what should be: a value, made from values.
+//!
+//! `plan` is the only place where it is decided what will be done. It is called to preview and to apply, and the
+//! value is the same. Same inputs, same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    desired::{Desired, Object, hex},
+    ledger::Ledger,
+    memory,
+    name::SparkName,
+    observed::Observed,
+    service, slot,
+    step::Step,
+};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of the steps and of what they rely on; not of readings or the time.
+    pub id: String,
+    pub revision: u64,
+    pub at: Timestamp,
+    /// One entry per object that has something to do or to say.
+    pub work: Vec<Work>,
+}
+
+/// What is to be done about one object, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    pub object: Object,
+    /// In a few words: `start qwen`, `swap a for b`.
+    pub goal: String,
+    pub items: Vec<Item>,
+    pub verdict: Verdict,
+    pub relies_on: Vec<Predicate>,
+    pub memory: Vec<MemoryRow>,
+    /// What it costs while nothing serves, when something that serves is stopped.
+    pub outage: Option<Outage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    /// Performed together.
+    Steps(Vec<PlannedStep>),
+    /// A condition on what a later probe sees.
+    Gate(Gate),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    pub key: String,
+    pub step: Step,
+    /// Why a person must agree first; `None` when nobody must, or somebody did.
+    pub consent: Option<Consent>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// The container runs and this cluster neither started nor adopted it.
+    NotOurs,
+    /// `reconcile.on_edit: approve`.
+    OnEdit,
+    /// `reconcile.on_drift: approve`.
+    OnDrift,
+    /// `reconcile.on_drift: repair` never stops what answers.
+    StopsWhatAnswers,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "gate")]
+pub enum Gate {
+    /// What was stopped is gone and its memory is back, on each of these.
+    Released { sparks: Vec<SparkName> },
+    /// Containers on exactly these Sparks, engines alive, names and `root` right, a completion.
+    Ready { model: String, deadline_secs: i64 },
+}
+
+/// Whether the open steps may be taken now. The closed list of reasons for not acting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    Open,
+    /// It goes on by itself.
+    Waiting { reason: Reason, message: String },
+    /// It needs a person, an edit, or a Spark that comes back.
+    Blocked { reason: Reason, message: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Reason {
+    LaunchInProgress,
+    LoadInProgress,
+    MemoryNotReleased,
+    CannotFit,
+    Backoff,
+    Stalled,
+    Unreachable,
+    Unknown,
+    ApprovalNeeded,
+    ReportOnly,
+    Held,
+    Suspended,
+    Fenced,
+    ImageMissing,
+    ImageDiffers,
+    FilesMissing,
+    FabricMissing,
+    PortTaken,
+    NameTaken,
+    NoContainer,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemoryRow {
+    pub spark: SparkName,
+    pub total_bytes: u64,
+    pub needed_bytes: u64,
+    pub basis: String,
+    pub floor_bytes: u64,
+    pub holders: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    pub expected_secs: Option<u64>,
+    pub basis: String,
+}
+
+/// A fact that a plan relies on. If it changed, the plan is stale, and this says which.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "fact")]
+pub enum Predicate {
+    /// This Spark answers, and has not been restarted.
+    Boot { spark: SparkName, boot_id: String },
+    /// A container of this name has this id.
+    Container { spark: SparkName, name: String, id: String, running: bool },
+    /// No container has this name.
+    NameFree { spark: SparkName, name: String },
+    /// The reference names this image there.
+    Image { spark: SparkName, image: String, id: String },
+}
+
+impl Predicate {
+    /// # Errors
+    /// What is true instead, in words.
+    pub fn check(&self, observed: &Observed) -> Result<(), String> {
+        let facts = |spark: &SparkName| {
+            observed.facts(spark).ok_or_else(|| format!("`{spark}` cannot be reached, so nothing is known of it"))
+        };
+        match self {
+            Self::Boot { spark, boot_id } => {
+                if facts(spark)?.boot_id == *boot_id {
+                    return Ok(());
+                }
+                Err(format!("`{spark}` has been restarted since"))
+            }
+            Self::Container { spark, name, id, running } => match facts(spark)?.container(name) {
+                None => Err(format!("`{name}` is gone from `{spark}`")),
+                Some(now) if now.id != *id => Err(format!("`{name}` on `{spark}` is another container now")),
+                Some(now) if now.running != *running => {
+                    let state = if now.running { "running" } else { "stopped" };
+                    Err(format!("`{name}` on `{spark}` is {state} now"))
+                }
+                Some(_) => Ok(()),
+            },
+            Self::NameFree { spark, name } => match facts(spark)?.container(name) {
+                None => Ok(()),
+                Some(_) => Err(format!("there is a container `{name}` on `{spark}` now")),
+            },
+            Self::Image { spark, image, id } => match facts(spark)?.images.get(image) {
+                Some(Some(now)) if now == id => Ok(()),
+                _ => Err(format!("`{image}` on `{spark}` is another image now")),
+            },
+        }
+    }
+}
+
+/// Make the plan.
+pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledger, now: Timestamp) -> Plan {
+    let mut work = Vec::new();
+    for (object, slot) in &desired.slots {
+        work.extend(slot::plan(object, slot, desired, observed, ledger, now));
+    }
+    for (name, service) in &desired.services {
+        if !desired.disabled.contains(name) {
+            work.extend(service::plan(name, service, desired, observed, ledger));
+        }
+    }
+    for entry in &mut work {
+        settle(entry, desired, ledger, now);
+    }
+    let id = identity(&work);
+    Plan { id, revision, at: now, work }
+}
+
+/// What holds for every object: consent, holds, suspension, the fence.
+fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
+    for item in &mut work.items {
+        if let Item::Steps(steps) = item {
+            for step in steps {
+                if ledger.approved(&step.key) {
+                    step.consent = None;
+                }
+            }
+        }
+    }
+    if work.items.is_empty() || !matches!(work.verdict, Verdict::Open | Verdict::Waiting { .. }) {
+        return;
+    }
+    let needs: Vec<&PlannedStep> = work.steps().filter(|step| step.consent.is_some()).collect();
+    let block = |reason, message: String| Verdict::Blocked { reason, message };
+    let stops = work.steps().any(|step| matches!(step.step, Step::Stop { .. }));
+    let hold = desired
+        .holds
+        .iter()
+        .find(|(_, hold)| hold.object == work.object && hold.until.is_none_or(|until| until > now));
+    if let Some(why) = &ledger.fenced {
+        work.verdict = block(Reason::Fenced, why.clone());
+    } else if desired.policy.suspend {
+        work.verdict = block(Reason::Suspended, "`reconcile.suspend` is on".into());
+    } else if let (Some((name, hold)), true) = (hold, stops && work.outage.is_some()) {
+        let until = hold.until.map_or("it is taken out".into(), |until| until.to_string());
+        let message = format!("`{name}` holds it until {until} for {}: {}", hold.owner, hold.reason);
+        work.verdict = block(Reason::Held, message);
+    } else if let Some(first) = needs.first() {
+        let why = match first.consent.expect("filtered for it") {
+            Consent::NotOurs => "it would stop a container that this cluster neither started nor adopted",
+            Consent::OnEdit => "`reconcile.on_edit` is `approve`",
+            Consent::OnDrift => "`reconcile.on_drift` is `approve`",
+            Consent::StopsWhatAnswers => "`reconcile.on_drift` is `repair`, which never stops what answers",
+        };
+        work.verdict = block(Reason::ApprovalNeeded, why.into());
+    }
+}
+
+fn identity(work: &[Work]) -> String {
+    let mut facts: Vec<String> = Vec::new();
+    for entry in work {
+        facts.extend(entry.steps().map(|step| step.key.clone()));
+        facts.extend(entry.relies_on.iter().map(|predicate| format!("{predicate:?}")));
+    }
+    hex(&Sha256::digest(facts.join("\n").as_bytes())[..6])
+}
+
+impl Work {
+    pub fn steps(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.items.iter().flat_map(|item| match item {
+            Item::Steps(steps) => steps.as_slice(),
+            Item::Gate(_) => &[],
+        })
+    }
+
+    /// The steps that may be taken now, group by group: those before the first gate.
+    pub fn open(&self) -> Vec<&[PlannedStep]> {
+        if self.verdict != Verdict::Open {
+            return Vec::new();
+        }
+        self.items
+            .iter()
+            .map_while(|item| match item {
+                Item::Steps(steps) => Some(steps.as_slice()),
+                Item::Gate(_) => None,
+            })
+            .collect()
+    }
+}
+
+impl Plan {
+    /// Nothing to do and nothing in the way.
+    pub fn is_empty(&self) -> bool {
+        self.work.is_empty()
+    }
+
+    pub fn has_steps(&self) -> bool {
+        self.work.iter().any(|work| work.steps().next().is_some())
+    }
+
+    /// Something waits for a person or a Spark.
+    pub fn is_blocked(&self) -> bool {
+        self.work.iter().any(|work| matches!(work.verdict, Verdict::Blocked { .. }))
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.work.iter().any(|work| matches!(work.verdict, Verdict::Waiting { .. }))
+    }
+
+    /// Every step's key.
+    pub fn step_keys(&self) -> BTreeSet<String> {
+        self.work.iter().flat_map(Work::steps).map(|step| step.key.clone()).collect()
+    }
+
+    /// # Errors
+    /// Each fact that the plan relies on and that is no longer so.
+    pub fn still_holds(&self, observed: &Observed) -> Result<(), Vec<String>> {
+        let changed: Vec<String> = self
+            .work
+            .iter()
+            .flat_map(|work| &work.relies_on)
+            .filter_map(|predicate| predicate.check(observed).err())
+            .collect();
+        if changed.is_empty() { Ok(()) } else { Err(changed) }
+    }
+}
+
+/// Rows for the plan, without readings that move by themselves.
+pub fn memory_rows(rows: Vec<memory::Row>) -> Vec<MemoryRow> {
+    rows.into_iter()
+        .map(|row| MemoryRow {
+            spark: row.spark,
+            total_bytes: row.total_bytes,
+            needed_bytes: row.needed_bytes,
+            basis: row.basis.into(),
+            floor_bytes: row.floor_bytes,
+            holders: row.holders,
+        })
+        .collect()
+}
+
+/// The plan as a person reads it.
+pub fn render(plan: &Plan) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    if plan.is_empty() {
+        return "Nothing to do: what is serving is what the file says.\n".into();
+    }
+    let _ = writeln!(text, "Plan {} for revision {}", plan.id, plan.revision);
+    for work in &plan.work {
+        let _ = writeln!(text, "\n{}: {}", work.object, work.goal);
+        let mut number = 0;
+        for item in &work.items {
+            match item {
+                Item::Steps(steps) => {
+                    for step in steps {
+                        number += 1;
+                        let _ = writeln!(text, "  {number}. {}", step.step);
+                    }
+                }
+                Item::Gate(Gate::Released { sparks }) => {
+                    let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
+                    let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));
+                }
+                Item::Gate(Gate::Ready { model, deadline_secs }) => {
+                    let minutes = deadline_secs / 60;
+                    let _ = writeln!(text, "     wait until `{model}` answers a completion, at most {minutes} min");
+                }
+            }
+        }
+        for row in &work.memory {
+            let _ = writeln!(
+                text,
+                "     memory on {}: {} in all, {} for the model ({}), {} kept free",
+                row.spark,
+                memory::gib(row.total_bytes),
+                memory::gib(row.needed_bytes),
+                row.basis,
+                memory::gib(row.floor_bytes)
+            );
+            for holder in &row.holders {
+                let _ = writeln!(text, "       on the GPU now: {holder}");
+            }
+        }
+        if let Some(outage) = &work.outage {
+            let expected = outage.expected_secs.map_or("unknown".into(), |secs| format!("about {secs} s"));
+            let _ = writeln!(text, "     outage: {expected} ({})", outage.basis);
+        }
+        match &work.verdict {
+            Verdict::Open => {}
+            Verdict::Waiting { reason, message } => {
+                let _ = writeln!(text, "     waiting ({reason:?}): {message}");
+            }
+            Verdict::Blocked { reason, message } => {
+                let _ = writeln!(text, "     blocked ({reason:?}): {message}");
+                if *reason == Reason::ApprovalNeeded {
+                    let _ = writeln!(text, "     to agree: spark-control approve {}", plan.id);
+                }
+            }
+        }
+    }
+    text
+}
+
+/// A map that tells which works have a certain reason, for status and metrics.
+pub fn reasons(plan: &Plan) -> BTreeMap<Object, (Reason, String)> {
+    plan.work
+        .iter()
+        .filter_map(|work| match &work.verdict {
+            Verdict::Open => None,
+            Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
+                Some((work.object.clone(), (*reason, message.clone())))
+            }
+        })
+        .collect()
+}
