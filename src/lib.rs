@@ -1,4 +1,12 @@
 //! Spark Control.
+pub mod apply;
+pub mod cli;
+pub mod controller;
 pub mod core;
+pub mod docker;
 pub mod host;
+pub mod launcher;
 pub mod manifest;
+pub mod probe;
+pub mod store;
+pub mod web;

@@ -1,1 +1,34 @@
-fn main(){}
+//! Arguments, tracing, run, print the chain, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use spark_control::cli::{Arguments, Exit, arguments::Command, commands};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Error.into() } else { Exit::Done.into() };
+        }
+    };
+    let quiet = !matches!(arguments.command, Command::Serve { .. });
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(if quiet { "spark_control=error" } else { "spark_control=info" }));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if matches!(arguments.command, Command::Serve { log_json: true, .. }) {
+        log.json().init();
+    } else {
+        log.init();
+    }
+    match commands::run(arguments).await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Error.into()
+        }
+    }
+}

@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Effective, Object, SpecHash, Wanted},
+    desired::{Desired, Effective, Object, SpecHash},
     memory,
     name::{ModelName, SparkName},
     observed::{Container, JobState, Observed, Token},
     ready::{self, Readiness},
+    step::Step,
 };
 
 /// A load that ends without a named cause is tried this often, then it is for a person.
@@ -68,6 +69,8 @@ pub enum LaunchState {
     Loading,
     Serving { since: Timestamp },
     Failed { at: Timestamp },
+    /// We stopped it, or began to.
+    Stopped { at: Timestamp },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,7 +207,15 @@ impl Ledger {
         let Some(slot) = desired.slots.get(object) else { return };
         let effective =
             desired.effective(slot, &launch.model).filter(|effective| effective.spec_hash() == launch.spec);
-        let Some(effective) = effective else { return };
+        let Some(effective) = effective else {
+            // Its model was edited or taken out of the catalog: whatever still loads is not wanted any more.
+            if matches!(launch.state, LaunchState::Loading)
+                && let Some(launch) = self.launches.get_mut(object)
+            {
+                launch.state = LaunchState::Failed { at: now };
+            }
+            return;
+        };
         let readiness = ready::readiness(object, &effective, desired, observed, self, now);
         let next = match (&launch.state, readiness) {
             (LaunchState::Loading, Readiness::Ready) => {
@@ -231,17 +242,24 @@ impl Ledger {
                 }
                 return;
             }
-            (LaunchState::Loading, Readiness::Loading { .. }) => {
-                match overdue(&effective, &launch, self, now) {
-                    None => return,
-                    Some(what) => self.failed(object, &launch, what, now, noticed),
-                }
-            }
+            (LaunchState::Loading, Readiness::Loading { .. }) => match overdue(&effective, &launch, self, now) {
+                None => return,
+                Some(what) => self.failed(object, &launch, what, now, noticed),
+            },
             (LaunchState::Loading | LaunchState::Serving { .. }, Readiness::Dead { why }) => {
-                let settling = observed
-                    .facts(&launch.sparks[0])
-                    .and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token))
-                    .is_some_and(|job| job.state == JobState::Running);
+                let head = observed.facts(&launch.sparks[0]);
+                let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
+                if matches!(launch.state, LaunchState::Loading)
+                    && job.is_none()
+                    && head.is_some_and(|facts| facts.at > launch.at)
+                {
+                    // The message never arrived; a later one, with a higher token, makes it worthless.
+                    self.launches.remove(object);
+                    let message = format!("the launch of `{}` never began", launch.model);
+                    noticed.push(Noticed { object: object.clone(), kind: "lost", message });
+                    return;
+                }
+                let settling = job.is_some_and(|job| job.state == JobState::Running);
                 let young = now.duration_since(launch.at) < ENGINE_GRACE;
                 if matches!(launch.state, LaunchState::Loading) && (settling || young) {
                     match overdue_launcher(&launch, now) {
@@ -285,6 +303,87 @@ impl Ledger {
     }
 }
 
+/// What came of a step, as far as the ledger cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// Done, or so already.
+    Done,
+    /// Nothing was done.
+    NotDone,
+    /// It was tried and failed, for a reason that stays.
+    Failed,
+    /// Not known. The next look decides.
+    Unknown,
+}
+
+impl Ledger {
+    /// Before a step: what must be known should this controller die now.
+    pub fn intend(&mut self, step: &Step, token: &Token, now: Timestamp) {
+        match step {
+            Step::Stop { object, spark, container, pids, .. } => {
+                let release = self.releases.entry(object.clone()).or_insert_with(|| Release {
+                    since: now,
+                    containers: BTreeSet::new(),
+                    pids: BTreeMap::new(),
+                });
+                release.since = now;
+                release.containers.insert(container.clone());
+                release.pids.entry(spark.clone()).or_default().extend(pids);
+                if let Some(launch) = self.launches.get_mut(object) {
+                    launch.state = LaunchState::Stopped { at: now };
+                }
+            }
+            Step::Launch { object, model, spec, sparks, .. } => {
+                let launch = Launch {
+                    model: model.clone(),
+                    spec: spec.clone(),
+                    token: token.clone(),
+                    at: now,
+                    sparks: sparks.clone(),
+                    state: LaunchState::Loading,
+                };
+                self.launches.insert(object.clone(), launch);
+            }
+            Step::Adopt { .. } | Step::Start { .. } | Step::EndJob { .. } | Step::Advance { .. } => {}
+        }
+    }
+
+    /// After it.
+    pub fn conclude(&mut self, step: &Step, token: &Token, came: Came, what: &str, now: Timestamp) -> Vec<Noticed> {
+        let mut noticed = Vec::new();
+        match (step, came) {
+            (Step::Adopt { object, model, spec, ranks }, Came::Done) => {
+                self.adopted.extend(ranks.iter().map(|rank| (rank.container.clone(), spec.clone())));
+                let launch = Launch {
+                    model: model.clone(),
+                    spec: spec.clone(),
+                    token: token.clone(),
+                    at: now,
+                    sparks: ranks.iter().map(|rank| rank.spark.clone()).collect(),
+                    state: LaunchState::Serving { since: now },
+                };
+                self.launches.insert(object.clone(), launch);
+                let proven = Proven { model: model.clone(), spec: spec.clone(), at: now };
+                self.proven.insert(object.clone(), proven);
+            }
+            (Step::Stop { container, .. }, Came::Done) => {
+                self.adopted.remove(container);
+            }
+            (Step::Launch { object, .. }, Came::NotDone) => {
+                self.launches.remove(object);
+            }
+            (Step::Launch { object, .. }, Came::Failed) => {
+                if let Some(launch) = self.launches.get(object).cloned() {
+                    let state = self.failed(object, &launch, what.to_owned(), now, &mut noticed);
+                    self.launches.insert(object.clone(), Launch { state, ..launch });
+                }
+            }
+            _ => {}
+        }
+        noticed
+    }
+}
+
 fn overdue(effective: &Effective<'_>, launch: &Launch, ledger: &Ledger, now: Timestamp) -> Option<String> {
     let deadline = load_deadline(effective, &launch.spec, ledger);
     (now.duration_since(launch.at) > deadline)
@@ -310,10 +409,3 @@ pub fn load_deadline(effective: &Effective<'_>, spec: &SpecHash, ledger: &Ledger
     }
 }
 
-/// What the slot should hold, as a model.
-pub fn wanted_model(wanted: &Wanted) -> Option<&ModelName> {
-    match wanted {
-        Wanted::Model(name) => Some(name),
-        Wanted::Watch | Wanted::Nothing => None,
-    }
-}

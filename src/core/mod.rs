@@ -5,6 +5,7 @@
 //! (see `clippy.toml`) and `tests/it/tidy.rs` hold it to that. Begin with `plan`.
 
 pub mod desired;
+pub mod label;
 pub mod ledger;
 pub mod memory;
 pub mod name;
@@ -14,4 +15,5 @@ pub mod ready;
 pub mod schedule;
 pub mod service;
 pub mod slot;
+pub mod status;
 pub mod step;

@@ -1,0 +1,64 @@
+//! The remote program through which everything that changes a Spark goes (promise 5).
+//!
+//! The text is `fence.sh`; this file fills its parameters and reads its last line.
+
+use std::time::Duration;
+
+use crate::{
+    core::observed::Token,
+    host::{Output, Program, Transport, Unreachable},
+};
+
+/// Longer than the longest act: a stop of 60 s, a removal of 60 s, and the lock.
+const DEADLINE: Duration = Duration::from_secs(150);
+
+/// What the Spark said about one act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Done,
+    /// It was so already.
+    Already,
+    /// A precondition is not met; nothing was done.
+    Refused(String),
+    /// A newer controller acts there.
+    Fenced(String),
+    /// It was tried.
+    Failed(String),
+    /// Not known: the connection ended before the answer.
+    Unknown(String),
+}
+
+/// An act with its token.
+pub fn program(act: &str, cluster: &str, token: &Token, boot_id: &str) -> Program {
+    Program::new("fence", include_str!("fence.sh"))
+        .with("cluster", cluster)
+        .with("epoch", token.epoch.to_string())
+        .with("sequence", token.sequence.to_string())
+        .with("controller", token.controller.clone())
+        .with("act", act)
+        .with("expect_boot", boot_id)
+}
+
+/// Perform it.
+pub async fn perform(transport: &dyn Transport, program: &Program) -> Verdict {
+    verdict(transport.run(program, DEADLINE).await)
+}
+
+fn verdict(answer: Result<Output, Unreachable>) -> Verdict {
+    let output = match answer {
+        Ok(output) => output,
+        Err(error) => return Verdict::Unknown(error.to_string()),
+    };
+    let Some(line) = output.stdout.lines().rev().find_map(|line| line.strip_prefix("outcome ")) else {
+        let last = output.stderr.lines().last().unwrap_or("it said nothing");
+        return Verdict::Unknown(format!("the program ended without an outcome: {last}"));
+    };
+    let (word, detail) = line.split_once(' ').unwrap_or((line, ""));
+    match word {
+        "done" => Verdict::Done,
+        "already" => Verdict::Already,
+        "refused" => Verdict::Refused(detail.into()),
+        "fenced" => Verdict::Fenced(detail.into()),
+        _ => Verdict::Failed(detail.into()),
+    }
+}

@@ -1,0 +1,132 @@
+# The one program that changes anything on a Spark. Parameters are variables set above this text:
+#   cluster epoch sequence controller   who acts (the token)
+#   act                                 advance | stop | start | end-job | launch
+#   expect_boot                         the boot this decision was made on
+# and those of the act. Under the lock of this cluster it compares the token, checks what the step expects, acts,
+# and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
+#   done | already | refused DETAIL | fenced TOKEN | failed DETAIL
+umask 077
+state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
+mkdir -p "$state/jobs" "$state/launch" || { echo "outcome failed cannot write $state"; return 0; }
+exec 9>"$state/lock"
+flock -w 20 9 || { echo "outcome failed another act held the lock for 20 s"; return 0; }
+
+say() {
+    printf '%s %s.%s.%s %s %s -> %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$epoch" "$sequence" "$controller" \
+        "$act" "${container:-${job:-}}" "$1" >>"$state/audit.log"
+    printf 'outcome %s\n' "$1"
+}
+
+# Older than, or from another controller of, the epoch seen last: this message comes too late.
+if [ -r "$state/token" ]; then
+    read -r seen_epoch seen_sequence seen_controller <"$state/token"
+    if [ "$epoch" -lt "$seen_epoch" ] ||
+        { [ "$epoch" -eq "$seen_epoch" ] && [ "$controller" != "$seen_controller" ]; }; then
+        say "fenced $seen_epoch.$seen_sequence.$seen_controller"
+        return 0
+    fi
+    if [ "$epoch" -eq "$seen_epoch" ] && [ "$sequence" -le "$seen_sequence" ]; then
+        say "refused a newer message was seen ($seen_epoch.$seen_sequence)"
+        return 0
+    fi
+fi
+printf '%s %s %s\n' "$epoch" "$sequence" "$controller" >"$state/token.new" && sync "$state/token.new" &&
+    mv "$state/token.new" "$state/token" || { say "failed cannot write the token"; return 0; }
+
+boot=$(cat /proc/sys/kernel/random/boot_id)
+if [ -n "$expect_boot" ] && [ "$expect_boot" != "$boot" ]; then
+    say "refused restarted since"
+    return 0
+fi
+
+# Prints true or false for a container that is there, nothing for one that is not; fails when Docker does.
+running() {
+    ids=$(docker container ls -aq --no-trunc --filter "id=$1") || return 1
+    if [ -n "$ids" ]; then docker container inspect --format '{{.State.Running}}' "$1"; fi
+}
+
+case "$act" in
+advance) say done ;;
+stop)
+    is=$(running "$container") || { say "failed Docker did not answer"; return 0; }
+    if [ -z "$is" ]; then say already; return 0; fi
+    if [ "$is" = true ]; then
+        # The launchers' first process ignores SIGTERM; ten seconds are for those that do not.
+        timeout 60 docker container stop --time 10 "$container" >/dev/null 2>"$state/err" ||
+            [ -z "$(running "$container")" ] || { say "failed $(tail -n 1 "$state/err")"; return 0; }
+    fi
+    if [ "$remove" = yes ]; then
+        timeout 60 docker container rm --force "$container" >/dev/null 2>"$state/err"
+        tries=0
+        while [ -n "$(running "$container" 2>/dev/null)" ]; do
+            tries=$((tries + 1))
+            if [ "$tries" -gt 50 ]; then say "failed it could not be removed: $(tail -n 1 "$state/err")"; return 0; fi
+            sleep 0.2
+        done
+    fi
+    say done
+    ;;
+start)
+    is=$(running "$container") || { say "failed Docker did not answer"; return 0; }
+    case "$is" in
+    true) say already ;;
+    false)
+        if timeout 60 docker container start "$container" >/dev/null 2>"$state/err"; then say done; else
+            say "failed $(tail -n 1 "$state/err")"
+        fi
+        ;;
+    *) say "refused the container is gone" ;;
+    esac
+    ;;
+end-job)
+    dir="$state/jobs/$job"
+    if [ ! -r "$dir/pid" ]; then say already; return 0; fi
+    read -r pid start <"$dir/pid"
+    if [ "$(cat "$dir/boot")" = "$boot" ] && [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]; then
+        kill -TERM -- "-$pid" 2>/dev/null
+        tries=0
+        while kill -0 -- "-$pid" 2>/dev/null && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+        kill -KILL -- "-$pid" 2>/dev/null
+        echo ended >"$dir/ended"
+        say done
+    else
+        say already
+    fi
+    ;;
+launch)
+    for other in "$state"/jobs/*/; do
+        [ -r "$other/pid" ] && [ ! -e "$other/status" ] || continue
+        [ "$(cat "$other/object")" = "$object" ] || continue
+        read -r pid start <"$other/pid"
+        if [ "$(cat "$other/boot")" = "$boot" ] &&
+            [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]; then
+            say "refused job $(basename "$other") is still running"
+            return 0
+        fi
+    done
+    taken=$(docker container ls -aq --filter "name=^/$name\$") || { say "failed Docker did not answer"; return 0; }
+    if [ -n "$taken" ]; then say "refused there is a container $name"; return 0; fi
+    dir="$state/jobs/$job"
+    if ! mkdir "$dir" 2>/dev/null; then say already; return 0; fi
+    printf '%s\n' "$object" >"$dir/object"
+    printf '%s\n' "$spec" >"$dir/spec"
+    printf '%s.%s.%s\n' "$epoch" "$sequence" "$controller" >"$dir/token"
+    date +%s >"$dir/started"
+    printf '%s\n' "$boot" >"$dir/boot"
+    printf '%s\n' "$script" >"$dir/script"
+    [ -z "$secrets" ] || printf '%s' "$secrets" >"$dir/env"
+    # Its own session, so that no lost connection ends it; the lock is not inherited.
+    setsid sh -c '
+        cd "$1" && exec 9>&-
+        printf "%s %s\n" "$$" "$(cut -d " " -f 22 "/proc/$$/stat")" >pid.new && mv pid.new pid
+        timeout -k 10 "$2" sh ./script >log 2>&1 </dev/null
+        echo "$?" >status.new && mv status.new status
+    ' job "$dir" "$limit" >/dev/null 2>&1 </dev/null 9>&- &
+    tries=0
+    while [ ! -e "$dir/pid" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+    if [ -e "$dir/pid" ]; then say done; else say "failed the job did not start"; fi
+    # Jobs are small; the last 50 are kept.
+    ls -1t "$state/jobs" | tail -n +51 | while read -r old; do rm -r "$state/jobs/$old"; done
+    ;;
+*) say "refused unknown act" ;;
+esac

@@ -1,0 +1,88 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Keeps a small cluster of NVIDIA DGX Spark machines in the state that one file describes.
+#[derive(Debug, Parser)]
+#[command(name = "spark-control", version, max_term_width = 100)]
+pub struct Arguments {
+    /// The file that describes the cluster.
+    #[arg(long, global = true, value_name = "FILE", env = "SPARK_CONTROL_FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+    /// Where the store, the key and the saved logs are kept. [default: the XDG state directory]
+    #[arg(long, global = true, value_name = "DIR", env = "SPARK_CONTROL_DATA")]
+    pub data: Option<PathBuf>,
+    /// How to print data.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read the file and say what is wrong with it. Asks no Spark.
+    Check,
+    /// Look at the Sparks and print what would be done. Changes nothing.
+    Plan,
+    /// Do what a plan says, and follow it to its end.
+    Apply {
+        /// The plan that was printed; without it, the plan of this moment.
+        plan: Option<String>,
+        /// Take the open steps and do not wait for what comes after the next gate.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Agree to the steps of a plan that waits for it.
+    Approve {
+        /// The plan's id.
+        plan: String,
+    },
+    /// Forget the failed attempts of a slot or service, so that it is tried again.
+    Retry {
+        /// The slot or service; `vllm` is the main slot.
+        object: String,
+    },
+    /// What should be, what is, and what is in the way.
+    Status,
+    /// What differs between the file and the Sparks.
+    Diff,
+    /// Keep the Sparks in the desired state until told to end.
+    Serve {
+        /// Where to answer `/healthz`, `/readyz` and `/metrics`.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
+        listen: std::net::SocketAddr,
+        /// Log as JSON lines.
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Print the JSON schema of the file.
+    Schema,
+    /// Pin the host key of a Spark, after showing it.
+    Trust {
+        /// The Spark's name in the file.
+        spark: String,
+        /// The fingerprint to expect (`SHA256:…`); without it the key is shown and nothing is pinned.
+        #[arg(long)]
+        fingerprint: Option<String>,
+    },
+    /// The saved and current logs of a slot or service.
+    Logs {
+        /// The slot or service; `vllm` is the main slot.
+        object: String,
+    },
+    /// What happened, oldest first.
+    History {
+        /// How many lines at most.
+        #[arg(long, default_value = "50")]
+        last: u32,
+    },
+}

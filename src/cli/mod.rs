@@ -1,0 +1,37 @@
+//! The command line. Data on stdout, talk on stderr.
+//!
+//! Exit codes: 0 nothing to do or done, 1 error, 2 changes planned, 3 stale or refused, 4 blocked or held.
+
+pub mod arguments;
+pub mod commands;
+pub mod reach;
+pub mod serve;
+pub mod trust;
+
+pub use arguments::Arguments;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Error = 1,
+    Changes = 2,
+    Stale = 3,
+    Blocked = 4,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Write to stdout. A reader that went away (`| head`) is not an error.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,60 @@
+//! `serve`: the loop, its control socket and its listener, until SIGTERM or SIGINT.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, bail};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{Exit, reach};
+use crate::{
+    controller::{Controller, Places, World, run},
+    web::{control, listener},
+};
+
+/// # Errors
+/// When it cannot start, or the store fails.
+pub async fn serve(places: Places, world: World, listen: SocketAddr) -> anyhow::Result<Exit> {
+    let Some(_lock) = reach::lock(&places.data)? else {
+        bail!("another Spark Control runs with {}; end it, or use another --data", places.data.display());
+    };
+    let socket = places.data.join("control.sock");
+    let controller = Arc::new(Controller::new(places, world)?);
+    let control = control::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
+    let monitors = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    info!(%listen, socket = %socket.display(), "serving");
+    let end = CancellationToken::new();
+    let ended = || end.clone().cancelled_owned();
+    let control =
+        axum::serve(control, control::router(controller.clone())).with_graceful_shutdown(ended()).into_future();
+    let monitors =
+        axum::serve(monitors, listener::router(controller.clone())).with_graceful_shutdown(ended()).into_future();
+    let (control, monitors) = (tokio::spawn(control), tokio::spawn(monitors));
+    let signals = tokio::spawn(stop_on_signal(end.clone())?);
+    let result = run::run(controller, end.clone()).await;
+    end.cancel();
+    signals.abort();
+    // Streams that clients keep open must not keep the process.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), async { tokio::join!(control, monitors) }).await;
+    let _ = std::fs::remove_file(&socket);
+    info!("ended");
+    result?;
+    Ok(Exit::Done)
+}
+
+fn stop_on_signal(end: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("ending after this round");
+        end.cancel();
+    })
+}

@@ -1,0 +1,263 @@
+//! The loop of `lib.rs`, and the handle that others hold.
+//!
+//! `round` is one turn: read the file, look, notice, plan, take the open steps. `run` takes turns until it is told to
+//! end. Every wake-up means "look again" and nothing else.
+
+pub mod round;
+pub mod run;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    core::{
+        desired::{Desired, Reach},
+        ledger::{Approval, Ledger},
+        name::SparkName,
+        observed::Observed,
+        plan::Plan,
+    },
+    host::{SharedTransport, local::Local, ssh},
+    probe::endpoint::Http,
+    store::{Store, StoreError},
+};
+
+/// Makes the way to a Spark. The simulated world has its own.
+pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTransport + Send + Sync;
+
+/// What a controller stands on.
+pub struct World {
+    pub connect: Box<Connect>,
+    pub http: Box<dyn Http>,
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub file: PathBuf,
+    /// Store, key, known hosts, saved logs.
+    pub data: PathBuf,
+}
+
+pub struct Controller {
+    pub places: Places,
+    world: World,
+    /// Names this controller in tokens; made once, kept in the store.
+    id: String,
+    state: Mutex<State>,
+    /// One round at a time.
+    turn: tokio::sync::Mutex<()>,
+    pub wake: Arc<Notify>,
+    published: watch::Sender<Arc<Snapshot>>,
+}
+
+struct State {
+    store: Store,
+    ledger: Ledger,
+    /// The last good file.
+    current: Option<Current>,
+    /// The bytes that were read last, good or bad.
+    last_text: Option<Vec<u8>>,
+    file_error: Option<String>,
+    warnings: Vec<String>,
+    transports: BTreeMap<SparkName, (crate::core::desired::Spark, SharedTransport)>,
+    observed: Option<Observed>,
+    epoch: Option<u64>,
+    sequence: u64,
+}
+
+#[derive(Clone)]
+struct Current {
+    revision: u64,
+    desired: Arc<Desired>,
+}
+
+/// What is known after a round; what every face shows.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Snapshot {
+    /// Rounds since the start.
+    pub round: u64,
+    pub at: Option<Timestamp>,
+    /// The revision in force.
+    pub revision: Option<u64>,
+    /// Why the file is not the revision in force.
+    pub file_error: Option<String>,
+    pub warnings: Vec<String>,
+    pub fenced: Option<String>,
+    pub plan: Option<Plan>,
+    pub observed: Option<Observed>,
+    pub status: Vec<crate::core::status::Line>,
+}
+
+impl Controller {
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn new(places: Places, world: World) -> Result<Self, StoreError> {
+        let store = Store::open(&places.data)?;
+        let id = match store.value("controller")? {
+            Some(id) => id,
+            None => {
+                let id = random_id();
+                store.set_value("controller", &id)?;
+                id
+            }
+        };
+        let mut ledger = store.ledger()?;
+        // Whoever starts it anew wants it to act: it claims a higher epoch.
+        ledger.fenced = None;
+        let current = match store.last_revision()? {
+            Some((revision, text)) => crate::manifest::load::load(&text)
+                .ok()
+                .map(|loaded| Current { revision, desired: Arc::new(loaded.desired) }),
+            None => None,
+        };
+        let state = State {
+            store,
+            ledger,
+            current,
+            last_text: None,
+            file_error: None,
+            warnings: Vec::new(),
+            transports: BTreeMap::new(),
+            observed: None,
+            epoch: None,
+            sequence: 0,
+        };
+        Ok(Self {
+            places,
+            world,
+            id,
+            state: Mutex::new(state),
+            turn: tokio::sync::Mutex::new(()),
+            wake: Arc::new(Notify::new()),
+            published: watch::Sender::new(Arc::new(Snapshot::default())),
+        })
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.borrow().clone()
+    }
+
+    /// Follows every round.
+    pub fn follow(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.published.subscribe()
+    }
+
+    /// A person agrees to the steps of a plan that was shown.
+    ///
+    /// # Errors
+    /// Why not: no such plan, or the facts it relied on that changed.
+    pub fn approve(&self, id: &str, by: &str) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
+        if let Some(observed) = &state.observed {
+            plan.still_holds(observed).map_err(Refusal::Stale)?;
+        }
+        let now = (self.world.now)();
+        let approval = Approval { plan: plan.id.clone(), steps: plan.step_keys(), at: now, by: by.to_owned() };
+        state.ledger.approve(approval);
+        state.store.set_ledger(&state.ledger)?;
+        state.store.add_event("approved", "", &format!("plan {id} was approved by {by}"), now)?;
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Clear the failed attempts of an object, so that it is tried again.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn retry(&self, object: &str) -> Result<bool, Refusal> {
+        let mut state = self.state();
+        let before = state.ledger.attempts.len();
+        state.ledger.attempts.retain(|key, _| key.split(' ').next() != Some(object));
+        let cleared = state.ledger.attempts.len() < before;
+        state.store.set_ledger(&state.ledger)?;
+        let now = (self.world.now)();
+        state.store.add_event("retry", object, "a retry was asked for", now)?;
+        drop(state);
+        self.wake.notify_one();
+        Ok(cleared)
+    }
+
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events(&self, count: u32) -> Result<Vec<crate::store::Event>, StoreError> {
+        self.state().store.events(count)
+    }
+
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn stored_plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
+        self.state().store.plan(id)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("a panic while holding the state ends the program")
+    }
+}
+
+/// Why something that a person asked for was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("no plan `{0}` was shown here")]
+    NoSuchPlan(String),
+    #[error("the plan is stale: {}", .0.join("; "))]
+    Stale(Vec<String>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The real world.
+pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
+    let data = data.to_owned();
+    let directory = control_directory(&data);
+    ssh::prepare(&directory)?;
+    let connect = move |name: &SparkName, spark: &crate::core::desired::Spark| -> SharedTransport {
+        match &spark.reach {
+            Reach::Local => Arc::new(Local::new(std::path::Path::new(spark.docker_socket.as_str()))),
+            Reach::Ssh { user, port, key } => Arc::new(ssh::Ssh::new(ssh::Target {
+                name: name.to_string(),
+                address: spark.address.to_string(),
+                user: user.to_string(),
+                port: *port,
+                key: key.as_ref().map_or_else(|| data.join("id_ed25519"), |key| PathBuf::from(key.as_str())),
+                known_hosts: data.join("known_hosts"),
+                docker_socket: PathBuf::from(spark.docker_socket.as_str()),
+                directory: directory.clone(),
+            })),
+        }
+    };
+    Ok(World {
+        connect: Box::new(connect),
+        http: Box::new(crate::probe::endpoint::Network::new(crate::apply::secret)),
+        now: Box::new(Timestamp::now),
+    })
+}
+
+/// Short, whatever the data directory is called: a Unix socket's path has 108 bytes.
+fn control_directory(data: &std::path::Path) -> PathBuf {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    base.join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff))
+}
+
+fn random_id() -> String {
+    let mut bytes = [0_u8; 6];
+    if let Ok(mut file) = std::fs::File::open("/dev/urandom") {
+        let _ = std::io::Read::read_exact(&mut file, &mut bytes);
+    }
+    format!("c{}", crate::core::desired::hex(&bytes))
+}
+

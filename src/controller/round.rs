@@ -1,0 +1,361 @@
+//! One turn of the loop.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::future::join_all;
+use tracing::{info, warn};
+
+use super::{Controller, Current, Snapshot, State};
+use crate::{
+    apply::{self, Outcome, fence::Verdict},
+    core::{
+        desired::Desired,
+        ledger::{Came, Ledger},
+        name::SparkName,
+        observed::{Observed, Token},
+        plan::{self, Plan, PlannedStep, Work},
+        status,
+        step::Step,
+    },
+    host::SharedTransport,
+    manifest,
+    probe,
+    store::StoreError,
+};
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Something was done, so there is something new to see.
+    pub acted: bool,
+    /// A gate or a load is being waited for.
+    pub waiting: bool,
+}
+
+/// What a round may do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode<'a> {
+    /// Look and plan.
+    Preview,
+    /// Take every open step.
+    Act,
+    /// Take open steps that this plan holds.
+    Only(&'a Plan),
+}
+
+impl Controller {
+    /// Take one turn.
+    ///
+    /// # Errors
+    /// When the store cannot be used: nothing is done that could not be remembered.
+    pub async fn round(&self, mode: Mode<'_>) -> Result<Turn, StoreError> {
+        let _turn = self.turn.lock().await;
+        self.read_file()?;
+        let Some(Current { revision, desired }) = self.state().current.clone() else {
+            self.publish(None);
+            return Ok(Turn { acted: false, waiting: false });
+        };
+        let transports = self.transports(&desired);
+        let previous = self.state().observed.clone();
+        let now = &self.world.now;
+        let observed =
+            Arc::new(probe::observe(&desired, &transports, self.world.http.as_ref(), previous.as_ref(), now).await);
+        let plan = {
+            let mut state = self.state();
+            let state = &mut *state;
+            state.observed = Some((*observed).clone());
+            self.check_fence(state, &observed);
+            let mut ledger = state.ledger.clone();
+            for noticed in ledger.notice(&desired, &observed, now()) {
+                info!(object = %noticed.object, kind = noticed.kind, "{}", noticed.message);
+                state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now())?;
+            }
+            if ledger != state.ledger {
+                state.store.set_ledger(&ledger)?;
+                state.ledger = ledger;
+            }
+            let plan = plan::plan(&desired, revision, &observed, &state.ledger, now());
+            if plan.has_steps() {
+                state.store.keep_plan(&plan)?;
+            }
+            plan
+        };
+        self.publish(Some((&plan, &observed, &desired)));
+        let waiting = plan.is_waiting();
+        let fenced = self.state().ledger.fenced.is_some();
+        let open = |work: &&Work| match mode {
+            Mode::Preview => false,
+            Mode::Act => !work.open().is_empty(),
+            Mode::Only(approved) => {
+                let keys = approved.step_keys();
+                !work.open().is_empty()
+                    && work.open().iter().flat_map(|group| group.iter()).all(|step| keys.contains(&step.key))
+            }
+        };
+        let works: Vec<&Work> = plan.work.iter().filter(open).collect();
+        if fenced || works.is_empty() {
+            return Ok(Turn { acted: false, waiting });
+        }
+        self.claim(&desired, &observed, &transports).await?;
+        let taking = works.into_iter().map(|work| self.take(work, &desired, &observed, &transports));
+        for result in join_all(taking).await {
+            result?;
+        }
+        Ok(Turn { acted: true, waiting: true })
+    }
+
+    /// Read the file; a good one becomes a revision, a bad one is told.
+    fn read_file(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let now = (self.world.now)();
+        let bytes = match std::fs::read(&self.places.file) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("reading {}: {error}", self.places.file.display());
+                if state.file_error.as_ref() != Some(&message) {
+                    warn!("{message}");
+                    state.store.add_event("file", "", &message, now)?;
+                }
+                state.file_error = Some(message);
+                state.last_text = None;
+                return Ok(());
+            }
+        };
+        if state.last_text.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        let path = self.places.file.display().to_string();
+        let loaded = match std::str::from_utf8(&bytes) {
+            Ok(text) => {
+                manifest::load::load(text).map_err(|problems| manifest::render(&problems, &path, text)).map(|l| (l, text))
+            }
+            Err(error) => Err(format!("{path}: not UTF-8 at byte {}", error.valid_up_to())),
+        };
+        match loaded {
+            Ok((loaded, text)) => {
+                let known = state.store.last_revision()?;
+                let revision = match known {
+                    Some((revision, known)) if known == text => revision,
+                    _ => {
+                        let revision = state.store.add_revision(text, now)?;
+                        info!(revision, "the file is in force");
+                        state.store.add_event("revision", "", &format!("revision {revision} is in force"), now)?;
+                        revision
+                    }
+                };
+                state.warnings = loaded.warnings.iter().map(|problem| problem.message.clone()).collect();
+                state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
+                state.file_error = None;
+            }
+            Err(message) => {
+                warn!("the file cannot be used; the last good one stays in force\n{message}");
+                state.store.add_event("file", "", &message, now)?;
+                state.file_error = Some(message);
+            }
+        }
+        state.last_text = Some(bytes);
+        Ok(())
+    }
+
+    /// The way to each Spark; kept while the Spark's entry stays the same.
+    fn transports(&self, desired: &Desired) -> BTreeMap<SparkName, SharedTransport> {
+        let mut state = self.state();
+        state.transports.retain(|name, (spark, _)| desired.sparks.get(name) == Some(spark));
+        for (name, spark) in &desired.sparks {
+            state
+                .transports
+                .entry(name.clone())
+                .or_insert_with(|| (spark.clone(), (self.world.connect)(name, spark)));
+        }
+        state.transports.iter().map(|(name, (_, transport))| (name.clone(), transport.clone())).collect()
+    }
+
+    /// Someone with a newer epoch acts on a Spark of ours: we do not act any more, anywhere.
+    fn check_fence(&self, state: &mut State, observed: &Observed) {
+        let Some(epoch) = state.epoch else { return };
+        for (name, view) in &observed.sparks {
+            let Some(token) = view.facts().and_then(|facts| facts.token.as_ref()) else { continue };
+            if token.epoch > epoch || (token.epoch == epoch && token.controller != self.id) {
+                let why = format!(
+                    "controller {} acts on `{name}` with epoch {}, ours is {epoch}; restart this one to take over",
+                    token.controller, token.epoch
+                );
+                self.fence(state, why);
+                return;
+            }
+        }
+    }
+
+    fn fence(&self, state: &mut State, why: String) {
+        if state.ledger.fenced.is_none() {
+            warn!("{why}");
+            let _ = state.store.add_event("fenced", "", &why, (self.world.now)());
+            state.ledger.fenced = Some(why);
+        }
+    }
+
+    /// Before acting at all: an epoch above every one seen, claimed on each Spark that can be reached.
+    async fn claim(
+        &self,
+        desired: &Desired,
+        observed: &Observed,
+        transports: &BTreeMap<SparkName, SharedTransport>,
+    ) -> Result<(), StoreError> {
+        let claims: Vec<(SparkName, Token)> = {
+            let mut state = self.state();
+            let seen = observed.sparks.values().filter_map(|view| Some(view.facts()?.token.as_ref()?.epoch)).max();
+            if state.epoch.is_none() {
+                let stored: u64 =
+                    state.store.value("epoch")?.and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+                let epoch = seen.unwrap_or(0).max(stored) + 1;
+                state.store.set_value("epoch", &epoch.to_string())?;
+                state.epoch = Some(epoch);
+            }
+            let epoch = state.epoch.expect("set above");
+            let behind = |view: &crate::core::observed::SparkView| {
+                view.facts().is_some_and(|facts| facts.token.as_ref().is_none_or(|token| token.epoch < epoch))
+            };
+            let names: Vec<SparkName> =
+                observed.sparks.iter().filter(|(_, view)| behind(view)).map(|(name, _)| name.clone()).collect();
+            names.into_iter().map(|name| (name, self.token(&mut state))).collect()
+        };
+        let claiming = claims.iter().map(|(name, token)| async move {
+            let facts = observed.facts(name).expect("only those that answered");
+            let program = apply::fence::program("advance", desired.cluster.as_str(), token, &facts.boot_id);
+            (name, apply::fence::perform(transports[name].as_ref(), &program).await)
+        });
+        for (name, verdict) in join_all(claiming).await {
+            if let Verdict::Fenced(by) = verdict {
+                let mut state = self.state();
+                self.fence(&mut state, format!("`{name}` is fenced by {by}; restart this controller to take over"));
+            }
+        }
+        Ok(())
+    }
+
+    fn token(&self, state: &mut State) -> Token {
+        state.sequence += 1;
+        let epoch = state.epoch.expect("an epoch is claimed before any act");
+        Token { epoch, sequence: state.sequence, controller: self.id.clone() }
+    }
+
+    /// The open steps of one object: group after group, each group together. Ends at the first that is not done.
+    async fn take(
+        &self,
+        work: &Work,
+        desired: &Desired,
+        observed: &Observed,
+        transports: &BTreeMap<SparkName, SharedTransport>,
+    ) -> Result<(), StoreError> {
+        for group in work.open() {
+            // Another object's act may have met a fence meanwhile.
+            if self.state().ledger.fenced.is_some() {
+                return Ok(());
+            }
+            let mut intended = Vec::new();
+            for PlannedStep { step, .. } in group {
+                let mut state = self.state();
+                let token = self.token(&mut state);
+                let now = (self.world.now)();
+                let state = &mut *state;
+                state.ledger.intend(step, &token, now);
+                let json = serde_json::to_string(step)?;
+                state.store.intend(&token.to_string(), &json, &state.ledger, now)?;
+                intended.push((step, token));
+            }
+            let performing = intended.iter().map(|(step, token)| async move {
+                info!(object = %step.object(), step = %step.key(), "{step}");
+                let transport = step.spark().and_then(|spark| transports.get(spark));
+                apply::perform(step, token, desired, observed, transport).await
+            });
+            let outcomes = join_all(performing).await;
+            let mut all_done = true;
+            for ((step, token), outcome) in intended.iter().zip(outcomes) {
+                all_done &= self.conclude(step, token, &outcome)?;
+            }
+            if !all_done {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn conclude(&self, step: &Step, token: &Token, outcome: &Outcome) -> Result<bool, StoreError> {
+        let now = (self.world.now)();
+        let (came, kind, detail) = match &outcome.verdict {
+            Verdict::Done => (Came::Done, "done", String::new()),
+            Verdict::Already => (Came::Done, "done", "it was so already".into()),
+            Verdict::Refused(why) => (Came::NotDone, "refused", why.clone()),
+            Verdict::Fenced(by) => (Came::NotDone, "fenced", format!("{by} acts there now")),
+            Verdict::Failed(why) => (Came::Failed, "failed", why.clone()),
+            Verdict::Unknown(why) => (Came::Unknown, "unknown", why.clone()),
+        };
+        let saved = outcome.log.as_ref().and_then(|log| self.save_log(step, log));
+        let mut state = self.state();
+        let state = &mut *state;
+        if let Verdict::Fenced(by) = &outcome.verdict {
+            self.fence(state, format!("a Spark is fenced by {by}; restart this controller to take over"));
+        }
+        let mut message = step.to_string();
+        for part in [detail.as_str(), saved.as_deref().unwrap_or("")] {
+            if !part.is_empty() {
+                message = format!("{message}: {part}");
+            }
+        }
+        if came == Came::Done {
+            info!(object = %step.object(), step = %step.key(), outcome = kind, "{message}");
+        } else {
+            warn!(object = %step.object(), step = %step.key(), outcome = kind, "{message}");
+        }
+        for noticed in state.ledger.conclude(step, token, came, &detail, now) {
+            state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now)?;
+        }
+        state.store.conclude(&token.to_string(), kind, now)?;
+        state.store.add_event(kind, step.object().as_str(), &message, now)?;
+        state.store.set_ledger(&state.ledger)?;
+        Ok(came == Came::Done)
+    }
+
+    fn save_log(&self, step: &Step, log: &str) -> Option<String> {
+        let spark = step.spark()?;
+        let directory = self.places.data.join("logs");
+        let at = (self.world.now)().strftime("%Y%m%dT%H%M%S").to_string();
+        let path = directory.join(format!("{}-{at}-{spark}.log", step.object()));
+        let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, log));
+        match written {
+            Ok(()) => Some(format!("its log is in {}", path.display())),
+            Err(error) => Some(format!("its log could not be saved: {error}")),
+        }
+    }
+
+    fn publish(&self, seen: Option<(&Plan, &Observed, &Desired)>) {
+        let state = self.state();
+        let now = (self.world.now)();
+        let round = self.published.borrow().round + 1;
+        let status = seen.map_or_else(Vec::new, |(plan, observed, desired)| {
+            status::status(desired, observed, &state.ledger, plan, now)
+        });
+        let snapshot = Snapshot {
+            round,
+            at: Some(now),
+            revision: state.current.as_ref().map(|current| current.revision),
+            file_error: state.file_error.clone(),
+            warnings: state.warnings.clone(),
+            fenced: state.ledger.fenced.clone(),
+            plan: seen.map(|(plan, ..)| plan.clone()),
+            observed: seen.map(|(_, observed, _)| observed.clone()),
+            status,
+        };
+        self.published.send_replace(Arc::new(snapshot));
+    }
+
+    /// For tests and tools: what this controller remembers.
+    pub fn ledger(&self) -> Ledger {
+        self.state().ledger.clone()
+    }
+}
+
+/// Used by `run` to follow each Spark's events.
+pub(super) fn shared(controller: &Controller) -> Vec<(SparkName, SharedTransport)> {
+    controller.state().transports.iter().map(|(name, (_, transport))| (name.clone(), transport.clone())).collect()
+}

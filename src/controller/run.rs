@@ -1,0 +1,97 @@
+//! Turns until told to end, and what wakes them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::{Controller, round::Mode};
+use crate::{
+    core::name::SparkName,
+    docker,
+    host::SharedTransport,
+    manifest::watch,
+    store::StoreError,
+};
+
+/// While something is under way: the memory gate wants several samples in 10 s.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Events come in bursts; one look serves them all.
+const SETTLE: Duration = Duration::from_millis(100);
+const EVENTS_DEADLINE: Duration = Duration::from_secs(10);
+const EVENTS_AGAIN: Duration = Duration::from_secs(5);
+
+/// Keep the Sparks in the desired state until `end`. A round under way is finished first.
+///
+/// # Errors
+/// When the store cannot be used any more.
+pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<(), StoreError> {
+    // Without a watch the interval still finds edits.
+    let _watcher = watch::watch(&controller.places.file, controller.wake.clone())
+        .map_err(|error| error!("watching {}: {error}", controller.places.file.display()));
+    let mut listeners: BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)> = BTreeMap::new();
+    while !end.is_cancelled() {
+        let turn = controller.round(Mode::Act).await?;
+        listen(&controller, &mut listeners);
+        let interval = controller.interval();
+        let pause = if turn.acted || turn.waiting { LOOK_AGAIN.min(interval) } else { interval };
+        tokio::select! {
+            () = end.cancelled() => break,
+            () = tokio::time::sleep(pause) => {}
+            () = controller.wake.notified() => tokio::time::sleep(SETTLE.max(quiet(&controller))).await,
+        }
+    }
+    for (_, listener) in listeners.into_values() {
+        listener.abort();
+    }
+    Ok(())
+}
+
+/// A file that was touched a moment ago may still be being written.
+fn quiet(controller: &Controller) -> Duration {
+    let modified = std::fs::metadata(&controller.places.file).and_then(|metadata| metadata.modified()).ok();
+    match modified.and_then(|modified| modified.elapsed().ok()) {
+        Some(age) => watch::QUIET.saturating_sub(age),
+        None => watch::QUIET,
+    }
+}
+
+/// One listener per Spark, for as long as the way to it is the same.
+fn listen(controller: &Arc<Controller>, listeners: &mut BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)>) {
+    let transports: BTreeMap<_, _> = super::round::shared(controller).into_iter().collect();
+    listeners.retain(|name, (transport, listener)| {
+        let kept = transports.get(name).is_some_and(|now| Arc::ptr_eq(now, transport));
+        if !kept {
+            listener.abort();
+        }
+        kept
+    });
+    for (name, transport) in transports {
+        let wake = controller.wake.clone();
+        listeners.entry(name).or_insert_with(|| {
+            let events = transport.clone();
+            let listener = tokio::spawn(async move {
+                loop {
+                    if let Ok(mut stream) = docker::events(events.as_ref(), EVENTS_DEADLINE).await {
+                        while let Some(Ok(_)) = stream.next().await {
+                            wake.notify_one();
+                        }
+                        wake.notify_one();
+                    }
+                    tokio::time::sleep(EVENTS_AGAIN).await;
+                }
+            });
+            (transport, listener)
+        });
+    }
+}
+
+impl Controller {
+    fn interval(&self) -> Duration {
+        let state = self.state();
+        // Without a usable file there is nothing to look at but the file.
+        state.current.as_ref().map_or(Duration::from_secs(5), |current| current.desired.policy.interval)
+    }
+}

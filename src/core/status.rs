@@ -1,0 +1,141 @@
+//! What is, in the two words that everything has: sync and health.
+
+use serde::Serialize;
+
+use super::{
+    desired::{Desired, Object, Place, ServiceState, Wanted},
+    ledger::{LaunchState, Ledger},
+    observed::{EndpointAnswer, Observed},
+    plan::{Plan, Reason, Verdict},
+    ready::{self, Readiness},
+    schedule,
+};
+use jiff::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Sync {
+    InSync,
+    Drifted,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Health {
+    Healthy,
+    Progressing,
+    Degraded,
+    Missing,
+    Suspended,
+    Unknown,
+}
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub object: Object,
+    pub sync: Sync,
+    pub health: Health,
+    pub desired: String,
+    pub observed: String,
+    pub reason: Option<Reason>,
+    pub message: String,
+}
+
+/// One line per slot and enabled service.
+pub fn status(desired: &Desired, observed: &Observed, ledger: &Ledger, plan: &Plan, now: Timestamp) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (object, slot) in &desired.slots {
+        let work = plan.work.iter().find(|work| work.object == *object);
+        let (reason, message) = told(work.map(|work| &work.verdict));
+        let wanted = schedule::wanted(object, slot, desired, now);
+        let serving = serving(object, observed);
+        let (sync, health) = match &wanted {
+            Wanted::Watch => (Sync::InSync, if serving.is_some() { Health::Healthy } else { Health::Unknown }),
+            Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
+            Wanted::Nothing => (Sync::Drifted, Health::Progressing),
+            Wanted::Model(name) => {
+                let effective = desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
+                match ready::readiness(object, &effective, desired, observed, ledger, now) {
+                    Readiness::Ready => {
+                        (if work.is_none() { Sync::InSync } else { Sync::Drifted }, Health::Healthy)
+                    }
+                    Readiness::Unknown { .. } => (Sync::Unknown, Health::Unknown),
+                    _ if reason == Some(Reason::Suspended) => (Sync::Drifted, Health::Suspended),
+                    _ => (Sync::Drifted, slot_health(object, ledger, work.map(|work| &work.verdict), &serving)),
+                }
+            }
+        };
+        lines.push(Line {
+            object: object.clone(),
+            sync,
+            health,
+            desired: match wanted {
+                Wanted::Watch => "watched".into(),
+                Wanted::Nothing => "none".into(),
+                Wanted::Model(name) => name.to_string(),
+            },
+            observed: serving.unwrap_or_else(|| "nothing".into()),
+            reason,
+            message,
+        });
+    }
+    for (name, service) in &desired.services {
+        if desired.disabled.contains(name) {
+            continue;
+        }
+        let object = Object::service(name);
+        let work = plan.work.iter().find(|work| work.object == object);
+        let (reason, message) = told(work.map(|work| &work.verdict));
+        let away = match &service.place {
+            Place::Spark(spark) => observed.facts(spark).is_none(),
+            Place::Elsewhere(_) => false,
+        };
+        let answer = observed.endpoints.get(&object).map(|endpoint| &endpoint.answer);
+        let (health, seen) = match answer {
+            _ if service.state == Some(ServiceState::Stopped) && work.is_none() => (Health::Healthy, "stopped".into()),
+            Some(EndpointAnswer::Up | EndpointAnswer::Engine(_)) => (Health::Healthy, "up".to_owned()),
+            Some(EndpointAnswer::Refused) => (Health::Missing, "down".into()),
+            Some(EndpointAnswer::Silent { why }) => (Health::Unknown, why.clone()),
+            Some(EndpointAnswer::Wrong { why }) => (Health::Degraded, why.clone()),
+            None => (Health::Unknown, "not looked at".into()),
+        };
+        let sync = match (away, work) {
+            (true, _) => Sync::Unknown,
+            (false, None) => Sync::InSync,
+            (false, Some(_)) => Sync::Drifted,
+        };
+        let desired = match service.state {
+            Some(ServiceState::Running) => "running",
+            Some(ServiceState::Stopped) => "stopped",
+            None => "watched",
+        };
+        lines.push(Line { object, sync, health, desired: desired.into(), observed: seen, reason, message });
+    }
+    lines
+}
+
+fn told(verdict: Option<&Verdict>) -> (Option<Reason>, String) {
+    match verdict {
+        Some(Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message }) => {
+            (Some(*reason), message.clone())
+        }
+        Some(Verdict::Open) | None => (None, String::new()),
+    }
+}
+
+fn serving(object: &Object, observed: &Observed) -> Option<String> {
+    match &observed.endpoints.get(object)?.answer {
+        EndpointAnswer::Engine(engine) => engine.models.first().map(|model| model.id.clone()),
+        _ => None,
+    }
+}
+
+fn slot_health(object: &Object, ledger: &Ledger, verdict: Option<&Verdict>, serving: &Option<String>) -> Health {
+    let loading = ledger.launches.get(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading));
+    match verdict {
+        _ if loading => Health::Progressing,
+        Some(Verdict::Open | Verdict::Waiting { .. }) => Health::Progressing,
+        Some(Verdict::Blocked { .. }) if serving.is_some() => Health::Degraded,
+        Some(Verdict::Blocked { .. }) | None => Health::Missing,
+    }
+}

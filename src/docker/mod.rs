@@ -1,0 +1,140 @@
+//! The few Engine calls, over a [`Transport`]: all of them read.
+
+pub mod wire;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use crate::{
+    core::{
+        desired::SpecHash,
+        label,
+        observed::{Container, Labels, Process},
+    },
+    host::{EventStream, Transport, Unreachable},
+};
+
+/// Every container, with the processes of those whose names `inside` holds.
+///
+/// # Errors
+/// When the list itself could not be read; what could not be read about one container is `None` there.
+pub async fn containers(
+    transport: &dyn Transport,
+    inside: &[&str],
+    deadline: Duration,
+) -> Result<Vec<Container>, Unreachable> {
+    let listed: Vec<wire::Listed> = get(transport, "/containers/json?all=true", deadline).await?;
+    let reading = listed.into_iter().map(|listed| async move {
+        let name = listed.name();
+        let wanted = inside.contains(&name.as_str());
+        let running = listed.state == "running";
+        let mut container = Container {
+            name,
+            running,
+            image: listed.image,
+            image_id: listed.image_id,
+            exit_code: None,
+            started_at: None,
+            labels: labels(&listed.labels),
+            processes: None,
+            id: listed.id,
+        };
+        if wanted {
+            let path = format!("/containers/{}/json", container.id);
+            if let Ok(inspected) = get::<wire::Inspected>(transport, &path, deadline).await {
+                container.exit_code = Some(inspected.state.exit_code);
+                container.started_at = inspected.state.started_at.parse::<Timestamp>().ok();
+            }
+            if running {
+                let path = format!("/containers/{}/top?ps_args=-eo%20pid,args", container.id);
+                container.processes =
+                    get::<wire::Top>(transport, &path, deadline).await.ok().map(|top| processes(&top));
+            }
+        }
+        container
+    });
+    let mut containers = join_all(reading).await;
+    containers.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+    Ok(containers)
+}
+
+/// The id that `image` names; `None` when there is no such image.
+///
+/// # Errors
+/// When the Engine could not be asked.
+pub async fn image_id(
+    transport: &dyn Transport,
+    image: &str,
+    deadline: Duration,
+) -> Result<Option<String>, Unreachable> {
+    let path = format!("/images/{image}/json");
+    let answer = transport.engine(&path, deadline).await?;
+    if answer.status == 404 {
+        return Ok(None);
+    }
+    parse::<wire::Image>(&path, answer.status, &answer.body).map(|image| Some(image.id))
+}
+
+/// The last `lines` lines of a container's output, both streams in order.
+///
+/// # Errors
+/// When the Engine could not be asked, or the container is gone.
+pub async fn logs(
+    transport: &dyn Transport,
+    container: &str,
+    lines: u32,
+    deadline: Duration,
+) -> Result<String, Unreachable> {
+    let path = format!("/containers/{container}/logs?stdout=true&stderr=true&timestamps=true&tail={lines}");
+    let answer = transport.engine(&path, deadline).await?;
+    if answer.status != 200 {
+        return Err(Unreachable::Engine(format!("{path} answered {}", answer.status)));
+    }
+    Ok(wire::demultiplex(&answer.body))
+}
+
+/// Container events from now on; each means "look again".
+///
+/// # Errors
+/// When the Engine could not be asked.
+pub async fn events(transport: &dyn Transport, deadline: Duration) -> Result<EventStream, Unreachable> {
+    transport.engine_stream("/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D", deadline).await
+}
+
+async fn get<T: serde::de::DeserializeOwned>(
+    transport: &dyn Transport,
+    path: &str,
+    deadline: Duration,
+) -> Result<T, Unreachable> {
+    let answer = transport.engine(path, deadline).await?;
+    parse(path, answer.status, &answer.body)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &str, status: u16, body: &[u8]) -> Result<T, Unreachable> {
+    if status != 200 {
+        let message = serde_json::from_slice::<wire::Failure>(body).map(|failure| failure.message).unwrap_or_default();
+        return Err(Unreachable::Engine(format!("{path} answered {status} {message}")));
+    }
+    serde_json::from_slice(body).map_err(|error| Unreachable::Engine(format!("{path} answered {error}")))
+}
+
+fn labels(labels: &std::collections::BTreeMap<String, String>) -> Option<Labels> {
+    Some(Labels {
+        cluster: labels.get(label::CLUSTER)?.clone(),
+        object: labels.get(label::OBJECT)?.clone(),
+        spec: SpecHash::of_label(labels.get(label::SPEC)?),
+        token: labels.get(label::TOKEN).and_then(|token| token.parse().ok()),
+    })
+}
+
+fn processes(top: &wire::Top) -> Vec<Process> {
+    top.processes
+        .iter()
+        .filter_map(|row| {
+            let pid = row.first()?.parse().ok()?;
+            Some(Process { pid, command: row.get(1..)?.join(" ") })
+        })
+        .collect()
+}

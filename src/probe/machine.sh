@@ -1,0 +1,40 @@
+# Everything about one machine in one round trip. Changes nothing. One `key value` a line.
+#   cluster   whose jobs and token to read
+#   paths     directories to look for, one a line
+state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
+echo "boot $(cat /proc/sys/kernel/random/boot_id)"
+echo "uptime $(cut -d . -f 1 /proc/uptime)"
+while read -r key value _; do
+    case "$key" in
+    MemTotal:) echo "memory_total_kib $value" ;;
+    MemAvailable:) echo "memory_available_kib $value" ;;
+    esac
+done </proc/meminfo
+if gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,temperature.gpu,power.draw,utilization.gpu \
+    --format=csv,noheader,nounits 2>/dev/null); then
+    echo "gpu $gpu"
+    timeout 5 nvidia-smi --query-compute-apps=pid,process_name,used_gpu_memory --format=csv,noheader,nounits \
+        2>/dev/null | while IFS= read -r line; do echo "gpu_process $line"; done
+fi
+printf '%s\n' "$paths" | while IFS= read -r path; do
+    [ -n "$path" ] || continue
+    if [ -d "$path" ]; then echo "path yes $path"; else echo "path no $path"; fi
+done
+if [ -r "$state/token" ]; then
+    read -r epoch sequence controller <"$state/token"
+    echo "token $epoch.$sequence.$controller"
+fi
+boot=$(cat /proc/sys/kernel/random/boot_id)
+for dir in "$state"/jobs/*/; do
+    [ -r "$dir/token" ] || continue
+    if [ -r "$dir/status" ]; then
+        is="exited:$(cat "$dir/status")"
+    elif [ -r "$dir/pid" ] && read -r pid start <"$dir/pid" && [ "$(cat "$dir/boot")" = "$boot" ] &&
+        [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]; then
+        is=running
+    else
+        is=lost
+    fi
+    echo "job $(basename "$dir") $is $(cat "$dir/token") $(cat "$dir/started") $(cat "$dir/spec") $(cat "$dir/object")"
+done
+echo end

@@ -1,0 +1,197 @@
+//! What survives a restart: revisions, the ledger, the journal, events. SQLite, one writer, durable before it returns.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::core::{ledger::Ledger, plan::Plan};
+
+/// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
+const VERSION: i64 = 1;
+const KEPT_EVENTS: i64 = 10_000;
+const KEPT_PLANS: i64 = 200;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store in `{0}` was made by a newer Spark Control; use that one, or another data directory")]
+    Newer(String),
+    #[error("the store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("the store holds something that cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+pub struct Store {
+    connection: Connection,
+}
+
+/// A line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Event {
+    pub number: i64,
+    pub at: String,
+    pub kind: String,
+    pub object: String,
+    pub message: String,
+}
+
+impl Store {
+    /// Open or make the store in `directory`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(directory.join("spark-control.db"))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > VERSION {
+            return Err(StoreError::Newer(directory.display().to_string()));
+        }
+        connection.execute_batch(&format!(
+            "BEGIN;
+             CREATE TABLE IF NOT EXISTS revision (number INTEGER PRIMARY KEY, at TEXT NOT NULL, text TEXT NOT NULL);
+             CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, json TEXT NOT NULL);
+             CREATE TABLE IF NOT EXISTS journal (
+                 token TEXT PRIMARY KEY, at TEXT NOT NULL, step TEXT NOT NULL, ended TEXT, outcome TEXT);
+             CREATE TABLE IF NOT EXISTS event (
+                 number INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, object TEXT NOT NULL,
+                 message TEXT NOT NULL);
+             CREATE TABLE IF NOT EXISTS plan (
+                 id TEXT PRIMARY KEY, number INTEGER NOT NULL, at TEXT NOT NULL, json TEXT NOT NULL);
+             PRAGMA user_version = {VERSION};
+             COMMIT;"
+        ))?;
+        Ok(Self { connection })
+    }
+
+    /// The last revision that was in force.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn last_revision(&self) -> Result<Option<(u64, String)>, StoreError> {
+        let sql = "SELECT number, text FROM revision ORDER BY number DESC LIMIT 1";
+        Ok(self
+            .connection
+            .query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))
+            .optional()?)
+    }
+
+    /// Keep `text` as the next revision, and tell its number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
+        self.connection
+            .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![now.to_string(), text])?;
+        Ok(self.connection.last_insert_rowid().unsigned_abs())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ledger(&self) -> Result<Ledger, StoreError> {
+        Ok(self.value("ledger")?.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_ledger(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        self.set_value("ledger", &serde_json::to_string(ledger)?)
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn value(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT json FROM value WHERE key = ?1";
+        Ok(self.connection.query_row(sql, [key], |row| row.get(0)).optional()?)
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn set_value(&self, key: &str, json: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO value (key, json) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET json = ?2";
+        self.connection.execute(sql, [key, json])?;
+        Ok(())
+    }
+
+    /// Before an effect: what is about to be done, and the ledger that knows it, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Nothing may be done then.
+    pub fn intend(&mut self, token: &str, step: &str, ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+        let ledger = serde_json::to_string(ledger)?;
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
+            params![token, now.to_string(), step],
+        )?;
+        let sql = "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
+        transaction.execute(sql, [ledger])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// After it: what came of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn conclude(&self, token: &str, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE journal SET ended = ?2, outcome = ?3 WHERE token = ?1";
+        self.connection.execute(sql, params![token, now.to_string(), outcome])?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add_event(&self, kind: &str, object: &str, message: &str, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
+        self.connection.execute(sql, params![now.to_string(), kind, object, message])?;
+        let last = self.connection.last_insert_rowid();
+        self.connection.execute("DELETE FROM event WHERE number <= ?1", [last - KEPT_EVENTS])?;
+        Ok(())
+    }
+
+    /// The last `count` events, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn events(&self, count: u32) -> Result<Vec<Event>, StoreError> {
+        let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([count], |row| {
+            Ok(Event {
+                number: row.get(0)?,
+                at: row.get(1)?,
+                kind: row.get(2)?,
+                object: row.get(3)?,
+                message: row.get(4)?,
+            })
+        })?;
+        let mut events = rows.collect::<Result<Vec<_>, _>>()?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Keep a plan that was shown, so that it can be approved or applied by its id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn keep_plan(&self, plan: &Plan) -> Result<(), StoreError> {
+        let sql = "INSERT INTO plan (id, number, at, json)
+                   VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM plan), ?2, ?3)
+                   ON CONFLICT (id) DO UPDATE SET json = ?3, at = ?2";
+        self.connection.execute(sql, params![plan.id, plan.at.to_string(), serde_json::to_string(plan)?])?;
+        let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
+        self.connection.execute(sql, [KEPT_PLANS])?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
+        let json: Option<String> =
+            self.connection.query_row("SELECT json FROM plan WHERE id = ?1", [id], |row| row.get(0)).optional()?;
+        Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+    }
+}

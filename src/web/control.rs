@@ -1,0 +1,127 @@
+//! The control socket: how commands reach a controller that is already running. 0600, in the data directory.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path as UrlPath, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+
+use crate::controller::{Controller, Refusal};
+
+/// A round of a silent Spark takes its whole deadline.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// Why a request was refused; its `code` decides the exit code.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub code: String,
+    pub message: String,
+}
+
+/// Who asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct By {
+    pub by: String,
+}
+
+/// Bind the socket. A stale one of a killed controller is replaced: the data directory's lock is held.
+///
+/// # Errors
+/// When it cannot be bound.
+pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// The routes.
+pub fn router(controller: Arc<Controller>) -> Router {
+    Router::new()
+        .route("/snapshot", get(snapshot))
+        .route("/look", post(look))
+        .route("/plans/{id}", get(plan))
+        .route("/plans/{id}/approve", post(approve))
+        .route("/retry/{object}", post(retry))
+        .route("/events", get(events))
+        .with_state(controller)
+}
+
+async fn snapshot(State(controller): State<Arc<Controller>>) -> Response {
+    Json(controller.snapshot().as_ref()).into_response()
+}
+
+/// Look now, and answer with what was seen.
+async fn look(State(controller): State<Arc<Controller>>) -> Response {
+    let mut following = controller.follow();
+    let before = following.borrow_and_update().round;
+    controller.wake.notify_one();
+    // The round that was under way may have looked before the request; the one after it has not.
+    let newer = async {
+        while following.borrow_and_update().round < before + 1 {
+            if following.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    match tokio::time::timeout(ROUND, newer).await {
+        Ok(()) => Json(controller.snapshot().as_ref()).into_response(),
+        Err(_) => failure(StatusCode::GATEWAY_TIMEOUT, "late", "the controller did not finish a round in time"),
+    }
+}
+
+async fn plan(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
+    match controller.stored_plan(&id) {
+        Ok(Some(plan)) => Json(plan).into_response(),
+        Ok(None) => refusal(&Refusal::NoSuchPlan(id)),
+        Err(error) => refusal(&Refusal::Store(error)),
+    }
+}
+
+async fn approve(
+    State(controller): State<Arc<Controller>>,
+    UrlPath(id): UrlPath<String>,
+    Json(by): Json<By>,
+) -> Response {
+    match controller.approve(&id, &by.by) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn retry(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPath<String>) -> Response {
+    match controller.retry(&object) {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn events(State(controller): State<Arc<Controller>>) -> Response {
+    match controller.events(1000) {
+        Ok(events) => Json(events).into_response(),
+        Err(error) => refusal(&Refusal::Store(error)),
+    }
+}
+
+fn refusal(error: &Refusal) -> Response {
+    let (status, code) = match error {
+        Refusal::NoSuchPlan(_) => (StatusCode::NOT_FOUND, "no_such_plan"),
+        Refusal::Stale(_) => (StatusCode::CONFLICT, "stale"),
+        Refusal::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
+    };
+    failure(status, code, &error.to_string())
+}
+
+fn failure(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(Failure { code: code.into(), message: message.into() })).into_response()
+}
