@@ -18,7 +18,8 @@ async fn main() -> ExitCode {
     let quiet = !matches!(arguments.command, Command::Serve { .. });
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(if quiet { "spark_control=error" } else { "spark_control=info" }));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     if matches!(arguments.command, Command::Serve { log_json: true, .. }) {
         log.json().init();
     } else {

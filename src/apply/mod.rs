@@ -54,9 +54,9 @@ pub async fn perform(
                 .with("remove", if *remove { "yes" } else { "no" });
             Outcome { verdict: fence::perform(transport.as_ref(), &program).await, log }
         }
-        Step::Start { container, .. } => {
-            plain(fence::perform(transport.as_ref(), &act("start").with("container", container.clone())).await)
-        }
+        Step::Start { container, .. } => plain(
+            fence::perform(transport.as_ref(), &act("start").with("container", container.clone())).await,
+        ),
         Step::EndJob { job, .. } => {
             plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
         }
@@ -64,8 +64,16 @@ pub async fn perform(
     }
 }
 
-async fn launch(step: &Step, token: &Token, desired: &Desired, transport: &dyn Transport, act: Program) -> Verdict {
-    let Step::Launch { object, model, spec, name, .. } = step else { unreachable!("only called for a launch") };
+async fn launch(
+    step: &Step,
+    token: &Token,
+    desired: &Desired,
+    transport: &dyn Transport,
+    act: Program,
+) -> Verdict {
+    let Step::Launch { object, model, spec, name, .. } = step else {
+        unreachable!("only called for a launch")
+    };
     let effective = desired
         .slots
         .get(object)
@@ -95,9 +103,8 @@ async fn launch(step: &Step, token: &Token, desired: &Desired, transport: &dyn T
 /// Why it cannot be read, without its value.
 pub fn secret(place: &Secret) -> Result<String, String> {
     let value = match place {
-        Secret::Env(name) => {
-            std::env::var(name.as_str()).map_err(|_| format!("the environment variable `{name}` is not set"))?
-        }
+        Secret::Env(name) => std::env::var(name.as_str())
+            .map_err(|_| format!("the environment variable `{name}` is not set"))?,
         Secret::File(path) => {
             std::fs::read_to_string(path.as_str()).map_err(|error| format!("reading `{path}`: {error}"))?
         }

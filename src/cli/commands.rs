@@ -61,7 +61,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let text = fs::read_to_string(&places.file)
                 .with_context(|| format!("reading {}", places.file.display()))?;
             let loaded = loaded(&places, &text)?;
-            let Some((name, entry)) = loaded.desired.sparks.iter().find(|(name, _)| name.as_str() == spark) else {
+            let Some((name, entry)) = loaded.desired.sparks.iter().find(|(name, _)| name.as_str() == spark)
+            else {
                 bail!("no Spark is named `{spark}` in {}", places.file.display());
             };
             trust::trust(entry, name.as_str(), fingerprint.as_deref(), &places.data).await
@@ -87,15 +88,15 @@ pub fn manifest_schema() -> String {
 
 fn loaded(places: &Places, text: &str) -> anyhow::Result<manifest::load::Loaded> {
     let path = places.file.display().to_string();
-    manifest::load::load(text).map_err(|problems| anyhow::anyhow!("{}", manifest::render(&problems, &path, text)))
+    manifest::load::load(text)
+        .map_err(|problems| anyhow::anyhow!("{}", manifest::render(&problems, &path, text)))
 }
 
 fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let path = places.file.display().to_string();
     let bytes = fs::read(&places.file).with_context(|| format!("reading {path}"))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        anyhow::anyhow!("{path}: not UTF-8 at byte {}", error.utf8_error().valid_up_to())
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| anyhow::anyhow!("{path}: not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
     let (problems, warnings) = match manifest::load::load(&text) {
         Ok(loaded) => (Vec::new(), loaded.warnings),
         Err(problems) => (problems, Vec::new()),
@@ -229,7 +230,10 @@ fn show_status(seen: &Seen, output: Format) -> anyhow::Result<Exit> {
                     let available = view["memory_available_bytes"].as_u64().unwrap_or(0);
                     let total = view["memory_total_bytes"].as_u64().unwrap_or(0);
                     let free = crate::core::memory::gib(available);
-                    text.push_str(&format!("{name}: reachable, {free} of {} free\n", crate::core::memory::gib(total)));
+                    text.push_str(&format!(
+                        "{name}: reachable, {free} of {} free\n",
+                        crate::core::memory::gib(total)
+                    ));
                 }
                 _ => {
                     let why = view["why"].as_str().unwrap_or("not known");
@@ -253,7 +257,8 @@ fn show_diff(seen: &Seen, output: Format) -> anyhow::Result<Exit> {
                 let word = |key: &str| line[key].as_str().unwrap_or("");
                 let mut text =
                     format!("{}: desired {}, observed {}", word("object"), word("desired"), word("observed"));
-                if let Some(work) = seen.plan.work.iter().find(|work| work.object.as_str() == word("object")) {
+                if let Some(work) = seen.plan.work.iter().find(|work| work.object.as_str() == word("object"))
+                {
                     match &work.verdict {
                         Verdict::Open => text.push_str(&format!("; will {}", work.goal)),
                         Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
@@ -297,7 +302,9 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
             let approved = match id {
                 None => current.clone(),
                 Some(id) => {
-                    let Some(stored) = controller.stored_plan(id)? else { bail!(Refusal::NoSuchPlan(id.into())) };
+                    let Some(stored) = controller.stored_plan(id)? else {
+                        bail!(Refusal::NoSuchPlan(id.into()))
+                    };
                     if let Some(observed) = &snapshot.observed
                         && let Err(changed) = stored.still_holds(observed)
                     {
@@ -392,7 +399,9 @@ fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
         Err(_) => Vec::new(),
     };
     names.sort();
-    let Some(newest) = names.last() else { bail!("no log of `{object}` has been saved in {}", directory.display()) };
+    let Some(newest) = names.last() else {
+        bail!("no log of `{object}` has been saved in {}", directory.display())
+    };
     print(&fs::read_to_string(directory.join(newest))?)?;
     Ok(Exit::Done)
 }

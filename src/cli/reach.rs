@@ -35,7 +35,9 @@ pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(Lock(file))),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {}", path.display()))
+        }
     }
 }
 
@@ -109,7 +111,9 @@ impl Remote {
         let socket = self.socket.display();
         match tokio::time::timeout(DEADLINE, asking).await {
             Ok(result) => result.with_context(|| format!("asking the running controller at {socket}")),
-            Err(_) => bail!("the running controller at {socket} did not answer within {} s", DEADLINE.as_secs()),
+            Err(_) => {
+                bail!("the running controller at {socket} did not answer within {} s", DEADLINE.as_secs())
+            }
         }
     }
 }

@@ -29,17 +29,21 @@ pub async fn serve(places: Places, world: World, listen: SocketAddr) -> anyhow::
     info!(%listen, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
     let ended = || end.clone().cancelled_owned();
-    let control =
-        axum::serve(control, control::router(controller.clone())).with_graceful_shutdown(ended()).into_future();
-    let monitors =
-        axum::serve(monitors, listener::router(controller.clone())).with_graceful_shutdown(ended()).into_future();
+    let control = axum::serve(control, control::router(controller.clone()))
+        .with_graceful_shutdown(ended())
+        .into_future();
+    let monitors = axum::serve(monitors, listener::router(controller.clone()))
+        .with_graceful_shutdown(ended())
+        .into_future();
     let (control, monitors) = (tokio::spawn(control), tokio::spawn(monitors));
     let signals = tokio::spawn(stop_on_signal(end.clone())?);
     let result = run::run(controller, end.clone()).await;
     end.cancel();
     signals.abort();
     // Streams that clients keep open must not keep the process.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), async { tokio::join!(control, monitors) }).await;
+    let _ =
+        tokio::time::timeout(std::time::Duration::from_secs(3), async { tokio::join!(control, monitors) })
+            .await;
     let _ = std::fs::remove_file(&socket);
     info!("ended");
     result?;

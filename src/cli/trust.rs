@@ -15,7 +15,12 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// # Errors
 /// When the Spark does not show a key, or shows another than the expected one.
-pub async fn trust(spark: &Spark, name: &str, fingerprint: Option<&str>, data: &Path) -> anyhow::Result<Exit> {
+pub async fn trust(
+    spark: &Spark,
+    name: &str,
+    fingerprint: Option<&str>,
+    data: &Path,
+) -> anyhow::Result<Exit> {
     let Reach::Ssh { port, .. } = &spark.reach else {
         bail!("`{name}` is local; there is no host key to trust");
     };
@@ -24,7 +29,8 @@ pub async fn trust(spark: &Spark, name: &str, fingerprint: Option<&str>, data: &
         .args(["-T", "5", "-t", "ed25519", "-p", &port.to_string(), &address.to_string()])
         .stdin(Stdio::null())
         .output();
-    let scanned = timeout(DEADLINE, scanning).await.context("ssh-keyscan did not end")?.context("ssh-keyscan")?;
+    let scanned =
+        timeout(DEADLINE, scanning).await.context("ssh-keyscan did not end")?.context("ssh-keyscan")?;
     let keys = String::from_utf8_lossy(&scanned.stdout).into_owned();
     let Some(key) = keys.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty()) else {
         bail!("`{name}` ({address}, port {port}) showed no ED25519 host key; is its SSH server running?");

@@ -163,7 +163,8 @@ impl Controller {
             plan.still_holds(observed).map_err(Refusal::Stale)?;
         }
         let now = (self.world.now)();
-        let approval = Approval { plan: plan.id.clone(), steps: plan.step_keys(), at: now, by: by.to_owned() };
+        let approval =
+            Approval { plan: plan.id.clone(), steps: plan.step_keys(), at: now, by: by.to_owned() };
         state.ledger.approve(approval);
         state.store.set_ledger(&state.ledger)?;
         state.store.add_event("approved", "", &format!("plan {id} was approved by {by}"), now)?;
@@ -260,4 +261,3 @@ fn random_id() -> String {
     }
     format!("c{}", crate::core::desired::hex(&bytes))
 }
-

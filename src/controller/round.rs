@@ -18,8 +18,7 @@ use crate::{
         step::Step,
     },
     host::SharedTransport,
-    manifest,
-    probe,
+    manifest, probe,
     store::StoreError,
 };
 
@@ -56,10 +55,15 @@ impl Controller {
             return Ok(Turn { acted: false, waiting: false });
         };
         let transports = self.transports(&desired);
-        let previous = self.state().observed.clone();
+        let (previous, ledger) = {
+            let state = self.state();
+            (state.observed.clone(), state.ledger.clone())
+        };
         let now = &self.world.now;
-        let observed =
-            Arc::new(probe::observe(&desired, &transports, self.world.http.as_ref(), previous.as_ref(), now).await);
+        let observed = Arc::new(
+            probe::observe(&desired, &ledger, &transports, self.world.http.as_ref(), previous.as_ref(), now)
+                .await,
+        );
         let plan = {
             let mut state = self.state();
             let state = &mut *state;
@@ -126,9 +130,9 @@ impl Controller {
         }
         let path = self.places.file.display().to_string();
         let loaded = match std::str::from_utf8(&bytes) {
-            Ok(text) => {
-                manifest::load::load(text).map_err(|problems| manifest::render(&problems, &path, text)).map(|l| (l, text))
-            }
+            Ok(text) => manifest::load::load(text)
+                .map_err(|problems| manifest::render(&problems, &path, text))
+                .map(|l| (l, text)),
             Err(error) => Err(format!("{path}: not UTF-8 at byte {}", error.valid_up_to())),
         };
         match loaded {
@@ -139,7 +143,12 @@ impl Controller {
                     _ => {
                         let revision = state.store.add_revision(text, now)?;
                         info!(revision, "the file is in force");
-                        state.store.add_event("revision", "", &format!("revision {revision} is in force"), now)?;
+                        state.store.add_event(
+                            "revision",
+                            "",
+                            &format!("revision {revision} is in force"),
+                            now,
+                        )?;
                         revision
                     }
                 };
@@ -203,7 +212,8 @@ impl Controller {
     ) -> Result<(), StoreError> {
         let claims: Vec<(SparkName, Token)> = {
             let mut state = self.state();
-            let seen = observed.sparks.values().filter_map(|view| Some(view.facts()?.token.as_ref()?.epoch)).max();
+            let seen =
+                observed.sparks.values().filter_map(|view| Some(view.facts()?.token.as_ref()?.epoch)).max();
             if state.epoch.is_none() {
                 let stored: u64 =
                     state.store.value("epoch")?.and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
@@ -215,8 +225,12 @@ impl Controller {
             let behind = |view: &crate::core::observed::SparkView| {
                 view.facts().is_some_and(|facts| facts.token.as_ref().is_none_or(|token| token.epoch < epoch))
             };
-            let names: Vec<SparkName> =
-                observed.sparks.iter().filter(|(_, view)| behind(view)).map(|(name, _)| name.clone()).collect();
+            let names: Vec<SparkName> = observed
+                .sparks
+                .iter()
+                .filter(|(_, view)| behind(view))
+                .map(|(name, _)| name.clone())
+                .collect();
             names.into_iter().map(|name| (name, self.token(&mut state))).collect()
         };
         let claiming = claims.iter().map(|(name, token)| async move {
@@ -227,7 +241,10 @@ impl Controller {
         for (name, verdict) in join_all(claiming).await {
             if let Verdict::Fenced(by) = verdict {
                 let mut state = self.state();
-                self.fence(&mut state, format!("`{name}` is fenced by {by}; restart this controller to take over"));
+                self.fence(
+                    &mut state,
+                    format!("`{name}` is fenced by {by}; restart this controller to take over"),
+                );
             }
         }
         Ok(())
@@ -357,5 +374,10 @@ impl Controller {
 
 /// Used by `run` to follow each Spark's events.
 pub(super) fn shared(controller: &Controller) -> Vec<(SparkName, SharedTransport)> {
-    controller.state().transports.iter().map(|(name, (_, transport))| (name.clone(), transport.clone())).collect()
+    controller
+        .state()
+        .transports
+        .iter()
+        .map(|(name, (_, transport))| (name.clone(), transport.clone()))
+        .collect()
 }

@@ -8,13 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{Controller, round::Mode};
-use crate::{
-    core::name::SparkName,
-    docker,
-    host::SharedTransport,
-    manifest::watch,
-    store::StoreError,
-};
+use crate::{core::name::SparkName, docker, host::SharedTransport, manifest::watch, store::StoreError};
 
 /// While something is under way: the memory gate wants several samples in 10 s.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -59,7 +53,10 @@ fn quiet(controller: &Controller) -> Duration {
 }
 
 /// One listener per Spark, for as long as the way to it is the same.
-fn listen(controller: &Arc<Controller>, listeners: &mut BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)>) {
+fn listen(
+    controller: &Arc<Controller>,
+    listeners: &mut BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)>,
+) {
     let transports: BTreeMap<_, _> = super::round::shared(controller).into_iter().collect();
     listeners.retain(|name, (transport, listener)| {
         let kept = transports.get(name).is_some_and(|now| Arc::ptr_eq(now, transport));

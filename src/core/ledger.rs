@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Effective, Object, SpecHash},
+    desired::{Desired, Effective, Object, Slot, SpecHash},
     memory,
     name::{ModelName, SparkName},
     observed::{Container, JobState, Observed, Token},
@@ -67,10 +67,16 @@ pub struct Launch {
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum LaunchState {
     Loading,
-    Serving { since: Timestamp },
-    Failed { at: Timestamp },
+    Serving {
+        since: Timestamp,
+    },
+    Failed {
+        at: Timestamp,
+    },
     /// We stopped it, or began to.
-    Stopped { at: Timestamp },
+    Stopped {
+        at: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,9 +160,26 @@ impl Ledger {
     /// The spec that the container was started from, when it is ours.
     pub fn spec_of(&self, cluster: &str, object: &Object, container: &Container) -> Option<SpecHash> {
         match &container.labels {
-            Some(labels) if labels.cluster == cluster && labels.object == object.as_str() => Some(labels.spec.clone()),
+            Some(labels) if labels.cluster == cluster && labels.object == object.as_str() => {
+                Some(labels.spec.clone())
+            }
             _ => self.adopted.get(&container.id).cloned(),
         }
+    }
+
+    /// What this slot was last started with, while it loads or serves and is still in the catalog unchanged.
+    pub fn launched<'a>(
+        &self,
+        object: &Object,
+        slot: &'a Slot,
+        desired: &'a Desired,
+    ) -> Option<Effective<'a>> {
+        let launch = self.launches.get(object)?;
+        match launch.state {
+            LaunchState::Loading | LaunchState::Serving { .. } => {}
+            LaunchState::Failed { .. } | LaunchState::Stopped { .. } => return None,
+        }
+        desired.effective(slot, &launch.model).filter(|effective| effective.spec_hash() == launch.spec)
     }
 
     /// Median seconds of the last loads of this spec.
@@ -190,7 +213,8 @@ impl Ledger {
                         .is_some_and(|effective| attempt_key(object, &effective.spec_hash()) == *key)
                 })
             });
-            still || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
+            still
+                || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
         });
         noticed
     }
@@ -242,10 +266,12 @@ impl Ledger {
                 }
                 return;
             }
-            (LaunchState::Loading, Readiness::Loading { .. }) => match overdue(&effective, &launch, self, now) {
-                None => return,
-                Some(what) => self.failed(object, &launch, what, now, noticed),
-            },
+            (LaunchState::Loading, Readiness::Loading { .. }) => {
+                match overdue(&effective, &launch, self, now) {
+                    None => return,
+                    Some(what) => self.failed(object, &launch, what, now, noticed),
+                }
+            }
             (LaunchState::Loading | LaunchState::Serving { .. }, Readiness::Dead { why }) => {
                 let head = observed.facts(&launch.sparks[0]);
                 let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
@@ -349,7 +375,14 @@ impl Ledger {
     }
 
     /// After it.
-    pub fn conclude(&mut self, step: &Step, token: &Token, came: Came, what: &str, now: Timestamp) -> Vec<Noticed> {
+    pub fn conclude(
+        &mut self,
+        step: &Step,
+        token: &Token,
+        came: Came,
+        what: &str,
+        now: Timestamp,
+    ) -> Vec<Noticed> {
         let mut noticed = Vec::new();
         match (step, came) {
             (Step::Adopt { object, model, spec, ranks }, Came::Done) => {
@@ -402,10 +435,8 @@ pub fn load_deadline(effective: &Effective<'_>, spec: &SpecHash, ledger: &Ledger
         return SignedDuration::try_from(written).unwrap_or(LOAD_DEADLINE);
     }
     match ledger.expected_load_secs(spec) {
-        Some((median, _)) => {
-            SignedDuration::from_secs(i64::try_from(median * 3).unwrap_or(i64::MAX)).max(SignedDuration::from_mins(20))
-        }
+        Some((median, _)) => SignedDuration::from_secs(i64::try_from(median * 3).unwrap_or(i64::MAX))
+            .max(SignedDuration::from_mins(20)),
         None => LOAD_DEADLINE,
     }
 }
-

@@ -111,13 +111,18 @@ pub fn released(
     let late = release.is_some_and(|release| now.duration_since(release.since) > RELEASE_DEADLINE);
     let not_yet = |why: String| if late { Released::Never(why) } else { Released::NotYet(why) };
     if let Some(release) = release {
-        if let Some(container) = facts.containers.iter().find(|container| release.containers.contains(&container.id)) {
+        if let Some(container) =
+            facts.containers.iter().find(|container| release.containers.contains(&container.id))
+        {
             return not_yet(format!("`{}` is still there on `{spark}`", container.name));
         }
         let held = facts.gpu.iter().flat_map(|gpu| &gpu.processes);
         let pids = release.pids.get(spark);
         if let Some(process) = held.into_iter().find(|p| pids.is_some_and(|pids| pids.contains(&p.pid))) {
-            return not_yet(format!("process {} of the stopped model still holds the GPU of `{spark}`", process.pid));
+            return not_yet(format!(
+                "process {} of the stopped model still holds the GPU of `{spark}`",
+                process.pid
+            ));
         }
     }
     let since = release.map(|release| release.since);
@@ -126,7 +131,9 @@ pub fn released(
         .into_iter()
         .flatten()
         .rev()
-        .take_while(|sample| sample.available_bytes >= threshold && since.is_none_or(|since| sample.at >= since))
+        .take_while(|sample| {
+            sample.available_bytes >= threshold && since.is_none_or(|since| sample.at >= since)
+        })
         .map(|sample| sample.at)
         .collect();
     match (enough.first(), enough.last()) {

@@ -128,7 +128,11 @@ impl Container {
     }
 
     pub fn engine_command(&self) -> Option<&str> {
-        self.processes.as_ref()?.iter().find(|process| is_engine(&process.command)).map(|p| p.command.as_str())
+        self.processes
+            .as_ref()?
+            .iter()
+            .find(|process| is_engine(&process.command))
+            .map(|p| p.command.as_str())
     }
 }
 
@@ -181,7 +185,8 @@ impl std::str::FromStr for Token {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.splitn(3, '.');
-        let (Some(epoch), Some(sequence), Some(controller)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(epoch), Some(sequence), Some(controller)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Err(());
         };
         Ok(Self {
@@ -205,9 +210,13 @@ pub enum EndpointAnswer {
     /// Nothing listens: the machine answered that.
     Refused,
     /// Not known: no answer, or not in time.
-    Silent { why: String },
+    Silent {
+        why: String,
+    },
     /// It answered with something else than it should.
-    Wrong { why: String },
+    Wrong {
+        why: String,
+    },
     /// A service of another kind than an engine is up.
     Up,
     Engine(EngineAnswer),

@@ -88,9 +88,15 @@ pub enum Gate {
 pub enum Verdict {
     Open,
     /// It goes on by itself.
-    Waiting { reason: Reason, message: String },
+    Waiting {
+        reason: Reason,
+        message: String,
+    },
     /// It needs a person, an edit, or a Spark that comes back.
-    Blocked { reason: Reason, message: String },
+    Blocked {
+        reason: Reason,
+        message: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,7 +158,9 @@ impl Predicate {
     /// What is true instead, in words.
     pub fn check(&self, observed: &Observed) -> Result<(), String> {
         let facts = |spark: &SparkName| {
-            observed.facts(spark).ok_or_else(|| format!("`{spark}` cannot be reached, so nothing is known of it"))
+            observed
+                .facts(spark)
+                .ok_or_else(|| format!("`{spark}` cannot be reached, so nothing is known of it"))
         };
         match self {
             Self::Boot { spark, boot_id } => {
@@ -348,7 +356,10 @@ pub fn render(plan: &Plan) -> String {
                 }
                 Item::Gate(Gate::Ready { model, deadline_secs }) => {
                     let minutes = deadline_secs / 60;
-                    let _ = writeln!(text, "     wait until `{model}` answers a completion, at most {minutes} min");
+                    let _ = writeln!(
+                        text,
+                        "     wait until `{model}` answers a completion, at most {minutes} min"
+                    );
                 }
             }
         }

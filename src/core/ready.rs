@@ -14,11 +14,17 @@ use super::{
 pub enum Readiness {
     Ready,
     /// Everything that must run runs; it does not answer as it should yet.
-    Loading { why: String },
+    Loading {
+        why: String,
+    },
     /// Something that must run does not, and that is certain.
-    Dead { why: String },
+    Dead {
+        why: String,
+    },
     /// Not everything could be seen.
-    Unknown { why: String },
+    Unknown {
+        why: String,
+    },
 }
 
 /// The container of the slot on `spark`, when it is ours and of this spec.
@@ -85,7 +91,9 @@ pub fn readiness(
                 match engine.models.iter().find(|model| model.id == name.as_str()) {
                     None => return Readiness::Loading { why: format!("`{name}` is not served") },
                     Some(model) if model.root != root => {
-                        return Readiness::Loading { why: format!("`{name}` is `{}`, not `{root}`", model.root) };
+                        return Readiness::Loading {
+                            why: format!("`{name}` is `{}`, not `{root}`", model.root),
+                        };
                     }
                     Some(_) => {}
                 }
@@ -93,7 +101,9 @@ pub fn readiness(
             match &engine.completion {
                 Completion::Proven { .. } => Readiness::Ready,
                 Completion::NotTried => Readiness::Loading { why: "no completion has been tried yet".into() },
-                Completion::Failed { why, .. } => Readiness::Loading { why: format!("a completion failed: {why}") },
+                Completion::Failed { why, .. } => {
+                    Readiness::Loading { why: format!("a completion failed: {why}") }
+                }
             }
         }
     }

@@ -47,7 +47,8 @@ pub fn plan(
         Wanted::Watch => None,
         Wanted::Nothing => empty(object, slot, &standing, desired, observed, ledger, now),
         Wanted::Model(name) => {
-            let effective = desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
+            let effective =
+                desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
             serve(object, &effective, &standing, desired, observed, ledger, now)
         }
     }
@@ -121,8 +122,10 @@ fn serve(
 
     let loading = ledger.launches.get(object).filter(|launch| matches!(launch.state, LaunchState::Loading));
     if let Some(launch) = loading {
-        let deadline = load_deadline(target, &launch.spec, ledger);
-        let message = match ready::readiness(object, target, desired, observed, ledger, now) {
+        let loads = ledger.launched(object, wanted.slot, desired);
+        let loads = loads.as_ref().unwrap_or(target);
+        let deadline = load_deadline(loads, &launch.spec, ledger);
+        let message = match ready::readiness(object, loads, desired, observed, ledger, now) {
             Readiness::Loading { why } | Readiness::Dead { why } | Readiness::Unknown { why } => why,
             Readiness::Ready => "it has just become ready".into(),
         };
@@ -141,9 +144,12 @@ fn serve(
     }
 
     match ready::readiness(object, target, desired, observed, ledger, now) {
-        Readiness::Ready if fallback.is_none() => return leftovers(object, target, standing, desired, observed, ledger),
+        Readiness::Ready if fallback.is_none() => {
+            return leftovers(object, target, standing, desired, observed, ledger);
+        }
         Readiness::Ready => {
-            let last = ledger.attempts(object, &wanted.spec_hash()).map_or(String::new(), |a| a.last.what.clone());
+            let last =
+                ledger.attempts(object, &wanted.spec_hash()).map_or(String::new(), |a| a.last.what.clone());
             let message = format!(
                 "`{}` failed ({last}), so `{goal_model}` serves; edit the model or run `spark-control retry {object}`",
                 wanted.name
@@ -151,7 +157,12 @@ fn serve(
             return Some(blank(object, format!("serve `{}`", wanted.name), Reason::Stalled, message));
         }
         Readiness::Unknown { why } => {
-            return Some(blank(object, format!("serve `{goal_model}`"), unknown_reason(target, observed), why));
+            return Some(blank(
+                object,
+                format!("serve `{goal_model}`"),
+                unknown_reason(target, observed),
+                why,
+            ));
         }
         // It runs, is ours, and is not up yet or not up any more: only time or its own death decides.
         Readiness::Loading { why } => {
@@ -169,9 +180,13 @@ fn serve(
     if let Some(adoption) = adoption(object, target, standing, observed) {
         return Some(adoption);
     }
-    let job = target.model.sparks.iter().filter_map(|spark| observed.facts(spark)).flat_map(|facts| &facts.jobs).find(
-        |job| job.object == object.as_str() && job.state == JobState::Running && job.spec == spec,
-    );
+    let job = target
+        .model
+        .sparks
+        .iter()
+        .filter_map(|spark| observed.facts(spark))
+        .flat_map(|facts| &facts.jobs)
+        .find(|job| job.object == object.as_str() && job.state == JobState::Running && job.spec == spec);
     if let Some(job) = job {
         let message = format!("the launcher job {} is running", job.id);
         return Some(Work {
@@ -179,7 +194,18 @@ fn serve(
             ..blank(object, format!("start `{goal_model}`"), Reason::LaunchInProgress, message)
         });
     }
-    Some(replace(object, wanted, target, fallback.is_some(), exhausted, standing, desired, observed, ledger, now))
+    Some(replace(
+        object,
+        wanted,
+        target,
+        fallback.is_some(),
+        exhausted,
+        standing,
+        desired,
+        observed,
+        ledger,
+        now,
+    ))
 }
 
 /// Clear what is in the way, wait for the memory, launch, wait until it is ready.
@@ -231,7 +257,8 @@ fn replace(
     if !stops.is_empty() {
         items.push(Item::Steps(stops));
     }
-    let mut relies_on: BTreeSet<Predicate> = in_the_way.iter().flat_map(|entry| relied_on(entry, observed)).collect();
+    let mut relies_on: BTreeSet<Predicate> =
+        in_the_way.iter().flat_map(|entry| relied_on(entry, observed)).collect();
     for spark in sparks {
         let facts = observed.facts(spark).expect("every Spark of the model was reachable above");
         relies_on.insert(Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() });
@@ -364,10 +391,12 @@ fn preflight(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> 
             return Err((Reason::CannotFit, message));
         }
     }
-    let with_fabric = target.model.sparks.iter().filter(|spark| desired.sparks[*spark].fabric.is_some()).count();
+    let with_fabric =
+        target.model.sparks.iter().filter(|spark| desired.sparks[*spark].fabric.is_some()).count();
     if target.model.sparks.len() > 1 && with_fabric > 0 && with_fabric < target.model.sparks.len() {
         let missing = target.model.sparks.iter().find(|spark| desired.sparks[*spark].fabric.is_none());
-        let message = format!("`{}` has no `fabric`, but others of this model have", missing.expect("counted"));
+        let message =
+            format!("`{}` has no `fabric`, but others of this model have", missing.expect("counted"));
         return Err((Reason::FabricMissing, message));
     }
     Ok(())
@@ -433,7 +462,11 @@ fn adoption(
         let container = entry.container;
         let image = observed.facts(spark)?.images.get(target.image.as_str())?.as_ref()?;
         let labelled_otherwise = container.labels.is_some();
-        if entry.ours || labelled_otherwise || container.engine_alive() != Some(true) || container.image_id != *image {
+        if entry.ours
+            || labelled_otherwise
+            || container.engine_alive() != Some(true)
+            || container.image_id != *image
+        {
             return None;
         }
         if !same_command(container.engine_command()?, target) {
@@ -444,12 +477,16 @@ fn adoption(
     }
     let EndpointAnswer::Engine(engine) = &observed.endpoints.get(object)?.answer else { return None };
     let serves = |name: &super::name::ServedName| {
-        engine.models.iter().any(|model| model.id == name.as_str() && model.root == target.model.source.root())
+        engine
+            .models
+            .iter()
+            .any(|model| model.id == name.as_str() && model.root == target.model.source.root())
     };
     if !target.model.served_as.iter().all(serves) {
         return None;
     }
-    let step = Step::Adopt { object: object.clone(), model: target.name.clone(), spec: target.spec_hash(), ranks };
+    let step =
+        Step::Adopt { object: object.clone(), model: target.name.clone(), spec: target.spec_hash(), ranks };
     Some(Work {
         object: object.clone(),
         goal: format!("take over `{}`, which already runs", target.name),
@@ -520,10 +557,9 @@ fn running_jobs(object: &Object, sparks: &BTreeSet<SparkName>, observed: &Observ
 }
 
 fn relied_on(entry: &Standing<'_>, observed: &Observed) -> Vec<Predicate> {
-    let boot = observed.facts(entry.spark).map(|facts| Predicate::Boot {
-        spark: entry.spark.clone(),
-        boot_id: facts.boot_id.clone(),
-    });
+    let boot = observed
+        .facts(entry.spark)
+        .map(|facts| Predicate::Boot { spark: entry.spark.clone(), boot_id: facts.boot_id.clone() });
     let container = Predicate::Container {
         spark: entry.spark.clone(),
         name: entry.container.name.clone(),

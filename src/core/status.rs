@@ -42,7 +42,13 @@ pub struct Line {
 }
 
 /// One line per slot and enabled service.
-pub fn status(desired: &Desired, observed: &Observed, ledger: &Ledger, plan: &Plan, now: Timestamp) -> Vec<Line> {
+pub fn status(
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    plan: &Plan,
+    now: Timestamp,
+) -> Vec<Line> {
     let mut lines = Vec::new();
     for (object, slot) in &desired.slots {
         let work = plan.work.iter().find(|work| work.object == *object);
@@ -50,18 +56,23 @@ pub fn status(desired: &Desired, observed: &Observed, ledger: &Ledger, plan: &Pl
         let wanted = schedule::wanted(object, slot, desired, now);
         let serving = serving(object, observed);
         let (sync, health) = match &wanted {
-            Wanted::Watch => (Sync::InSync, if serving.is_some() { Health::Healthy } else { Health::Unknown }),
+            Wanted::Watch => {
+                (Sync::InSync, if serving.is_some() { Health::Healthy } else { Health::Unknown })
+            }
             Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
             Wanted::Nothing => (Sync::Drifted, Health::Progressing),
             Wanted::Model(name) => {
-                let effective = desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
+                let effective =
+                    desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
                 match ready::readiness(object, &effective, desired, observed, ledger, now) {
                     Readiness::Ready => {
                         (if work.is_none() { Sync::InSync } else { Sync::Drifted }, Health::Healthy)
                     }
                     Readiness::Unknown { .. } => (Sync::Unknown, Health::Unknown),
                     _ if reason == Some(Reason::Suspended) => (Sync::Drifted, Health::Suspended),
-                    _ => (Sync::Drifted, slot_health(object, ledger, work.map(|work| &work.verdict), &serving)),
+                    _ => {
+                        (Sync::Drifted, slot_health(object, ledger, work.map(|work| &work.verdict), &serving))
+                    }
                 }
             }
         };
@@ -92,7 +103,9 @@ pub fn status(desired: &Desired, observed: &Observed, ledger: &Ledger, plan: &Pl
         };
         let answer = observed.endpoints.get(&object).map(|endpoint| &endpoint.answer);
         let (health, seen) = match answer {
-            _ if service.state == Some(ServiceState::Stopped) && work.is_none() => (Health::Healthy, "stopped".into()),
+            _ if service.state == Some(ServiceState::Stopped) && work.is_none() => {
+                (Health::Healthy, "stopped".into())
+            }
             Some(EndpointAnswer::Up | EndpointAnswer::Engine(_)) => (Health::Healthy, "up".to_owned()),
             Some(EndpointAnswer::Refused) => (Health::Missing, "down".into()),
             Some(EndpointAnswer::Silent { why }) => (Health::Unknown, why.clone()),
@@ -130,8 +143,14 @@ fn serving(object: &Object, observed: &Observed) -> Option<String> {
     }
 }
 
-fn slot_health(object: &Object, ledger: &Ledger, verdict: Option<&Verdict>, serving: &Option<String>) -> Health {
-    let loading = ledger.launches.get(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading));
+fn slot_health(
+    object: &Object,
+    ledger: &Ledger,
+    verdict: Option<&Verdict>,
+    serving: &Option<String>,
+) -> Health {
+    let loading =
+        ledger.launches.get(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading));
     match verdict {
         _ if loading => Health::Progressing,
         Some(Verdict::Open | Verdict::Waiting { .. }) => Health::Progressing,

@@ -61,8 +61,12 @@ impl Step {
                 let ids: Vec<_> = ranks.iter().map(|rank| short(&rank.container)).collect();
                 format!("adopt {object} {spec} {}", ids.join(","))
             }
-            Self::Stop { object, spark, container, .. } => format!("stop {object} {spark} {}", short(container)),
-            Self::Start { object, spark, container, .. } => format!("start {object} {spark} {}", short(container)),
+            Self::Stop { object, spark, container, .. } => {
+                format!("stop {object} {spark} {}", short(container))
+            }
+            Self::Start { object, spark, container, .. } => {
+                format!("start {object} {spark} {}", short(container))
+            }
             Self::EndJob { object, spark, job } => format!("end-job {object} {spark} {job}"),
             Self::Advance { object, spark } => format!("advance {object} {spark}"),
             Self::Launch { object, spec, sparks, .. } => {
@@ -82,8 +86,10 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Adopt { model, ranks, .. } => {
-                let places: Vec<_> =
-                    ranks.iter().map(|rank| format!("{} on {}", short(&rank.container), rank.spark)).collect();
+                let places: Vec<_> = ranks
+                    .iter()
+                    .map(|rank| format!("{} on {}", short(&rank.container), rank.spark))
+                    .collect();
                 write!(f, "adopt {} as `{model}`: it runs and matches", places.join(" and "))
             }
             Self::Stop { spark, container, name, remove, .. } => {

@@ -114,7 +114,8 @@ async fn get<T: serde::de::DeserializeOwned>(
 
 fn parse<T: serde::de::DeserializeOwned>(path: &str, status: u16, body: &[u8]) -> Result<T, Unreachable> {
     if status != 200 {
-        let message = serde_json::from_slice::<wire::Failure>(body).map(|failure| failure.message).unwrap_or_default();
+        let message =
+            serde_json::from_slice::<wire::Failure>(body).map(|failure| failure.message).unwrap_or_default();
         return Err(Unreachable::Engine(format!("{path} answered {status} {message}")));
     }
     serde_json::from_slice(body).map_err(|error| Unreachable::Engine(format!("{path} answered {error}")))

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -77,7 +79,8 @@ pub fn demultiplex(body: &[u8]) -> String {
     let mut rest = body;
     while let [stream @ 0..=2, 0, 0, 0, a, b, c, d, tail @ ..] = rest {
         let _ = stream;
-        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX).min(tail.len());
+        let length =
+            usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX).min(tail.len());
         text.extend_from_slice(&tail[..length]);
         rest = &tail[length..];
     }

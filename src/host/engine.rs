@@ -39,7 +39,12 @@ impl Engine {
 
     /// # Errors
     /// As [`Engine::get`]; also when the answer is not 200.
-    pub async fn stream(&self, socket: &Path, path: &str, deadline: Duration) -> Result<EventStream, Unreachable> {
+    pub async fn stream(
+        &self,
+        socket: &Path,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<EventStream, Unreachable> {
         let asking = async {
             let path = self.versioned(socket, path).await?;
             send(socket, &path).await
@@ -64,9 +69,9 @@ impl Engine {
         let response = send(socket, "/_ping").await?;
         let version = response.headers().get("api-version").and_then(|value| value.to_str().ok());
         let plain = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
-        let version = version
-            .filter(plain)
-            .ok_or_else(|| Unreachable::Engine("it did not name its API version; is this a Docker Engine?".into()))?;
+        let version = version.filter(plain).ok_or_else(|| {
+            Unreachable::Engine("it did not name its API version; is this a Docker Engine?".into())
+        })?;
         let version = self.version.get_or_init(|| version.to_owned());
         Ok(format!("/v{version}{path}"))
     }
@@ -80,7 +85,9 @@ async fn send(socket: &Path, path: &str) -> Result<hyper::Response<Incoming>, Un
     let stream = UnixStream::connect(socket).await.map_err(engine)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(engine)?;
     tokio::spawn(connection);
-    let request =
-        Request::get(path).header(HOST, "docker").body(Empty::<Bytes>::new()).expect("a path of ours is a valid URI");
+    let request = Request::get(path)
+        .header(HOST, "docker")
+        .body(Empty::<Bytes>::new())
+        .expect("a path of ours is a valid URI");
     sender.send_request(request).await.map_err(engine)
 }

@@ -37,7 +37,9 @@ pub struct Answer {
 pub enum Unreachable {
     #[error("it did not answer within {} s", .0.as_secs())]
     Deadline(Duration),
-    #[error("its host key is not the one that was pinned; if it was reinstalled, run `spark-control trust {0}`")]
+    #[error(
+        "its host key is not the one that was pinned; if it was reinstalled, run `spark-control trust {0}`"
+    )]
     HostKey(String),
     #[error("its host key is not pinned yet; run `spark-control trust {0}`")]
     Untrusted(String),

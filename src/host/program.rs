@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn words_that_mean_something_to_a_shell_come_through() {
-        for text in ["", "'", "''", "a'b", "$HOME", "`id`", "$(id)", "a\nb", "\\", "-n", "!", "*", "~", "\"", "ü"] {
+        for text in
+            ["", "'", "''", "a'b", "$HOME", "`id`", "$(id)", "a\nb", "\\", "-n", "!", "*", "~", "\"", "ü"]
+        {
             assert_eq!(through_sh(text), text);
         }
     }

@@ -59,7 +59,12 @@ impl Drop for Connection {
 
 impl Ssh {
     pub fn new(target: Target) -> Self {
-        Self { target, connection: Mutex::new(None), sessions: Semaphore::new(SESSIONS), engine: Engine::default() }
+        Self {
+            target,
+            connection: Mutex::new(None),
+            sessions: Semaphore::new(SESSIONS),
+            engine: Engine::default(),
+        }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, Unreachable> {
@@ -99,7 +104,8 @@ impl Ssh {
             .config_file("/dev/null");
         let connecting = builder.connect_mux(address.to_string());
         let limit = CONNECT + Duration::from_secs(2);
-        let session = timeout(limit, connecting).await.map_err(|_| Unreachable::Deadline(limit))?.map_err(failed)?;
+        let session =
+            timeout(limit, connecting).await.map_err(|_| Unreachable::Deadline(limit))?.map_err(failed)?;
         let unique = format!("{}-{}.sock", std::process::id(), next_number());
         let docker = self.target.directory.join(unique);
         let forward = session.request_port_forward(

@@ -60,7 +60,12 @@ pub fn script(
     if solo {
         words.push("--solo".into());
     }
-    words.extend(["-t".into(), effective.image.to_string(), "--name".into(), effective.slot.container.to_string()]);
+    words.extend([
+        "-t".into(),
+        effective.image.to_string(),
+        "--name".into(),
+        effective.slot.container.to_string(),
+    ]);
     for (name, value) in &effective.env {
         if let EnvValue::Plain(value) = value {
             words.extend(["-e".into(), format!("{name}={value}")]);
@@ -117,7 +122,9 @@ fn write_config(text: &mut String, effective: &Effective<'_>, desired: &Desired)
     ];
     let fabrics: Vec<_> =
         effective.model.sparks.iter().filter_map(|spark| desired.sparks[spark].fabric.as_ref()).collect();
-    if effective.model.sparks.len() > 1 && let Some(head) = fabrics.first() {
+    if effective.model.sparks.len() > 1
+        && let Some(head) = fabrics.first()
+    {
         let ips: Vec<String> = fabrics.iter().map(|fabric| fabric.ip.to_string()).collect();
         ours.push(("CLUSTER_NODES", ips.join(",")));
         ours.push(("COPY_HOSTS", ips[1..].join(",")));

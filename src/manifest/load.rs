@@ -70,7 +70,8 @@ pub struct Quarantined {
 
 fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantined>) -> Option<Entries> {
     let Value::Map(fields) = &root.value else {
-        problems.push(Problem::at(root.span.clone(), "expected a map with `version`, `sparks` and so on".into()));
+        problems
+            .push(Problem::at(root.span.clone(), "expected a map with `version`, `sparks` and so on".into()));
         return None;
     };
     for (key, _) in fields {
@@ -168,7 +169,8 @@ fn many<K: DeserializeOwned + Ord, T: DeserializeOwned>(
 ) -> BTreeMap<K, T> {
     let Some((section, node)) = field else { return BTreeMap::new() };
     let Value::Map(entries) = &node.value else {
-        problems.push(Problem::at(node.span.clone(), format!("expected a map from names to {}", section.text)));
+        problems
+            .push(Problem::at(node.span.clone(), format!("expected a map from names to {}", section.text)));
         return BTreeMap::new();
     };
     let mut read = BTreeMap::new();
@@ -179,10 +181,7 @@ fn many<K: DeserializeOwned + Ord, T: DeserializeOwned>(
         places.insert(format!("{}/{}", section.text, key.text), key.span.clone());
         if let Value::Map(fields) = &value.value {
             for (inner, value) in fields {
-                places.insert(
-                    format!("{}/{}/{}", section.text, key.text, inner.text),
-                    value.span.clone(),
-                );
+                places.insert(format!("{}/{}/{}", section.text, key.text, inner.text), value.span.clone());
             }
         }
         let mut found = Vec::new();

@@ -47,10 +47,12 @@ pub fn render(problems: &[Problem], path: &str, text: &str) -> String {
                 let line = text[..span.start].matches('\n').count() + 1;
                 return format!("error: {}\n --> {path}:{line}", problem.message);
             }
-            let snippet = Snippet::source(text)
-                .path(path)
-                .annotation(AnnotationKind::Primary.span(span).label(problem.hint.as_deref().unwrap_or("here")));
-            renderer.render(&[Level::ERROR.primary_title(problem.message.as_str()).element(snippet)]).to_string()
+            let snippet = Snippet::source(text).path(path).annotation(
+                AnnotationKind::Primary.span(span).label(problem.hint.as_deref().unwrap_or("here")),
+            );
+            renderer
+                .render(&[Level::ERROR.primary_title(problem.message.as_str()).element(snippet)])
+                .to_string()
         })
         .collect();
     blocks.join("\n\n")

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::core::{
     desired::{
-        Desired, EnvValue, Fabric, Hold, Launcher, Model, Object, OnDrift, OnEdit, OnFailure, Place, Policy, Reach,
-        Secret, Service, ServiceKind, ServiceState, Slot, Source, Spark, Wanted, Window,
+        Desired, EnvValue, Fabric, Hold, Launcher, Model, Object, OnDrift, OnEdit, OnFailure, Place, Policy,
+        Reach, Secret, Service, ServiceKind, ServiceState, Slot, Source, Spark, Wanted, Window,
     },
     name::{ClusterName, ContainerName, ImageRef, ModelName, PlainPath, ServiceName, SparkName, nearest},
 };
@@ -59,8 +59,11 @@ pub fn resolve(
 ) -> Result<Loaded, Vec<Problem>> {
     let Entries { cluster, places } = entries;
     let mut out = Resolver { places, problems, warnings: Vec::new() };
-    let sparks: BTreeMap<_, _> =
-        cluster.sparks.iter().filter_map(|(name, spark)| Some((name.clone(), out.spark(name, spark)?))).collect();
+    let sparks: BTreeMap<_, _> = cluster
+        .sparks
+        .iter()
+        .filter_map(|(name, spark)| Some((name.clone(), out.spark(name, spark)?)))
+        .collect();
     let mut models = BTreeMap::new();
     for (name, model) in &cluster.models {
         if let Some(model) = out.model(name, model, &cluster) {
@@ -90,7 +93,16 @@ pub fn resolve(
     }
     let mut services = BTreeMap::new();
     for (name, service) in &cluster.services {
-        out.service(name, service, &cluster, &models, &quarantine, launcher.as_ref(), &mut slots, &mut services);
+        out.service(
+            name,
+            service,
+            &cluster,
+            &models,
+            &quarantine,
+            launcher.as_ref(),
+            &mut slots,
+            &mut services,
+        );
     }
     let holds = cluster
         .holds
@@ -266,7 +278,9 @@ impl Resolver {
             (Some(repo), None, None) => {
                 Some(Source::Repo { repo: repo.clone(), revision: written.revision.clone().map(|r| r.0) })
             }
-            (None, Some(local), None) if local.as_str().starts_with('/') => Some(Source::LocalPath(local.clone())),
+            (None, Some(local), None) if local.as_str().starts_with('/') => {
+                Some(Source::LocalPath(local.clone()))
+            }
             (None, Some(_), None) => {
                 self.problem(&format!("{path}/local_path"), "`local_path` must be absolute", None);
                 None
@@ -314,7 +328,8 @@ impl Resolver {
             None => None,
             Some(launcher) => Some(self.launcher(&format!("{path}/launcher"), Some(launcher))?),
         };
-        let served = crate::core::name::ServedName::new(name.as_str()).expect("a model's name is a served name");
+        let served =
+            crate::core::name::ServedName::new(name.as_str()).expect("a model's name is a served name");
         let env = self.env(&format!("{path}/env"), &written.env);
         let model = Model {
             source: source?,
@@ -344,7 +359,11 @@ impl Resolver {
                     env.insert(name.clone(), EnvValue::Plain(text.clone()));
                 }
                 (Some(_), None) => {
-                    self.problem(path, format!("`{name}` holds a line break; an environment file cannot"), None);
+                    self.problem(
+                        path,
+                        format!("`{name}` holds a line break; an environment file cannot"),
+                        None,
+                    );
                 }
                 (None, Some(place)) => {
                     env.insert(name.clone(), EnvValue::Secret(secret(place)));
@@ -451,10 +470,9 @@ impl Resolver {
                 written => self.launcher(&format!("{path}/launcher"), written.as_ref()),
             };
             let Some(launcher) = launcher else { return };
-            let container = written
-                .container
-                .clone()
-                .unwrap_or_else(|| ContainerName::new(name.as_str()).expect("a service's name is a container name"));
+            let container = written.container.clone().unwrap_or_else(|| {
+                ContainerName::new(name.as_str()).expect("a service's name is a container name")
+            });
             let slot = Slot {
                 wanted,
                 container,
@@ -500,7 +518,12 @@ impl Resolver {
         services.insert(name.clone(), service);
     }
 
-    fn window(&mut self, name: &str, written: &v1::Window, models: &BTreeMap<ModelName, Model>) -> Option<Window> {
+    fn window(
+        &mut self,
+        name: &str,
+        written: &v1::Window,
+        models: &BTreeMap<ModelName, Model>,
+    ) -> Option<Window> {
         let path = format!("schedule/{name}");
         if !models.contains_key(&written.model) {
             let near = nearest(written.model.as_str(), models.keys().map(ModelName::as_str));
@@ -512,7 +535,11 @@ impl Resolver {
             Ok(zone) => zone,
             Err(_) => {
                 let hint = "an IANA name such as `Etc/UTC`".to_owned();
-                self.problem(&format!("{path}/timezone"), format!("no time zone is named `{zone}`"), Some(hint));
+                self.problem(
+                    &format!("{path}/timezone"),
+                    format!("no time zone is named `{zone}`"),
+                    Some(hint),
+                );
                 return None;
             }
         };

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::core::name::{
-    Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName, PlainPath,
-    RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+    Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName,
+    PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
 };
 
 /// Where a secret is: its name or its file, never its value.
@@ -173,7 +173,9 @@ impl TryFrom<String> for Span {
             }
         }
         if number.is_some() || seconds == 0 || seconds > 7 * 24 * 3600 {
-            return Err(format!("`{text}` is not a length of time such as `90s`, `20m` or `1h30m`, up to 168h"));
+            return Err(format!(
+                "`{text}` is not a length of time such as `90s`, `20m` or `1h30m`, up to 168h"
+            ));
         }
         Ok(Self(std::time::Duration::from_secs(seconds)))
     }

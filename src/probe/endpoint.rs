@@ -67,21 +67,31 @@ impl Ask {
         }
         match kind {
             ServiceKind::Vllm => Self::Engine { served: None, container: None, api_key: None },
-            ServiceKind::Asr | ServiceKind::Embeddings | ServiceKind::Rerank => Self::Path("/v1/models".into()),
+            ServiceKind::Asr | ServiceKind::Embeddings | ServiceKind::Rerank => {
+                Self::Path("/v1/models".into())
+            }
             ServiceKind::Qdrant => Self::Path("/readyz".into()),
-            ServiceKind::Diarization | ServiceKind::Tts | ServiceKind::RedactionNer => Self::Path("/health".into()),
+            ServiceKind::Diarization | ServiceKind::Tts | ServiceKind::RedactionNer => {
+                Self::Path("/health".into())
+            }
             ServiceKind::Bot | ServiceKind::Http => Self::Path("/".into()),
         }
     }
 }
 
 /// Ask. `last` is the previous answer of the same object; its completion is kept while it is young.
-pub async fn probe(http: &dyn Http, target: &Target, last: Option<&Endpoint>, now: Timestamp) -> EndpointAnswer {
+pub async fn probe(
+    http: &dyn Http,
+    target: &Target,
+    last: Option<&Endpoint>,
+    now: Timestamp,
+) -> EndpointAnswer {
     let scheme = if target.https { "https" } else { "http" };
     let base = format!("{scheme}://{}:{}", target.address, target.port);
     match &target.ask {
         Ask::Path(path) => {
-            let request = Request { url: format!("{base}{path}"), body: None, api_key: None, deadline: SHALLOW };
+            let request =
+                Request { url: format!("{base}{path}"), body: None, api_key: None, deadline: SHALLOW };
             match http.send(request).await {
                 Ok((200..=299, _)) => EndpointAnswer::Up,
                 Ok((status, _)) => EndpointAnswer::Wrong { why: format!("{path} answered {status}") },
@@ -128,7 +138,9 @@ async fn engine(
             Ok(models) => models.data,
             Err(_) => return EndpointAnswer::Wrong { why: "/v1/models is not a list of models".into() },
         },
-        Ok((401 | 403, _)) => return EndpointAnswer::Wrong { why: "it wants an API key; set `api_key`".into() },
+        Ok((401 | 403, _)) => {
+            return EndpointAnswer::Wrong { why: "it wants an API key; set `api_key`".into() };
+        }
         Ok((status, _)) => return EndpointAnswer::Wrong { why: format!("/v1/models answered {status}") },
         Err(NoAnswer::Refused) => return EndpointAnswer::Refused,
         Err(NoAnswer::Silent(why)) => return EndpointAnswer::Silent { why },

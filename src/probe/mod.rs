@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::{
     core::{
         desired::{Desired, Object, Place, Source, Wanted},
+        ledger::Ledger,
         name::SparkName,
         observed::{Endpoint, Facts, Observed, SparkView},
         schedule,
@@ -25,9 +26,11 @@ use crate::{
 /// For one Spark, everything included. A starved host may take seconds for a process start.
 const SPARK_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Look at everything that `desired` names. `previous` supplies last known facts and recent completions.
+/// Look at everything that `desired` names. `previous` supplies last known facts and recent completions; `ledger` which
+/// model a slot was last started with, because that one answers there until it is stopped.
 pub async fn observe(
     desired: &Desired,
+    ledger: &Ledger,
     transports: &BTreeMap<SparkName, SharedTransport>,
     http: &dyn endpoint::Http,
     previous: Option<&Observed>,
@@ -47,7 +50,7 @@ pub async fn observe(
     });
     let sparks: BTreeMap<SparkName, SparkView> = join_all(looking).await.into_iter().collect();
     let mut observed = Observed { at: now(), sparks, endpoints: BTreeMap::new() };
-    let targets = targets(desired, &observed, now());
+    let targets = targets(desired, ledger, &observed, now());
     let probing = targets.into_iter().map(|(object, target)| {
         let last = previous.and_then(|previous| previous.endpoints.get(&object)).cloned();
         let now = &now;
@@ -64,7 +67,9 @@ pub async fn observe(
 fn container_names(desired: &Desired) -> BTreeSet<String> {
     let slots = desired.slots.values().map(|slot| slot.container.to_string());
     let services = desired.services.iter().filter(|(name, _)| !desired.disabled.contains(*name));
-    slots.chain(services.filter_map(|(_, service)| service.container.as_ref().map(ToString::to_string))).collect()
+    slots
+        .chain(services.filter_map(|(_, service)| service.container.as_ref().map(ToString::to_string)))
+        .collect()
 }
 
 fn images(desired: &Desired) -> BTreeSet<String> {
@@ -139,15 +144,24 @@ fn view(
 }
 
 /// What to ask over HTTP. Endpoints of Sparks that did not answer are asked too: the two can fail apart.
-fn targets(desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<(Object, endpoint::Target)> {
+fn targets(
+    desired: &Desired,
+    ledger: &Ledger,
+    observed: &Observed,
+    now: Timestamp,
+) -> Vec<(Object, endpoint::Target)> {
     let mut targets = Vec::new();
     for (object, slot) in &desired.slots {
-        let effective = match schedule::wanted(object, slot, desired, now) {
+        let launched = ledger.launched(object, slot, desired);
+        let effective = launched.or_else(|| match schedule::wanted(object, slot, desired, now) {
             Wanted::Model(name) => desired.effective(slot, &name),
             Wanted::Watch | Wanted::Nothing => None,
-        };
+        });
         let standing = slot.sparks.iter().find(|spark| {
-            observed.facts(spark).and_then(|facts| facts.container(slot.container.as_str())).is_some_and(|c| c.running)
+            observed
+                .facts(spark)
+                .and_then(|facts| facts.container(slot.container.as_str()))
+                .is_some_and(|c| c.running)
         });
         let spark = match &effective {
             Some(effective) => Some(&effective.model.sparks[0]),

@@ -119,14 +119,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]. Nothing may be done then.
-    pub fn intend(&mut self, token: &str, step: &str, ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+    pub fn intend(
+        &mut self,
+        token: &str,
+        step: &str,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let ledger = serde_json::to_string(ledger)?;
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
             params![token, now.to_string(), step],
         )?;
-        let sql = "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
+        let sql =
+            "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
         transaction.execute(sql, [ledger])?;
         transaction.commit()?;
         Ok(())
@@ -144,7 +151,13 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn add_event(&self, kind: &str, object: &str, message: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub fn add_event(
+        &self,
+        kind: &str,
+        object: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
         self.connection.execute(sql, params![now.to_string(), kind, object, message])?;
         let last = self.connection.last_insert_rowid();
@@ -190,8 +203,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
-        let json: Option<String> =
-            self.connection.query_row("SELECT json FROM plan WHERE id = ?1", [id], |row| row.get(0)).optional()?;
+        let json: Option<String> = self
+            .connection
+            .query_row("SELECT json FROM plan WHERE id = ?1", [id], |row| row.get(0))
+            .optional()?;
         Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
     }
 }

@@ -76,7 +76,9 @@ async fn look(State(controller): State<Arc<Controller>>) -> Response {
     };
     match tokio::time::timeout(ROUND, newer).await {
         Ok(()) => Json(controller.snapshot().as_ref()).into_response(),
-        Err(_) => failure(StatusCode::GATEWAY_TIMEOUT, "late", "the controller did not finish a round in time"),
+        Err(_) => {
+            failure(StatusCode::GATEWAY_TIMEOUT, "late", "the controller did not finish a round in time")
+        }
     }
 }
 

@@ -53,22 +53,45 @@ struct Seen(Arc<Snapshot>);
 impl Collector for Seen {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let rounds = ConstCounter::new(self.0.round);
-        rounds.encode(encoder.encode_descriptor("rounds", "Rounds since the start.", None, rounds.metric_type())?)?;
+        rounds.encode(encoder.encode_descriptor(
+            "rounds",
+            "Rounds since the start.",
+            None,
+            rounds.metric_type(),
+        )?)?;
         let value = ConstGauge::new(i64::from(self.0.file_error.is_none()));
-        value.encode(encoder.encode_descriptor("file_valid", "1: the file is in force.", None, value.metric_type())?)?;
+        value.encode(encoder.encode_descriptor(
+            "file_valid",
+            "1: the file is in force.",
+            None,
+            value.metric_type(),
+        )?)?;
         let value = ConstGauge::new(i64::from(self.0.fenced.is_some()));
-        value.encode(encoder.encode_descriptor("fenced", "1: another controller acts.", None, value.metric_type())?)?;
+        value.encode(encoder.encode_descriptor(
+            "fenced",
+            "1: another controller acts.",
+            None,
+            value.metric_type(),
+        )?)?;
         if let Some(observed) = &self.0.observed {
             let first = ConstGauge::new(0_i64);
             let kind = first.metric_type();
-            let mut family =
-                encoder.encode_descriptor("spark_reachable", "1: the Spark answered the last probe.", None, kind)?;
+            let mut family = encoder.encode_descriptor(
+                "spark_reachable",
+                "1: the Spark answered the last probe.",
+                None,
+                kind,
+            )?;
             for (name, view) in &observed.sparks {
                 let value = ConstGauge::new(i64::from(view.facts().is_some()));
                 value.encode(family.encode_family(&[("spark", name.as_str())])?)?;
             }
-            let mut family =
-                encoder.encode_descriptor("memory_available_bytes", "MemAvailable of the Spark.", None, kind)?;
+            let mut family = encoder.encode_descriptor(
+                "memory_available_bytes",
+                "MemAvailable of the Spark.",
+                None,
+                kind,
+            )?;
             for (name, view) in &observed.sparks {
                 let Some(facts) = view.facts() else { continue };
                 let bytes = i64::try_from(facts.memory_available_bytes).unwrap_or(i64::MAX);
@@ -76,10 +99,12 @@ impl Collector for Seen {
             }
         }
         let kind = ConstGauge::new(0_i64).metric_type();
-        let mut family = encoder.encode_descriptor("in_sync", "1: the object is as the file says.", None, kind)?;
+        let mut family =
+            encoder.encode_descriptor("in_sync", "1: the object is as the file says.", None, kind)?;
         for line in &self.0.status {
             let in_sync = line.sync == crate::core::status::Sync::InSync;
-            ConstGauge::new(i64::from(in_sync)).encode(family.encode_family(&[("object", line.object.as_str())])?)?;
+            ConstGauge::new(i64::from(in_sync))
+                .encode(family.encode_family(&[("object", line.object.as_str())])?)?;
         }
         Ok(())
     }

@@ -188,16 +188,26 @@ impl Spark {
     /// The words of the engine in that container, as its `vllm` got them.
     pub fn engine_words(&self, name: &str) -> Option<Vec<String>> {
         let output = self.try_docker(&["exec", name, "cat", "/tmp/vllm-argv"]);
-        output.status.success().then(|| {
-            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-        })
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     /// How often a container of that name was started on this engine.
     pub fn starts(&self, name: &str) -> usize {
         let events = self.docker(&[
-            "events", "--since", "0", "--until", &sh("date +%s.%N"), "--filter", "event=start", "--filter",
-            &format!("container={name}"), "--format", "{{.ID}}",
+            "events",
+            "--since",
+            "0",
+            "--until",
+            sh("date +%s.%N").trim(),
+            "--filter",
+            "event=start",
+            "--filter",
+            &format!("container={name}"),
+            "--format",
+            "{{.ID}}",
         ]);
         events.lines().count()
     }
@@ -303,11 +313,11 @@ impl Spark {
         );
         Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", self.namespace))
-            .args(["unshare", "-u", "setsid", "sh", "-c", &script])
+            .args(["unshare", "-u", "setsid", "--fork", "sh", "-c", &script])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
-            .spawn()
+            .status()
             .expect("the engine starts");
     }
 
@@ -321,7 +331,14 @@ impl Spark {
         wait_until(&format!("sshd of {}", self.name), Duration::from_secs(20), || {
             Command::new("ssh")
                 .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2"])
-                .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
+                .args([
+                    "-o",
+                    "StrictHostKeyChecking=no",
+                    "-o",
+                    "UserKnownHostsFile=/dev/null",
+                    "-o",
+                    "LogLevel=ERROR",
+                ])
                 .arg("-i")
                 .arg(lab.join("key"))
                 .arg(format!("root@{}", self.address))

@@ -54,3 +54,77 @@ fn an_edit_of_the_file_swaps_the_model_on_one_spark() {
     let history = text(&controller.command(&["history"]));
     assert!(history.contains("stop and remove `vllm_node`"), "{history}");
 }
+
+/// If this failed, a model on two Sparks could be half up, or started without its peer.
+#[test]
+fn an_edit_of_the_file_swaps_the_model_on_two_sparks() {
+    let lab = Lab::up(2);
+    let file = lab.directory.join("cluster.yaml");
+    fs::write(&file, lab.manifest(&format!("model: wide\n{MODELS}"))).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    wait_until("wide", SWAP, || serving(&lab, "wide"));
+    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    for spark in &lab.sparks {
+        let words = spark.engine_words(CONTAINER).expect("a rank on each Spark");
+        assert_eq!(words[..2], ["serve", "lab/wide"], "{}", spark.name);
+        assert_eq!(words.contains(&"--headless".to_owned()), spark.name == "spark2");
+    }
+
+    save(&file, &lab.manifest(&format!("model: beta\n{MODELS}")));
+    wait_until("beta", SWAP, || serving(&lab, "beta"));
+    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    assert_eq!(lab.spark("spark2").running(CONTAINER), None, "the other rank is gone");
+
+    save(&file, &lab.manifest(&format!("model: none\n{MODELS}")));
+    wait_until("an empty slot", SWAP, || lab.sparks.iter().all(|spark| spark.running(CONTAINER).is_none()));
+    for spark in &lab.sparks {
+        let audit = spark.audit();
+        assert!(audit.lines().all(|line| line.ends_with("-> done")), "{audit}");
+    }
+}
+
+/// If this failed, a controller that dies in a swap would leave the slot empty, or start a model twice.
+#[test]
+fn a_controller_killed_in_a_swap_resumes_and_starts_nothing_twice() {
+    let lab = Lab::up(2);
+    let file = lab.directory.join("cluster.yaml");
+    let slow =
+        MODELS.replace("repo: lab/wide", "repo: lab/wide\n    env: { LAB_LOAD_MS: { value: \"4000\" } }");
+    fs::write(&file, lab.manifest(&format!("model: beta\n{slow}"))).unwrap();
+    let mut controller = Controller::serve(&lab, "data", &file);
+    wait_until("beta", SWAP, || serving(&lab, "beta"));
+    save(&file, &lab.manifest(&format!("model: wide\n{slow}")));
+    for line in ["stop and remove `vllm_node`", "outcome=\"done\"", "launch `wide`"] {
+        let seen = controller.log().len();
+        wait_until(line, SWAP, || {
+            controller.log()[seen.min(controller.log().len())..].contains(line)
+                || controller.log().contains("launch `wide`")
+        });
+        controller.kill();
+        controller = Controller::serve(&lab, "data", &file);
+    }
+    wait_until("wide", SWAP, || serving(&lab, "wide"));
+    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    assert_eq!(lab.spark("spark1").starts(CONTAINER), 2, "beta once, wide once");
+    assert_eq!(lab.spark("spark2").starts(CONTAINER), 1, "wide once");
+}
+
+/// If this failed, a Spark that is only silent could be taken for an empty one.
+#[test]
+fn an_unreachable_spark_blocks_its_model_and_nothing_is_stopped() {
+    let lab = Lab::up(2);
+    let file = lab.directory.join("cluster.yaml");
+    fs::write(&file, lab.manifest(&format!("model: alpha\n{MODELS}"))).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    wait_until("alpha", SWAP, || serving(&lab, "alpha"));
+    let before = lab.spark("spark1").running(CONTAINER);
+    lab.spark("spark2").cut();
+    save(&file, &lab.manifest(&format!("model: wide\n{MODELS}")));
+    wait_until("the plan to say so", SWAP, || {
+        text(&controller.command(&["plan"])).contains("blocked (Unreachable)")
+    });
+    assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
+    assert_eq!(lab.spark("spark1").running(CONTAINER), before, "what serves is left alone");
+    lab.spark("spark2").mend();
+    wait_until("wide", SWAP, || serving(&lab, "wide"));
+}
