@@ -8,5 +8,6 @@ pub mod host;
 pub mod launcher;
 pub mod manifest;
 pub mod probe;
+pub mod sim;
 pub mod store;
 pub mod web;

@@ -52,7 +52,7 @@ pub enum Unreachable {
 }
 
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Bytes, Unreachable>> + Send>>;
-type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unreachable>> + Send + 'a>>;
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unreachable>> + Send + 'a>>;
 
 /// A way to one Spark.
 ///

@@ -1,1 +1,4 @@
+//! Tests that need nothing but this program: simulated Sparks, files, text.
 
+mod cluster;
+mod simulation;

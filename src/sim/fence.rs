@@ -1,0 +1,98 @@
+//! The far side of `apply/fence.sh`: the same parameters, the same answers.
+
+use jiff::Timestamp;
+
+use super::{
+    launcher,
+    world::{Work, World, later},
+};
+use crate::{
+    core::observed::{JobState, Token},
+    host::Program,
+};
+
+/// Perform an act on a machine, and say what the program would print.
+pub fn act(world: &mut World, spark: &str, program: &Program, now: Timestamp) -> String {
+    format!("outcome {}\n", outcome(world, spark, program, now))
+}
+
+fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) -> String {
+    let parameter = |name: &str| program.parameter(name).unwrap_or_default().to_owned();
+    let (Ok(epoch), Ok(sequence)) = (parameter("epoch").parse(), parameter("sequence").parse()) else {
+        return "failed no token".into();
+    };
+    let token = Token { epoch, sequence, controller: parameter("controller") };
+    let times = world.times;
+    let machine = world.sparks.get_mut(spark).expect("transports are made for machines of the world");
+    if let Some(seen) = &machine.token {
+        if epoch < seen.epoch || (epoch == seen.epoch && token.controller != seen.controller) {
+            return format!("fenced {seen}");
+        }
+        if epoch == seen.epoch && sequence <= seen.sequence {
+            return format!("refused a newer message was seen ({}.{})", seen.epoch, seen.sequence);
+        }
+    }
+    machine.token = Some(token.clone());
+    if parameter("expect_boot") != format!("boot-{}", machine.boot) {
+        return "refused restarted since".into();
+    }
+    let id = parameter("container");
+    match parameter("act").as_str() {
+        "advance" => "done".into(),
+        "stop" => {
+            if machine.container(&id).is_none() {
+                return "already".into();
+            }
+            machine.stop(&id, parameter("remove") == "yes", now, times.release);
+            "done".into()
+        }
+        "start" => match machine.container(&id) {
+            None => "refused the container is gone".into(),
+            Some(container) if container.running => "already".into(),
+            Some(container) => {
+                container.running = true;
+                container.started_at = now;
+                machine.tell("start", &id);
+                "done".into()
+            }
+        },
+        "end-job" => {
+            let job = machine.jobs.iter_mut().find(|job| job.id == parameter("job"));
+            match job.filter(|job| job.state == JobState::Running) {
+                None => "already".into(),
+                Some(job) => {
+                    job.state = JobState::Lost;
+                    "done".into()
+                }
+            }
+        }
+        "launch" => {
+            let object = parameter("object");
+            if let Some(job) =
+                machine.jobs.iter().find(|j| j.object == object && j.state == JobState::Running)
+            {
+                return format!("refused job {} is still running", job.id);
+            }
+            let name = parameter("name");
+            if machine.containers.iter().any(|container| container.name == name) {
+                return format!("refused there is a container {name}");
+            }
+            let id = parameter("job");
+            if machine.jobs.iter().any(|job| job.id == id) {
+                return "already".into();
+            }
+            machine.jobs.push(Work {
+                id,
+                object,
+                spec: parameter("spec"),
+                token,
+                started_at: now,
+                acts_at: later(now, times.launcher),
+                launch: launcher::read(&parameter("script")),
+                state: JobState::Running,
+            });
+            "done".into()
+        }
+        _ => "refused unknown act".into(),
+    }
+}

@@ -1,0 +1,121 @@
+//! The way to a simulated machine.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::{
+    engine, fence,
+    world::{Machine, Sim},
+};
+use crate::{
+    core::observed::JobState,
+    host::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable},
+};
+
+pub struct Simulated {
+    pub sim: Sim,
+    pub spark: String,
+}
+
+impl Simulated {
+    /// A silent machine costs its caller the connect timeout, as a real one does.
+    async fn wait_if_silent(&self, deadline: Duration) -> Result<(), Unreachable> {
+        if self.silent() {
+            let limit = deadline.min(Duration::from_secs(5));
+            tokio::time::sleep(limit).await;
+            return Err(Unreachable::Deadline(limit));
+        }
+        Ok(())
+    }
+
+    fn silent(&self) -> bool {
+        let now = self.sim.now();
+        self.sim.world().sparks.get(&self.spark).is_none_or(|machine| machine.silent(now))
+    }
+}
+
+impl Transport for Simulated {
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
+        Box::pin(async move {
+            self.wait_if_silent(deadline).await?;
+            let stops = program.parameter("act") == Some("stop");
+            if stops {
+                let stop = self.sim.world().times.stop;
+                tokio::time::sleep(stop).await;
+            }
+            let now = self.sim.now();
+            let mut world = self.sim.world();
+            let stdout = match program.name {
+                "machine" => machine_answer(&world.sparks[&self.spark], program, now),
+                "fence" => fence::act(&mut world, &self.spark, program, now),
+                other => return Err(Unreachable::Connection(format!("no program `{other}` is simulated"))),
+            };
+            drop(world);
+            // The act happened; whether its answer arrives is another matter.
+            if self.silent() {
+                return Err(Unreachable::Connection("the connection broke".into()));
+            }
+            Ok(Output { code: Some(0), stdout, stderr: String::new() })
+        })
+    }
+
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            self.wait_if_silent(deadline).await?;
+            let now = self.sim.now();
+            let hangs = self.sim.world().sparks[&self.spark].engine_hangs(now);
+            if hangs {
+                tokio::time::sleep(deadline).await;
+                return Err(Unreachable::Deadline(deadline));
+            }
+            let world = self.sim.world();
+            let (status, body) = engine::answer(&world.sparks[&self.spark], path, now);
+            Ok(Answer { status, body: body.into() })
+        })
+    }
+
+    fn engine_stream<'a>(&'a self, _: &'a str, deadline: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async move {
+            self.wait_if_silent(deadline).await?;
+            let events = self.sim.world().sparks[&self.spark].events.subscribe();
+            let stream = stream::unfold(events, |mut events| async move {
+                let event = events.recv().await.ok()?;
+                Some((Ok(Bytes::from(event)), events))
+            });
+            Ok(Box::pin(stream) as EventStream)
+        })
+    }
+}
+
+/// What `machine.sh` would print.
+fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let uptime = now.duration_since(machine.booted_at).as_secs().max(0);
+    let _ = writeln!(text, "boot boot-{}\nuptime {uptime}", machine.boot);
+    let _ = writeln!(text, "memory_total_kib {}", machine.memory_total() / 1024);
+    let _ = writeln!(text, "memory_available_kib {}", machine.memory_available(now) / 1024);
+    let busy = machine.engines().any(|engine| engine.running > 0);
+    let _ = writeln!(text, "gpu NVIDIA GB10, 580.95.05, 48, {}, [N/A]", if busy { "45.2" } else { "12.1" });
+    for engine in machine.engines() {
+        let _ = writeln!(text, "gpu_process {}, vllm, {}", engine.pid, engine.memory >> 20);
+    }
+    for path in program.parameter("paths").unwrap_or_default().lines().filter(|path| !path.is_empty()) {
+        let _ = writeln!(text, "path yes {path}");
+    }
+    if let Some(token) = &machine.token {
+        let _ = writeln!(text, "token {token}");
+    }
+    for job in &machine.jobs {
+        let state = match job.state {
+            JobState::Running => "running".to_owned(),
+            JobState::Exited(code) => format!("exited:{code}"),
+            JobState::Lost => "lost".into(),
+        };
+        let started = job.started_at.as_second();
+        let _ = writeln!(text, "job {} {state} {} {started} {} {}", job.id, job.token, job.spec, job.object);
+    }
+    text + "end\n"
+}

@@ -1,0 +1,107 @@
+//! A simulated cluster with a real controller on it, under a paused clock.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use spark_control::{
+    controller::{Controller, Places, World, round::Mode},
+    core::plan::Plan,
+    sim::{Sim, Times, http::InMemory, transport::Simulated},
+};
+use tempfile::TempDir;
+
+pub const SPARKS: &str = "version: 1
+name: test
+sparks:
+  spark1: { address: 192.0.2.1, user: alice, fabric: { ip: 192.0.2.1, eth_if: eth0 } }
+  spark2: { address: 192.0.2.2, user: alice, fabric: { ip: 192.0.2.2, eth_if: eth0 } }
+";
+
+pub const MODELS: &str = "models:
+  alpha: { repo: lab/alpha, sparks: [spark1], args: { gpu-memory-utilization: 0.7 } }
+  beta:  { repo: lab/beta, sparks: [spark2], args: { gpu-memory-utilization: 0.7 } }
+  wide:  { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.8 } }
+";
+
+pub struct Cluster {
+    pub sim: Sim,
+    directory: TempDir,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// The time of tokio's clock, which tests pause.
+fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
+    let began = tokio::time::Instant::now();
+    let epoch: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
+    move || spark_control::sim::world::later(epoch, began.elapsed())
+}
+
+impl Cluster {
+    pub fn new() -> Self {
+        let now = Arc::new(clock());
+        let times = Times {
+            load: Duration::from_secs(120),
+            release: Duration::from_secs(15),
+            launcher: Duration::from_secs(2),
+            stop: Duration::from_secs(10),
+        };
+        let for_sim = now.clone();
+        let sim = Sim::new(times, move || for_sim());
+        for (name, address) in [("spark1", "192.0.2.1"), ("spark2", "192.0.2.2")] {
+            sim.add(name, address, &[("vllm-node", "sha256:aa")]);
+        }
+        let fast = PathBuf::from("/dev/shm");
+        let directory =
+            if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");
+        Self { sim, directory, now }
+    }
+
+    pub fn edit(&self, text: &str) {
+        std::fs::write(self.directory.path().join("cluster.yaml"), text).expect("the file is written");
+    }
+
+    pub fn wish(&self, model: &str) {
+        self.edit(&format!("{SPARKS}model: {model}\n{MODELS}"));
+    }
+
+    /// A controller on this cluster; one of the same name has the same memory.
+    pub fn controller(&self, name: &str) -> Controller {
+        let data = self.directory.path().join(name);
+        std::fs::create_dir_all(&data).expect("the data directory");
+        let sim = self.sim.clone();
+        let now = self.now.clone();
+        let world = World {
+            connect: Box::new(move |spark, _| {
+                Arc::new(Simulated { sim: sim.clone(), spark: spark.to_string() })
+            }),
+            http: Box::new(InMemory { sim: self.sim.clone() }),
+            now: Box::new(move || now()),
+        };
+        let places = Places { file: self.directory.path().join("cluster.yaml"), data };
+        Controller::new(places, world).expect("a controller")
+    }
+
+    /// Rounds until there is nothing to do, or `limit` of simulated time is over.
+    pub async fn settle(&self, controller: &Controller, limit: Duration) -> Plan {
+        let began = tokio::time::Instant::now();
+        loop {
+            controller.round(Mode::Act).await.expect("a round");
+            let snapshot = controller.snapshot();
+            let plan = snapshot.plan.clone().expect("a plan");
+            if plan.is_empty() || began.elapsed() > limit {
+                return plan;
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+    }
+
+    /// The models that run, by Spark.
+    pub fn serving(&self) -> Vec<(String, String)> {
+        let world = self.sim.world();
+        world
+            .sparks
+            .iter()
+            .flat_map(|(name, machine)| machine.engines().map(|engine| (name.clone(), engine.root.clone())))
+            .collect()
+    }
+}
