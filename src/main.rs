@@ -1,6 +1,6 @@
 //! Arguments, tracing, run, print the chain, exit code.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use spark_control::cli::{Arguments, Exit, arguments::Command, commands};
@@ -15,11 +15,14 @@ async fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Error.into() } else { Exit::Done.into() };
         }
     };
-    let quiet = !matches!(arguments.command, Command::Serve { .. });
+    let quiet = !matches!(arguments.command, Command::Serve { .. } | Command::Demo { action: None, .. });
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(if quiet { "spark_control=error" } else { "spark_control=info" }));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     if matches!(arguments.command, Command::Serve { log_json: true, .. }) {
         log.json().init();
     } else {

@@ -85,10 +85,32 @@ pub enum Command {
         /// The slot or service; `vllm` is the main slot.
         object: String,
     },
+    /// Try it: two simulated Sparks, and a `cluster.yaml` in the working directory to edit.
+    Demo {
+        #[command(subcommand)]
+        action: Option<DemoAction>,
+        /// Where to answer `/healthz`, `/readyz` and `/metrics`.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
+        listen: std::net::SocketAddr,
+    },
     /// What happened, oldest first.
     History {
         /// How many lines at most.
         #[arg(long, default_value = "50")]
         last: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DemoAction {
+    /// Let something go wrong in a running demo.
+    Fault {
+        /// The simulated Spark.
+        spark: String,
+        /// silent, engine-hangs, engine-dies, containers-vanish, reboot, launcher-lies, load-fails or memory-sticks.
+        fault: String,
+        /// How long, where it lasts.
+        #[arg(default_value = "30s")]
+        length: String,
     },
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{
     Arguments, Exit,
-    arguments::{Command, Format},
-    print,
+    arguments::{Command, DemoAction, Format},
+    demo, print,
     reach::{self, Reached, Refused},
     serve, trust,
 };
@@ -40,7 +40,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         }
         Command::Serve { listen, .. } => {
             let world = controller::real_world(&places.data)?;
-            serve::serve(places, world, listen).await
+            serve::serve(places, world, listen, axum::Router::new()).await
+        }
+        Command::Demo { action: None, listen } => {
+            demo::run(demo_places(places, arguments.data.is_some()), listen).await
+        }
+        Command::Demo { action: Some(DemoAction::Fault { spark, fault, length }), .. } => {
+            demo::fault(&demo_places(places, arguments.data.is_some()), &spark, &fault, &length).await
         }
         Command::Plan => {
             let seen = look(&places).await?;
@@ -70,6 +76,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Logs { object } => logs(&places, &object),
         Command::History { last } => history(&places, last, output).await,
     }
+}
+
+/// The demo keeps its memory beside its file, unless told otherwise.
+fn demo_places(places: Places, told: bool) -> Places {
+    if told { places } else { Places { data: PathBuf::from(".spark-control-demo"), ..places } }
 }
 
 fn default_data() -> anyhow::Result<PathBuf> {
@@ -200,7 +211,7 @@ fn show_status(seen: &Seen, output: Format) -> anyhow::Result<Exit> {
         print(&format!("{answer:#}\n"))?;
         return Ok(exit_of(&seen.plan));
     }
-    let mut text = format!("revision {}, as of {}\n", seen.plan.revision, seen.plan.at);
+    let mut text = format!("revision {}, as of {:.0}\n", seen.plan.revision, seen.plan.at);
     if let Some(fenced) = &seen.fenced {
         text.push_str(&format!("FENCED: {fenced}\n"));
     }

@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod demo;
 pub mod reach;
 pub mod serve;
 pub mod trust;

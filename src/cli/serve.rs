@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, bail};
+use axum::Router;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -16,9 +17,11 @@ use crate::{
     web::{control, listener},
 };
 
+/// `extra` routes answer on the control socket too.
+///
 /// # Errors
 /// When it cannot start, or the store fails.
-pub async fn serve(places: Places, world: World, listen: SocketAddr) -> anyhow::Result<Exit> {
+pub async fn serve(places: Places, world: World, listen: SocketAddr, extra: Router) -> anyhow::Result<Exit> {
     let Some(_lock) = reach::lock(&places.data)? else {
         bail!("another Spark Control runs with {}; end it, or use another --data", places.data.display());
     };
@@ -29,7 +32,7 @@ pub async fn serve(places: Places, world: World, listen: SocketAddr) -> anyhow::
     info!(%listen, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
     let ended = || end.clone().cancelled_owned();
-    let control = axum::serve(control, control::router(controller.clone()))
+    let control = axum::serve(control, control::router(controller.clone()).merge(extra))
         .with_graceful_shutdown(ended())
         .into_future();
     let monitors = axum::serve(monitors, listener::router(controller.clone()))

@@ -324,7 +324,7 @@ fn replace(
             break;
         }
         if let Some(attempts) = attempts.filter(|attempts| attempts.not_before > now) {
-            let message = format!("after `{}`, again at {}", attempts.last.what, attempts.not_before);
+            let message = format!("after `{}`, again at {:.0}", attempts.last.what, attempts.not_before);
             gate.get_or_insert(Verdict::Waiting { reason: Reason::Backoff, message });
         }
     }

@@ -1,10 +1,17 @@
-//! What simulated engines and services answer over HTTP: in memory for tests, and the same answers through real
-//! servers for the demo.
+//! What simulated engines and services answer over HTTP, in memory. `listeners` gives the same answers through real
+//! sockets.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::world::Sim;
-use crate::probe::endpoint::{Http, NoAnswer, Reply, Request};
+use super::world::{Engine, Sim};
+use crate::{
+    core::desired::ServiceKind,
+    probe::endpoint::{Http, NoAnswer, Reply, Request},
+};
+
+/// Dimensions of bge-m3's dense vectors.
+const DIMENSIONS: u16 = 1024;
+const SAMPLES_PER_SECOND: u32 = 24_000;
 
 /// HTTP without a network.
 pub struct InMemory {
@@ -18,8 +25,10 @@ impl Http for InMemory {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             let (address, port) = authority.split_once(':').unwrap_or((authority, "80"));
             let port = port.parse().unwrap_or(80);
-            match answer(&self.sim, address, port, &format!("/{path}"), request.body.is_some()) {
-                Some(Served::Answer(status, body)) => Ok((status, body)),
+            match answer(&self.sim, address, port, &format!("/{path}"), request.body.as_ref()) {
+                Some(Served::Answer(answer)) => {
+                    Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+                }
                 Some(Served::Silent) => {
                     tokio::time::sleep(request.deadline).await;
                     Err(NoAnswer::Silent(format!("no answer within {} s", request.deadline.as_secs())))
@@ -32,56 +41,165 @@ impl Http for InMemory {
 
 /// What comes back.
 pub enum Served {
-    Answer(u16, String),
+    Answer(Answer),
     /// The machine is gone from the network.
     Silent,
 }
 
-/// The answer of whatever listens at `address:port`; `None` when nothing does.
-pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, post: bool) -> Option<Served> {
+pub struct Answer {
+    pub status: u16,
+    pub kind: &'static str,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(value: &Value) -> Self {
+        Self { status: 200, kind: "application/json", body: value.to_string().into_bytes() }
+    }
+    fn text(text: impl Into<String>) -> Self {
+        Self { status: 200, kind: "text/plain; charset=utf-8", body: text.into().into_bytes() }
+    }
+    fn not_found() -> Self {
+        let body = json!({ "error": { "message": "Not Found", "type": "NotFoundError", "code": 404 } });
+        Self { status: 404, ..Self::json(&body) }
+    }
+}
+
+/// The answer of whatever listens at `address:port`; `None` when nothing does. A body makes it a POST.
+pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Value>) -> Option<Served> {
     let now = sim.now();
     let mut world = sim.world();
     let machine = world.sparks.values_mut().find(|machine| machine.address == address)?;
     if machine.silent(now) {
         return Some(Served::Silent);
     }
-    let engine = machine
-        .containers
-        .iter_mut()
-        .filter(|container| container.running)
-        .filter_map(|container| container.engine.as_mut())
-        .find(|engine| engine.port == port && engine.is_ready(now))?;
-    let body = match (path, post) {
-        ("/health", false) => String::new(),
-        ("/v1/models", false) => {
+    let running = machine.containers.iter_mut().filter(|container| container.running);
+    for container in running {
+        if let Some(engine) =
+            container.engine.as_mut().filter(|engine| engine.port == port && engine.is_ready(now))
+        {
+            return Some(Served::Answer(of_engine(engine, path, body)));
+        }
+        if let Some(service) = container.service.filter(|service| service.port == port) {
+            return Some(Served::Answer(of_service(service.kind, path, body)));
+        }
+    }
+    None
+}
+
+fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>) -> Answer {
+    match (path, body) {
+        ("/health", None) => Answer::text(""),
+        ("/version", None) => Answer::json(&json!({ "version": "0.33.0" })),
+        ("/v1/models", None) => {
             let cards: Vec<_> = engine
                 .served
                 .iter()
                 .map(|id| json!({ "id": id, "object": "model", "owned_by": "vllm", "root": engine.root }))
                 .collect();
-            json!({ "object": "list", "data": cards }).to_string()
+            Answer::json(&json!({ "object": "list", "data": cards }))
         }
-        ("/metrics", false) => format!(
+        ("/metrics", None) => Answer::text(format!(
             "vllm:num_requests_running{{engine=\"0\"}} {}\nvllm:num_requests_waiting{{engine=\"0\"}} 0\n\
              vllm:generation_tokens_total{{engine=\"0\"}} {}\n",
             engine.running, engine.tokens
-        ),
-        ("/v1/chat/completions", true) => {
-            engine.tokens += 1;
-            json!({
-                "id": "chatcmpl-1",
-                "object": "chat.completion",
-                "model": engine.served.first(),
-                "choices": [{
-                    "index": 0,
-                    "message": { "role": "assistant", "content": format!("I am {}.", engine.root) },
-                    "finish_reason": "stop",
-                }],
-                "usage": { "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2 },
-            })
-            .to_string()
-        }
-        _ => return Some(Served::Answer(404, json!({ "error": { "message": "Not Found" } }).to_string())),
+        )),
+        ("/v1/chat/completions", Some(body)) => chat(engine, body),
+        _ => Answer::not_found(),
+    }
+}
+
+fn chat(engine: &mut Engine, body: &Value) -> Answer {
+    let text = format!("I am {}, and nobody trained me.", engine.root);
+    let words: Vec<&str> = text.split_inclusive(' ').collect();
+    let model = engine.served.first().cloned().unwrap_or_default();
+    engine.tokens += words.len() as u64;
+    if body["stream"].as_bool() != Some(true) {
+        return Answer::json(&json!({
+            "id": "chatcmpl-demo",
+            "object": "chat.completion",
+            "model": model,
+            "choices": [{
+                "index": 0,
+                "message": { "role": "assistant", "content": text },
+                "finish_reason": "stop",
+            }],
+            "usage": { "prompt_tokens": 1, "completion_tokens": words.len(), "total_tokens": words.len() + 1 },
+        }));
+    }
+    let chunk = |delta: Value, finish: Value| {
+        let value = json!({
+            "id": "chatcmpl-demo",
+            "object": "chat.completion.chunk",
+            "model": model,
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }],
+        });
+        format!("data: {value}\n\n")
     };
-    Some(Served::Answer(200, body))
+    let mut stream: String =
+        words.iter().map(|word| chunk(json!({ "content": word }), Value::Null)).collect();
+    stream += &chunk(json!({}), "stop".into());
+    stream += "data: [DONE]\n\n";
+    Answer { status: 200, kind: "text/event-stream", body: stream.into_bytes() }
+}
+
+fn of_service(kind: ServiceKind, path: &str, body: Option<&Value>) -> Answer {
+    let models =
+        |id: &str| Answer::json(&json!({ "object": "list", "data": [{ "id": id, "object": "model" }] }));
+    match (kind, path, body) {
+        (ServiceKind::Asr, "/v1/models", None) => models("parakeet"),
+        (ServiceKind::Asr, "/v1/audio/transcriptions", Some(_)) => Answer::json(&json!({ "text": "ok" })),
+        (ServiceKind::Tts, "/health", None) => Answer::json(&json!({ "status": "healthy" })),
+        (ServiceKind::Tts, "/v1/audio/speech", Some(_)) => {
+            Answer { status: 200, kind: "audio/wav", body: tone() }
+        }
+        (ServiceKind::Embeddings, "/v1/models", None) => models("bge-m3"),
+        (ServiceKind::Embeddings, "/v1/embeddings", Some(body)) => embeddings(body),
+        (ServiceKind::Qdrant, "/healthz" | "/livez", None) => Answer::text("healthz check passed"),
+        (ServiceKind::Qdrant, "/readyz", None) => Answer::text("all shards are ready"),
+        (ServiceKind::Qdrant, "/collections", None) => {
+            Answer::json(&json!({ "result": { "collections": [] }, "status": "ok", "time": 0.0 }))
+        }
+        _ => Answer::not_found(),
+    }
+}
+
+/// One vector of length 1 for each input, in their order.
+fn embeddings(body: &Value) -> Answer {
+    let count = match &body["input"] {
+        Value::Array(inputs) => inputs.len(),
+        _ => 1,
+    };
+    let each = 1.0 / f64::from(DIMENSIONS).sqrt();
+    let vector = vec![each; usize::from(DIMENSIONS)];
+    let data: Vec<_> = (0..count)
+        .map(|index| json!({ "object": "embedding", "index": index, "embedding": vector }))
+        .collect();
+    let usage = json!({ "prompt_tokens": count, "total_tokens": count });
+    Answer::json(&json!({ "object": "list", "data": data, "model": "bge-m3", "usage": usage }))
+}
+
+/// A quarter of a second of 440 Hz as WAV: 16 bit, one channel.
+#[allow(clippy::cast_possible_truncation)]
+fn tone() -> Vec<u8> {
+    let samples: Vec<u8> = (0..SAMPLES_PER_SECOND / 4)
+        .flat_map(|n| {
+            let phase = f64::from(n) * 440.0 * std::f64::consts::TAU / f64::from(SAMPLES_PER_SECOND);
+            ((phase.sin() * 8000.0) as i16).to_le_bytes()
+        })
+        .collect();
+    let length = u32::try_from(samples.len()).expect("a quarter of a second");
+    let mut wav = Vec::with_capacity(samples.len() + 44);
+    wav.extend(b"RIFF");
+    wav.extend((36 + length).to_le_bytes());
+    wav.extend(b"WAVEfmt ");
+    wav.extend(16_u32.to_le_bytes());
+    wav.extend([1, 0, 1, 0]);
+    wav.extend(SAMPLES_PER_SECOND.to_le_bytes());
+    wav.extend((SAMPLES_PER_SECOND * 2).to_le_bytes());
+    wav.extend([2, 0, 16, 0]);
+    wav.extend(b"data");
+    wav.extend(length.to_le_bytes());
+    wav.extend(samples);
+    wav
 }

@@ -137,6 +137,7 @@ pub fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
                 auto_remove: true,
                 started_at: now,
                 engine: None,
+                service: None,
                 log: Vec::new(),
             });
         }

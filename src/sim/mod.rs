@@ -8,7 +8,8 @@ pub mod engine;
 pub mod fence;
 pub mod http;
 pub mod launcher;
+pub mod listeners;
 pub mod transport;
 pub mod world;
 
-pub use world::{Fault, Sim, Times};
+pub use world::{Fault, Service, Sim, Times};

@@ -11,7 +11,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 
-use crate::core::observed::{JobState, Token};
+use crate::core::{
+    desired::ServiceKind,
+    observed::{JobState, Token},
+};
 
 /// What an engine process needs while it serves, unless its arguments say more.
 const MEMORY_TOTAL: u64 = 124_546 << 20;
@@ -125,7 +128,16 @@ pub struct Container {
     pub auto_remove: bool,
     pub started_at: Timestamp,
     pub engine: Option<Engine>,
+    /// What answers while the container runs, when it is not an engine.
+    pub service: Option<Service>,
     pub log: Vec<String>,
+}
+
+/// A service of the demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    pub kind: ServiceKind,
+    pub port: u16,
 }
 
 /// An engine process in a container.
@@ -196,6 +208,43 @@ impl Sim {
             events: broadcast::channel(64).0,
         };
         self.world().sparks.insert(name.to_owned(), machine);
+    }
+
+    /// Add a running service to a machine.
+    pub fn add_service(&self, spark: &str, container: &str, service: Service) {
+        let now = self.now();
+        let mut world = self.world();
+        let id = world.id();
+        let Some(machine) = world.sparks.get_mut(spark) else { return };
+        machine.containers.push(Container {
+            id,
+            name: container.to_owned(),
+            image: container.to_owned(),
+            image_id: format!("sha256:{container}"),
+            labels: BTreeMap::new(),
+            running: true,
+            auto_remove: false,
+            started_at: now,
+            engine: None,
+            service: Some(service),
+            log: Vec::new(),
+        });
+    }
+
+    /// Every address and port where something listens now.
+    pub fn listening(&self) -> Vec<(String, u16)> {
+        let now = self.now();
+        let world = self.world();
+        let mut listening = Vec::new();
+        for machine in world.sparks.values() {
+            for container in machine.containers.iter().filter(|container| container.running) {
+                let engine =
+                    container.engine.as_ref().filter(|engine| engine.is_ready(now)).map(|engine| engine.port);
+                let port = engine.or(container.service.map(|service| service.port));
+                listening.extend(port.map(|port| (machine.address.clone(), port)));
+            }
+        }
+        listening
     }
 
     /// Let something go wrong on a machine; for `length` where it lasts.

@@ -1,0 +1,144 @@
+//! `demo`: the whole program on two simulated Sparks inside this process, with real HTTP servers on loopback.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use axum::{Json, Router, extract::Path as UrlPath, http::StatusCode, routing::post};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Exit, print,
+    reach::{Reached, Refused, lock, reach},
+    serve,
+};
+use crate::{
+    apply,
+    controller::{Places, World},
+    core::desired::ServiceKind,
+    manifest::v1::Span,
+    probe::endpoint::Network,
+    sim::{Fault, Service, Sim, Times, listeners, transport::Simulated},
+    web::control::Failure,
+};
+
+/// Loads take minutes on real Sparks.
+const TIMES: Times = Times {
+    load: Duration::from_secs(8),
+    release: Duration::from_secs(2),
+    launcher: Duration::from_secs(1),
+    stop: Duration::from_secs(1),
+};
+
+/// The file that the demo starts from.
+pub const MANIFEST: &str = include_str!("demo.yaml");
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FaultRequest {
+    fault: String,
+    seconds: u64,
+}
+
+/// Run it in the working directory. What an earlier demo with the same data directory remembered is forgotten.
+///
+/// # Errors
+/// When the file or the data directory cannot be written, or the addresses are taken.
+pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result<Exit> {
+    if !places.file.exists() {
+        std::fs::write(&places.file, MANIFEST)
+            .with_context(|| format!("writing {}", places.file.display()))?;
+    }
+    forget(&places.data)?;
+    let sim = sparks();
+    let for_world = sim.clone();
+    let world = World {
+        connect: Box::new(move |spark, _| {
+            Arc::new(Simulated { sim: for_world.clone(), spark: spark.to_string() })
+        }),
+        http: Box::new(Network::new(apply::secret)),
+        now: Box::new(Timestamp::now),
+    };
+    welcome(&places)?;
+    let servers = tokio::spawn(listeners::serve(sim.clone()));
+    let faults = Router::new().route(
+        "/demo/fault/{spark}",
+        post(move |UrlPath(spark): UrlPath<String>, Json(request): Json<FaultRequest>| async move {
+            let fault =
+                Fault::named(&request.fault).ok_or_else(|| format!("no fault is named `{}`", request.fault));
+            let done = fault.and_then(|fault| sim.fault(&spark, fault, Duration::from_secs(request.seconds)));
+            done.map_err(|message| {
+                (StatusCode::BAD_REQUEST, Json(Failure { code: "no_such_fault".into(), message }))
+            })
+        }),
+    );
+    let result = serve::serve(places, world, listen, faults).await;
+    servers.abort();
+    result
+}
+
+/// The simulated Sparks begin empty, so what an earlier demo remembers of them is not true any more.
+fn forget(data: &Path) -> anyhow::Result<()> {
+    let Some(_lock) = lock(data)? else { bail!("a demo already runs with {}", data.display()) };
+    for entry in std::fs::read_dir(data).with_context(|| format!("reading {}", data.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"spark-control.db")) {
+            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn sparks() -> Sim {
+    let sim = Sim::new(TIMES, Timestamp::now);
+    for (name, address) in [("spark1", "127.0.0.11"), ("spark2", "127.0.0.12")] {
+        sim.add(name, address, &[("vllm-node", "sha256:demo")]);
+    }
+    for (container, kind, port) in [
+        ("parakeet-asr", ServiceKind::Asr, 8000),
+        ("kokoro-tts", ServiceKind::Tts, 8880),
+        ("bge-m3", ServiceKind::Embeddings, 8001),
+        ("qdrant", ServiceKind::Qdrant, 6333),
+    ] {
+        sim.add_service("spark2", container, Service { kind, port });
+    }
+    sim
+}
+
+fn welcome(places: &Places) -> anyhow::Result<()> {
+    let program =
+        std::env::current_exe().map_or_else(|_| "spark-control".into(), |path| path.display().to_string());
+    let (file, data) = (places.file.display(), places.data.display());
+    print(&format!(
+        "Two simulated Sparks, and the file that describes them: {file}\n\
+         Change `model: small` to `model: large` in it and save: the model is swapped.\n\n\
+         In another terminal, in this directory:\n  \
+         {program} --data {data} status\n  \
+         {program} --data {data} plan\n  \
+         {program} --data {data} demo fault spark2 silent 30s\n  \
+         curl http://127.0.0.11:8888/v1/models\n\n\
+         Ctrl-C ends it.\n\n"
+    ))
+}
+
+/// Ask a running demo to let something go wrong.
+///
+/// # Errors
+/// When no demo runs with this data directory, or it knows no such Spark or fault.
+pub async fn fault(places: &Places, spark: &str, fault: &str, length: &str) -> anyhow::Result<Exit> {
+    let length = Span::try_from(length.to_owned()).map_err(anyhow::Error::msg)?;
+    let request = FaultRequest { fault: fault.to_owned(), seconds: length.0.as_secs() };
+    match reach(places)? {
+        Reached::Running(remote) => match remote.post(&format!("/demo/fault/{spark}"), &request).await {
+            Ok(_) => {
+                eprintln!("{fault} on {spark}");
+                Ok(Exit::Done)
+            }
+            Err(error) if error.downcast_ref::<Refused>().is_some() => {
+                let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
+                bail!("{error:#}; faults are: {}", known.join(", "))
+            }
+            Err(error) => Err(error),
+        },
+        Reached::Own(..) => bail!("no demo runs with the data directory {}", places.data.display()),
+    }
+}
