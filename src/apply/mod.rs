@@ -71,16 +71,14 @@ async fn launch(
     transport: &dyn Transport,
     act: Program,
 ) -> Verdict {
-    let Step::Launch { object, model, spec, name, .. } = step else {
-        unreachable!("only called for a launch")
-    };
+    let Step::Launch { object, group } = step else { unreachable!("only called for a launch") };
     let effective = desired
         .slots
         .get(object)
-        .and_then(|slot| desired.effective(slot, model))
-        .filter(|effective| effective.spec_hash() == *spec);
+        .and_then(|slot| desired.effective(slot, &group.model))
+        .filter(|effective| effective.spec_hash() == group.spec);
     let Some(effective) = effective else {
-        return Verdict::Refused(format!("`{model}` has been edited since"));
+        return Verdict::Refused(format!("`{}` has been edited since", group.model));
     };
     let script = match launch_cluster::script(object, &effective, desired, token, secret) {
         Ok(script) => script,
@@ -88,10 +86,10 @@ async fn launch(
     };
     let program = act
         .with("object", object.as_str())
-        .with("name", name.clone())
-        .with("spec", spec.as_str())
+        .with("name", group.container.to_string())
+        .with("spec", group.spec.as_str())
         .with("job", format!("{}.{}", token.epoch, token.sequence))
-        .with("limit", crate::core::ledger::LAUNCH_DEADLINE.as_secs().to_string())
+        .with("limit", crate::core::launch::LAUNCH_DEADLINE.as_secs().to_string())
         .with("script", script.text)
         .with("secrets", script.secrets);
     fence::perform(transport, &program).await

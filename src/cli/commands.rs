@@ -8,13 +8,13 @@ use serde_json::json;
 use super::{
     Arguments, Exit,
     arguments::{Command, DemoAction, Format},
-    demo, print,
+    demo, look, print,
     reach::{self, Reached, Refused},
     serve, trust,
 };
 use crate::{
-    controller::{self, Places, Refusal, round::Mode},
-    core::plan::{self, Plan, Verdict},
+    controller::{self, Places, Refusal, Snapshot, round::Mode},
+    core::render,
     manifest,
     store::Event,
     web::control::By,
@@ -48,21 +48,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Demo { action: Some(DemoAction::Fault { spark, fault, length }), .. } => {
             demo::fault(&demo_places(places, arguments.data.is_some()), &spark, &fault, &length).await
         }
-        Command::Plan => {
-            let seen = look(&places).await?;
-            show_plan(&seen, output)
-        }
+        Command::Plan => look::show_plan(look::plan_of(&look::look(&places).await?)?, output),
         Command::Apply { plan, no_wait } => apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan).await,
         Command::Retry { object } => retry(&places, &object).await,
-        Command::Status => {
-            let seen = look(&places).await?;
-            show_status(&seen, output)
-        }
-        Command::Diff => {
-            let seen = look(&places).await?;
-            show_diff(&seen, output)
-        }
+        Command::Status => look::show_status(&look::look(&places).await?, output),
+        Command::Diff => look::show_diff(&look::look(&places).await?, output),
         Command::Trust { spark, fingerprint } => {
             let text = fs::read_to_string(&places.file)
                 .with_context(|| format!("reading {}", places.file.display()))?;
@@ -135,156 +126,6 @@ fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
     Ok(if problems.is_empty() { Exit::Done } else { Exit::Error })
 }
 
-/// What a look shows, wherever the controller runs.
-struct Seen {
-    plan: Plan,
-    status: Vec<Line>,
-    file_error: Option<String>,
-    observed: serde_json::Value,
-    fenced: Option<String>,
-}
-
-/// A status line as the controller sent it.
-type Line = serde_json::Value;
-
-async fn look(places: &Places) -> anyhow::Result<Seen> {
-    let snapshot: serde_json::Value = match reach::reach(places)? {
-        Reached::Running(remote) => serde_json::from_slice(&remote.post("/look", &json!({})).await?)?,
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
-            serde_json::to_value(controller.snapshot().as_ref())?
-        }
-    };
-    seen(snapshot)
-}
-
-fn seen(mut snapshot: serde_json::Value) -> anyhow::Result<Seen> {
-    let file_error = snapshot["file_error"].as_str().map(str::to_owned);
-    if snapshot["plan"].is_null() {
-        bail!("{}", file_error.unwrap_or_else(|| "nothing has been looked at yet".into()));
-    }
-    if let Some(error) = &file_error {
-        eprintln!("the file cannot be used; the last good one stays in force\n{error}");
-    }
-    let status = match snapshot["status"].take() {
-        serde_json::Value::Array(lines) => lines,
-        _ => Vec::new(),
-    };
-    Ok(Seen {
-        plan: serde_json::from_value(snapshot["plan"].take())?,
-        status,
-        file_error,
-        observed: snapshot["observed"].take(),
-        fenced: snapshot["fenced"].as_str().map(str::to_owned),
-    })
-}
-
-fn show_plan(seen: &Seen, output: Format) -> anyhow::Result<Exit> {
-    match output {
-        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&seen.plan)?))?,
-        Format::Text => print(&plan::render(&seen.plan))?,
-    }
-    Ok(exit_of(&seen.plan))
-}
-
-fn exit_of(plan: &Plan) -> Exit {
-    if plan.is_blocked() {
-        Exit::Blocked
-    } else if plan.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Changes
-    }
-}
-
-fn show_status(seen: &Seen, output: Format) -> anyhow::Result<Exit> {
-    if output == Format::Json {
-        let answer = json!({
-            "version": 1,
-            "revision": seen.plan.revision,
-            "at": seen.plan.at,
-            "file_error": seen.file_error,
-            "fenced": seen.fenced,
-            "objects": seen.status,
-            "sparks": seen.observed["sparks"],
-        });
-        print(&format!("{answer:#}\n"))?;
-        return Ok(exit_of(&seen.plan));
-    }
-    let mut text = format!("revision {}, as of {:.0}\n", seen.plan.revision, seen.plan.at);
-    if let Some(fenced) = &seen.fenced {
-        text.push_str(&format!("FENCED: {fenced}\n"));
-    }
-    let word = |line: &Line, key: &str| line[key].as_str().unwrap_or("").to_owned();
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["OBJECT", "DESIRED", "OBSERVED", "SYNC", "HEALTH", "WHY"]);
-    for line in &seen.status {
-        let why = match line["reason"].as_str() {
-            Some(reason) => format!("{reason}: {}", word(line, "message")),
-            None => String::new(),
-        };
-        table.add_row([
-            word(line, "object"),
-            word(line, "desired"),
-            word(line, "observed"),
-            word(line, "sync"),
-            word(line, "health"),
-            why,
-        ]);
-    }
-    text.push_str(&format!("{table}\n"));
-    if let Some(sparks) = seen.observed["sparks"].as_object() {
-        for (name, view) in sparks {
-            match view["reach"].as_str() {
-                Some("reachable") => {
-                    let available = view["memory_available_bytes"].as_u64().unwrap_or(0);
-                    let total = view["memory_total_bytes"].as_u64().unwrap_or(0);
-                    let free = crate::core::memory::gib(available);
-                    text.push_str(&format!(
-                        "{name}: reachable, {free} of {} free\n",
-                        crate::core::memory::gib(total)
-                    ));
-                }
-                _ => {
-                    let why = view["why"].as_str().unwrap_or("not known");
-                    let since = view["since"].as_str().unwrap_or("");
-                    text.push_str(&format!("{name}: UNREACHABLE since {since}: {why}\n"));
-                }
-            }
-        }
-    }
-    print(&text)?;
-    Ok(exit_of(&seen.plan))
-}
-
-fn show_diff(seen: &Seen, output: Format) -> anyhow::Result<Exit> {
-    let differing: Vec<&Line> =
-        seen.status.iter().filter(|line| line["sync"].as_str() != Some("InSync")).collect();
-    match output {
-        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&differing)?))?,
-        Format::Text => {
-            for line in &differing {
-                let word = |key: &str| line[key].as_str().unwrap_or("");
-                let mut text =
-                    format!("{}: desired {}, observed {}", word("object"), word("desired"), word("observed"));
-                if let Some(work) = seen.plan.work.iter().find(|work| work.object.as_str() == word("object"))
-                {
-                    match &work.verdict {
-                        Verdict::Open => text.push_str(&format!("; will {}", work.goal)),
-                        Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
-                            text.push_str(&format!("; {reason:?}: {message}"));
-                        }
-                    }
-                }
-                text.push('\n');
-                print(&text)?;
-            }
-        }
-    }
-    Ok(if differing.is_empty() { Exit::Done } else { Exit::Changes })
-}
-
 /// With a running controller the loop does the work and this follows it; without one this process does it.
 async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places)? {
@@ -296,10 +137,11 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                 }
             }
             loop {
-                let seen = seen(serde_json::from_slice(&remote.post("/look", &json!({})).await?)?)?;
-                if no_wait || seen.plan.is_empty() || seen.plan.is_blocked() {
-                    show_plan(&seen, output)?;
-                    return Ok(if seen.plan.is_blocked() { Exit::Blocked } else { Exit::Done });
+                let seen: Snapshot = serde_json::from_slice(&remote.post("/look", &json!({})).await?)?;
+                let plan = look::plan_of(&seen)?;
+                if no_wait || plan.is_empty() || plan.is_blocked() {
+                    look::show_plan(plan, output)?;
+                    return Ok(if plan.is_blocked() { Exit::Blocked } else { Exit::Done });
                 }
                 tokio::time::sleep(FOLLOW).await;
             }
@@ -326,7 +168,7 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                     stored
                 }
             };
-            print(&plan::render(&approved))?;
+            print(&render::render(&approved))?;
             loop {
                 let turn = controller.round(Mode::Only(&approved)).await?;
                 let snapshot = controller.snapshot();
@@ -336,7 +178,7 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                     return Ok(Exit::Done);
                 }
                 if plan.is_blocked() && !turn.acted {
-                    eprint!("{}", plan::render(plan));
+                    eprint!("{}", render::render(plan));
                     return Ok(Exit::Blocked);
                 }
                 if no_wait {

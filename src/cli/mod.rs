@@ -5,6 +5,7 @@
 pub mod arguments;
 pub mod commands;
 pub mod demo;
+pub mod look;
 pub mod reach;
 pub mod serve;
 pub mod trust;

@@ -3,6 +3,7 @@
 //! `round` is one turn: read the file, look, notice, plan, take the open steps. `run` takes turns until it is told to
 //! end. Every wake-up means "look again" and nothing else.
 
+pub mod file;
 pub mod round;
 pub mod run;
 
@@ -13,7 +14,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -67,6 +68,9 @@ struct State {
     /// The bytes that were read last, good or bad.
     last_text: Option<Vec<u8>>,
     file_error: Option<String>,
+    pending: Option<file::Pending>,
+    /// The plan that was stored last.
+    kept_plan: Option<String>,
     warnings: Vec<String>,
     transports: BTreeMap<SparkName, (crate::core::desired::Spark, SharedTransport)>,
     observed: Option<Observed>,
@@ -81,7 +85,7 @@ struct Current {
 }
 
 /// What is known after a round; what every face shows.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Rounds since the start.
     pub round: u64,
@@ -95,6 +99,7 @@ pub struct Snapshot {
     pub plan: Option<Plan>,
     pub observed: Option<Observed>,
     pub status: Vec<crate::core::status::Line>,
+    pub drift: Vec<crate::core::drift::Drift>,
 }
 
 impl Controller {
@@ -125,6 +130,8 @@ impl Controller {
             current,
             last_text: None,
             file_error: None,
+            pending: None,
+            kept_plan: None,
             warnings: Vec::new(),
             transports: BTreeMap::new(),
             observed: None,
@@ -152,12 +159,22 @@ impl Controller {
         self.published.subscribe()
     }
 
-    /// A person agrees to the steps of a plan that was shown.
+    /// A person agrees to the steps of a plan that was shown, or to a file that takes much out.
     ///
     /// # Errors
     /// Why not: no such plan, or the facts it relied on that changed.
     pub fn approve(&self, id: &str, by: &str) -> Result<(), Refusal> {
         let mut state = self.state();
+        if state.pending.as_ref().is_some_and(|pending| pending.id == id) {
+            state.ledger.accepted_removals.insert(id.to_owned());
+            state.store.set_ledger(&state.ledger)?;
+            let message = format!("the removals of {id} were approved by {by}");
+            state.store.add_event("approved", "", &message, (self.world.now)())?;
+            state.last_text = None;
+            drop(state);
+            self.wake.notify_one();
+            return Ok(());
+        }
         let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
         if let Some(observed) = &state.observed {
             plan.still_holds(observed).map_err(Refusal::Stale)?;

@@ -10,6 +10,7 @@ use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
         desired::Desired,
+        drift,
         ledger::{Came, Ledger},
         name::SparkName,
         observed::{Observed, Token},
@@ -18,7 +19,7 @@ use crate::{
         step::Step,
     },
     host::SharedTransport,
-    manifest, probe,
+    probe,
     store::StoreError,
 };
 
@@ -79,8 +80,10 @@ impl Controller {
                 state.ledger = ledger;
             }
             let plan = plan::plan(&desired, revision, &observed, &state.ledger, now());
-            if plan.has_steps() {
+            // A plan that is shown again is the same plan.
+            if plan.has_steps() && state.kept_plan.as_ref() != Some(&plan.id) {
                 state.store.keep_plan(&plan)?;
+                state.kept_plan = Some(plan.id.clone());
             }
             plan
         };
@@ -106,64 +109,6 @@ impl Controller {
             result?;
         }
         Ok(Turn { acted: true, waiting: true })
-    }
-
-    /// Read the file; a good one becomes a revision, a bad one is told.
-    fn read_file(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let now = (self.world.now)();
-        let bytes = match std::fs::read(&self.places.file) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let message = format!("reading {}: {error}", self.places.file.display());
-                if state.file_error.as_ref() != Some(&message) {
-                    warn!("{message}");
-                    state.store.add_event("file", "", &message, now)?;
-                }
-                state.file_error = Some(message);
-                state.last_text = None;
-                return Ok(());
-            }
-        };
-        if state.last_text.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
-        let path = self.places.file.display().to_string();
-        let loaded = match std::str::from_utf8(&bytes) {
-            Ok(text) => manifest::load::load(text)
-                .map_err(|problems| manifest::render(&problems, &path, text))
-                .map(|l| (l, text)),
-            Err(error) => Err(format!("{path}: not UTF-8 at byte {}", error.valid_up_to())),
-        };
-        match loaded {
-            Ok((loaded, text)) => {
-                let known = state.store.last_revision()?;
-                let revision = match known {
-                    Some((revision, known)) if known == text => revision,
-                    _ => {
-                        let revision = state.store.add_revision(text, now)?;
-                        info!(revision, "the file is in force");
-                        state.store.add_event(
-                            "revision",
-                            "",
-                            &format!("revision {revision} is in force"),
-                            now,
-                        )?;
-                        revision
-                    }
-                };
-                state.warnings = loaded.warnings.iter().map(|problem| problem.message.clone()).collect();
-                state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
-                state.file_error = None;
-            }
-            Err(message) => {
-                warn!("the file cannot be used; the last good one stays in force\n{message}");
-                state.store.add_event("file", "", &message, now)?;
-                state.file_error = Some(message);
-            }
-        }
-        state.last_text = Some(bytes);
-        Ok(())
     }
 
     /// The way to each Spark; kept while the Spark's entry stays the same.
@@ -349,9 +294,13 @@ impl Controller {
         let state = self.state();
         let now = (self.world.now)();
         let round = self.published.borrow().round + 1;
-        let status = seen.map_or_else(Vec::new, |(plan, observed, desired)| {
-            status::status(desired, observed, &state.ledger, plan, now)
-        });
+        let (status, drift) = match seen {
+            Some((plan, observed, desired)) => (
+                status::status(desired, observed, &state.ledger, plan, now),
+                drift::diff(desired, observed, &state.ledger, plan, now),
+            ),
+            None => (Vec::new(), Vec::new()),
+        };
         let snapshot = Snapshot {
             round,
             at: Some(now),
@@ -362,6 +311,7 @@ impl Controller {
             plan: seen.map(|(plan, ..)| plan.clone()),
             observed: seen.map(|(_, observed, _)| observed.clone()),
             status,
+            drift,
         };
         self.published.send_replace(Arc::new(snapshot));
     }

@@ -197,7 +197,8 @@ pub enum Place {
     Elsewhere(Address),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServiceState {
     Running,
     Stopped,

@@ -4,31 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Effective, Object, Slot, SpecHash},
+    desired::{Desired, Object, ServiceState, Slot, SpecHash, Wanted},
+    launch::{Attempts, Launch, LaunchState},
     memory,
     name::{ModelName, SparkName},
-    observed::{Container, JobState, Observed, Token},
+    observed::{Container, Observed, Token},
     ready::{self, Readiness},
-    step::Step,
+    schedule, service,
+    step::{self, Step},
 };
 
-/// A load that ends without a named cause is tried this often, then it is for a person.
-pub const MAX_LOADS: u32 = 2;
-/// Before the second load; the machine settles, logs are flushed.
-const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(20);
-/// Until loads of a model are known. Two-Spark loads of 15 to 25 minutes are common.
-pub const LOAD_DEADLINE: SignedDuration = SignedDuration::from_mins(40);
-/// A launcher dispatches in seconds; it also checks images and copies mods first.
-pub const LAUNCH_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
-/// After the launcher ended, until an engine process must be seen.
-const ENGINE_GRACE: SignedDuration = SignedDuration::from_secs(20);
-/// A model that has served this long starts with a clean slate.
-const CLEAN_AFTER: SignedDuration = SignedDuration::from_hours(1);
-const KEPT_LOAD_TIMES: usize = 5;
+/// More than a person agrees to before one of them is carried out.
 const KEPT_APPROVALS: usize = 20;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,47 +39,12 @@ pub struct Ledger {
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,
     pub approvals: Vec<Approval>,
+    /// Managed services that were once as the file says: what differs later is drift, not an edit.
+    pub kept: BTreeMap<Object, ServiceState>,
+    /// Hashes of revisions whose removals a person agreed to.
+    pub accepted_removals: BTreeSet<String>,
     /// Why this controller stopped acting.
     pub fenced: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Launch {
-    pub model: ModelName,
-    pub spec: SpecHash,
-    pub token: Token,
-    pub at: Timestamp,
-    pub sparks: Vec<SparkName>,
-    pub state: LaunchState,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum LaunchState {
-    Loading,
-    Serving {
-        since: Timestamp,
-    },
-    Failed {
-        at: Timestamp,
-    },
-    /// We stopped it, or began to.
-    Stopped {
-        at: Timestamp,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempts {
-    pub failed_loads: u32,
-    pub last: Failure,
-    pub not_before: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
-    pub at: Timestamp,
-    pub what: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,6 +107,46 @@ impl Ledger {
         self.approvals.drain(..surplus);
     }
 
+    /// A lost ledger finds what it started: a group with our labels that is ready.
+    fn find_again(
+        &mut self,
+        object: &Object,
+        slot: &Slot,
+        desired: &Desired,
+        observed: &Observed,
+        now: Timestamp,
+    ) {
+        if self.launches.contains_key(object) {
+            return;
+        }
+        let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
+        let Some(group) = desired.effective(slot, &name).map(|effective| effective.group()) else { return };
+        if ready::readiness(object, &group, desired, observed, self) != Readiness::Ready {
+            return;
+        }
+        let head = ready::rank(object, &group, group.head(), desired, observed, self);
+        let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
+        let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
+        self.proven.insert(object.clone(), proven);
+        let state = LaunchState::Serving { since: now };
+        self.launches.insert(object.clone(), Launch { group, token, at: now, state });
+    }
+
+    /// What a person agreed to for this object has been carried out; the next time they are asked again.
+    pub(super) fn consume_approvals(&mut self, object: &Object) {
+        for approval in &mut self.approvals {
+            approval.steps.retain(|key| !step::is_about(key, object));
+        }
+        self.approvals.retain(|approval| !approval.steps.is_empty());
+    }
+
+    fn consume_approval(&mut self, step_key: &str) {
+        for approval in &mut self.approvals {
+            approval.steps.remove(step_key);
+        }
+        self.approvals.retain(|approval| !approval.steps.is_empty());
+    }
+
     /// The container is ours: it carries our label, or it was adopted.
     pub fn owns(&self, cluster: &str, object: &Object, container: &Container) -> bool {
         self.spec_of(cluster, object, container).is_some()
@@ -167,28 +162,6 @@ impl Ledger {
         }
     }
 
-    /// What this slot was last started with, while it loads or serves and is still in the catalog unchanged.
-    pub fn launched<'a>(
-        &self,
-        object: &Object,
-        slot: &'a Slot,
-        desired: &'a Desired,
-    ) -> Option<Effective<'a>> {
-        let launch = self.launches.get(object)?;
-        match launch.state {
-            LaunchState::Loading | LaunchState::Serving { .. } => {}
-            LaunchState::Failed { .. } | LaunchState::Stopped { .. } => return None,
-        }
-        desired.effective(slot, &launch.model).filter(|effective| effective.spec_hash() == launch.spec)
-    }
-
-    /// Median seconds of the last loads of this spec.
-    pub fn expected_load_secs(&self, spec: &SpecHash) -> Option<(u64, usize)> {
-        let mut seconds = self.load_secs.get(spec.as_str())?.clone();
-        seconds.sort_unstable();
-        Some((*seconds.get(seconds.len() / 2)?, seconds.len()))
-    }
-
     /// Take in what was seen: memory samples, launches that became ready or failed.
     pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
         for (name, view) in &observed.sparks {
@@ -201,6 +174,14 @@ impl Ledger {
             }
         }
         let mut noticed = Vec::new();
+        for (name, service) in &desired.services {
+            if let (Some(state), true) = (service.state, service::is_as_desired(service, observed)) {
+                self.kept.insert(Object::service(name), state);
+            }
+        }
+        for (object, slot) in &desired.slots {
+            self.find_again(object, slot, desired, observed, now);
+        }
         let objects: Vec<Object> = self.launches.keys().cloned().collect();
         for object in objects {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
@@ -217,115 +198,6 @@ impl Ledger {
                 || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
         });
         noticed
-    }
-
-    fn notice_launch(
-        &mut self,
-        object: &Object,
-        desired: &Desired,
-        observed: &Observed,
-        now: Timestamp,
-        noticed: &mut Vec<Noticed>,
-    ) {
-        let Some(launch) = self.launches.get(object).cloned() else { return };
-        let Some(slot) = desired.slots.get(object) else { return };
-        let effective =
-            desired.effective(slot, &launch.model).filter(|effective| effective.spec_hash() == launch.spec);
-        let Some(effective) = effective else {
-            // Its model was edited or taken out of the catalog: whatever still loads is not wanted any more.
-            if matches!(launch.state, LaunchState::Loading)
-                && let Some(launch) = self.launches.get_mut(object)
-            {
-                launch.state = LaunchState::Failed { at: now };
-            }
-            return;
-        };
-        let readiness = ready::readiness(object, &effective, desired, observed, self, now);
-        let next = match (&launch.state, readiness) {
-            (LaunchState::Loading, Readiness::Ready) => {
-                let took = now.duration_since(launch.at).as_secs().unsigned_abs();
-                let times = self.load_secs.entry(launch.spec.as_str().to_owned()).or_default();
-                times.push(took);
-                let surplus = times.len().saturating_sub(KEPT_LOAD_TIMES);
-                times.drain(..surplus);
-                self.proven.insert(
-                    object.clone(),
-                    Proven { model: launch.model.clone(), spec: launch.spec.clone(), at: now },
-                );
-                self.releases.remove(object);
-                noticed.push(Noticed {
-                    object: object.clone(),
-                    kind: "ready",
-                    message: format!("`{}` is ready after {took} s", launch.model),
-                });
-                LaunchState::Serving { since: now }
-            }
-            (LaunchState::Serving { since }, Readiness::Ready) => {
-                if now.duration_since(*since) >= CLEAN_AFTER {
-                    self.attempts.remove(&attempt_key(object, &launch.spec));
-                }
-                return;
-            }
-            (LaunchState::Loading, Readiness::Loading { .. }) => {
-                match overdue(&effective, &launch, self, now) {
-                    None => return,
-                    Some(what) => self.failed(object, &launch, what, now, noticed),
-                }
-            }
-            (LaunchState::Loading | LaunchState::Serving { .. }, Readiness::Dead { why }) => {
-                let head = observed.facts(&launch.sparks[0]);
-                let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
-                if matches!(launch.state, LaunchState::Loading)
-                    && job.is_none()
-                    && head.is_some_and(|facts| facts.at > launch.at)
-                {
-                    // The message never arrived; a later one, with a higher token, makes it worthless.
-                    self.launches.remove(object);
-                    let message = format!("the launch of `{}` never began", launch.model);
-                    noticed.push(Noticed { object: object.clone(), kind: "lost", message });
-                    return;
-                }
-                let settling = job.is_some_and(|job| job.state == JobState::Running);
-                let young = now.duration_since(launch.at) < ENGINE_GRACE;
-                if matches!(launch.state, LaunchState::Loading) && (settling || young) {
-                    match overdue_launcher(&launch, now) {
-                        None => return,
-                        Some(what) => self.failed(object, &launch, what, now, noticed),
-                    }
-                } else {
-                    self.failed(object, &launch, why, now, noticed)
-                }
-            }
-            _ => return,
-        };
-        if let Some(launch) = self.launches.get_mut(object) {
-            launch.state = next;
-        }
-    }
-
-    fn failed(
-        &mut self,
-        object: &Object,
-        launch: &Launch,
-        what: String,
-        now: Timestamp,
-        noticed: &mut Vec<Noticed>,
-    ) -> LaunchState {
-        let failure = Failure { at: now, what: what.clone() };
-        let attempts = self.attempts.entry(attempt_key(object, &launch.spec)).or_insert_with(|| Attempts {
-            failed_loads: 0,
-            last: failure.clone(),
-            not_before: now,
-        });
-        attempts.failed_loads += 1;
-        attempts.last = failure;
-        attempts.not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
-        noticed.push(Noticed {
-            object: object.clone(),
-            kind: "failed",
-            message: format!("`{}` failed: {what}", launch.model),
-        });
-        LaunchState::Failed { at: now }
     }
 }
 
@@ -355,20 +227,17 @@ impl Ledger {
                 release.since = now;
                 release.containers.insert(container.clone());
                 release.pids.entry(spark.clone()).or_default().extend(pids);
-                if let Some(launch) = self.launches.get_mut(object) {
+                // A failed load stays known as one: what is done about it belongs to that swap.
+                if let Some(launch) = self.launches.get_mut(object)
+                    && !matches!(launch.state, LaunchState::Failed { .. })
+                {
                     launch.state = LaunchState::Stopped { at: now };
                 }
             }
-            Step::Launch { object, model, spec, sparks, .. } => {
-                let launch = Launch {
-                    model: model.clone(),
-                    spec: spec.clone(),
-                    token: token.clone(),
-                    at: now,
-                    sparks: sparks.clone(),
-                    state: LaunchState::Loading,
-                };
-                self.launches.insert(object.clone(), launch);
+            Step::Launch { object, group } => {
+                let (group, token) = (group.clone(), token.clone());
+                self.launches
+                    .insert(object.clone(), Launch { group, token, at: now, state: LaunchState::Loading });
             }
             Step::Adopt { .. } | Step::Start { .. } | Step::EndJob { .. } | Step::Advance { .. } => {}
         }
@@ -385,58 +254,31 @@ impl Ledger {
     ) -> Vec<Noticed> {
         let mut noticed = Vec::new();
         match (step, came) {
-            (Step::Adopt { object, model, spec, ranks }, Came::Done) => {
-                self.adopted.extend(ranks.iter().map(|rank| (rank.container.clone(), spec.clone())));
-                let launch = Launch {
-                    model: model.clone(),
-                    spec: spec.clone(),
-                    token: token.clone(),
-                    at: now,
-                    sparks: ranks.iter().map(|rank| rank.spark.clone()).collect(),
-                    state: LaunchState::Serving { since: now },
-                };
-                self.launches.insert(object.clone(), launch);
-                let proven = Proven { model: model.clone(), spec: spec.clone(), at: now };
+            (Step::Adopt { object, group, containers }, Came::Done) => {
+                self.adopted
+                    .extend(containers.iter().map(|container| (container.clone(), group.spec.clone())));
+                let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
                 self.proven.insert(object.clone(), proven);
+                let (group, token, state) =
+                    (group.clone(), token.clone(), LaunchState::Serving { since: now });
+                self.launches.insert(object.clone(), Launch { group, token, at: now, state });
             }
             (Step::Stop { container, .. }, Came::Done) => {
                 self.adopted.remove(container);
+                self.consume_approval(&step.key());
             }
+            (Step::Start { .. }, Came::Done) => self.consume_approval(&step.key()),
             (Step::Launch { object, .. }, Came::NotDone) => {
                 self.launches.remove(object);
             }
             (Step::Launch { object, .. }, Came::Failed) => {
                 if let Some(launch) = self.launches.get(object).cloned() {
-                    let state = self.failed(object, &launch, what.to_owned(), now, &mut noticed);
+                    let state = self.failed(object, &launch.group, what.to_owned(), now, &mut noticed);
                     self.launches.insert(object.clone(), Launch { state, ..launch });
                 }
             }
             _ => {}
         }
         noticed
-    }
-}
-
-fn overdue(effective: &Effective<'_>, launch: &Launch, ledger: &Ledger, now: Timestamp) -> Option<String> {
-    let deadline = load_deadline(effective, &launch.spec, ledger);
-    (now.duration_since(launch.at) > deadline)
-        .then(|| format!("it was not ready within {} min", deadline.as_mins()))
-}
-
-fn overdue_launcher(launch: &Launch, now: Timestamp) -> Option<String> {
-    (now.duration_since(launch.at) > LAUNCH_DEADLINE)
-        .then(|| format!("the launcher had started no engine after {} min", LAUNCH_DEADLINE.as_mins()))
-}
-
-/// How long a load may take: as written, else three times the median of this spec's loads but at least 20 min, else
-/// [`LOAD_DEADLINE`].
-pub fn load_deadline(effective: &Effective<'_>, spec: &SpecHash, ledger: &Ledger) -> SignedDuration {
-    if let Some(written) = effective.slot.load_deadline {
-        return SignedDuration::try_from(written).unwrap_or(LOAD_DEADLINE);
-    }
-    match ledger.expected_load_secs(spec) {
-        Some((median, _)) => SignedDuration::from_secs(i64::try_from(median * 3).unwrap_or(i64::MAX))
-            .max(SignedDuration::from_mins(20)),
-        None => LOAD_DEADLINE,
     }
 }

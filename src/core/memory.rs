@@ -1,7 +1,7 @@
 //! Memory that GPU and CPU share, per Spark: what is there, what a model needs, what must stay free.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     desired::{Desired, Effective},
@@ -21,15 +21,14 @@ pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 /// Enough for the window above at one sample a second, with room.
 pub const KEPT_SAMPLES: usize = 32;
 
-/// One line of the memory table.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One line of the memory table. Without readings that move by themselves: it is part of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     pub spark: SparkName,
     pub total_bytes: u64,
-    pub available_bytes: u64,
     pub needed_bytes: u64,
     /// Where the need comes from.
-    pub basis: &'static str,
+    pub basis: String,
     pub floor_bytes: u64,
     /// GPU processes there, as `name (pid)`.
     pub holders: Vec<String>,
@@ -63,9 +62,8 @@ pub fn table(effective: &Effective<'_>, desired: &Desired, observed: &Observed) 
             Some(Row {
                 spark: spark.clone(),
                 total_bytes: facts.memory_total_bytes,
-                available_bytes: facts.memory_available_bytes,
                 needed_bytes,
-                basis,
+                basis: basis.into(),
                 floor_bytes: desired.sparks[spark].floor_bytes,
                 holders: facts
                     .gpu

@@ -4,14 +4,22 @@
 //! ordered, and the same input gives the same output byte for byte. Clippy's disallowed lists for this subtree
 //! (see `clippy.toml`) and `tests/it/tidy.rs` hold it to that. Begin with `plan`.
 
+pub mod adopt;
+pub mod consent;
 pub mod desired;
+pub mod drift;
+pub mod group;
 pub mod label;
+pub mod launch;
 pub mod ledger;
 pub mod memory;
 pub mod name;
 pub mod observed;
 pub mod plan;
+pub mod preflight;
 pub mod ready;
+pub mod removal;
+pub mod render;
 pub mod schedule;
 pub mod service;
 pub mod slot;

@@ -10,7 +10,7 @@ use super::{
     name::SparkName,
 };
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     pub at: Timestamp,
     pub sparks: BTreeMap<SparkName, SparkView>,
@@ -18,7 +18,7 @@ pub struct Observed {
     pub endpoints: BTreeMap<Object, Endpoint>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reach")]
 pub enum SparkView {
     Reachable(Box<Facts>),
@@ -198,13 +198,13 @@ impl std::str::FromStr for Token {
 }
 
 /// What an HTTP endpoint showed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub at: Timestamp,
     pub answer: EndpointAnswer,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "answer")]
 pub enum EndpointAnswer {
     /// Nothing listens: the machine answered that.
@@ -222,7 +222,7 @@ pub enum EndpointAnswer {
     Engine(EngineAnswer),
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineAnswer {
     pub models: Vec<ServedModel>,
     /// `/health`: false is 503, which is an engine that knows it is dead.
@@ -231,14 +231,14 @@ pub struct EngineAnswer {
     pub completion: Completion,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServedModel {
     pub id: String,
     /// What was loaded: a repository or a path.
     pub root: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineLoad {
     pub running: f64,
     pub waiting: f64,
@@ -247,7 +247,7 @@ pub struct EngineLoad {
 }
 
 /// The last one-token completion of the container that serves now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "completion")]
 pub enum Completion {
     NotTried,

@@ -3,7 +3,7 @@
 //! `plan` is the only place where it is decided what will be done. It is called to preview and to apply, and the
 //! value is the same. Same inputs, same bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Work {
     pub items: Vec<Item>,
     pub verdict: Verdict,
     pub relies_on: Vec<Predicate>,
-    pub memory: Vec<MemoryRow>,
+    pub memory: Vec<memory::Row>,
     /// What it costs while nothing serves, when something that serves is stopped.
     pub outage: Option<Outage>,
 }
@@ -58,6 +58,12 @@ pub struct PlannedStep {
     pub step: Step,
     /// Why a person must agree first; `None` when nobody must, or somebody did.
     pub consent: Option<Consent>,
+}
+
+impl PlannedStep {
+    pub fn new(step: Step, consent: Option<Consent>) -> Self {
+        Self { key: step.key(), step, consent }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,16 +127,8 @@ pub enum Reason {
     PortTaken,
     NameTaken,
     NoContainer,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MemoryRow {
-    pub spark: SparkName,
-    pub total_bytes: u64,
-    pub needed_bytes: u64,
-    pub basis: String,
-    pub floor_bytes: u64,
-    pub holders: Vec<String>,
+    EngineStalled,
+    StopOwed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +256,41 @@ fn identity(work: &[Work]) -> String {
 }
 
 impl Work {
+    /// Something to do, in this order.
+    pub fn new(object: &Object, goal: impl Into<String>, items: Vec<Item>) -> Self {
+        Self {
+            object: object.clone(),
+            goal: goal.into(),
+            items,
+            verdict: Verdict::Open,
+            relies_on: Vec::new(),
+            memory: Vec::new(),
+            outage: None,
+        }
+    }
+
+    /// Something to say: it goes on by itself.
+    pub fn waiting(
+        object: &Object,
+        goal: impl Into<String>,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Self {
+        let verdict = Verdict::Waiting { reason, message: message.into() };
+        Self { verdict, ..Self::new(object, goal, Vec::new()) }
+    }
+
+    /// Something to say: it does not go on by itself.
+    pub fn blocked(
+        object: &Object,
+        goal: impl Into<String>,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Self {
+        let verdict = Verdict::Blocked { reason, message: message.into() };
+        Self { verdict, ..Self::new(object, goal, Vec::new()) }
+    }
+
     pub fn steps(&self) -> impl Iterator<Item = &PlannedStep> {
         self.items.iter().flat_map(|item| match item {
             Item::Steps(steps) => steps.as_slice(),
@@ -284,6 +317,10 @@ impl Plan {
     /// Nothing to do and nothing in the way.
     pub fn is_empty(&self) -> bool {
         self.work.is_empty()
+    }
+
+    pub fn of(&self, object: &Object) -> Option<&Work> {
+        self.work.iter().find(|work| work.object == *object)
     }
 
     pub fn has_steps(&self) -> bool {
@@ -315,97 +352,4 @@ impl Plan {
             .collect();
         if changed.is_empty() { Ok(()) } else { Err(changed) }
     }
-}
-
-/// Rows for the plan, without readings that move by themselves.
-pub fn memory_rows(rows: Vec<memory::Row>) -> Vec<MemoryRow> {
-    rows.into_iter()
-        .map(|row| MemoryRow {
-            spark: row.spark,
-            total_bytes: row.total_bytes,
-            needed_bytes: row.needed_bytes,
-            basis: row.basis.into(),
-            floor_bytes: row.floor_bytes,
-            holders: row.holders,
-        })
-        .collect()
-}
-
-/// The plan as a person reads it.
-pub fn render(plan: &Plan) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    if plan.is_empty() {
-        return "Nothing to do: what is serving is what the file says.\n".into();
-    }
-    let _ = writeln!(text, "Plan {} for revision {}", plan.id, plan.revision);
-    for work in &plan.work {
-        let _ = writeln!(text, "\n{}: {}", work.object, work.goal);
-        let mut number = 0;
-        for item in &work.items {
-            match item {
-                Item::Steps(steps) => {
-                    for step in steps {
-                        number += 1;
-                        let _ = writeln!(text, "  {number}. {}", step.step);
-                    }
-                }
-                Item::Gate(Gate::Released { sparks }) => {
-                    let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
-                    let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));
-                }
-                Item::Gate(Gate::Ready { model, deadline_secs }) => {
-                    let minutes = deadline_secs / 60;
-                    let _ = writeln!(
-                        text,
-                        "     wait until `{model}` answers a completion, at most {minutes} min"
-                    );
-                }
-            }
-        }
-        for row in &work.memory {
-            let _ = writeln!(
-                text,
-                "     memory on {}: {} in all, {} for the model ({}), {} kept free",
-                row.spark,
-                memory::gib(row.total_bytes),
-                memory::gib(row.needed_bytes),
-                row.basis,
-                memory::gib(row.floor_bytes)
-            );
-            for holder in &row.holders {
-                let _ = writeln!(text, "       on the GPU now: {holder}");
-            }
-        }
-        if let Some(outage) = &work.outage {
-            let expected = outage.expected_secs.map_or("unknown".into(), |secs| format!("about {secs} s"));
-            let _ = writeln!(text, "     outage: {expected} ({})", outage.basis);
-        }
-        match &work.verdict {
-            Verdict::Open => {}
-            Verdict::Waiting { reason, message } => {
-                let _ = writeln!(text, "     waiting ({reason:?}): {message}");
-            }
-            Verdict::Blocked { reason, message } => {
-                let _ = writeln!(text, "     blocked ({reason:?}): {message}");
-                if *reason == Reason::ApprovalNeeded {
-                    let _ = writeln!(text, "     to agree: spark-control approve {}", plan.id);
-                }
-            }
-        }
-    }
-    text
-}
-
-/// A map that tells which works have a certain reason, for status and metrics.
-pub fn reasons(plan: &Plan) -> BTreeMap<Object, (Reason, String)> {
-    plan.work
-        .iter()
-        .filter_map(|work| match &work.verdict {
-            Verdict::Open => None,
-            Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
-                Some((work.object.clone(), (*reason, message.clone())))
-            }
-        })
-        .collect()
 }

@@ -1,20 +1,19 @@
 //! Is a model serving? Judged by what cannot lie together: containers, engine processes, served names, `root`, and
 //! a completion.
 
-use jiff::Timestamp;
-
 use super::{
-    desired::{Desired, Effective, Object},
+    desired::{Desired, Object},
+    group::Group,
     ledger::Ledger,
     name::SparkName,
-    observed::{Completion, Container, EndpointAnswer, Observed},
+    observed::{Completion, Container, EndpointAnswer, EngineAnswer, Observed},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     Ready,
-    /// Everything that must run runs; it does not answer as it should yet.
-    Loading {
+    /// Everything that must run runs; it does not answer as it should.
+    NotYet {
         why: String,
     },
     /// Something that must run does not, and that is certain.
@@ -27,37 +26,36 @@ pub enum Readiness {
     },
 }
 
-/// The container of the slot on `spark`, when it is ours and of this spec.
+/// The container of `group` on `spark`, when it is ours and of this spec.
 pub fn rank<'a>(
     object: &Object,
-    effective: &Effective<'_>,
+    group: &Group,
     spark: &SparkName,
     desired: &Desired,
     observed: &'a Observed,
     ledger: &Ledger,
 ) -> Option<&'a Container> {
-    let container = observed.facts(spark)?.container(effective.slot.container.as_str())?;
+    let container = observed.facts(spark)?.container(group.container.as_str())?;
     let spec = ledger.spec_of(desired.cluster.as_str(), object, container)?;
-    (spec == effective.spec_hash()).then_some(container)
+    (spec == group.spec).then_some(container)
 }
 
-/// Is `effective` serving in `object`?
+/// Is `group` serving in `object`?
 pub fn readiness(
     object: &Object,
-    effective: &Effective<'_>,
+    group: &Group,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
-    _now: Timestamp,
 ) -> Readiness {
     let mut unknown = None;
-    for spark in &effective.model.sparks {
+    for spark in &group.sparks {
         if observed.facts(spark).is_none() {
             unknown = Some(format!("`{spark}` is not reachable"));
             continue;
         }
-        let name = &effective.slot.container;
-        let Some(container) = rank(object, effective, spark, desired, observed, ledger) else {
+        let name = &group.container;
+        let Some(container) = rank(object, group, spark, desired, observed, ledger) else {
             return Readiness::Dead { why: format!("`{name}` is not running on `{spark}`") };
         };
         match container.engine_alive() {
@@ -78,33 +76,39 @@ pub fn readiness(
         return Readiness::Unknown { why: "the endpoint has not been looked at".into() };
     };
     match &endpoint.answer {
-        EndpointAnswer::Refused => Readiness::Loading { why: "the engine does not listen yet".into() },
+        EndpointAnswer::Refused => Readiness::NotYet { why: "the engine does not listen yet".into() },
         EndpointAnswer::Silent { why } => Readiness::Unknown { why: why.clone() },
-        EndpointAnswer::Wrong { why } => Readiness::Loading { why: why.clone() },
-        EndpointAnswer::Up => Readiness::Loading { why: "it does not answer like an engine".into() },
-        EndpointAnswer::Engine(engine) => {
-            if !engine.healthy {
-                return Readiness::Dead { why: "the engine reports that it is dead".into() };
-            }
-            for name in &effective.model.served_as {
-                let root = effective.model.source.root();
-                match engine.models.iter().find(|model| model.id == name.as_str()) {
-                    None => return Readiness::Loading { why: format!("`{name}` is not served") },
-                    Some(model) if model.root != root => {
-                        return Readiness::Loading {
-                            why: format!("`{name}` is `{}`, not `{root}`", model.root),
-                        };
-                    }
-                    Some(_) => {}
-                }
-            }
-            match &engine.completion {
+        EndpointAnswer::Wrong { why } => Readiness::NotYet { why: why.clone() },
+        EndpointAnswer::Up => Readiness::NotYet { why: "it does not answer like an engine".into() },
+        EndpointAnswer::Engine(engine) if !engine.healthy => {
+            Readiness::Dead { why: "the engine reports that it is dead".into() }
+        }
+        EndpointAnswer::Engine(engine) => match serves(group, engine) {
+            Err(why) => Readiness::NotYet { why },
+            Ok(()) => match &engine.completion {
                 Completion::Proven { .. } => Readiness::Ready,
-                Completion::NotTried => Readiness::Loading { why: "no completion has been tried yet".into() },
+                Completion::NotTried => Readiness::NotYet { why: "no completion has been tried yet".into() },
                 Completion::Failed { why, .. } => {
-                    Readiness::Loading { why: format!("a completion failed: {why}") }
+                    Readiness::NotYet { why: format!("a completion failed: {why}") }
                 }
+            },
+        },
+    }
+}
+
+/// Every name of `group` is served, and is what was to be loaded.
+///
+/// # Errors
+/// What is served instead.
+pub fn serves(group: &Group, engine: &EngineAnswer) -> Result<(), String> {
+    for name in &group.served_as {
+        match engine.models.iter().find(|model| model.id == name.as_str()) {
+            None => return Err(format!("`{name}` is not served")),
+            Some(model) if model.root != group.root => {
+                return Err(format!("`{name}` is `{}`, not `{}`", model.root, group.root));
             }
+            Some(_) => {}
         }
     }
+    Ok(())
 }

@@ -1,11 +1,12 @@
 //! What to do about a service: keep it running, keep it stopped, or leave it alone.
 
 use super::{
-    desired::{Desired, Object, OnDrift, Place, Service, ServiceState},
+    consent::{self, Cause},
+    desired::{Desired, Object, Place, Service, ServiceState},
     ledger::Ledger,
     name::ServiceName,
     observed::Observed,
-    plan::{Consent, Item, PlannedStep, Predicate, Reason, Verdict, Work},
+    plan::{Item, PlannedStep, Predicate, Reason, Work},
     step::Step,
 };
 
@@ -24,53 +25,39 @@ pub fn plan(
         ServiceState::Running => "keep it running",
         ServiceState::Stopped => "keep it stopped",
     };
-    let mut work = Work {
-        object: object.clone(),
-        goal: goal.into(),
-        items: Vec::new(),
-        verdict: Verdict::Open,
-        relies_on: Vec::new(),
-        memory: Vec::new(),
-        outage: None,
-    };
-    let block = |mut work: Work, reason, message: String| {
-        work.verdict = Verdict::Blocked { reason, message };
-        Some(work)
-    };
     let Some(facts) = observed.facts(spark) else {
-        return block(work, Reason::Unreachable, format!("`{spark}` is not reachable"));
+        let message = format!("`{spark}` is not reachable");
+        return Some(Work::blocked(&object, goal, Reason::Unreachable, message));
     };
     let found = facts.container(container.as_str());
-    let step = match (state, found) {
-        (ServiceState::Running, Some(found)) if found.running => return None,
-        (ServiceState::Stopped, None) => return None,
-        (ServiceState::Stopped, Some(found)) if !found.running => return None,
+    let (found, stops) = match (state, found) {
         (ServiceState::Running, None) => {
             let message = format!("there is no container `{container}` on `{spark}` to start");
-            return block(work, Reason::NoContainer, message);
+            return Some(Work::blocked(&object, goal, Reason::NoContainer, message));
         }
-        (ServiceState::Running, Some(found)) => Step::Start {
-            object,
-            spark: spark.clone(),
-            container: found.id.clone(),
-            name: container.to_string(),
-        },
-        (ServiceState::Stopped, Some(found)) => Step::Stop {
-            object,
-            spark: spark.clone(),
-            container: found.id.clone(),
-            name: container.to_string(),
-            remove: false,
-            pids: Vec::new(),
-        },
+        (ServiceState::Running, Some(found)) if !found.running => (found, false),
+        (ServiceState::Stopped, Some(found)) if found.running => (found, true),
+        (ServiceState::Running | ServiceState::Stopped, _) => return None,
     };
     if service.suspend {
-        return block(work, Reason::Suspended, "`suspend` is on".into());
+        return Some(Work::blocked(&object, goal, Reason::Suspended, "`suspend` is on"));
     }
-    if desired.policy.on_drift == OnDrift::Report {
-        return block(work, Reason::ReportOnly, "`reconcile.on_drift` is `report`".into());
-    }
-    let found = found.expect("a step needs a container");
+    let (place, id, name) = (spark.clone(), found.id.clone(), found.name.clone());
+    let step = if stops {
+        let (remove, pids) = (false, Vec::new());
+        Step::Stop { object: object.clone(), spark: place, container: id, name, remove, pids }
+    } else {
+        Step::Start { object: object.clone(), spark: place, container: id, name }
+    };
+    // The owner named this very container and its state: that is its adoption.
+    let cause = if ledger.kept.get(&object) == Some(&state) { Cause::Drift } else { Cause::Edit };
+    let consent = consent::of_service(cause, stops, &object, desired, observed);
+    let (consent, verdict) = match consent {
+        Ok(consent) => (consent, None),
+        Err(verdict) => (None, Some(verdict)),
+    };
+    let mut work = Work::new(&object, goal, vec![Item::Steps(vec![PlannedStep::new(step, consent)])]);
+    work.verdict = verdict.unwrap_or(work.verdict);
     work.relies_on = vec![
         Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() },
         Predicate::Container {
@@ -80,9 +67,17 @@ pub fn plan(
             running: found.running,
         },
     ];
-    // The owner named this very container and its state: that is its adoption.
-    let consent = (desired.policy.on_drift == OnDrift::Approve).then_some(Consent::OnDrift);
-    let _ = ledger;
-    work.items = vec![Item::Steps(vec![PlannedStep { key: step.key(), step, consent }])];
     Some(work)
+}
+
+/// A managed service is seen to be in its desired state.
+pub fn is_as_desired(service: &Service, observed: &Observed) -> bool {
+    let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return false };
+    let Some(facts) = observed.facts(spark) else { return false };
+    let running = facts.container(container.as_str()).is_some_and(|container| container.running);
+    match service.state {
+        Some(ServiceState::Running) => running,
+        Some(ServiceState::Stopped) => !running,
+        None => false,
+    }
 }

@@ -8,22 +8,38 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, Effective, Object, OnDrift, OnEdit, OnFailure, Slot, Wanted},
-    ledger::{LaunchState, Ledger, MAX_LOADS, load_deadline},
+    adopt::adoption,
+    consent::{self, Cause},
+    desired::{Desired, Effective, Object, OnFailure, Slot, SpecHash, Wanted},
+    group::Group,
+    launch::MAX_LOADS,
+    ledger::Ledger,
     memory::{self, Released},
     name::SparkName,
-    observed::{Container, EndpointAnswer, JobState, Observed},
-    plan::{Consent, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work, memory_rows},
+    observed::{Container, Job, JobState, Observed, SparkView},
+    plan::{Consent, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
+    preflight::preflight,
     ready::{self, Readiness},
     schedule,
-    step::{Rank, Step},
+    step::Step,
 };
 
+/// What a decision about one slot is made from.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    object: &'a Object,
+    slot: &'a Slot,
+    desired: &'a Desired,
+    observed: &'a Observed,
+    ledger: &'a Ledger,
+    now: Timestamp,
+}
+
 /// A container that stands where this slot's container would.
-struct Standing<'a> {
-    spark: &'a SparkName,
-    container: &'a Container,
-    ours: bool,
+pub struct Standing<'a> {
+    pub spark: &'a SparkName,
+    pub container: &'a Container,
+    pub ours: bool,
 }
 
 /// The work for one slot; `None` when it is as it should be.
@@ -35,26 +51,23 @@ pub fn plan(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Option<Work> {
+    let case = Case { object, slot, desired, observed, ledger, now };
     if slot.suspend {
-        return Some(Work {
-            items: Vec::new(),
-            ..blank(object, "look only".into(), Reason::Suspended, "`suspend` is on".into())
-        });
+        return Some(Work::blocked(object, "look only", Reason::Suspended, "`suspend` is on"));
     }
-    let wanted = schedule::wanted(object, slot, desired, now);
-    let standing = standing(object, slot, desired, observed, ledger);
-    match &wanted {
+    match schedule::wanted(object, slot, desired, now) {
         Wanted::Watch => None,
-        Wanted::Nothing => empty(object, slot, &standing, desired, observed, ledger, now),
+        Wanted::Nothing => empty(case),
         Wanted::Model(name) => {
-            let effective =
-                desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
-            serve(object, &effective, &standing, desired, observed, ledger, now)
+            let wanted =
+                desired.effective(slot, &name).expect("resolved: every wanted model is in the catalog");
+            serve(case, &wanted)
         }
     }
 }
 
-fn standing<'a>(
+/// The containers of this slot's name on the Sparks that answered.
+pub fn standing<'a>(
     object: &Object,
     slot: &'a Slot,
     desired: &Desired,
@@ -71,492 +84,8 @@ fn standing<'a>(
         .collect()
 }
 
-fn empty(
-    object: &Object,
-    slot: &Slot,
-    standing: &[Standing<'_>],
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
-    let mut items = Vec::new();
-    let jobs = running_jobs(object, &slot.sparks, observed);
-    if !jobs.is_empty() {
-        items.push(Item::Steps(jobs));
-    }
-    let stops = stops(object, standing.iter(), |entry| consent_to_stop(object, entry, desired, ledger, None));
-    if !stops.is_empty() {
-        items.push(Item::Steps(stops));
-    }
-    if items.is_empty() {
-        return None;
-    }
-    let _ = now;
-    Some(Work {
-        object: object.clone(),
-        goal: "keep the slot empty".into(),
-        items,
-        verdict: Verdict::Open,
-        relies_on: standing.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
-        memory: Vec::new(),
-        outage: Some(Outage { expected_secs: None, basis: "until another model is chosen".into() }),
-    })
-}
-
-fn serve(
-    object: &Object,
-    wanted: &Effective<'_>,
-    standing: &[Standing<'_>],
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
-    let spec = wanted.spec_hash();
-    let exhausted = ledger.attempts(object, &spec).is_some_and(|attempts| attempts.failed_loads >= MAX_LOADS);
-    let fallback = if exhausted { fallback(object, wanted, desired, ledger) } else { None };
-    let target = fallback.as_ref().unwrap_or(wanted);
-    let spec = target.spec_hash();
-    let goal_model = target.name;
-
-    let loading = ledger.launches.get(object).filter(|launch| matches!(launch.state, LaunchState::Loading));
-    if let Some(launch) = loading {
-        let loads = ledger.launched(object, wanted.slot, desired);
-        let loads = loads.as_ref().unwrap_or(target);
-        let deadline = load_deadline(loads, &launch.spec, ledger);
-        let message = match ready::readiness(object, loads, desired, observed, ledger, now) {
-            Readiness::Loading { why } | Readiness::Dead { why } | Readiness::Unknown { why } => why,
-            Readiness::Ready => "it has just become ready".into(),
-        };
-        return Some(Work {
-            object: object.clone(),
-            goal: format!("start `{}`", launch.model),
-            items: vec![Item::Gate(Gate::Ready {
-                model: launch.model.to_string(),
-                deadline_secs: deadline.as_secs(),
-            })],
-            verdict: Verdict::Waiting { reason: Reason::LoadInProgress, message },
-            relies_on: Vec::new(),
-            memory: Vec::new(),
-            outage: None,
-        });
-    }
-
-    match ready::readiness(object, target, desired, observed, ledger, now) {
-        Readiness::Ready if fallback.is_none() => {
-            return leftovers(object, target, standing, desired, observed, ledger);
-        }
-        Readiness::Ready => {
-            let last =
-                ledger.attempts(object, &wanted.spec_hash()).map_or(String::new(), |a| a.last.what.clone());
-            let message = format!(
-                "`{}` failed ({last}), so `{goal_model}` serves; edit the model or run `spark-control retry {object}`",
-                wanted.name
-            );
-            return Some(blank(object, format!("serve `{}`", wanted.name), Reason::Stalled, message));
-        }
-        Readiness::Unknown { why } => {
-            return Some(blank(
-                object,
-                format!("serve `{goal_model}`"),
-                unknown_reason(target, observed),
-                why,
-            ));
-        }
-        // It runs, is ours, and is not up yet or not up any more: only time or its own death decides.
-        Readiness::Loading { why } => {
-            return Some(Work {
-                verdict: Verdict::Waiting { reason: Reason::LoadInProgress, message: why.clone() },
-                ..blank(object, format!("serve `{goal_model}`"), Reason::LoadInProgress, why)
-            });
-        }
-        Readiness::Dead { .. } => {}
-    }
-    if let Some(silent) = target.model.sparks.iter().find(|spark| observed.facts(spark).is_none()) {
-        let message = format!("`{silent}` is not reachable; nothing is stopped until it is");
-        return Some(blank(object, format!("serve `{goal_model}`"), Reason::Unreachable, message));
-    }
-    if let Some(adoption) = adoption(object, target, standing, observed) {
-        return Some(adoption);
-    }
-    let job = target
-        .model
-        .sparks
-        .iter()
-        .filter_map(|spark| observed.facts(spark))
-        .flat_map(|facts| &facts.jobs)
-        .find(|job| job.object == object.as_str() && job.state == JobState::Running && job.spec == spec);
-    if let Some(job) = job {
-        let message = format!("the launcher job {} is running", job.id);
-        return Some(Work {
-            verdict: Verdict::Waiting { reason: Reason::LaunchInProgress, message: message.clone() },
-            ..blank(object, format!("start `{goal_model}`"), Reason::LaunchInProgress, message)
-        });
-    }
-    Some(replace(
-        object,
-        wanted,
-        target,
-        fallback.is_some(),
-        exhausted,
-        standing,
-        desired,
-        observed,
-        ledger,
-        now,
-    ))
-}
-
-/// Clear what is in the way, wait for the memory, launch, wait until it is ready.
-#[allow(clippy::too_many_arguments)] // the one place where all of it comes together
-fn replace(
-    object: &Object,
-    wanted: &Effective<'_>,
-    target: &Effective<'_>,
-    falling_back: bool,
-    exhausted: bool,
-    standing: &[Standing<'_>],
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Work {
-    let spec = target.spec_hash();
-    let sparks = &target.model.sparks;
-    let name = target.slot.container.as_str();
-    // Elsewhere, a container of that name is touched only when it is ours.
-    let in_the_way: Vec<&Standing<'_>> =
-        standing.iter().filter(|entry| sparks.contains(entry.spark) || entry.ours).collect();
-    let edited = ledger.launches.get(object).is_none_or(|launch| launch.spec != spec);
-    let consent = |entry: &Standing<'_>| consent_to_stop(object, entry, desired, ledger, Some(edited));
-    let jobs = running_jobs(object, &target.slot.sparks, observed);
-    let stops = stops(object, in_the_way.iter().copied(), consent);
-    let clearing = !stops.is_empty() || !jobs.is_empty();
-
-    let serving = in_the_way.iter().find_map(|entry| {
-        let model = ledger.launches.get(object).map(|launch| launch.model.to_string());
-        (entry.container.engine_alive() != Some(false))
-            .then(|| model.filter(|_| entry.ours).unwrap_or_else(|| entry.container.name.clone()))
-    });
-    let goal = match (&serving, falling_back) {
-        (_, true) => format!("go back to `{}`, because `{}` failed", target.name, wanted.name),
-        (Some(old), _) if *old != target.name.as_str() => format!("swap `{old}` for `{}`", target.name),
-        _ => format!("start `{}`", target.name),
-    };
-    let (expected_secs, basis) = match ledger.expected_load_secs(&spec) {
-        Some((median, count)) => (Some(median), format!("median of the last {count} loads here")),
-        None => (None, "it has not been loaded here yet".to_owned()),
-    };
-    let outage = serving.is_some().then_some(Outage { expected_secs, basis });
-
-    let mut items = Vec::new();
-    if !jobs.is_empty() {
-        items.push(Item::Steps(jobs));
-    }
-    if !stops.is_empty() {
-        items.push(Item::Steps(stops));
-    }
-    let mut relies_on: BTreeSet<Predicate> =
-        in_the_way.iter().flat_map(|entry| relied_on(entry, observed)).collect();
-    for spark in sparks {
-        let facts = observed.facts(spark).expect("every Spark of the model was reachable above");
-        relies_on.insert(Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() });
-        if facts.container(name).is_none() {
-            relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.to_owned() });
-        }
-        if let Some(Some(id)) = facts.images.get(target.image.as_str()) {
-            relies_on.insert(Predicate::Image {
-                spark: spark.clone(),
-                image: target.image.to_string(),
-                id: id.clone(),
-            });
-        }
-    }
-    let relies_on = relies_on.into_iter().collect();
-    let mut work = Work {
-        object: object.clone(),
-        goal,
-        items,
-        verdict: Verdict::Open,
-        relies_on,
-        memory: memory_rows(memory::table(target, desired, observed)),
-        outage,
-    };
-
-    let attempts = ledger.attempts(object, &spec);
-    if exhausted && !falling_back {
-        // Nothing will be launched; what is left of the failed load is cleared all the same.
-        if !clearing {
-            let last = attempts.map_or("", |attempts| attempts.last.what.as_str());
-            let message = format!("{last}; edit the model or run `spark-control retry {object}`");
-            work.verdict = Verdict::Blocked { reason: Reason::Stalled, message };
-        }
-        work.memory.clear();
-        return work;
-    }
-    // Everything that can be known before the outage is asked before the outage.
-    if let Err((reason, message)) = preflight(target, desired, observed) {
-        work.items.clear();
-        work.verdict = Verdict::Blocked { reason, message };
-        return work;
-    }
-
-    let mut gate = None;
-    if clearing {
-        gate = Some(Verdict::Open);
-    } else {
-        for spark in sparks {
-            let facts = observed.facts(spark).expect("every Spark of the model was reachable above");
-            let (needed, _) = memory::need(target, facts.memory_total_bytes);
-            let floor = desired.sparks[spark].floor_bytes;
-            let release = ledger.releases.get(object);
-            let waits = match memory::released(spark, facts, needed, floor, release, ledger, now) {
-                Released::Yes => continue,
-                Released::NotYet(message) => Verdict::Waiting { reason: Reason::MemoryNotReleased, message },
-                Released::Never(message) => Verdict::Blocked {
-                    reason: Reason::MemoryNotReleased,
-                    message: format!("{message}; it may need a reboot of `{spark}`"),
-                },
-                Released::CannotFit(message) => Verdict::Blocked { reason: Reason::CannotFit, message },
-            };
-            gate = Some(waits);
-            break;
-        }
-        if let Some(attempts) = attempts.filter(|attempts| attempts.not_before > now) {
-            let message = format!("after `{}`, again at {:.0}", attempts.last.what, attempts.not_before);
-            gate.get_or_insert(Verdict::Waiting { reason: Reason::Backoff, message });
-        }
-    }
-    if let Some(verdict) = gate {
-        work.items.push(Item::Gate(Gate::Released { sparks: sparks.clone() }));
-        work.verdict = verdict;
-    }
-    let consent = start_consent(object, edited, desired, ledger);
-    if let Err(verdict) = &consent {
-        work.verdict = verdict.clone();
-    }
-    let consent = consent.unwrap_or(None);
-    if sparks.len() > 1 {
-        let advance = |spark: &SparkName| Step::Advance { object: object.clone(), spark: spark.clone() };
-        work.items.push(Item::Steps(sparks.iter().map(|spark| planned(advance(spark), None)).collect()));
-    }
-    let launch = Step::Launch {
-        object: object.clone(),
-        model: target.name.clone(),
-        spec: spec.clone(),
-        sparks: sparks.clone(),
-        name: name.to_owned(),
-    };
-    work.items.push(Item::Steps(vec![planned(launch, consent)]));
-    work.items.push(Item::Gate(Gate::Ready {
-        model: target.name.to_string(),
-        deadline_secs: load_deadline(target, &spec, ledger).as_secs(),
-    }));
-    work
-}
-
-/// What would make the launch fail, seen before anything is stopped.
-fn preflight(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> Result<(), (Reason, String)> {
-    let image = target.image;
-    let mut first: Option<&String> = None;
-    for spark in &target.model.sparks {
-        let facts = observed.facts(spark).expect("every Spark of the model was reachable above");
-        match facts.images.get(image.as_str()) {
-            Some(Some(id)) => {
-                if first.is_some_and(|first| first != id) {
-                    let head = &target.model.sparks[0];
-                    let message = format!("`{image}` on `{spark}` is not the image that `{head}` has");
-                    return Err((Reason::ImageDiffers, message));
-                }
-                first = Some(id);
-            }
-            Some(None) => return Err((Reason::ImageMissing, format!("`{spark}` has no image `{image}`"))),
-            None => return Err((Reason::Unknown, format!("the images of `{spark}` could not be read"))),
-        }
-        if let super::desired::Source::LocalPath(path) = &target.model.source
-            && facts.paths.get(path.as_str()) != Some(&true)
-        {
-            return Err((Reason::FilesMissing, format!("`{path}` is not there on `{spark}`")));
-        }
-        let (needed, basis) = memory::need(target, facts.memory_total_bytes);
-        let floor = desired.sparks[spark].floor_bytes;
-        if needed.saturating_add(floor) > facts.memory_total_bytes {
-            let message = format!(
-                "{} needed ({basis}) and {} kept free, but `{spark}` has {}",
-                memory::gib(needed),
-                memory::gib(floor),
-                memory::gib(facts.memory_total_bytes)
-            );
-            return Err((Reason::CannotFit, message));
-        }
-    }
-    let with_fabric =
-        target.model.sparks.iter().filter(|spark| desired.sparks[*spark].fabric.is_some()).count();
-    if target.model.sparks.len() > 1 && with_fabric > 0 && with_fabric < target.model.sparks.len() {
-        let missing = target.model.sparks.iter().find(|spark| desired.sparks[*spark].fabric.is_none());
-        let message =
-            format!("`{}` has no `fabric`, but others of this model have", missing.expect("counted"));
-        return Err((Reason::FabricMissing, message));
-    }
-    Ok(())
-}
-
-/// Ready; but another Spark may still hold a rank of ours from before.
-fn leftovers(
-    object: &Object,
-    target: &Effective<'_>,
-    standing: &[Standing<'_>],
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-) -> Option<Work> {
-    let old: Vec<&Standing<'_>> =
-        standing.iter().filter(|entry| entry.ours && !target.model.sparks.contains(entry.spark)).collect();
-    if old.is_empty() {
-        return None;
-    }
-    Some(Work {
-        object: object.clone(),
-        goal: "clear what is left of an earlier model".into(),
-        items: vec![Item::Steps(stops(object, old.iter().copied(), |entry| {
-            consent_to_stop(object, entry, desired, ledger, None)
-        }))],
-        verdict: Verdict::Open,
-        relies_on: old.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
-        memory: Vec::new(),
-        outage: None,
-    })
-}
-
-/// The last model that served, when it may take over for one that failed.
-fn fallback<'a>(
-    object: &Object,
-    wanted: &Effective<'a>,
-    desired: &'a Desired,
-    ledger: &Ledger,
-) -> Option<Effective<'a>> {
-    if wanted.slot.on_failure != OnFailure::Fallback {
-        return None;
-    }
-    let proven = ledger.proven.get(object)?;
-    let effective = desired.effective(wanted.slot, &proven.model)?;
-    let spec = effective.spec_hash();
-    let fits = spec == proven.spec && spec != wanted.spec_hash() && ledger.attempts(object, &spec).is_none();
-    fits.then_some(effective)
-}
-
-/// What already runs under the slot's name on exactly the model's Sparks, answers as the model should, and was not
-/// started by this cluster.
-fn adoption(
-    object: &Object,
-    target: &Effective<'_>,
-    standing: &[Standing<'_>],
-    observed: &Observed,
-) -> Option<Work> {
-    let sparks = &target.model.sparks;
-    let mut ranks = Vec::new();
-    let mut relies_on = Vec::new();
-    for spark in sparks {
-        let entry = standing.iter().find(|entry| entry.spark == spark)?;
-        let container = entry.container;
-        let image = observed.facts(spark)?.images.get(target.image.as_str())?.as_ref()?;
-        let labelled_otherwise = container.labels.is_some();
-        if entry.ours
-            || labelled_otherwise
-            || container.engine_alive() != Some(true)
-            || container.image_id != *image
-        {
-            return None;
-        }
-        if !same_command(container.engine_command()?, target) {
-            return None;
-        }
-        ranks.push(Rank { spark: spark.clone(), container: container.id.clone() });
-        relies_on.extend(relied_on(entry, observed));
-    }
-    let EndpointAnswer::Engine(engine) = &observed.endpoints.get(object)?.answer else { return None };
-    let serves = |name: &super::name::ServedName| {
-        engine
-            .models
-            .iter()
-            .any(|model| model.id == name.as_str() && model.root == target.model.source.root())
-    };
-    if !target.model.served_as.iter().all(serves) {
-        return None;
-    }
-    let step =
-        Step::Adopt { object: object.clone(), model: target.name.clone(), spec: target.spec_hash(), ranks };
-    Some(Work {
-        object: object.clone(),
-        goal: format!("take over `{}`, which already runs", target.name),
-        items: vec![Item::Steps(vec![planned(step, None)])],
-        verdict: Verdict::Open,
-        relies_on,
-        memory: Vec::new(),
-        outage: None,
-    })
-}
-
-/// The engine's command line says what the file says; what launchers add for several ranks is left out.
-fn same_command(command: &str, target: &Effective<'_>) -> bool {
-    const WITH_VALUE: [&str; 5] =
-        ["--distributed-executor-backend", "--nnodes", "--node-rank", "--master-addr", "--master-port"];
-    let mut words = command.split_whitespace().skip_while(|word| *word != "serve").skip(1);
-    let mut found: Vec<&str> = Vec::new();
-    while let Some(word) = words.next() {
-        if WITH_VALUE.contains(&word) {
-            words.next();
-        } else if word != "--headless" {
-            found.push(word);
-        }
-    }
-    // Process lists join words with spaces: a word with a space in it is several here, on both sides.
-    let arguments = target.arguments();
-    let mut expected: Vec<&str> = std::iter::once(target.model.source.root())
-        .chain(arguments.iter().flat_map(|word| word.split_whitespace()))
-        .collect();
-    found.sort_unstable();
-    expected.sort_unstable();
-    found == expected
-}
-
-fn stops<'a, 'b: 'a>(
-    object: &Object,
-    entries: impl Iterator<Item = &'a Standing<'b>>,
-    consent: impl Fn(&Standing<'_>) -> Option<Consent>,
-) -> Vec<PlannedStep> {
-    entries
-        .map(|entry| {
-            let pids = entry.container.processes.iter().flatten().map(|process| process.pid).collect();
-            let step = Step::Stop {
-                object: object.clone(),
-                spark: entry.spark.clone(),
-                container: entry.container.id.clone(),
-                name: entry.container.name.clone(),
-                remove: true,
-                pids,
-            };
-            planned(step, consent(entry))
-        })
-        .collect()
-}
-
-fn running_jobs(object: &Object, sparks: &BTreeSet<SparkName>, observed: &Observed) -> Vec<PlannedStep> {
-    let mut steps = Vec::new();
-    for spark in sparks {
-        let Some(facts) = observed.facts(spark) else { continue };
-        for job in &facts.jobs {
-            if job.object == object.as_str() && job.state == JobState::Running {
-                let step = Step::EndJob { object: object.clone(), spark: spark.clone(), job: job.id.clone() };
-                steps.push(planned(step, None));
-            }
-        }
-    }
-    steps
-}
-
-fn relied_on(entry: &Standing<'_>, observed: &Observed) -> Vec<Predicate> {
+/// What a plan about this container relies on.
+pub fn relied_on(entry: &Standing<'_>, observed: &Observed) -> Vec<Predicate> {
     let boot = observed
         .facts(entry.spark)
         .map(|facts| Predicate::Boot { spark: entry.spark.clone(), boot_id: facts.boot_id.clone() });
@@ -569,64 +98,322 @@ fn relied_on(entry: &Standing<'_>, observed: &Observed) -> Vec<Predicate> {
     boot.into_iter().chain([container]).collect()
 }
 
-/// Why a person must agree before this container is stopped. `edited` is `None` when only the file can be the cause.
-fn consent_to_stop(
-    object: &Object,
-    entry: &Standing<'_>,
-    desired: &Desired,
-    ledger: &Ledger,
-    edited: Option<bool>,
-) -> Option<Consent> {
-    let _ = (object, ledger);
-    if entry.container.running && !entry.ours {
-        return Some(Consent::NotOurs);
+/// Stop everything of the slot, at once: a load that nobody wants is not waited for.
+fn empty(case: Case<'_>) -> Option<Work> {
+    let Case { object, slot, desired, observed, ledger, .. } = case;
+    let goal = "keep the slot empty";
+    let standing = standing(object, slot, desired, observed, ledger);
+    let mut items = Vec::new();
+    push(&mut items, case.running_jobs());
+    let consent = |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, desired, observed);
+    push(&mut items, case.stops(standing.iter(), consent));
+    if items.is_empty() {
+        return case.stop_owed(goal, &BTreeSet::new());
     }
-    match edited {
-        None | Some(true) => (desired.policy.on_edit == OnEdit::Approve).then_some(Consent::OnEdit),
-        Some(false) => match desired.policy.on_drift {
-            OnDrift::Approve => Some(Consent::OnDrift),
-            OnDrift::Repair | OnDrift::Apply | OnDrift::Report => None,
-        },
+    Some(Work {
+        relies_on: standing.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
+        outage: Some(Outage { expected_secs: None, basis: "until another model is chosen".into() }),
+        ..Work::new(object, goal, items)
+    })
+}
+
+fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
+    let Case { object, slot, desired, observed, ledger, .. } = case;
+    if let Some(launch) = ledger.launches.get(object).filter(|_| ledger.is_loading(object)) {
+        return Some(case.load(&launch.group, wanted));
+    }
+    let readiness = |group: &Group| ready::readiness(object, group, desired, observed, ledger);
+    let exhausted =
+        ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.failed_loads >= MAX_LOADS);
+    let standing = standing(object, slot, desired, observed, ledger);
+    if readiness(&wanted.group()) == Readiness::Ready {
+        return leftovers(case, wanted, &standing);
+    }
+    let fallback = exhausted.and_then(|_| fallback(case, wanted));
+    let target = fallback.as_ref().unwrap_or(wanted);
+    let group = target.group();
+    let goal = format!("serve `{}`", target.name);
+    match (readiness(&group), exhausted) {
+        (Readiness::Ready, failed) => {
+            let last = failed.map_or("", |attempts| attempts.last.what.as_str());
+            let message = format!(
+                "`{}` failed ({last}), so `{}` serves; edit the model or run `spark-control retry {object}`",
+                wanted.name, target.name
+            );
+            let goal = format!("serve `{}`", wanted.name);
+            return Some(Work::blocked(object, goal, Reason::Stalled, message));
+        }
+        (Readiness::Unknown { why }, _) => {
+            let silent = group.sparks.iter().any(|spark| observed.facts(spark).is_none());
+            let reason = if silent { Reason::Unreachable } else { Reason::Unknown };
+            return Some(Work::blocked(object, goal, reason, why));
+        }
+        // Its containers and engines run, it is ours, and it does not answer any more. Only a person knows whether
+        // it is worth waiting.
+        (Readiness::NotYet { why }, _) => {
+            return Some(Work::blocked(object, goal, Reason::EngineStalled, why));
+        }
+        (Readiness::Dead { .. }, _) => {}
+    }
+    if let Some(silent) = group.sparks.iter().find(|spark| observed.facts(spark).is_none()) {
+        let message = format!("`{silent}` is not reachable; nothing is stopped until it is");
+        return Some(Work::blocked(object, goal, Reason::Unreachable, message));
+    }
+    if let Some(adoption) = adoption(object, target, &standing, observed) {
+        return Some(adoption);
+    }
+    let jobs = group.sparks.iter().filter_map(|spark| observed.facts(spark)).flat_map(|facts| &facts.jobs);
+    let job = jobs.clone().find(|job| {
+        job.object == object.as_str() && job.state == JobState::Running && job.spec == group.spec
+    });
+    if let Some(job) = job {
+        let message = format!("the launcher job {} is running", job.id);
+        return Some(Work::waiting(object, goal, Reason::LaunchInProgress, message));
+    }
+    Some(replace(case, wanted, target, &standing))
+}
+
+/// Ready; but another Spark may still hold a rank of ours from before.
+fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) -> Option<Work> {
+    let Case { object, desired, observed, .. } = case;
+    let goal = "clear what is left of an earlier model";
+    let old: Vec<&Standing<'_>> =
+        standing.iter().filter(|entry| entry.ours && !target.model.sparks.contains(entry.spark)).collect();
+    if old.is_empty() {
+        return case.stop_owed(goal, &target.model.sparks.iter().collect());
+    }
+    let consent = |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, desired, observed);
+    let items = vec![Item::Steps(case.stops(old.iter().copied(), consent))];
+    let relies_on = old.iter().flat_map(|entry| relied_on(entry, observed)).collect();
+    Some(Work { relies_on, ..Work::new(object, goal, items) })
+}
+
+/// The last model that served, when it may take over for one that failed: once, and only if it never failed itself.
+fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Option<Effective<'a>> {
+    if case.slot.on_failure != OnFailure::Fallback {
+        return None;
+    }
+    let proven = case.ledger.proven.get(case.object)?;
+    let effective = case.desired.effective(wanted.slot, &proven.model)?;
+    let spec = effective.spec_hash();
+    let fits = spec == proven.spec
+        && spec != wanted.spec_hash()
+        && case.ledger.attempts(case.object, &spec).is_none();
+    fits.then_some(effective)
+}
+
+/// Clear what is in the way, wait for the memory, launch, wait until it is ready.
+fn replace(
+    case: Case<'_>,
+    wanted: &Effective<'_>,
+    target: &Effective<'_>,
+    standing: &[Standing<'_>],
+) -> Work {
+    let Case { object, desired, observed, ledger, .. } = case;
+    let group = target.group();
+    let falling_back = wanted.name != target.name;
+    let cause = consent::cause(object, &wanted.group(), &group, ledger);
+    // Elsewhere, a container of that name is touched only when it is ours.
+    let in_the_way: Vec<&Standing<'_>> =
+        standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.ours).collect();
+    let consent = |entry: &Standing<'_>| consent::to_stop(entry, object, cause, desired, observed);
+    let mut items = Vec::new();
+    push(&mut items, case.running_jobs());
+    push(&mut items, case.stops(in_the_way.iter().copied(), consent));
+    let clearing = !items.is_empty();
+    let serving = case.serving(&in_the_way);
+    let mut work = Work {
+        relies_on: case.replace_relies_on(target, &in_the_way),
+        memory: memory::table(target, desired, observed),
+        outage: serving.is_some().then(|| case.outage(&group.spec)),
+        ..Work::new(object, goal_of(wanted, target, serving.as_deref()), items)
+    };
+
+    let attempts = ledger.attempts(object, &group.spec);
+    if let Some(attempts) = attempts.filter(|attempts| attempts.failed_loads >= MAX_LOADS && !falling_back) {
+        // Nothing will be launched; what is left of the failed load is cleared all the same.
+        if !clearing {
+            let message =
+                format!("{}; edit the model or run `spark-control retry {object}`", attempts.last.what);
+            work.verdict = Verdict::Blocked { reason: Reason::Stalled, message };
+        }
+        work.memory.clear();
+        return work;
+    }
+    // Everything that can be known before the outage is asked before the outage.
+    if let Err((reason, message)) = preflight(target, desired, observed) {
+        work.items.clear();
+        work.verdict = Verdict::Blocked { reason, message };
+        return work;
+    }
+    let gate = if clearing { Some(Verdict::Open) } else { case.release_gate(target) };
+    if let Some(verdict) = gate {
+        work.items.push(Item::Gate(Gate::Released { sparks: group.sparks.clone() }));
+        work.verdict = verdict;
+    }
+    let consent = consent::to_start(cause, desired).unwrap_or_else(|verdict| {
+        work.verdict = verdict;
+        None
+    });
+    if group.sparks.len() > 1 {
+        let advance = |spark: &SparkName| {
+            PlannedStep::new(Step::Advance { object: object.clone(), spark: spark.clone() }, None)
+        };
+        work.items.push(Item::Steps(group.sparks.iter().map(advance).collect()));
+    }
+    let ready = Gate::Ready {
+        model: group.model.to_string(),
+        deadline_secs: ledger.load_deadline(target.slot, &group.spec).as_secs(),
+    };
+    let launch = Step::Launch { object: object.clone(), group };
+    work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
+    work.items.push(Item::Gate(ready));
+    work
+}
+
+fn goal_of(wanted: &Effective<'_>, target: &Effective<'_>, serving: Option<&str>) -> String {
+    match serving {
+        _ if wanted.name != target.name => {
+            format!("go back to `{}`, because `{}` failed", target.name, wanted.name)
+        }
+        Some(old) if old != target.name.as_str() => format!("swap `{old}` for `{}`", target.name),
+        _ => format!("start `{}`", target.name),
     }
 }
 
-fn start_consent(
-    object: &Object,
-    edited: bool,
-    desired: &Desired,
-    ledger: &Ledger,
-) -> Result<Option<Consent>, Verdict> {
-    let _ = (object, ledger);
-    if edited {
-        return Ok((desired.policy.on_edit == OnEdit::Approve).then_some(Consent::OnEdit));
+fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
+    if !steps.is_empty() {
+        items.push(Item::Steps(steps));
     }
-    match desired.policy.on_drift {
-        OnDrift::Repair | OnDrift::Apply => Ok(None),
-        OnDrift::Approve => Ok(Some(Consent::OnDrift)),
-        OnDrift::Report => {
-            let message = "`reconcile.on_drift` is `report`".to_owned();
-            Err(Verdict::Blocked { reason: Reason::ReportOnly, message })
+}
+
+impl Case<'_> {
+    /// What loads is left to end: it becomes ready, or it fails.
+    fn load(self, group: &Group, wanted: &Effective<'_>) -> Work {
+        let mut message = match ready::readiness(self.object, group, self.desired, self.observed, self.ledger)
+        {
+            Readiness::NotYet { why } | Readiness::Dead { why } | Readiness::Unknown { why } => why,
+            Readiness::Ready => "it has just become ready".into(),
+        };
+        if group.spec != wanted.spec_hash() {
+            message = format!("{message}; `{}` as the file has it comes after", wanted.name);
+        }
+        let gate = Gate::Ready {
+            model: group.model.to_string(),
+            deadline_secs: self.ledger.load_deadline(self.slot, &group.spec).as_secs(),
+        };
+        let goal = format!("start `{}`", group.model);
+        let work = Work::waiting(self.object, goal, Reason::LoadInProgress, message);
+        Work { items: vec![Item::Gate(gate)], ..work }
+    }
+
+    /// A silent Spark was last seen with a container of ours that should not be there: it is stopped when the Spark
+    /// is back. `wanted` are the Sparks where it should be.
+    fn stop_owed(self, goal: &str, wanted: &BTreeSet<&SparkName>) -> Option<Work> {
+        let owed = self.slot.sparks.iter().filter(|spark| !wanted.contains(spark)).find(|spark| {
+            let Some(SparkView::Unreachable { last: Some(facts), .. }) = self.observed.sparks.get(*spark)
+            else {
+                return false;
+            };
+            facts.container(self.slot.container.as_str()).is_some_and(|container| {
+                container.running && self.ledger.owns(self.desired.cluster.as_str(), self.object, container)
+            })
+        })?;
+        let message = format!("`{}` on `{owed}` is stopped when `{owed}` is back", self.slot.container);
+        Some(Work::waiting(self.object, goal, Reason::StopOwed, message))
+    }
+
+    fn stops<'a, 'b: 'a>(
+        self,
+        entries: impl Iterator<Item = &'a Standing<'b>>,
+        consent: impl Fn(&Standing<'_>) -> Option<Consent>,
+    ) -> Vec<PlannedStep> {
+        let stop = |entry: &Standing<'_>| Step::Stop {
+            object: self.object.clone(),
+            spark: entry.spark.clone(),
+            container: entry.container.id.clone(),
+            name: entry.container.name.clone(),
+            remove: true,
+            pids: entry.container.processes.iter().flatten().map(|process| process.pid).collect(),
+        };
+        entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()
+    }
+
+    /// Jobs of this slot that still run are ended before anything else.
+    fn running_jobs(self) -> Vec<PlannedStep> {
+        let running = |spark| {
+            let jobs = self.observed.facts(spark).map(|facts| facts.jobs.as_slice()).unwrap_or_default();
+            let ours = jobs
+                .iter()
+                .filter(|job| job.object == self.object.as_str() && job.state == JobState::Running);
+            ours.map(move |job| (spark, job))
+        };
+        let end = |(spark, job): (&SparkName, &Job)| {
+            let step =
+                Step::EndJob { object: self.object.clone(), spark: spark.clone(), job: job.id.clone() };
+            PlannedStep::new(step, None)
+        };
+        self.slot.sparks.iter().flat_map(running).map(end).collect()
+    }
+
+    /// What goes away when these containers do: the model's name when it is ours, else the container's.
+    fn serving(self, in_the_way: &[&Standing<'_>]) -> Option<String> {
+        let alive = in_the_way.iter().find(|entry| entry.container.engine_alive() != Some(false))?;
+        let launched = self.ledger.launches.get(self.object).filter(|_| alive.ours);
+        Some(launched.map_or_else(|| alive.container.name.clone(), |launch| launch.group.model.to_string()))
+    }
+
+    fn outage(self, spec: &SpecHash) -> Outage {
+        match self.ledger.expected_load_secs(spec) {
+            Some((median, count)) => Outage {
+                expected_secs: Some(median),
+                basis: format!("median of the last {count} loads here"),
+            },
+            None => Outage { expected_secs: None, basis: "it has not been loaded here yet".into() },
         }
     }
-}
 
-fn planned(step: Step, consent: Option<Consent>) -> PlannedStep {
-    PlannedStep { key: step.key(), step, consent }
-}
+    fn replace_relies_on(self, target: &Effective<'_>, in_the_way: &[&Standing<'_>]) -> Vec<Predicate> {
+        let mut relies_on: BTreeSet<Predicate> =
+            in_the_way.iter().flat_map(|entry| relied_on(entry, self.observed)).collect();
+        for spark in &target.model.sparks {
+            let Some(facts) = self.observed.facts(spark) else { continue };
+            relies_on.insert(Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() });
+            let name = self.slot.container.as_str();
+            if facts.container(name).is_none() {
+                relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.to_owned() });
+            }
+            if let Some(Some(id)) = facts.images.get(target.image.as_str()) {
+                let image = target.image.to_string();
+                relies_on.insert(Predicate::Image { spark: spark.clone(), image, id: id.clone() });
+            }
+        }
+        relies_on.into_iter().collect()
+    }
 
-fn unknown_reason(target: &Effective<'_>, observed: &Observed) -> Reason {
-    let silent = target.model.sparks.iter().any(|spark| observed.facts(spark).is_none());
-    if silent { Reason::Unreachable } else { Reason::Unknown }
-}
-
-fn blank(object: &Object, goal: String, reason: Reason, message: String) -> Work {
-    Work {
-        object: object.clone(),
-        goal,
-        items: Vec::new(),
-        verdict: Verdict::Blocked { reason, message },
-        relies_on: Vec::new(),
-        memory: Vec::new(),
-        outage: None,
+    /// Nothing is in the way any more: is the memory back, and is it time? `None` when the launch may begin.
+    fn release_gate(self, target: &Effective<'_>) -> Option<Verdict> {
+        for spark in &target.model.sparks {
+            let Some(facts) = self.observed.facts(spark) else { continue };
+            let (needed, _) = memory::need(target, facts.memory_total_bytes);
+            let floor = self.desired.sparks[spark].floor_bytes;
+            let release = self.ledger.releases.get(self.object);
+            let blocked = |reason, message| Some(Verdict::Blocked { reason, message });
+            match memory::released(spark, facts, needed, floor, release, self.ledger, self.now) {
+                Released::Yes => {}
+                Released::NotYet(message) => {
+                    return Some(Verdict::Waiting { reason: Reason::MemoryNotReleased, message });
+                }
+                Released::Never(message) => {
+                    let message = format!("{message}; it may need a reboot of `{spark}`");
+                    return blocked(Reason::MemoryNotReleased, message);
+                }
+                Released::CannotFit(message) => return blocked(Reason::CannotFit, message),
+            }
+        }
+        let attempts = self.ledger.attempts(self.object, &target.spec_hash());
+        let early = attempts.filter(|attempts| attempts.not_before > self.now)?;
+        let message = format!("after `{}`, again at {:.0}", early.last.what, early.not_before);
+        Some(Verdict::Waiting { reason: Reason::Backoff, message })
     }
 }

@@ -1,25 +1,25 @@
 //! What is, in the two words that everything has: sync and health.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     desired::{Desired, Object, Place, ServiceState, Wanted},
-    ledger::{LaunchState, Ledger},
+    ledger::Ledger,
     observed::{EndpointAnswer, Observed},
-    plan::{Plan, Reason, Verdict},
+    plan::{Plan, Reason, Verdict, Work},
     ready::{self, Readiness},
     schedule,
 };
 use jiff::Timestamp;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sync {
     InSync,
     Drifted,
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     Healthy,
     Progressing,
@@ -30,7 +30,7 @@ pub enum Health {
 }
 
 /// One object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     pub object: Object,
     pub sync: Sync,
@@ -51,7 +51,7 @@ pub fn status(
 ) -> Vec<Line> {
     let mut lines = Vec::new();
     for (object, slot) in &desired.slots {
-        let work = plan.work.iter().find(|work| work.object == *object);
+        let work = plan.of(object);
         let (reason, message) = told(work.map(|work| &work.verdict));
         let wanted = schedule::wanted(object, slot, desired, now);
         let serving = serving(object, observed);
@@ -64,15 +64,13 @@ pub fn status(
             Wanted::Model(name) => {
                 let effective =
                     desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
-                match ready::readiness(object, &effective, desired, observed, ledger, now) {
+                match ready::readiness(object, &effective.group(), desired, observed, ledger) {
                     Readiness::Ready => {
                         (if work.is_none() { Sync::InSync } else { Sync::Drifted }, Health::Healthy)
                     }
                     Readiness::Unknown { .. } => (Sync::Unknown, Health::Unknown),
                     _ if reason == Some(Reason::Suspended) => (Sync::Drifted, Health::Suspended),
-                    _ => {
-                        (Sync::Drifted, slot_health(object, ledger, work.map(|work| &work.verdict), &serving))
-                    }
+                    _ => (Sync::Drifted, slot_health(object, ledger, work, serving.is_some())),
                 }
             }
         };
@@ -95,7 +93,7 @@ pub fn status(
             continue;
         }
         let object = Object::service(name);
-        let work = plan.work.iter().find(|work| work.object == object);
+        let work = plan.of(&object);
         let (reason, message) = told(work.map(|work| &work.verdict));
         let away = match &service.place {
             Place::Spark(spark) => observed.facts(spark).is_none(),
@@ -143,18 +141,11 @@ fn serving(object: &Object, observed: &Observed) -> Option<String> {
     }
 }
 
-fn slot_health(
-    object: &Object,
-    ledger: &Ledger,
-    verdict: Option<&Verdict>,
-    serving: &Option<String>,
-) -> Health {
-    let loading =
-        ledger.launches.get(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading));
-    match verdict {
-        _ if loading => Health::Progressing,
+fn slot_health(object: &Object, ledger: &Ledger, work: Option<&Work>, serving: bool) -> Health {
+    match work.map(|work| &work.verdict) {
+        _ if ledger.is_loading(object) => Health::Progressing,
         Some(Verdict::Open | Verdict::Waiting { .. }) => Health::Progressing,
-        Some(Verdict::Blocked { .. }) if serving.is_some() => Health::Degraded,
+        Some(Verdict::Blocked { .. }) if serving => Health::Degraded,
         Some(Verdict::Blocked { .. }) | None => Health::Missing,
     }
 }

@@ -2,16 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    desired::{Object, SpecHash},
-    name::{ModelName, SparkName},
-};
+use super::{desired::Object, group::Group, name::SparkName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step")]
 pub enum Step {
-    /// Take what already runs and matches as ours. Changes nothing on the Sparks.
-    Adopt { object: Object, model: ModelName, spec: SpecHash, ranks: Vec<Rank> },
+    /// Take what already runs and matches as ours: one container for each Spark of the group, in its order. Changes
+    /// nothing on the Sparks.
+    Adopt { object: Object, group: Group, containers: Vec<String> },
     /// Save the logs, stop a container and, when `remove`, free its name.
     Stop { object: Object, spark: SparkName, container: String, name: String, remove: bool, pids: Vec<u32> },
     /// Start a container that is there but not running.
@@ -21,13 +19,7 @@ pub enum Step {
     /// Make every older message for this Spark worthless.
     Advance { object: Object, spark: SparkName },
     /// Start the launcher as a job on the head.
-    Launch { object: Object, model: ModelName, spec: SpecHash, sparks: Vec<SparkName>, name: String },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rank {
-    pub spark: SparkName,
-    pub container: String,
+    Launch { object: Object, group: Group },
 }
 
 impl Step {
@@ -50,16 +42,16 @@ impl Step {
             | Self::Start { spark, .. }
             | Self::EndJob { spark, .. }
             | Self::Advance { spark, .. } => Some(spark),
-            Self::Launch { sparks, .. } => sparks.first(),
+            Self::Launch { group, .. } => Some(group.head()),
         }
     }
 
     /// The same step in two plans has the same key: approvals are kept by it.
     pub fn key(&self) -> String {
         match self {
-            Self::Adopt { object, spec, ranks, .. } => {
-                let ids: Vec<_> = ranks.iter().map(|rank| short(&rank.container)).collect();
-                format!("adopt {object} {spec} {}", ids.join(","))
+            Self::Adopt { object, group, containers } => {
+                let ids: Vec<_> = containers.iter().map(|id| short(id)).collect();
+                format!("adopt {object} {} {}", group.spec, ids.join(","))
             }
             Self::Stop { object, spark, container, .. } => {
                 format!("stop {object} {spark} {}", short(container))
@@ -69,12 +61,17 @@ impl Step {
             }
             Self::EndJob { object, spark, job } => format!("end-job {object} {spark} {job}"),
             Self::Advance { object, spark } => format!("advance {object} {spark}"),
-            Self::Launch { object, spec, sparks, .. } => {
-                let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
-                format!("launch {object} {spec} {}", sparks.join(","))
+            Self::Launch { object, group } => {
+                let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
+                format!("launch {object} {} {}", group.spec, sparks.join(","))
             }
         }
     }
+}
+
+/// The step of this key is about `object`.
+pub fn is_about(key: &str, object: &Object) -> bool {
+    key.split(' ').nth(1) == Some(object.as_str())
 }
 
 /// A container id as people know it.
@@ -85,12 +82,13 @@ pub fn short(id: &str) -> &str {
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Adopt { model, ranks, .. } => {
-                let places: Vec<_> = ranks
+            Self::Adopt { group, containers, .. } => {
+                let places: Vec<_> = containers
                     .iter()
-                    .map(|rank| format!("{} on {}", short(&rank.container), rank.spark))
+                    .zip(&group.sparks)
+                    .map(|(id, spark)| format!("{} on {spark}", short(id)))
                     .collect();
-                write!(f, "adopt {} as `{model}`: it runs and matches", places.join(" and "))
+                write!(f, "adopt {} as `{}`: it runs and matches", places.join(" and "), group.model)
             }
             Self::Stop { spark, container, name, remove, .. } => {
                 let what = if *remove { "stop and remove" } else { "stop" };
@@ -101,9 +99,9 @@ impl std::fmt::Display for Step {
             }
             Self::EndJob { spark, job, .. } => write!(f, "end the launcher job {job} on {spark}"),
             Self::Advance { spark, .. } => write!(f, "fence off older messages on {spark}"),
-            Self::Launch { model, sparks, name, .. } => {
-                let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
-                write!(f, "launch `{model}` as `{name}` on {}", sparks.join(" and "))
+            Self::Launch { group, .. } => {
+                let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
+                write!(f, "launch `{}` as `{}` on {}", group.model, group.container, sparks.join(" and "))
             }
         }
     }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::{
     core::{
         desired::{Desired, Object, Place, Source, Wanted},
+        group::Group,
         ledger::Ledger,
         name::SparkName,
         observed::{Endpoint, Facts, Observed, SparkView},
@@ -152,9 +153,9 @@ fn targets(
 ) -> Vec<(Object, endpoint::Target)> {
     let mut targets = Vec::new();
     for (object, slot) in &desired.slots {
-        let launched = ledger.launched(object, slot, desired);
-        let effective = launched.or_else(|| match schedule::wanted(object, slot, desired, now) {
-            Wanted::Model(name) => desired.effective(slot, &name),
+        let launched = ledger.launched(object).cloned();
+        let group = launched.or_else(|| match schedule::wanted(object, slot, desired, now) {
+            Wanted::Model(name) => desired.effective(slot, &name).map(|effective| effective.group()),
             Wanted::Watch | Wanted::Nothing => None,
         });
         let standing = slot.sparks.iter().find(|spark| {
@@ -163,11 +164,11 @@ fn targets(
                 .and_then(|facts| facts.container(slot.container.as_str()))
                 .is_some_and(|c| c.running)
         });
-        let spark = match &effective {
-            Some(effective) => Some(&effective.model.sparks[0]),
-            None => standing,
+        let spark = group.as_ref().map(Group::head).or(standing);
+        // A Spark that was taken out of the file has no address any more.
+        let Some((spark, place)) = spark.and_then(|spark| desired.sparks.get_key_value(spark)) else {
+            continue;
         };
-        let Some(spark) = spark else { continue };
         let container = observed
             .facts(spark)
             .and_then(|facts| facts.container(slot.container.as_str()))
@@ -175,11 +176,11 @@ fn targets(
         targets.push((
             object.clone(),
             endpoint::Target {
-                address: desired.sparks[spark].address.to_string(),
-                port: effective.as_ref().map_or(slot.port, |effective| effective.port),
+                address: place.address.to_string(),
+                port: group.as_ref().map_or(slot.port, |group| group.port),
                 https: false,
                 ask: endpoint::Ask::Engine {
-                    served: effective.map(|effective| effective.model.served_as[0].to_string()),
+                    served: group.as_ref().map(|group| group.served_as[0].to_string()),
                     container,
                     api_key: slot.api_key.clone(),
                 },

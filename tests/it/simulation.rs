@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use spark_control::{controller::round::Mode, core::plan::render, sim::Fault};
+use spark_control::{controller::round::Mode, core::render::render, sim::Fault};
 
 use crate::cluster::Cluster;
 

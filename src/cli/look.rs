@@ -1,0 +1,159 @@
+//! `plan`, `status` and `diff`: what was seen, as text or JSON. They change nothing.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::{
+    Exit,
+    arguments::Format,
+    print,
+    reach::{self, Reached},
+};
+use crate::{
+    controller::{Places, Snapshot, round::Mode},
+    core::{memory::gib, observed::SparkView, plan::Plan, render},
+};
+
+/// Look now, wherever the controller runs.
+///
+/// # Errors
+/// When it cannot be reached, or the store fails.
+pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
+    let snapshot = match reach::reach(places)? {
+        Reached::Running(remote) => serde_json::from_slice(&remote.post("/look", &json!({})).await?)?,
+        Reached::Own(controller, _lock) => {
+            controller.round(Mode::Preview).await?;
+            controller.snapshot().as_ref().clone()
+        }
+    };
+    if let (Some(error), Some(_)) = (&snapshot.file_error, &snapshot.plan) {
+        eprintln!("the file is not in force; the last good one stays\n{error}");
+    }
+    Ok(snapshot)
+}
+
+/// # Errors
+/// Why there is none.
+pub fn plan_of(seen: &Snapshot) -> anyhow::Result<&Plan> {
+    seen.plan
+        .as_ref()
+        .with_context(|| seen.file_error.clone().unwrap_or_else(|| "nothing has been looked at yet".into()))
+}
+
+/// # Errors
+/// When stdout cannot be written.
+pub fn show_plan(plan: &Plan, output: Format) -> anyhow::Result<Exit> {
+    match output {
+        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(plan)?))?,
+        Format::Text => print(&render::render(plan))?,
+    }
+    Ok(exit_of(plan))
+}
+
+fn exit_of(plan: &Plan) -> Exit {
+    if plan.is_blocked() {
+        Exit::Blocked
+    } else if plan.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Changes
+    }
+}
+
+/// # Errors
+/// When there is nothing to show, or stdout cannot be written.
+pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
+    let plan = plan_of(seen)?;
+    let sparks = seen.observed.as_ref().map(|observed| &observed.sparks);
+    if output == Format::Json {
+        let answer = json!({
+            "version": 1,
+            "revision": plan.revision,
+            "at": plan.at,
+            "file_error": seen.file_error,
+            "warnings": seen.warnings,
+            "fenced": seen.fenced,
+            "objects": seen.status,
+            "sparks": sparks,
+        });
+        print(&format!("{answer:#}\n"))?;
+        return Ok(exit_of(plan));
+    }
+    let mut text = format!("revision {}, as of {:.0}\n", plan.revision, plan.at);
+    if let Some(fenced) = &seen.fenced {
+        let _ = writeln!(text, "FENCED: {fenced}");
+    }
+    for warning in &seen.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    let mut table = table(["OBJECT", "DESIRED", "OBSERVED", "SYNC", "HEALTH", "WHY"]);
+    for line in &seen.status {
+        let why = line.reason.map_or(String::new(), |reason| format!("{reason:?}: {}", line.message));
+        table.add_row([
+            line.object.to_string(),
+            line.desired.clone(),
+            line.observed.clone(),
+            format!("{:?}", line.sync),
+            format!("{:?}", line.health),
+            why,
+        ]);
+    }
+    let _ = writeln!(text, "{}", table.trim_fmt());
+    for (name, view) in sparks.into_iter().flatten() {
+        let _ = match view {
+            SparkView::Reachable(facts) => {
+                let (free, total) = (gib(facts.memory_available_bytes), gib(facts.memory_total_bytes));
+                writeln!(text, "{name}: reachable, {free} of {total} free")
+            }
+            SparkView::Unreachable { since, why, .. } => {
+                writeln!(text, "{name}: UNREACHABLE since {since:.0}: {why}")
+            }
+        };
+    }
+    print(&text)?;
+    Ok(exit_of(plan))
+}
+
+/// # Errors
+/// When there is nothing to show, or stdout cannot be written.
+pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
+    plan_of(seen)?;
+    match output {
+        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&seen.drift)?))?,
+        Format::Text if seen.drift.is_empty() => print("No differences.\n")?,
+        Format::Text => {
+            let mut table = table(["WHAT", "CLASS", "DESIRED", "OBSERVED", "RESPONSE"]);
+            for drift in &seen.drift {
+                let what = match (&drift.object, &drift.spark) {
+                    (Some(object), Some(spark)) => format!("{object} on {spark}"),
+                    (Some(object), None) => object.to_string(),
+                    (None, Some(spark)) => spark.to_string(),
+                    (None, None) => String::new(),
+                };
+                let class = serde_json::to_value(drift.class)?.as_str().unwrap_or_default().to_owned();
+                table.add_row([
+                    what,
+                    class,
+                    drift.desired.clone(),
+                    drift.observed.clone(),
+                    drift.response.clone(),
+                ]);
+            }
+            print(&format!("{}\n", table.trim_fmt()))?;
+        }
+    }
+    let answered = seen.drift.iter().any(|drift| !drift.class.is_report_only());
+    Ok(if answered { Exit::Changes } else { Exit::Done })
+}
+
+fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}

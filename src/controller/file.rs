@@ -1,0 +1,97 @@
+//! Reading the file: a good one becomes a revision, a bad one leaves the last good one in force.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::{Controller, Current, State};
+use crate::{
+    core::{desired::hex, removal},
+    manifest::{self, load::Loaded},
+    store::StoreError,
+};
+
+/// A good file that is not in force, because it takes so much out that it may be half a file.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// To agree with: `spark-control approve ID`.
+    pub id: String,
+}
+
+impl Controller {
+    /// Read the file, and put it in force when it can be.
+    pub(super) fn read_file(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let bytes = match std::fs::read(&self.places.file) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                state.last_text = None;
+                let message = format!("reading {}: {error}", self.places.file.display());
+                return self.refuse(&mut state, message);
+            }
+        };
+        if state.last_text.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        state.pending = None;
+        let path = self.places.file.display().to_string();
+        let loaded = match std::str::from_utf8(&bytes) {
+            Ok(text) => manifest::load::load(text)
+                .map_err(|problems| manifest::render(&problems, &path, text))
+                .map(|loaded| (loaded, text)),
+            Err(error) => Err(format!("{path}: not UTF-8 at byte {}", error.valid_up_to())),
+        };
+        match loaded {
+            Ok((loaded, text)) => self.take_in(&mut state, loaded, text)?,
+            Err(message) => self.refuse(&mut state, message)?,
+        }
+        state.last_text = Some(bytes);
+        Ok(())
+    }
+
+    fn take_in(&self, state: &mut State, loaded: Loaded, text: &str) -> Result<(), StoreError> {
+        let id = removal_id(text);
+        let removal =
+            state.current.as_ref().and_then(|current| removal::large(&current.desired, &loaded.desired));
+        if let Some(what) = removal.filter(|_| !state.ledger.accepted_removals.contains(&id)) {
+            state.pending = Some(Pending { id: id.clone() });
+            let message = format!(
+                "LargeRemoval: {what}, which may be half a file; to agree: spark-control approve {id}"
+            );
+            return self.refuse(state, message);
+        }
+        let now = (self.world.now)();
+        let revision = match state.store.last_revision()? {
+            Some((revision, known)) if known == text => revision,
+            _ => {
+                let revision = state.store.add_revision(text, now)?;
+                info!(revision, "the file is in force");
+                state.store.add_event("revision", "", &format!("revision {revision} is in force"), now)?;
+                revision
+            }
+        };
+        // Agreed to once, for these bytes.
+        if state.ledger.accepted_removals.remove(&id) {
+            state.store.set_ledger(&state.ledger)?;
+        }
+        state.warnings = loaded.warnings.iter().map(|problem| problem.message.clone()).collect();
+        state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
+        state.file_error = None;
+        Ok(())
+    }
+
+    fn refuse(&self, state: &mut State, message: String) -> Result<(), StoreError> {
+        if state.file_error.as_ref() != Some(&message) {
+            warn!("the file is not in force; the last good one stays\n{message}");
+            state.store.add_event("file", "", &message, (self.world.now)())?;
+        }
+        state.file_error = Some(message);
+        Ok(())
+    }
+}
+
+/// Names these very bytes.
+fn removal_id(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    hex(&Sha256::digest(text.as_bytes())[..6])
+}

@@ -1,0 +1,66 @@
+//! What already runs and matches is taken over without a restart.
+
+use super::{
+    desired::{Effective, Object},
+    observed::{EndpointAnswer, Observed},
+    plan::{Item, PlannedStep, Work},
+    ready,
+    slot::{Standing, relied_on},
+    step::Step,
+};
+
+/// The work of taking over, when exactly the model's Sparks run containers of the slot's name that nobody labelled,
+/// with the wanted image and engine command line, and the head serves the wanted names.
+pub fn adoption(
+    object: &Object,
+    target: &Effective<'_>,
+    standing: &[Standing<'_>],
+    observed: &Observed,
+) -> Option<Work> {
+    let group = target.group();
+    let mut containers = Vec::new();
+    let mut relies_on = Vec::new();
+    for spark in &group.sparks {
+        let entry = standing.iter().find(|entry| entry.spark == spark)?;
+        let container = entry.container;
+        let image = observed.facts(spark)?.images.get(target.image.as_str())?.as_ref()?;
+        let taken = entry.ours || container.labels.is_some();
+        if taken || container.engine_alive() != Some(true) || container.image_id != *image {
+            return None;
+        }
+        if !same_command(container.engine_command()?, target) {
+            return None;
+        }
+        containers.push(container.id.clone());
+        relies_on.extend(relied_on(entry, observed));
+    }
+    let EndpointAnswer::Engine(engine) = &observed.endpoints.get(object)?.answer else { return None };
+    ready::serves(&group, engine).ok()?;
+    let goal = format!("take over `{}`, which already runs", target.name);
+    let step = Step::Adopt { object: object.clone(), group, containers };
+    let items = vec![Item::Steps(vec![PlannedStep::new(step, None)])];
+    Some(Work { relies_on, ..Work::new(object, goal, items) })
+}
+
+/// The engine's command line says what the file says; what launchers add for several ranks is left out.
+fn same_command(command: &str, target: &Effective<'_>) -> bool {
+    const WITH_VALUE: [&str; 5] =
+        ["--distributed-executor-backend", "--nnodes", "--node-rank", "--master-addr", "--master-port"];
+    let mut words = command.split_whitespace().skip_while(|word| *word != "serve").skip(1);
+    let mut found: Vec<&str> = Vec::new();
+    while let Some(word) = words.next() {
+        if WITH_VALUE.contains(&word) {
+            words.next();
+        } else if word != "--headless" {
+            found.push(word);
+        }
+    }
+    // Process lists join words with spaces: a word with a space in it is several here, on both sides.
+    let arguments = target.arguments();
+    let mut expected: Vec<&str> = std::iter::once(target.model.source.root())
+        .chain(arguments.iter().flat_map(|word| word.split_whitespace()))
+        .collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    found == expected
+}

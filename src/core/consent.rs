@@ -1,0 +1,100 @@
+//! Who must agree before a step is taken, and when nobody must.
+
+use super::{
+    desired::{Desired, Object, OnDrift, OnEdit},
+    group::Group,
+    ledger::Ledger,
+    observed::{Completion, EndpointAnswer, Observed},
+    plan::{Consent, Reason, Verdict},
+    slot::Standing,
+};
+
+/// Why something is to be done: the policy differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The file asks for something else than it did.
+    Edit,
+    /// The Sparks are not any more as the file says.
+    Drift,
+    /// A load of this swap failed: what was agreed to covers tearing it down, its second load and one fallback.
+    Contingency,
+}
+
+/// Before a container of a slot is stopped.
+pub fn to_stop(
+    entry: &Standing<'_>,
+    object: &Object,
+    cause: Cause,
+    desired: &Desired,
+    observed: &Observed,
+) -> Option<Consent> {
+    if entry.container.running && !entry.ours {
+        return Some(Consent::NotOurs);
+    }
+    match (cause, desired.policy.on_drift) {
+        (Cause::Contingency, _) => None,
+        (Cause::Edit, _) => on_edit(desired),
+        (Cause::Drift, OnDrift::Approve) => Some(Consent::OnDrift),
+        (Cause::Drift, OnDrift::Repair) => answers(object, observed).then_some(Consent::StopsWhatAnswers),
+        (Cause::Drift, OnDrift::Apply | OnDrift::Report) => None,
+    }
+}
+
+/// Before a model is started.
+///
+/// # Errors
+/// The verdict when the policy is only to report.
+pub fn to_start(cause: Cause, desired: &Desired) -> Result<Option<Consent>, Verdict> {
+    match (cause, desired.policy.on_drift) {
+        (Cause::Contingency, _) => Ok(None),
+        (Cause::Edit, _) => Ok(on_edit(desired)),
+        (Cause::Drift, OnDrift::Repair | OnDrift::Apply) => Ok(None),
+        (Cause::Drift, OnDrift::Approve) => Ok(Some(Consent::OnDrift)),
+        (Cause::Drift, OnDrift::Report) => Err(Verdict::Blocked {
+            reason: Reason::ReportOnly,
+            message: "`reconcile.on_drift` is `report`".into(),
+        }),
+    }
+}
+
+/// Before a service is started or stopped.
+///
+/// # Errors
+/// The verdict when the policy is only to report.
+pub fn of_service(
+    cause: Cause,
+    stops: bool,
+    object: &Object,
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<Option<Consent>, Verdict> {
+    let consent = to_start(cause, desired)?;
+    let repair = cause == Cause::Drift && desired.policy.on_drift == OnDrift::Repair;
+    if repair && stops && answers(object, observed) {
+        return Ok(Some(Consent::StopsWhatAnswers));
+    }
+    Ok(consent)
+}
+
+/// An edit or drift, as far as this slot is concerned.
+pub fn cause(object: &Object, wanted: &Group, target: &Group, ledger: &Ledger) -> Cause {
+    if ledger.failed_in_load(object, &wanted.spec) {
+        return Cause::Contingency;
+    }
+    match ledger.launches.get(object) {
+        Some(launch) if launch.group.spec == target.spec => Cause::Drift,
+        _ => Cause::Edit,
+    }
+}
+
+fn on_edit(desired: &Desired) -> Option<Consent> {
+    (desired.policy.on_edit == OnEdit::Approve).then_some(Consent::OnEdit)
+}
+
+fn answers(object: &Object, observed: &Observed) -> bool {
+    match observed.endpoints.get(object).map(|endpoint| &endpoint.answer) {
+        Some(EndpointAnswer::Up) => true,
+        Some(EndpointAnswer::Engine(engine)) => matches!(engine.completion, Completion::Proven { .. }),
+        _ => false,
+    }
+}

@@ -1,0 +1,263 @@
+//! What differs between the file and the Sparks, each with a class and what is done about it.
+//!
+//! `diff` compares; it does not decide. What will be done, or why nothing will, is the plan's.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    desired::{Desired, Object, Place, ServiceState, Wanted},
+    ledger::Ledger,
+    memory::gib,
+    name::SparkName,
+    observed::{Container, Observed, SparkView},
+    plan::{Plan, Verdict},
+    ready::{self, Readiness},
+    schedule,
+    slot::{Standing, standing},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Another model than the wanted one.
+    Model,
+    /// The wanted model, started with other arguments.
+    Config,
+    /// The image that the reference names now is not the one that runs.
+    Image,
+    /// Nothing is there.
+    Missing,
+    /// It is there and does not run, or its engine is dead.
+    Stopped,
+    /// It runs and should not.
+    ShouldBeStopped,
+    /// It is neither ours nor in the file.
+    Unmanaged,
+    /// Some ranks are up and others are not.
+    HalfUp,
+    /// Less memory is free than is to stay free.
+    Memory,
+    /// The Sparks differ from each other.
+    Platform,
+    /// It could not be seen.
+    Unknown,
+}
+
+impl Class {
+    /// Nothing is ever done about it; it is worth knowing.
+    pub fn is_report_only(self) -> bool {
+        matches!(self, Self::Image | Self::Unmanaged | Self::Memory | Self::Platform)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    pub class: Class,
+    /// The slot or service; `None` when it is about a Spark as a whole.
+    pub object: Option<Object>,
+    pub spark: Option<SparkName>,
+    pub desired: String,
+    pub observed: String,
+    /// What will be done, or why nothing will.
+    pub response: String,
+}
+
+/// Every difference, with the plan's answer to it.
+pub fn diff(
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    plan: &Plan,
+    now: Timestamp,
+) -> Vec<Drift> {
+    let mut found = Vec::new();
+    for object in desired.slots.keys() {
+        slot(object, desired, observed, ledger, now, &mut found);
+    }
+    services(desired, observed, &mut found);
+    unmanaged(desired, observed, &mut found);
+    platform(desired, observed, &mut found);
+    for drift in &mut found {
+        drift.response = response(drift, plan);
+    }
+    found
+}
+
+fn response(drift: &Drift, plan: &Plan) -> String {
+    if drift.class.is_report_only() {
+        return "only reported".into();
+    }
+    match drift.object.as_ref().and_then(|object| plan.of(object)) {
+        None => "nothing: it is only watched".into(),
+        Some(work) => match &work.verdict {
+            Verdict::Open => work.goal.clone(),
+            Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
+                format!("{}; {reason:?}: {message}", work.goal)
+            }
+        },
+    }
+}
+
+fn slot(
+    object: &Object,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+    found: &mut Vec<Drift>,
+) {
+    let slot = &desired.slots[object];
+    let mut add = |class, spark: Option<&SparkName>, desired: String, observed: String| {
+        let (object, spark) = (Some(object.clone()), spark.cloned());
+        found.push(Drift { class, object, spark, desired, observed, response: String::new() });
+    };
+    let standing = standing(object, slot, desired, observed, ledger);
+    let wanted = match schedule::wanted(object, slot, desired, now) {
+        Wanted::Watch => return,
+        Wanted::Nothing => {
+            for entry in standing {
+                add(Class::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
+            }
+            return;
+        }
+        Wanted::Model(name) => desired.effective(slot, &name).expect("resolved: in the catalog"),
+    };
+    let group = wanted.group();
+    for entry in &standing {
+        let image = observed.facts(entry.spark).and_then(|facts| facts.images.get(wanted.image.as_str()));
+        let spec = ledger.spec_of(desired.cluster.as_str(), object, entry.container);
+        if let (Some(spec), Some(Some(id))) = (spec, image)
+            && spec == group.spec
+            && entry.container.image_id != *id
+        {
+            let running = entry.container.image_id.clone();
+            add(Class::Image, Some(entry.spark), format!("{} ({id})", wanted.image), running);
+        }
+    }
+    let elsewhere = |entry: &&Standing<'_>| entry.ours && !group.sparks.contains(entry.spark);
+    for entry in standing.iter().filter(elsewhere) {
+        add(Class::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
+    }
+    let why = match ready::readiness(object, &group, desired, observed, ledger) {
+        Readiness::Ready => return,
+        Readiness::Unknown { why } => return add(Class::Unknown, None, group.model.to_string(), why),
+        Readiness::NotYet { why } | Readiness::Dead { why } => why,
+    };
+    let there: Vec<&Standing<'_>> =
+        standing.iter().filter(|entry| group.sparks.contains(entry.spark)).collect();
+    let is_of_group = |entry: &&&Standing<'_>| {
+        ledger.spec_of(desired.cluster.as_str(), object, entry.container).as_ref() == Some(&group.spec)
+    };
+    let ranks = there.iter().filter(is_of_group).count();
+    let alive = there.iter().filter(is_of_group).filter(|entry| entry.container.engine_alive() == Some(true));
+    let launched = ledger.launches.get(object).map(|launch| &launch.group);
+    let (class, seen) = match (launched, there.first()) {
+        (_, None) => (Class::Missing, why),
+        (_, Some(_)) if ranks > 0 => {
+            let half = (1..group.sparks.len()).contains(&alive.count());
+            (if half { Class::HalfUp } else { Class::Stopped }, why)
+        }
+        (Some(launched), Some(entry)) if entry.ours && launched.model == group.model => {
+            (Class::Config, format!("`{}` as it was before the edit", launched.model))
+        }
+        (Some(launched), Some(entry)) if entry.ours => (Class::Model, format!("`{}`", launched.model)),
+        (_, Some(entry)) => (Class::Model, named(entry.container)),
+    };
+    add(class, None, format!("`{}`", group.model), seen);
+}
+
+fn named(container: &Container) -> String {
+    let state = if container.running { "running" } else { "stopped" };
+    format!("`{}` ({}), {state}", container.name, super::step::short(&container.id))
+}
+
+fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+    for (name, service) in &desired.services {
+        let (Some(state), Place::Spark(spark), Some(container)) =
+            (service.state, &service.place, &service.container)
+        else {
+            continue;
+        };
+        if desired.disabled.contains(name) {
+            continue;
+        }
+        let there = observed.facts(spark).map(|facts| facts.container(container.as_str()));
+        let (class, seen) = match (state, there) {
+            (_, None) => (Class::Unknown, format!("`{spark}` is not reachable")),
+            (ServiceState::Running, Some(None)) => (Class::Missing, "nothing".to_owned()),
+            (ServiceState::Running, Some(Some(there))) if !there.running => (Class::Stopped, named(there)),
+            (ServiceState::Stopped, Some(Some(there))) if there.running => {
+                (Class::ShouldBeStopped, named(there))
+            }
+            (ServiceState::Running | ServiceState::Stopped, Some(_)) => continue,
+        };
+        let wanted = match state {
+            ServiceState::Running => "running",
+            ServiceState::Stopped => "stopped",
+        };
+        found.push(Drift {
+            class,
+            object: Some(Object::service(name)),
+            spark: Some(spark.clone()),
+            desired: wanted.into(),
+            observed: seen,
+            response: String::new(),
+        });
+    }
+}
+
+/// Running containers with an engine in them, or a label of ours, that no slot and no service of the file claims.
+fn unmanaged(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+    for (spark, view) in &observed.sparks {
+        let Some(facts) = view.facts() else { continue };
+        let slots = desired.slots.values().filter(|slot| slot.sparks.contains(spark));
+        let mut claimed: BTreeSet<&str> = slots.map(|slot| slot.container.as_str()).collect();
+        claimed.extend(desired.services.values().filter_map(|service| match &service.place {
+            Place::Spark(place) if place == spark => service.container.as_ref().map(|name| name.as_str()),
+            Place::Spark(_) | Place::Elsewhere(_) => None,
+        }));
+        for container in facts.containers.iter().filter(|container| container.running) {
+            let cluster = container.labels.as_ref().map(|labels| labels.cluster.as_str());
+            if claimed.contains(container.name.as_str())
+                || cluster.is_some_and(|id| id != desired.cluster.as_str())
+            {
+                continue;
+            }
+            if cluster.is_some() || container.engine_alive() == Some(true) {
+                found.push(about(Class::Unmanaged, spark, "not in the file".into(), named(container)));
+            }
+        }
+    }
+}
+
+fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+    let mut drivers: Vec<(&SparkName, &str)> = Vec::new();
+    for (name, view) in &observed.sparks {
+        let facts = match view {
+            SparkView::Reachable(facts) => facts,
+            SparkView::Unreachable { why, .. } => {
+                found.push(about(Class::Unknown, name, "reachable".into(), why.clone()));
+                continue;
+            }
+        };
+        let floor = desired.sparks.get(name).map_or(0, |spark| spark.floor_bytes);
+        if facts.memory_available_bytes < floor {
+            let seen = format!("{} free", gib(facts.memory_available_bytes));
+            found.push(about(Class::Memory, name, format!("{} kept free", gib(floor)), seen));
+        }
+        drivers.extend(facts.gpu.as_ref().map(|gpu| (name, gpu.driver.as_str())));
+    }
+    if let Some(((first, expected), rest)) = drivers.split_first() {
+        for (name, driver) in rest.iter().filter(|(_, driver)| driver != expected) {
+            let wanted = format!("driver {expected}, as `{first}`");
+            found.push(about(Class::Platform, name, wanted, format!("driver {driver}")));
+        }
+    }
+}
+
+fn about(class: Class, spark: &SparkName, desired: String, observed: String) -> Drift {
+    Drift { class, object: None, spark: Some(spark.clone()), desired, observed, response: String::new() }
+}

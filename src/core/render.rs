@@ -1,0 +1,74 @@
+//! A plan as people read it.
+
+use std::fmt::Write;
+
+use super::{
+    memory,
+    name::SparkName,
+    plan::{Gate, Item, Plan, Reason, Verdict},
+};
+
+/// The plan as a person reads it.
+pub fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    if plan.is_empty() {
+        return "Nothing to do: what is serving is what the file says.\n".into();
+    }
+    let _ = writeln!(text, "Plan {} for revision {}", plan.id, plan.revision);
+    for work in &plan.work {
+        let _ = writeln!(text, "\n{}: {}", work.object, work.goal);
+        let mut number = 0;
+        for item in &work.items {
+            match item {
+                Item::Steps(steps) => {
+                    for step in steps {
+                        number += 1;
+                        let _ = writeln!(text, "  {number}. {}", step.step);
+                    }
+                }
+                Item::Gate(Gate::Released { sparks }) => {
+                    let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
+                    let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));
+                }
+                Item::Gate(Gate::Ready { model, deadline_secs }) => {
+                    let minutes = deadline_secs / 60;
+                    let _ = writeln!(
+                        text,
+                        "     wait until `{model}` answers a completion, at most {minutes} min"
+                    );
+                }
+            }
+        }
+        for row in &work.memory {
+            let _ = writeln!(
+                text,
+                "     memory on {}: {} in all, {} for the model ({}), {} kept free",
+                row.spark,
+                memory::gib(row.total_bytes),
+                memory::gib(row.needed_bytes),
+                row.basis,
+                memory::gib(row.floor_bytes)
+            );
+            for holder in &row.holders {
+                let _ = writeln!(text, "       on the GPU now: {holder}");
+            }
+        }
+        if let Some(outage) = &work.outage {
+            let expected = outage.expected_secs.map_or("unknown".into(), |secs| format!("about {secs} s"));
+            let _ = writeln!(text, "     outage: {expected} ({})", outage.basis);
+        }
+        match &work.verdict {
+            Verdict::Open => {}
+            Verdict::Waiting { reason, message } => {
+                let _ = writeln!(text, "     waiting ({reason:?}): {message}");
+            }
+            Verdict::Blocked { reason, message } => {
+                let _ = writeln!(text, "     blocked ({reason:?}): {message}");
+                if *reason == Reason::ApprovalNeeded {
+                    let _ = writeln!(text, "     to agree: spark-control approve {}", plan.id);
+                }
+            }
+        }
+    }
+    text
+}
