@@ -118,8 +118,8 @@ fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
     } else if !problems.is_empty() {
         print(&format!("{}\n", manifest::render(&problems, &path, &text)))?;
     } else {
-        for warning in &warnings {
-            eprintln!("warning: {}", warning.message);
+        if !warnings.is_empty() {
+            eprintln!("{}", manifest::render_warnings(&warnings, &path, &text));
         }
         print(&format!("{path} is valid\n"))?;
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     controller::{Places, Snapshot, round::Mode},
-    core::{memory::gib, observed::SparkView, plan::Plan, render},
+    core::{drift::Drift, memory::gib, observed::SparkView, plan::Plan, render},
 };
 
 /// Look now, wherever the controller runs.
@@ -66,7 +66,6 @@ fn exit_of(plan: &Plan) -> Exit {
 /// When there is nothing to show, or stdout cannot be written.
 pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
-    let sparks = seen.observed.as_ref().map(|observed| &observed.sparks);
     if output == Format::Json {
         let answer = json!({
             "version": 1,
@@ -76,14 +75,24 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
             "warnings": seen.warnings,
             "fenced": seen.fenced,
             "objects": seen.status,
-            "sparks": sparks,
+            "sparks": seen.observed.as_ref().map(|observed| &observed.sparks),
         });
         print(&format!("{answer:#}\n"))?;
-        return Ok(exit_of(plan));
+    } else {
+        print(&status_text(seen, plan))?;
     }
+    Ok(exit_of(plan))
+}
+
+/// The status as a person reads it.
+pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
     let mut text = format!("revision {}, as of {:.0}\n", plan.revision, plan.at);
     if let Some(fenced) = &seen.fenced {
         let _ = writeln!(text, "FENCED: {fenced}");
+    }
+    if let Some(error) = &seen.file_error {
+        let first = error.lines().next().unwrap_or_default();
+        let _ = writeln!(text, "FILE: the last good one is in force; {first}");
     }
     for warning in &seen.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -101,7 +110,8 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
         ]);
     }
     let _ = writeln!(text, "{}", table.trim_fmt());
-    for (name, view) in sparks.into_iter().flatten() {
+    let sparks = seen.observed.iter().flat_map(|observed| &observed.sparks);
+    for (name, view) in sparks {
         let _ = match view {
             SparkView::Reachable(facts) => {
                 let (free, total) = (gib(facts.memory_available_bytes), gib(facts.memory_total_bytes));
@@ -112,8 +122,7 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
             }
         };
     }
-    print(&text)?;
-    Ok(exit_of(plan))
+    text
 }
 
 /// # Errors
@@ -122,30 +131,29 @@ pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     plan_of(seen)?;
     match output {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&seen.drift)?))?,
-        Format::Text if seen.drift.is_empty() => print("No differences.\n")?,
-        Format::Text => {
-            let mut table = table(["WHAT", "CLASS", "DESIRED", "OBSERVED", "RESPONSE"]);
-            for drift in &seen.drift {
-                let what = match (&drift.object, &drift.spark) {
-                    (Some(object), Some(spark)) => format!("{object} on {spark}"),
-                    (Some(object), None) => object.to_string(),
-                    (None, Some(spark)) => spark.to_string(),
-                    (None, None) => String::new(),
-                };
-                let class = serde_json::to_value(drift.class)?.as_str().unwrap_or_default().to_owned();
-                table.add_row([
-                    what,
-                    class,
-                    drift.desired.clone(),
-                    drift.observed.clone(),
-                    drift.response.clone(),
-                ]);
-            }
-            print(&format!("{}\n", table.trim_fmt()))?;
-        }
+        Format::Text => print(&diff_text(&seen.drift))?,
     }
     let answered = seen.drift.iter().any(|drift| !drift.class.is_report_only());
     Ok(if answered { Exit::Changes } else { Exit::Done })
+}
+
+/// The differences as a person reads them.
+pub fn diff_text(drift: &[Drift]) -> String {
+    if drift.is_empty() {
+        return "No differences.\n".into();
+    }
+    let mut table = table(["WHAT", "CLASS", "DESIRED", "OBSERVED", "RESPONSE"]);
+    for drift in drift {
+        let what = match (&drift.object, &drift.spark) {
+            (Some(object), Some(spark)) => format!("{object} on {spark}"),
+            (Some(object), None) => object.to_string(),
+            (None, Some(spark)) => spark.to_string(),
+            (None, None) => String::new(),
+        };
+        let class = drift.class.name().to_owned();
+        table.add_row([what, class, drift.desired.clone(), drift.observed.clone(), drift.response.clone()]);
+    }
+    format!("{}\n", table.trim_fmt())
 }
 
 fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {

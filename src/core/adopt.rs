@@ -24,7 +24,7 @@ pub fn adoption(
         let entry = standing.iter().find(|entry| entry.spark == spark)?;
         let container = entry.container;
         let image = observed.facts(spark)?.images.get(target.image.as_str())?.as_ref()?;
-        let taken = entry.ours || container.labels.is_some();
+        let taken = entry.is_ours() || container.labels.is_some();
         if taken || container.engine_alive() != Some(true) || container.image_id != *image {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Who must agree before a step is taken, and when nobody must.
 
 use super::{
-    desired::{Desired, Object, OnDrift, OnEdit},
+    desired::{Desired, Object, OnDrift, OnEdit, SpecHash},
     group::Group,
     ledger::Ledger,
     observed::{Completion, EndpointAnswer, Observed},
@@ -20,21 +20,24 @@ pub enum Cause {
     Contingency,
 }
 
-/// Before a container of a slot is stopped.
+/// Before a container of a slot is stopped. `group` is the spec that is to be up: what is left of a broken group of it
+/// serves nobody.
 pub fn to_stop(
     entry: &Standing<'_>,
     object: &Object,
     cause: Cause,
+    group: Option<&SpecHash>,
     desired: &Desired,
     observed: &Observed,
 ) -> Option<Consent> {
-    if entry.container.running && !entry.ours {
+    if entry.container.running && !entry.is_ours() {
         return Some(Consent::NotOurs);
     }
     match (cause, desired.policy.on_drift) {
         (Cause::Contingency, _) => None,
         (Cause::Edit, _) => on_edit(desired),
         (Cause::Drift, OnDrift::Approve) => Some(Consent::OnDrift),
+        (Cause::Drift, OnDrift::Repair) if entry.spec.as_ref() == group => None,
         (Cause::Drift, OnDrift::Repair) => answers(object, observed).then_some(Consent::StopsWhatAnswers),
         (Cause::Drift, OnDrift::Apply | OnDrift::Report) => None,
     }

@@ -47,6 +47,23 @@ pub enum Class {
 }
 
 impl Class {
+    /// As the design and the JSON name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Config => "config",
+            Self::Image => "image",
+            Self::Missing => "missing",
+            Self::Stopped => "stopped",
+            Self::ShouldBeStopped => "should-be-stopped",
+            Self::Unmanaged => "unmanaged",
+            Self::HalfUp => "half-up",
+            Self::Memory => "memory",
+            Self::Platform => "platform",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Nothing is ever done about it; it is worth knowing.
     pub fn is_report_only(self) -> bool {
         matches!(self, Self::Image | Self::Unmanaged | Self::Memory | Self::Platform)
@@ -128,16 +145,15 @@ fn slot(
     let group = wanted.group();
     for entry in &standing {
         let image = observed.facts(entry.spark).and_then(|facts| facts.images.get(wanted.image.as_str()));
-        let spec = ledger.spec_of(desired.cluster.as_str(), object, entry.container);
-        if let (Some(spec), Some(Some(id))) = (spec, image)
-            && spec == group.spec
+        if let Some(Some(id)) = image
+            && entry.spec.as_ref() == Some(&group.spec)
             && entry.container.image_id != *id
         {
             let running = entry.container.image_id.clone();
             add(Class::Image, Some(entry.spark), format!("{} ({id})", wanted.image), running);
         }
     }
-    let elsewhere = |entry: &&Standing<'_>| entry.ours && !group.sparks.contains(entry.spark);
+    let elsewhere = |entry: &&Standing<'_>| entry.is_ours() && !group.sparks.contains(entry.spark);
     for entry in standing.iter().filter(elsewhere) {
         add(Class::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
     }
@@ -148,9 +164,7 @@ fn slot(
     };
     let there: Vec<&Standing<'_>> =
         standing.iter().filter(|entry| group.sparks.contains(entry.spark)).collect();
-    let is_of_group = |entry: &&&Standing<'_>| {
-        ledger.spec_of(desired.cluster.as_str(), object, entry.container).as_ref() == Some(&group.spec)
-    };
+    let is_of_group = |entry: &&&Standing<'_>| entry.spec.as_ref() == Some(&group.spec);
     let ranks = there.iter().filter(is_of_group).count();
     let alive = there.iter().filter(is_of_group).filter(|entry| entry.container.engine_alive() == Some(true));
     let launched = ledger.launches.get(object).map(|launch| &launch.group);
@@ -160,10 +174,10 @@ fn slot(
             let half = (1..group.sparks.len()).contains(&alive.count());
             (if half { Class::HalfUp } else { Class::Stopped }, why)
         }
-        (Some(launched), Some(entry)) if entry.ours && launched.model == group.model => {
+        (Some(launched), Some(entry)) if entry.is_ours() && launched.model == group.model => {
             (Class::Config, format!("`{}` as it was before the edit", launched.model))
         }
-        (Some(launched), Some(entry)) if entry.ours => (Class::Model, format!("`{}`", launched.model)),
+        (Some(launched), Some(entry)) if entry.is_ours() => (Class::Model, format!("`{}`", launched.model)),
         (_, Some(entry)) => (Class::Model, named(entry.container)),
     };
     add(class, None, format!("`{}`", group.model), seen);

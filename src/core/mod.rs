@@ -4,6 +4,8 @@
 //! ordered, and the same input gives the same output byte for byte. Clippy's disallowed lists for this subtree
 //! (see `clippy.toml`) and `tests/it/tidy.rs` hold it to that. Begin with `plan`.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod adopt;
 pub mod consent;
 pub mod desired;

@@ -124,8 +124,6 @@ pub enum Reason {
     ImageDiffers,
     FilesMissing,
     FabricMissing,
-    PortTaken,
-    NameTaken,
     NoContainer,
     EngineStalled,
     StopOwed,
@@ -232,8 +230,8 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
     } else if desired.policy.suspend {
         work.verdict = block(Reason::Suspended, "`reconcile.suspend` is on".into());
     } else if let (Some((name, hold)), true) = (hold, stops && work.outage.is_some()) {
-        let until = hold.until.map_or("it is taken out".into(), |until| until.to_string());
-        let message = format!("`{name}` holds it until {until} for {}: {}", hold.owner, hold.reason);
+        let until = hold.until.map_or("it is taken out of the file".into(), |until| format!("{until:.0}"));
+        let message = format!("the hold `{name}` of {} ({}) until {until}", hold.owner, hold.reason);
         work.verdict = block(Reason::Held, message);
     } else if let Some(first) = needs.first() {
         let why = match first.consent.expect("filtered for it") {

@@ -14,7 +14,11 @@ pub fn render(plan: &Plan) -> String {
     if plan.is_empty() {
         return "Nothing to do: what is serving is what the file says.\n".into();
     }
-    let _ = writeln!(text, "Plan {} for revision {}", plan.id, plan.revision);
+    let _ = if plan.has_steps() {
+        writeln!(text, "Plan {} for revision {}", plan.id, plan.revision)
+    } else {
+        writeln!(text, "No steps now, for revision {}", plan.revision)
+    };
     for work in &plan.work {
         let _ = writeln!(text, "\n{}: {}", work.object, work.goal);
         let mut number = 0;
@@ -54,8 +58,10 @@ pub fn render(plan: &Plan) -> String {
             }
         }
         if let Some(outage) = &work.outage {
-            let expected = outage.expected_secs.map_or("unknown".into(), |secs| format!("about {secs} s"));
-            let _ = writeln!(text, "     outage: {expected} ({})", outage.basis);
+            let _ = match outage.expected_secs {
+                Some(secs) => writeln!(text, "     outage: about {secs} s ({})", outage.basis),
+                None => writeln!(text, "     outage: {}", outage.basis),
+            };
         }
         match &work.verdict {
             Verdict::Open => {}

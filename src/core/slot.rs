@@ -15,7 +15,7 @@ use super::{
     launch::MAX_LOADS,
     ledger::Ledger,
     memory::{self, Released},
-    name::SparkName,
+    name::{ModelName, SparkName},
     observed::{Container, Job, JobState, Observed, SparkView},
     plan::{Consent, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     preflight::preflight,
@@ -39,7 +39,14 @@ struct Case<'a> {
 pub struct Standing<'a> {
     pub spark: &'a SparkName,
     pub container: &'a Container,
-    pub ours: bool,
+    /// What it was started as, when it is ours.
+    pub spec: Option<SpecHash>,
+}
+
+impl Standing<'_> {
+    pub fn is_ours(&self) -> bool {
+        self.spec.is_some()
+    }
 }
 
 /// The work for one slot; `None` when it is as it should be.
@@ -78,8 +85,8 @@ pub fn standing<'a>(
         .iter()
         .filter_map(|spark| {
             let container = observed.facts(spark)?.container(slot.container.as_str())?;
-            let ours = ledger.owns(desired.cluster.as_str(), object, container);
-            Some(Standing { spark, container, ours })
+            let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
+            Some(Standing { spark, container, spec })
         })
         .collect()
 }
@@ -105,7 +112,8 @@ fn empty(case: Case<'_>) -> Option<Work> {
     let standing = standing(object, slot, desired, observed, ledger);
     let mut items = Vec::new();
     push(&mut items, case.running_jobs());
-    let consent = |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, desired, observed);
+    let consent =
+        |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, None, desired, observed);
     push(&mut items, case.stops(standing.iter(), consent));
     if items.is_empty() {
         return case.stop_owed(goal, &BTreeSet::new());
@@ -177,12 +185,15 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
 fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) -> Option<Work> {
     let Case { object, desired, observed, .. } = case;
     let goal = "clear what is left of an earlier model";
-    let old: Vec<&Standing<'_>> =
-        standing.iter().filter(|entry| entry.ours && !target.model.sparks.contains(entry.spark)).collect();
+    let old: Vec<&Standing<'_>> = standing
+        .iter()
+        .filter(|entry| entry.is_ours() && !target.model.sparks.contains(entry.spark))
+        .collect();
     if old.is_empty() {
         return case.stop_owed(goal, &target.model.sparks.iter().collect());
     }
-    let consent = |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, desired, observed);
+    let consent =
+        |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, None, desired, observed);
     let items = vec![Item::Steps(case.stops(old.iter().copied(), consent))];
     let relies_on = old.iter().flat_map(|entry| relied_on(entry, observed)).collect();
     Some(Work { relies_on, ..Work::new(object, goal, items) })
@@ -215,18 +226,20 @@ fn replace(
     let cause = consent::cause(object, &wanted.group(), &group, ledger);
     // Elsewhere, a container of that name is touched only when it is ours.
     let in_the_way: Vec<&Standing<'_>> =
-        standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.ours).collect();
-    let consent = |entry: &Standing<'_>| consent::to_stop(entry, object, cause, desired, observed);
+        standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.is_ours()).collect();
+    let consent =
+        |entry: &Standing<'_>| consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed);
     let mut items = Vec::new();
     push(&mut items, case.running_jobs());
     push(&mut items, case.stops(in_the_way.iter().copied(), consent));
     let clearing = !items.is_empty();
     let serving = case.serving(&in_the_way);
+    let outage = serving.is_some().then(|| case.outage(&group.spec));
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
         memory: memory::table(target, desired, observed),
-        outage: serving.is_some().then(|| case.outage(&group.spec)),
-        ..Work::new(object, goal_of(wanted, target, serving.as_deref()), items)
+        outage,
+        ..Work::new(object, goal_of(wanted, target, serving), items)
     };
 
     let attempts = ledger.attempts(object, &group.spec);
@@ -271,12 +284,21 @@ fn replace(
     work
 }
 
-fn goal_of(wanted: &Effective<'_>, target: &Effective<'_>, serving: Option<&str>) -> String {
+/// What goes away.
+enum Serving {
+    Model(ModelName),
+    Stranger(String),
+}
+
+fn goal_of(wanted: &Effective<'_>, target: &Effective<'_>, serving: Option<Serving>) -> String {
     match serving {
         _ if wanted.name != target.name => {
             format!("go back to `{}`, because `{}` failed", target.name, wanted.name)
         }
-        Some(old) if old != target.name.as_str() => format!("swap `{old}` for `{}`", target.name),
+        Some(Serving::Model(old)) if old != *target.name => format!("swap `{old}` for `{}`", target.name),
+        Some(Serving::Stranger(container)) => {
+            format!("swap what runs as `{container}` for `{}`", target.name)
+        }
         _ => format!("start `{}`", target.name),
     }
 }
@@ -356,20 +378,22 @@ impl Case<'_> {
         self.slot.sparks.iter().flat_map(running).map(end).collect()
     }
 
-    /// What goes away when these containers do: the model's name when it is ours, else the container's.
-    fn serving(self, in_the_way: &[&Standing<'_>]) -> Option<String> {
+    /// What goes away when these containers do.
+    fn serving(self, in_the_way: &[&Standing<'_>]) -> Option<Serving> {
         let alive = in_the_way.iter().find(|entry| entry.container.engine_alive() != Some(false))?;
-        let launched = self.ledger.launches.get(self.object).filter(|_| alive.ours);
-        Some(launched.map_or_else(|| alive.container.name.clone(), |launch| launch.group.model.to_string()))
+        let launched = self.ledger.launches.get(self.object).filter(|_| alive.is_ours());
+        Some(match launched {
+            Some(launch) => Serving::Model(launch.group.model.clone()),
+            None => Serving::Stranger(alive.container.name.clone()),
+        })
     }
 
     fn outage(self, spec: &SpecHash) -> Outage {
         match self.ledger.expected_load_secs(spec) {
-            Some((median, count)) => Outage {
-                expected_secs: Some(median),
-                basis: format!("median of the last {count} loads here"),
-            },
-            None => Outage { expected_secs: None, basis: "it has not been loaded here yet".into() },
+            Some((median, count)) => {
+                Outage { expected_secs: Some(median), basis: format!("median of {count} loads here") }
+            }
+            None => Outage { expected_secs: None, basis: "unknown; it has not been loaded here yet".into() },
         }
     }
 

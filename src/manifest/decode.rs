@@ -113,7 +113,24 @@ impl de::Error for Error {
             }
             _ => None,
         };
-        Self { message: format!("found {unexpected}, expected {expected}"), hint, span: None, missing: false }
+        let message = format!("found {unexpected}, expected {}", in_words(&expected.to_string()));
+        Self { message, hint, span: None, missing: false }
+    }
+    fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format!("found {unexpected}, expected {}", in_words(&expected.to_string())))
+    }
+}
+
+/// What serde calls a type, as the owner of a file would.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "u16" => "a whole number from 0 to 65535".into(),
+        "u32" | "u64" | "usize" => "a whole number".into(),
+        "f64" => "a number".into(),
+        "a sequence" => "a list".into(),
+        "a boolean" => "true or false".into(),
+        other if other.starts_with("struct ") => "a map of fields".into(),
+        other => other.into(),
     }
 }
 

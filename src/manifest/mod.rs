@@ -37,25 +37,50 @@ impl Problem {
 
 /// The problems as a person reads them: place, line, caret, hint.
 pub fn render(problems: &[Problem], path: &str, text: &str) -> String {
+    report(&Level::ERROR, problems, path, text)
+}
+
+/// The same for what does not keep the file from being used.
+pub fn render_warnings(warnings: &[Problem], path: &str, text: &str) -> String {
+    report(&Level::WARNING, warnings, path, text)
+}
+
+fn report(level: &Level<'_>, problems: &[Problem], path: &str, text: &str) -> String {
     let renderer = Renderer::plain();
     let blocks: Vec<String> = problems
         .iter()
         .map(|problem| {
             let span = clip(&problem.span, text);
-            // A secret written where its place belongs must not be printed back.
-            if problem.message.contains(resolve::SECRET_PLACE) {
-                let line = text[..span.start].matches('\n').count() + 1;
-                return format!("error: {}\n --> {path}:{line}", problem.message);
+            let line_start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+            let line = text[line_start..].lines().next().unwrap_or_default();
+            if problem.message.contains(v1::SECRET_PLACE) || may_hold_a_secret(line) {
+                let number = text[..line_start].matches('\n').count() + 1;
+                let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!(" ({hint})"));
+                return format!("error: {}{hint}\n --> {path}:{number}", problem.message);
             }
             let snippet = Snippet::source(text).path(path).annotation(
                 AnnotationKind::Primary.span(span).label(problem.hint.as_deref().unwrap_or("here")),
             );
             renderer
-                .render(&[Level::ERROR.primary_title(problem.message.as_str()).element(snippet)])
+                .render(&[level.clone().primary_title(problem.message.as_str()).element(snippet)])
                 .to_string()
         })
         .collect();
     blocks.join("\n\n")
+}
+
+/// A slip next to `api_key` or the like: what stands there may be the secret itself, so the line is not shown.
+fn may_hold_a_secret(line: &str) -> bool {
+    let line = line.to_lowercase();
+    ["key", "secret", "token", "password"].iter().any(|word| {
+        line.match_indices(word).any(|(at, _)| {
+            let value = line[at + word.len()..]
+                .trim_start_matches(|c: char| c.is_alphanumeric() || "_-\"'".contains(c));
+            let value = value.trim_start().strip_prefix(':').map(str::trim_start);
+            // A path, a reference and nothing at all are no secrets.
+            value.is_some_and(|value| !value.is_empty() && !value.starts_with(['/', '{', '~', '}', '#']))
+        })
+    })
 }
 
 /// A span that the renderer accepts: inside the text, on character boundaries, one line long at most.

@@ -22,10 +22,7 @@ use crate::core::{
     name::{ClusterName, ContainerName, ImageRef, ModelName, PlainPath, ServiceName, SparkName, nearest},
 };
 
-/// Part of every message about a secret written in place of a reference to it.
-pub const SECRET_PLACE: &str = "a secret's place";
-
-const GIB: f64 = (1_u64 << 30) as f64;
+const GIB: f64 = 1_073_741_824.0;
 /// The system, its page tables and sshd stay alive with this much on a machine of 121 GiB.
 const DEFAULT_FLOOR_GIB: f64 = 6.0;
 const DEFAULT_PORT: u16 = 8888;
@@ -144,7 +141,7 @@ pub fn resolve(
         interval: reconcile.interval.map_or(DEFAULT_INTERVAL, |span| span.0),
         suspend: reconcile.suspend.unwrap_or(false),
     };
-    out.ports(&cluster, &slots);
+    out.ports(&cluster, &slots, &models);
     for entry in quarantine {
         // Whatever refers to the entry has already been refused by name; here it only says why.
         for mut problem in entry.problems {
@@ -265,9 +262,12 @@ impl Resolver {
         if cluster.sparks.contains_key(name) {
             return true;
         }
-        let near = nearest(name.as_str(), cluster.sparks.keys().map(SparkName::as_str));
-        let hint = near.map(|near| format!("did you mean `{near}`?"));
-        self.problem(path, format!("no Spark is named `{name}`"), hint);
+        // An entry that is there and cannot be read has been told of already.
+        if !self.places.contains_key(&format!("sparks/{name}")) {
+            let near = nearest(name.as_str(), cluster.sparks.keys().map(SparkName::as_str));
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            self.problem(path, format!("no Spark is named `{name}`"), hint);
+        }
         false
     }
 
@@ -354,23 +354,16 @@ impl Resolver {
     ) -> BTreeMap<crate::core::name::Variable, EnvValue> {
         let mut env = BTreeMap::new();
         for (name, value) in written {
-            match (&value.value, &value.secret) {
-                (Some(text), None) if !text.contains(['\n', '\r', '\0']) => {
+            match value {
+                v1::EnvValue::Plain(text) if text.contains(['\n', '\r', '\0']) => {
+                    let message = format!("`{name}` holds a line break; an environment file cannot");
+                    self.problem(path, message, None);
+                }
+                v1::EnvValue::Plain(text) => {
                     env.insert(name.clone(), EnvValue::Plain(text.clone()));
                 }
-                (Some(_), None) => {
-                    self.problem(
-                        path,
-                        format!("`{name}` holds a line break; an environment file cannot"),
-                        None,
-                    );
-                }
-                (None, Some(place)) => {
+                v1::EnvValue::Secret(place) => {
                     env.insert(name.clone(), EnvValue::Secret(secret(place)));
-                }
-                _ => {
-                    let message = format!("`{name}` needs exactly one of `value` and `secret`");
-                    self.problem(path, message, None);
                 }
             }
         }
@@ -414,12 +407,19 @@ impl Resolver {
             return Wanted::Model(name.clone());
         }
         let set_aside = quarantine.iter().any(|entry| entry.section == "models" && entry.name == written);
+        if !set_aside && self.places.contains_key(&format!("models/{written}")) {
+            return Wanted::Watch;
+        }
         let message = if set_aside {
-            format!("model `{written}` has errors of its own")
+            format!("the model `{written}` is set aside, because it has errors of its own")
         } else {
             format!("no model is named `{written}`")
         };
-        let near = nearest(written, models.keys().map(ModelName::as_str).chain(["none"]));
+        let near = if set_aside {
+            None
+        } else {
+            nearest(written, models.keys().map(ModelName::as_str).chain(["none"]))
+        };
         self.problem(path, message, near.map(|near| format!("did you mean `{near}`?")));
         Wanted::Watch
     }
@@ -525,7 +525,9 @@ impl Resolver {
         models: &BTreeMap<ModelName, Model>,
     ) -> Option<Window> {
         let path = format!("schedule/{name}");
-        if !models.contains_key(&written.model) {
+        if !models.contains_key(&written.model)
+            && !self.places.contains_key(&format!("models/{}", written.model))
+        {
             let near = nearest(written.model.as_str(), models.keys().map(ModelName::as_str));
             let hint = near.map(|near| format!("did you mean `{near}`?"));
             self.problem(&format!("{path}/model"), format!("no model is named `{}`", written.model), hint);
@@ -554,13 +556,24 @@ impl Resolver {
     }
 
     /// Two things on one port of one Spark.
-    fn ports(&mut self, cluster: &v1::Cluster, slots: &BTreeMap<Object, Slot>) {
+    fn ports(
+        &mut self,
+        cluster: &v1::Cluster,
+        slots: &BTreeMap<Object, Slot>,
+        models: &BTreeMap<ModelName, Model>,
+    ) {
         let mut taken: BTreeMap<(SparkName, u16), String> = BTreeMap::new();
-        if let Some(slot) = slots.get(&Object::main())
-            && slot.wanted != Wanted::Watch
-        {
-            for spark in &slot.sparks {
-                taken.insert((spark.clone(), slot.port), "the main slot".into());
+        // The head of each model that the main slot is told to hold; a model of the catalog that nobody asks for
+        // claims nothing.
+        let main = slots.get(&Object::main());
+        let wanted = main.and_then(|slot| match &slot.wanted {
+            Wanted::Model(name) => Some(name),
+            Wanted::Nothing | Wanted::Watch => None,
+        });
+        for name in wanted.into_iter().chain(cluster.schedule.values().map(|window| &window.model)) {
+            if let (Some(model), Some(slot)) = (models.get(name), main) {
+                let place = (model.sparks[0].clone(), model.port.unwrap_or(slot.port));
+                taken.insert(place, format!("the model `{name}`"));
             }
         }
         for (name, service) in &cluster.services {

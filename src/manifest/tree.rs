@@ -65,8 +65,14 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         let place = error.location().map_or(0..0, |location| bytes(&location, text));
         let whole = error.without_snippet().to_string();
         // The crate appends its own place; the report shows ours with the line beneath it.
-        let message = whole.split(" at line ").next().unwrap_or(&whole).trim_end_matches(':').to_owned();
-        Problem::at(place, message)
+        let message = whole.split(" at line ").next().unwrap_or(&whole).trim_end_matches(':');
+        if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
+            let key = key.split(", set ").next().unwrap_or(key);
+            return Problem::at(place, format!("`{key}` is written twice"));
+        }
+        // The parser stops at the end of the text when something is still open: show the last line, not the first.
+        let place = if place == (0..0) { text.trim_end().len()..text.trim_end().len() } else { place };
+        Problem::at(place, message.to_owned())
     })?;
     Ok(node_of(node, text))
 }

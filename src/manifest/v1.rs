@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value as Json;
 
 use crate::core::name::{
@@ -13,9 +13,9 @@ use crate::core::name::{
     PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
 };
 
-/// Where a secret is: its name or its file, never its value.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+/// Where a secret is: `{ env: NAME }` or `{ file: PATH }`, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum Secret {
     /// The environment variable of the controller that holds it.
     Env(Variable),
@@ -23,14 +23,43 @@ pub enum Secret {
     File(PlainPath),
 }
 
-/// A value for a container's environment: plain text, or a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub struct EnvValue {
-    /// Plain text. It is visible in plans and on the Spark.
-    pub value: Option<String>,
-    /// A secret's place.
-    pub secret: Option<Secret>,
+/// Part of every message about something written where a secret's place belongs: it may be the secret itself, so
+/// neither the message nor the report shows it.
+pub const SECRET_PLACE: &str = "a secret's place";
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected =
+            || D::Error::custom(format!("expected {SECRET_PLACE}: `{{ env: NAME }}` or `{{ file: PATH }}`"));
+        let written = Json::deserialize(deserializer).map_err(|_| expected())?;
+        let place = written.as_object().filter(|entries| entries.len() == 1).and_then(|entries| {
+            let (key, value) = entries.iter().next()?;
+            match (key.as_str(), value.as_str()?) {
+                ("env", name) => Variable::new(name).ok().map(Self::Env),
+                ("file", path) => PlainPath::new(path).ok().map(Self::File),
+                _ => None,
+            }
+        });
+        place.ok_or_else(expected)
+    }
+}
+
+/// A value for a container's environment: plain text, which is visible in plans, or a secret's place.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
+pub enum EnvValue {
+    Plain(String),
+    Secret(Secret),
+}
+
+impl<'de> Deserialize<'de> for EnvValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Json::deserialize(deserializer)? {
+            Json::String(text) => Ok(Self::Plain(text)),
+            Json::Number(_) | Json::Bool(_) => Err(D::Error::custom("put it in quotes to make it text")),
+            other => Secret::deserialize(other).map(Self::Secret).map_err(D::Error::custom),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]

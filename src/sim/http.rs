@@ -69,6 +69,11 @@ impl Answer {
 pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Value>) -> Option<Served> {
     let now = sim.now();
     let mut world = sim.world();
+    let alive: Vec<(String, usize)> = world
+        .sparks
+        .values()
+        .flat_map(|machine| machine.engines().map(|engine| (engine.root.clone(), engine.ranks())))
+        .collect();
     let machine = world.sparks.values_mut().find(|machine| machine.address == address)?;
     if machine.silent(now) {
         return Some(Served::Silent);
@@ -78,6 +83,11 @@ pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Val
         if let Some(engine) =
             container.engine.as_mut().filter(|engine| engine.port == port && engine.is_ready(now))
         {
+            // Ranks wait for each other: without all of them nothing is computed.
+            let present = alive.iter().filter(|(root, _)| *root == engine.root).count();
+            if body.is_some() && present < engine.ranks() {
+                return Some(Served::Silent);
+            }
             return Some(Served::Answer(of_engine(engine, path, body)));
         }
         if let Some(service) = container.service.filter(|service| service.port == port) {

@@ -124,7 +124,8 @@ pub fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
         }
         let Some(image_id) = machine.images.get(&launch.image).cloned() else { continue };
         let beside = machine.engines().count();
-        let fails = std::mem::take(&mut machine.load_fails);
+        let fails = machine.load_fails > 0;
+        machine.load_fails = machine.load_fails.saturating_sub(1);
         if !machine.containers.iter().any(|container| container.name == launch.name && container.running) {
             machine.containers.retain(|container| container.name != launch.name);
             machine.containers.push(Container {

@@ -9,10 +9,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 
 use crate::core::{
-    desired::ServiceKind,
+    desired::{ServiceKind, hex},
     observed::{JobState, Token},
 };
 
@@ -110,7 +111,8 @@ pub struct Machine {
     pub silent_until: Option<Timestamp>,
     pub engine_hangs_until: Option<Timestamp>,
     pub launcher_lies: bool,
-    pub load_fails: bool,
+    /// That many engines will die while they load.
+    pub load_fails: u32,
     pub memory_sticks: bool,
     pub events: broadcast::Sender<String>,
 }
@@ -203,7 +205,7 @@ impl Sim {
             silent_until: None,
             engine_hangs_until: None,
             launcher_lies: false,
-            load_fails: false,
+            load_fails: 0,
             memory_sticks: false,
             events: broadcast::channel(64).0,
         };
@@ -229,6 +231,25 @@ impl Sim {
             service: Some(service),
             log: Vec::new(),
         });
+    }
+
+    /// A person starts an engine, as this program never saw: a container without labels, serving at once.
+    pub fn start_by_hand(&self, spark: &str, container: &str, image: &str, command: &[&str]) {
+        let now = self.now();
+        let mut world = self.world();
+        let launch = super::launcher::Launch {
+            name: container.to_owned(),
+            image: image.to_owned(),
+            nodes: Vec::new(),
+            labels: BTreeMap::new(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        super::launcher::start(&mut world, spark, &launch, now);
+        let Some(machine) = world.sparks.get_mut(spark) else { return };
+        let engines = machine.containers.iter_mut().filter(|known| known.name == container);
+        for engine in engines.filter_map(|container| container.engine.as_mut()) {
+            engine.ready_at = now;
+        }
     }
 
     /// Every address and port where something listens now.
@@ -275,7 +296,7 @@ impl Sim {
             }
             Fault::Reboot => machine.reboot(now),
             Fault::LauncherLies => machine.launcher_lies = true,
-            Fault::LoadFails => machine.load_fails = true,
+            Fault::LoadFails => machine.load_fails += 1,
             Fault::MemorySticks => machine.memory_sticks = true,
         }
         world.settle(now);
@@ -291,7 +312,7 @@ pub fn later(at: Timestamp, length: Duration) -> Timestamp {
 
 impl World {
     pub fn id(&mut self) -> String {
-        let id = format!("{:064x}", self.next_id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let id = hex(&Sha256::digest(self.next_id.to_be_bytes()));
         self.next_id += 1;
         id
     }
@@ -372,6 +393,12 @@ impl Engine {
         lines.push("INFO Graph capturing finished in 1 secs, took 0.4 GiB".into());
         lines.push(format!("INFO Starting vLLM server on http://0.0.0.0:{}", self.port));
         lines
+    }
+
+    /// How many ranks its group has.
+    pub fn ranks(&self) -> usize {
+        let after = self.words.iter().skip_while(|word| *word != "--nnodes").nth(1);
+        after.and_then(|count| count.parse().ok()).unwrap_or(1)
     }
 
     pub fn is_ready(&self, now: Timestamp) -> bool {

@@ -23,6 +23,16 @@ pub const MODELS: &str = "models:
   wide:  { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.8 } }
 ";
 
+/// Run with tokio's clock paused: time passes when everybody waits.
+pub fn paused<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
 pub struct Cluster {
     pub sim: Sim,
     directory: TempDir,
@@ -54,6 +64,10 @@ impl Cluster {
         let directory =
             if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");
         Self { sim, directory, now }
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     pub fn edit(&self, text: &str) {

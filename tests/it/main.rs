@@ -1,5 +1,13 @@
 //! Tests that need nothing but this program: simulated Sparks, files, text.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends there
+
 mod cluster;
+mod contracts;
 mod demo;
+mod golden;
+mod licences;
+mod manifest;
+mod scripts;
 mod simulation;
+mod tidy;

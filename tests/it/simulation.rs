@@ -5,18 +5,9 @@ use std::time::Duration;
 
 use spark_control::{controller::round::Mode, core::render::render, sim::Fault};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, paused};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn paused<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(test)
-}
 
 /// If this failed, the planner or a gate would not get a cluster to where the file says.
 #[test]

@@ -88,8 +88,7 @@ fn an_edit_of_the_file_swaps_the_model_on_two_sparks() {
 fn a_controller_killed_in_a_swap_resumes_and_starts_nothing_twice() {
     let lab = Lab::up(2);
     let file = lab.directory.join("cluster.yaml");
-    let slow =
-        MODELS.replace("repo: lab/wide", "repo: lab/wide\n    env: { LAB_LOAD_MS: { value: \"4000\" } }");
+    let slow = MODELS.replace("repo: lab/wide", "repo: lab/wide\n    env: { LAB_LOAD_MS: \"4000\" }");
     fs::write(&file, lab.manifest(&format!("model: beta\n{slow}"))).unwrap();
     let mut controller = Controller::serve(&lab, "data", &file);
     wait_until("beta", SWAP, || serving(&lab, "beta"));

@@ -1,0 +1,31 @@
+# What one does here. `just --list`.
+
+# Format, lints, fast tests.
+check:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo test --locked --lib --bins --test it
+
+# Everything, the lab included (root).
+test:
+    ./scripts/test
+
+# Real sshd and real Docker engines (root); `just lab swap` runs those whose name holds `swap`.
+lab *filter:
+    cargo test --locked --test lab {{filter}} -- --test-threads=2
+
+# Two simulated Sparks.
+demo:
+    ./scripts/demo
+
+# Many seeds of edits, faults and kills.
+seeds count="5000":
+    SPARK_CONTROL_SEEDS={{count}} cargo test --release --locked --test it simulation
+
+# Rewrite the texts that are checked in; review the difference.
+bless:
+    SPARK_CONTROL_BLESS=1 cargo test --locked --test it
+
+# Licences, advisories, sources (network).
+deny:
+    cargo deny check

@@ -1,0 +1,189 @@
+//! What others build on, generated and checked in: the JSON schema, the references, the examples.
+
+use std::{fmt::Write, fs, process::Command};
+
+use clap::CommandFactory;
+use serde_json::Value;
+use spark_control::{
+    cli::{Arguments, commands::manifest_schema},
+    manifest::load::load,
+};
+
+use crate::golden::{assert_golden, here, stems};
+
+const SCHEMA: &str = "schema/cluster.v1.schema.json";
+
+/// If this failed, an editor would complain about a good file, or be silent about a bad one.
+#[test]
+fn the_schema_that_is_checked_in_is_that_of_the_program() {
+    assert_golden(SCHEMA, &manifest_schema());
+}
+
+/// If this failed, the reference would say something else than the program does.
+#[test]
+fn the_manifest_reference_is_made_from_the_schema() {
+    let schema: Value = serde_json::from_str(&manifest_schema()).unwrap();
+    let mut text = String::from(
+        "# cluster.yaml, field by field\n\nMade from the JSON schema (`schema/cluster.v1.schema.json`) by a test. Every \
+         entry is keyed by its name; unknown fields are errors; `x-*` is ignored; a blank value is the default.\n",
+    );
+    section(&mut text, "cluster.yaml", &schema);
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        section(&mut text, name, definition);
+    }
+    assert_golden("docs/manifest.md", &text);
+}
+
+fn section(text: &mut String, name: &str, definition: &Value) {
+    let told = definition["description"].as_str().unwrap_or_default().replace('\n', " ");
+    let _ = write!(text, "\n## {name}\n\n");
+    if !told.is_empty() {
+        let _ = write!(text, "{told}\n\n");
+    }
+    if let Some(fields) = definition["properties"].as_object() {
+        text.push_str("| field | what it holds | |\n|---|---|---|\n");
+        let required: Vec<&str> =
+            definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (field, shape) in fields {
+            let needed = if required.contains(&field.as_str()) { " (needed)" } else { "" };
+            let told = shape["description"].as_str().unwrap_or_default().replace('\n', " ");
+            let _ = writeln!(text, "| `{field}`{needed} | {} | {told} |", kind(shape));
+        }
+    } else {
+        let _ = writeln!(text, "{}", kind(definition));
+        for variant in definition["oneOf"].as_array().into_iter().flatten() {
+            if let (Some(word), Some(told)) = (variant["const"].as_str(), variant["description"].as_str()) {
+                let _ = writeln!(text, "- `{word}`: {told}");
+            }
+        }
+    }
+}
+
+/// The shape in a few words.
+fn kind(shape: &Value) -> String {
+    if let Some(reference) = shape["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return format!("[{name}](#{})", name.to_lowercase());
+    }
+    for many in ["anyOf", "oneOf"] {
+        if let Some(variants) = shape[many].as_array() {
+            let mut words: Vec<String> =
+                variants.iter().filter(|variant| variant["type"] != "null").map(kind).collect();
+            words.dedup();
+            return words.join(" or ");
+        }
+    }
+    if let Some(word) = shape["const"].as_str() {
+        return format!("`{word}`");
+    }
+    if let Some(words) = shape["enum"].as_array() {
+        let words: Vec<String> =
+            words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+        return words.join(" or ");
+    }
+    let of_type = match &shape["type"] {
+        Value::String(one) => one.clone(),
+        Value::Array(several) => {
+            let words: Vec<&str> =
+                several.iter().filter_map(Value::as_str).filter(|word| *word != "null").collect();
+            words.join(" or ")
+        }
+        _ => "anything".into(),
+    };
+    match of_type.as_str() {
+        "array" => format!("list of {}", kind(&shape["items"])),
+        "object" => {
+            let entries = shape["patternProperties"].as_object().and_then(|entries| entries.values().next());
+            let entry = entries.unwrap_or(&shape["additionalProperties"]);
+            if let Some(fields) = shape["properties"].as_object() {
+                let words: Vec<String> =
+                    fields.iter().map(|(field, shape)| format!("`{field}: {}`", kind(shape))).collect();
+                return format!("{{ {} }}", words.join(", "));
+            }
+            if entry.is_object() { format!("by name: {}", kind(entry)) } else { "map".into() }
+        }
+        _ => of_type,
+    }
+}
+
+/// If this failed, the help would have changed without anybody reading it.
+#[test]
+fn the_command_line_reference_is_the_help() {
+    let mut root = Arguments::command().term_width(100);
+    root.build();
+    let mut text = String::from(
+        "# The command line\n\nMade from `--help` by a test. Data goes to stdout, talk to stderr. Exit codes: 0 nothing \
+         to do or done, 1 error, 2 changes planned, 3 stale or refused, 4 blocked or held.\n",
+    );
+    help(&mut text, &mut root);
+    assert_golden("docs/cli.md", &text);
+}
+
+fn help(text: &mut String, command: &mut clap::Command) {
+    let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+    let shown = command.render_long_help().to_string();
+    let shown: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    let _ = write!(text, "\n## {title}\n\n```\n{}\n```\n", shown.join("\n").trim_end());
+    for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+        help(text, sub);
+    }
+}
+
+/// The examples, and the file that the demo writes.
+fn files() -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = stems("examples", "yaml")
+        .into_iter()
+        .map(|stem| {
+            let path = format!("examples/{stem}.yaml");
+            let text = fs::read_to_string(here(&path)).unwrap();
+            (path, text)
+        })
+        .collect();
+    files.push(("src/cli/demo.yaml".into(), spark_control::cli::demo::MANIFEST.into()));
+    assert!(files.len() >= 4, "no examples were found");
+    files
+}
+
+/// As a YAML 1.1 parser reads it: many editors and tools still do.
+fn read_by_yaml_1_1(path: &str) -> Value {
+    let program =
+        "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1])), default=repr))";
+    let output = Command::new("/usr/bin/python3").args(["-c", program]).arg(here(path)).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{path}: {told}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// If this failed, a file that we show would be refused by us, by an editor's schema check, or read differently there.
+#[test]
+fn examples_are_valid_for_us_for_the_schema_and_for_yaml_1_1() {
+    let schema: Value = serde_json::from_str(&fs::read_to_string(here(SCHEMA)).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (path, text) in files() {
+        let loaded = load(&text).unwrap_or_else(|problems| panic!("{path}: {problems:?}"));
+        assert!(loaded.warnings.is_empty(), "{path}: {:?}", loaded.warnings);
+        let ours: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(ours, read_by_yaml_1_1(&path), "{path}");
+        let problems: Vec<String> = validator.iter_errors(&ours).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{path}: {problems:?}");
+    }
+}
+
+/// If this failed, the schema would accept what the program refuses in the first line of a file.
+#[test]
+fn the_schema_refuses_what_the_program_refuses() {
+    let schema: Value = serde_json::from_str(&manifest_schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let good = "version: 1\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
+    for (bad, why) in [
+        (format!("{good}modle: x\n"), "an unknown field"),
+        (format!("{good}disabled_services: parakeet\n"), "a word for a list"),
+        (good.replace("user", "usr"), "an unknown field of a Spark"),
+        (good.replace("192.0.2.1", "\"-oProxyCommand=x\""), "an option in an address"),
+        (format!("{good}reconcile: {{ on_edit: perhaps }}\n"), "an unknown word"),
+    ] {
+        let value: Value = serde_saphyr::from_str(&bad).unwrap();
+        assert!(load(&bad).is_err(), "the program accepts {why}");
+        assert!(!validator.is_valid(&value), "the schema accepts {why}");
+    }
+}

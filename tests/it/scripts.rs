@@ -1,0 +1,167 @@
+//! What an operator would do, and what they would be told: `tests/it/scripts/*.txt` against simulated Sparks.
+//!
+//! A line `$ command` is done; what follows it is the golden answer. Lines with `|` after `$ edit` are the new file:
+//! only what differs from two Sparks and three models (see `cluster`). Commands:
+//!
+//! - `edit`: save the file. `plan`, `status`, `diff`: as at the command line.
+//! - `run TIME`: the controller takes rounds until nothing is left to do or TIME is over; tells what happened.
+//! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
+//! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
+//! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`: a person starts an engine.
+//! - `service SPARK CONTAINER PORT`: a TTS server that was there before us; `stop SPARK CONTAINER`: a person stops it.
+
+use std::{fs, time::Duration};
+
+use spark_control::{
+    cli::look::{diff_text, status_text},
+    controller::{Controller, round::Mode},
+    core::{desired::ServiceKind, render::render},
+    manifest::v1::Span,
+    sim::{Fault, Service},
+};
+
+use crate::{
+    cluster::{Cluster, MODELS, SPARKS, paused},
+    golden::{assert_golden, here, stems},
+};
+
+/// If this failed, an operator would be told something else than what was reviewed.
+#[test]
+fn scripts_answer_as_reviewed() {
+    let stems = stems("tests/it/scripts", "txt");
+    assert!(stems.len() >= 8, "the scripts were not found");
+    for stem in stems {
+        let path = format!("tests/it/scripts/{stem}.txt");
+        let script = fs::read_to_string(here(&path)).unwrap();
+        assert_golden(&path, &paused(play(&script)));
+    }
+}
+
+/// The script with the answers of now.
+async fn play(script: &str) -> String {
+    let cluster = Cluster::new();
+    let mut stage = Stage { controller: cluster.controller("a"), cluster, told: 0 };
+    let mut answered = String::new();
+    let mut lines = script.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("$ ") else {
+            if line.starts_with('#')
+                || (line.is_empty() && answered.lines().all(|line| line.starts_with('#')))
+            {
+                answered += &format!("{line}\n");
+            }
+            continue;
+        };
+        answered += &format!("{}{line}\n", if answered.contains("$ ") { "\n" } else { "" });
+        let mut text = String::new();
+        while let Some(written) = lines.peek().and_then(|line| line.strip_prefix("| ")) {
+            answered += &format!("| {written}\n");
+            text += &format!("{written}\n");
+            lines.next();
+        }
+        answered += &stage.perform(command, &text).await;
+    }
+    answered
+}
+
+struct Stage {
+    cluster: Cluster,
+    controller: Controller,
+    /// Events that have been shown.
+    told: i64,
+}
+
+impl Stage {
+    async fn perform(&mut self, command: &str, text: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words.as_slice() {
+            ["edit"] => {
+                let has = |section: &str| text.lines().any(|line| line.starts_with(section));
+                let sparks = if has("sparks:") { "" } else { SPARKS };
+                let models = if has("models:") { "" } else { MODELS };
+                self.cluster.edit(&format!("{sparks}{text}{models}"));
+                String::new()
+            }
+            ["plan"] => {
+                let seen = self.look().await;
+                seen.plan.as_ref().map_or_else(|| seen.file_error.clone().unwrap_or_default(), render)
+            }
+            ["status"] => {
+                let seen = self.look().await;
+                status_text(&seen, seen.plan.as_ref().expect("a plan"))
+            }
+            ["diff"] => diff_text(&self.look().await.drift),
+            ["run", time] => {
+                self.cluster.settle(&self.controller, span(time)).await;
+                self.news()
+            }
+            ["wait", time] => {
+                tokio::time::sleep(span(time)).await;
+                String::new()
+            }
+            ["restart"] => {
+                self.controller = self.cluster.controller("a");
+                String::new()
+            }
+            ["approve"] => {
+                let seen = self.look().await;
+                let waits = seen.file_error.as_ref().and_then(|error| error.rsplit("approve ").next());
+                let id = waits.map_or_else(|| seen.plan.as_ref().unwrap().id.clone(), str::to_owned);
+                self.controller
+                    .approve(&id, "alice")
+                    .map_or_else(|error| format!("{error}\n"), |()| String::new())
+            }
+            ["retry", object] => {
+                self.controller.retry(object).unwrap();
+                String::new()
+            }
+            ["fault", spark, fault, rest @ ..] => {
+                let length = rest.first().map_or(Duration::ZERO, |time| span(time));
+                self.cluster.sim.fault(spark, Fault::named(fault).unwrap(), length).unwrap();
+                String::new()
+            }
+            ["by-hand", spark, words @ ..] => {
+                self.cluster.sim.start_by_hand(spark, "vllm_node", "vllm-node", words);
+                String::new()
+            }
+            ["service", spark, container, port] => {
+                let service = Service { kind: ServiceKind::Tts, port: port.parse().unwrap() };
+                self.cluster.sim.add_service(spark, container, service);
+                String::new()
+            }
+            ["stop", spark, container] => {
+                let now = self.cluster.sim.now();
+                let mut world = self.cluster.sim.world();
+                let machine = world.sparks.get_mut(*spark).unwrap();
+                let id = machine.containers.iter().find(|known| known.name == *container).unwrap().id.clone();
+                machine.stop(&id, false, now, Duration::ZERO);
+                String::new()
+            }
+            _ => panic!("the script says `{command}`"),
+        }
+    }
+
+    async fn look(&self) -> std::sync::Arc<spark_control::controller::Snapshot> {
+        self.controller.round(Mode::Preview).await.unwrap();
+        self.controller.snapshot()
+    }
+
+    /// What happened since the last time, without its times.
+    fn news(&mut self) -> String {
+        let events = self.controller.events(1000).unwrap();
+        let mut text = String::new();
+        for event in events.iter().filter(|event| event.number > self.told) {
+            let message = event.message.split(": its log is in").next().unwrap_or_default();
+            let folder = self.cluster.folder().display().to_string();
+            let message = message.replace(&format!("{folder}/"), "").replace('\n', "\n  ");
+            let object = if event.object.is_empty() { String::new() } else { format!("{}: ", event.object) };
+            text += &format!("{:<9} {object}{message}\n", event.kind);
+        }
+        self.told = events.last().map_or(self.told, |event| event.number);
+        text
+    }
+}
+
+fn span(text: &str) -> Duration {
+    Span::try_from(text.to_owned()).unwrap().0
+}

@@ -1,0 +1,241 @@
+//! The house rules that a compiler does not know: imports go down only, and nothing lies about.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::golden::{here, stems};
+
+/// The layers of `docs/architecture.md`: a module imports from lower levels, and from the same level only to the right
+/// of itself.
+const LEVELS: [&[&str]; 6] = [
+    &["core"],
+    &["launcher", "docker", "host", "manifest", "store"],
+    &["apply", "probe"],
+    &["sim", "controller"],
+    &["web"],
+    &["cli"],
+];
+
+fn level(module: &str) -> Option<(usize, usize)> {
+    LEVELS.iter().enumerate().find_map(|(level, modules)| {
+        modules.iter().position(|known| *known == module).map(|place| (level, place))
+    })
+}
+
+fn may_import(from: &str, to: &str) -> bool {
+    let (Some((from_level, from_place)), Some((to_level, to_place))) = (level(from), level(to)) else {
+        return false;
+    };
+    from == to || to_level < from_level || (to_level == from_level && to_place > from_place)
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The first names after `crate::` in this text, groups included.
+fn imported(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mut names = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            None => {
+                names.insert(word(rest));
+            }
+            Some(group) => {
+                let mut depth = 0;
+                let mut begins = true;
+                for (at, letter) in group.char_indices() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => begins = true,
+                        letter if begins && depth == 0 && letter.is_alphabetic() => {
+                            names.insert(word(&group[at..]));
+                            begins = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+/// If this failed, core could come to know a socket, or the planner a face.
+#[test]
+fn imports_go_down_only() {
+    let source = here("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    assert!(files.len() > 50, "the source was not found");
+    let mut climbs = Vec::new();
+    for file in files {
+        let inside = file.strip_prefix(&source).unwrap();
+        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if ["main", "lib"].contains(&module.as_str()) {
+            continue;
+        }
+        assert!(level(&module).is_some(), "`{module}` has no place in the table of layers");
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for to in imported(text) {
+            if !may_import(&module, &to) {
+                climbs.push(format!("{} imports `{to}`", inside.display()));
+            }
+        }
+    }
+    assert!(climbs.is_empty(), "imports that climb:\n{}", climbs.join("\n"));
+}
+
+#[test]
+fn the_scanner_sees_groups_and_climbing() {
+    let text = "use crate::{\n    core::{plan::Plan, ledger},\n    web::control::By,\n};\nfn f() { crate::store::x() }";
+    assert_eq!(imported(text), ["core", "store", "web"].map(str::to_owned).into());
+    assert!(!may_import("core", "web") && !may_import("host", "docker") && may_import("docker", "host"));
+}
+
+/// If this failed, a file could lie about that is part of nothing: it compiles because nobody compiles it.
+#[test]
+fn every_source_file_belongs_to_its_parent() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests/it", "tests/lab"] {
+        rust_files(&here(folder), &mut files);
+    }
+    // Built into the lab's image by itself.
+    files.retain(|file| !file.ends_with("tests/lab/image/vllm.rs"));
+    let mut declared: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for file in &files {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        if ["main", "lib"].contains(&name) {
+            continue;
+        }
+        let folder = file.parent().unwrap();
+        let (folder, name) = if name == "mod" {
+            (folder.parent().unwrap(), folder.file_name().unwrap().to_str().unwrap())
+        } else {
+            (folder, name)
+        };
+        let parents = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
+        let texts = parents.iter().filter_map(|parent| fs::read_to_string(parent).ok());
+        let is_declared = texts
+            .into_iter()
+            .any(|text| text.lines().any(|line| line.trim_start_matches("pub ") == format!("mod {name};")));
+        if !is_declared {
+            declared.insert(file.clone(), name.to_owned());
+        }
+    }
+    assert!(declared.is_empty(), "nobody declares {declared:?}");
+}
+
+/// If this failed, a reviewed text would be checked by nobody.
+#[test]
+fn every_golden_has_its_question() {
+    let questions = stems("tests/it/manifest", "yaml");
+    assert!(!questions.is_empty());
+    assert_eq!(questions, stems("tests/it/manifest", "txt"));
+    let mut kept = Vec::new();
+    for folder in ["tests/it", "docs", "schema"] {
+        kept.extend(
+            fs::read_dir(here(folder))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap()),
+        );
+    }
+    assert!(!kept.iter().any(|name| name.ends_with(".new") || name.ends_with(".orig")), "{kept:?}");
+}
+
+/// If this failed, a visitor would not find what the architecture page names, or a folder would have no line on it.
+#[test]
+fn the_architecture_page_names_every_folder() {
+    let page = fs::read_to_string(here("docs/architecture.md")).unwrap();
+    for modules in LEVELS {
+        for module in modules {
+            assert!(
+                page.contains(&format!("`{module}/`")),
+                "docs/architecture.md says nothing of `{module}/`"
+            );
+        }
+    }
+    for entry in fs::read_dir(here("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            page.contains(&format!("`{}", name.trim_end_matches(".rs"))),
+            "docs/architecture.md: `{name}`"
+        );
+    }
+}
+
+/// If this failed, an operator would meet a reason that no page explains, or read of one that does not exist.
+#[test]
+fn the_operations_page_explains_every_reason() {
+    let source = fs::read_to_string(here("src/core/plan.rs")).unwrap();
+    let list = source.split("pub enum Reason {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    let mut reasons: BTreeSet<String> = list.split(',').map(|word| word.trim().to_owned()).collect();
+    reasons.remove("");
+    // The file's own reason is decided where the file is read.
+    reasons.insert("LargeRemoval".into());
+    let page = fs::read_to_string(here("docs/operations.md")).unwrap();
+    let rows =
+        page.split("| reason | what it means").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let explained = rows.lines().skip(2).filter_map(|row| row.split('|').nth(1));
+    let explained: BTreeSet<String> =
+        explained.flat_map(|cell| cell.split(',')).map(|word| word.trim().to_owned()).collect();
+    assert_eq!(reasons, explained);
+}
+
+/// If this failed, an example would name somebody's real machine, or a default would reach into a private network.
+#[test]
+fn no_private_address_is_written_anywhere() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "examples", "docs", "scripts"] {
+        every_file(&here(folder), &mut files);
+    }
+    for file in ["README.md", "CHANGELOG.md"] {
+        files.push(here(file));
+    }
+    let private = ["10.", "192.168.", "172.16.", "172.17.", "172.18.", "172.20.", "172.31."];
+    for file in files {
+        if file.ends_with("tests/it/tidy.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for found in text.split(|letter: char| !(letter.is_ascii_digit() || letter == '.')) {
+            let parts: Vec<&str> = found.split('.').collect();
+            let is_address = parts.len() == 4 && parts.iter().all(|part| part.parse::<u8>().is_ok());
+            let is_private = private.iter().any(|prefix| found.starts_with(prefix));
+            assert!(!(is_address && is_private), "{} names {found}", file.display());
+        }
+    }
+}
+
+fn every_file(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            every_file(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
