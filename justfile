@@ -12,7 +12,7 @@ test:
 
 # Real sshd and real Docker engines (root); `just lab swap` runs those whose name holds `swap`.
 lab *filter:
-    cargo test --locked --test lab {{filter}} -- --test-threads=2
+    cargo test --locked --test lab {{filter}} -- --test-threads=4
 
 # Two simulated Sparks.
 demo:

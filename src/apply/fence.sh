@@ -51,8 +51,7 @@ stop)
     is=$(running "$container") || { say "failed Docker did not answer"; return 0; }
     if [ -z "$is" ]; then say already; return 0; fi
     if [ "$is" = true ]; then
-        # The launchers' first process ignores SIGTERM; ten seconds are for those that do not.
-        timeout 60 docker container stop --time 10 "$container" >/dev/null 2>"$state/err" ||
+        timeout 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" ||
             [ -z "$(running "$container")" ] || { say "failed $(tail -n 1 "$state/err")"; return 0; }
     fi
     if [ "$remove" = yes ]; then

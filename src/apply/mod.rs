@@ -46,12 +46,13 @@ pub async fn perform(
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
         Step::Advance { .. } => plain(fence::perform(transport.as_ref(), &act("advance")).await),
-        Step::Stop { container, remove, .. } => {
+        Step::Stop { container, remove, grace_secs, .. } => {
             // Containers of the launchers vanish with their logs.
             let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await.ok();
             let program = act("stop")
                 .with("container", container.clone())
-                .with("remove", if *remove { "yes" } else { "no" });
+                .with("remove", if *remove { "yes" } else { "no" })
+                .with("grace", grace_secs.to_string());
             Outcome { verdict: fence::perform(transport.as_ref(), &program).await, log }
         }
         Step::Start { container, .. } => plain(

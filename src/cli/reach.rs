@@ -20,7 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const MAX_ANSWER: usize = 64 << 20;
 
 /// The lock on a data directory. Held for as long as the value lives; the kernel frees it when its owner dies.
-pub struct Lock(#[allow(dead_code, reason = "held, not read")] File);
+pub struct Lock {
+    _file: File,
+}
 
 /// Take the lock, or `None` when somebody holds it.
 pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
@@ -33,7 +35,7 @@ pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Lock(file))),
+        Ok(()) => Ok(Some(Lock { _file: file })),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("locking {}", path.display()))

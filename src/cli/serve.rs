@@ -1,6 +1,6 @@
 //! `serve`: the loop, its control socket and its listener, until SIGTERM or SIGINT.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -17,14 +17,15 @@ use crate::{
     web::{control, listener},
 };
 
+/// Longer than a look at the Sparks by a command.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
 /// `extra` routes answer on the control socket too.
 ///
 /// # Errors
 /// When it cannot start, or the store fails.
 pub async fn serve(places: Places, world: World, listen: SocketAddr, extra: Router) -> anyhow::Result<Exit> {
-    let Some(_lock) = reach::lock(&places.data)? else {
-        bail!("another Spark Control runs with {}; end it, or use another --data", places.data.display());
-    };
+    let _lock = lock(&places.data).await?;
     let socket = places.data.join("control.sock");
     let controller = Arc::new(Controller::new(places, world)?);
     let control = control::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
@@ -44,13 +45,25 @@ pub async fn serve(places: Places, world: World, listen: SocketAddr, extra: Rout
     end.cancel();
     signals.abort();
     // Streams that clients keep open must not keep the process.
-    let _ =
-        tokio::time::timeout(std::time::Duration::from_secs(3), async { tokio::join!(control, monitors) })
-            .await;
+    let _ = tokio::time::timeout(Duration::from_secs(3), async { tokio::join!(control, monitors) }).await;
     let _ = std::fs::remove_file(&socket);
     info!("ended");
     result?;
     Ok(Exit::Done)
+}
+
+/// A command that works without a controller holds the lock for a moment.
+async fn lock(data: &std::path::Path) -> anyhow::Result<reach::Lock> {
+    let deadline = tokio::time::Instant::now() + LOCK_DEADLINE;
+    loop {
+        if let Some(lock) = reach::lock(data)? {
+            return Ok(lock);
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("another Spark Control runs with {}; end it, or use another --data", data.display());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn stop_on_signal(end: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {

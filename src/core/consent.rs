@@ -60,23 +60,17 @@ pub fn to_start(cause: Cause, desired: &Desired) -> Result<Option<Consent>, Verd
     }
 }
 
-/// Before a service is started or stopped.
+/// Before a service is started or stopped. One that runs counts as one that answers: it may have been started a moment
+/// ago.
 ///
 /// # Errors
 /// The verdict when the policy is only to report.
-pub fn of_service(
-    cause: Cause,
-    stops: bool,
-    object: &Object,
-    desired: &Desired,
-    observed: &Observed,
-) -> Result<Option<Consent>, Verdict> {
-    let consent = to_start(cause, desired)?;
+pub fn of_service(cause: Cause, stops: bool, desired: &Desired) -> Result<Option<Consent>, Verdict> {
     let repair = cause == Cause::Drift && desired.policy.on_drift == OnDrift::Repair;
-    if repair && stops && answers(object, observed) {
+    if repair && stops {
         return Ok(Some(Consent::StopsWhatAnswers));
     }
-    Ok(consent)
+    to_start(cause, desired)
 }
 
 /// An edit or drift, as far as this slot is concerned.

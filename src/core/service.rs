@@ -7,7 +7,7 @@ use super::{
     name::ServiceName,
     observed::Observed,
     plan::{Item, PlannedStep, Predicate, Reason, Work},
-    step::Step,
+    step::{GRACE_SECS, Step},
 };
 
 /// The work for one service; `None` when it is as it should be, or not ours to keep.
@@ -44,14 +44,21 @@ pub fn plan(
     }
     let (place, id, name) = (spark.clone(), found.id.clone(), found.name.clone());
     let step = if stops {
-        let (remove, pids) = (false, Vec::new());
-        Step::Stop { object: object.clone(), spark: place, container: id, name, remove, pids }
+        Step::Stop {
+            object: object.clone(),
+            spark: place,
+            container: id,
+            name,
+            remove: false,
+            grace_secs: GRACE_SECS,
+            pids: Vec::new(),
+        }
     } else {
         Step::Start { object: object.clone(), spark: place, container: id, name }
     };
     // The owner named this very container and its state: that is its adoption.
     let cause = if ledger.kept.get(&object) == Some(&state) { Cause::Drift } else { Cause::Edit };
-    let consent = consent::of_service(cause, stops, &object, desired, observed);
+    let consent = consent::of_service(cause, stops, desired);
     let (consent, verdict) = match consent {
         Ok(consent) => (consent, None),
         Err(verdict) => (None, Some(verdict)),

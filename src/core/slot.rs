@@ -21,7 +21,7 @@ use super::{
     preflight::preflight,
     ready::{self, Readiness},
     schedule,
-    step::Step,
+    step::{self, Step},
 };
 
 /// What a decision about one slot is made from.
@@ -303,6 +303,13 @@ fn goal_of(wanted: &Effective<'_>, target: &Effective<'_>, serving: Option<Servi
     }
 }
 
+/// Before a kill. The launchers' containers have a first process that ignores SIGTERM and does not pass it on, so waiting
+/// for it would only lengthen the outage.
+fn grace_secs(container: &Container) -> u32 {
+    let idle = container.processes.iter().flatten().any(|process| process.command == "sleep infinity");
+    if idle { 1 } else { step::GRACE_SECS }
+}
+
 fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
     if !steps.is_empty() {
         items.push(Item::Steps(steps));
@@ -356,6 +363,7 @@ impl Case<'_> {
             container: entry.container.id.clone(),
             name: entry.container.name.clone(),
             remove: true,
+            grace_secs: grace_secs(entry.container),
             pids: entry.container.processes.iter().flatten().map(|process| process.pid).collect(),
         };
         entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()

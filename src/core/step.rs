@@ -10,8 +10,17 @@ pub enum Step {
     /// Take what already runs and matches as ours: one container for each Spark of the group, in its order. Changes
     /// nothing on the Sparks.
     Adopt { object: Object, group: Group, containers: Vec<String> },
-    /// Save the logs, stop a container and, when `remove`, free its name.
-    Stop { object: Object, spark: SparkName, container: String, name: String, remove: bool, pids: Vec<u32> },
+    /// Save the logs, stop a container and, when `remove`, free its name. Its first process gets `grace_secs` to end by
+    /// itself; `pids` are the host's numbers of what runs in it.
+    Stop {
+        object: Object,
+        spark: SparkName,
+        container: String,
+        name: String,
+        remove: bool,
+        grace_secs: u32,
+        pids: Vec<u32>,
+    },
     /// Start a container that is there but not running.
     Start { object: Object, spark: SparkName, container: String, name: String },
     /// End a job and everything it started that is still in its process group.
@@ -68,6 +77,9 @@ impl Step {
         }
     }
 }
+
+/// What a process gets to end by itself; Docker's own default.
+pub const GRACE_SECS: u32 = 10;
 
 /// The step of this key is about `object`.
 pub fn is_about(key: &str, object: &Object) -> bool {

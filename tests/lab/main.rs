@@ -1,4 +1,18 @@
-//! The program against real sshd and real Docker engines. See `lab` for how the Sparks are made.
+//! Real sshd, real Docker engines, a launcher that keeps the published contract. Needs root.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends there
+
+mod cluster;
+mod controller;
+mod image;
 mod lab;
+mod shell;
+mod spark;
+
+mod drift;
+mod fencing;
+mod memory;
+mod ownership;
+mod services;
 mod swap;
+mod trust;

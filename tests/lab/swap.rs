@@ -1,49 +1,26 @@
 //! The main job: an edit of the file swaps the model.
 
-use std::{fs, time::Duration};
+use std::fs;
 
-use crate::lab::{CONTAINER, Controller, Lab, save, text, wait_until};
-
-const MODELS: &str = "
-vllm: { launcher: { kind: launch-cluster, dir: spark-vllm-docker, image: vllm-node } }
-models:
-  alpha:
-    repo: lab/alpha
-    sparks: [spark1]
-    args: { gpu-memory-utilization: 0.02, max-model-len: 4096 }
-  beta:
-    repo: lab/beta
-    sparks: [spark1]
-    served_as: [beta, chat]
-    args: { gpu-memory-utilization: 0.02 }
-  wide:
-    repo: lab/wide
-    sparks: [spark1, spark2]
-    args: { gpu-memory-utilization: 0.02, tensor-parallel-size: 2 }
-";
-const SWAP: Duration = Duration::from_secs(90);
-
-fn serving(lab: &Lab, name: &str) -> bool {
-    lab.spark("spark1").served(8888).is_some_and(|body| body.contains(&format!("\"id\":\"{name}\"")))
-}
-
-fn in_sync(controller: &Controller) -> bool {
-    controller.command(&["plan"]).status.code() == Some(0)
-}
+use crate::{
+    cluster::{MODELS, SWAP, in_sync, on_one_spark, serving, settles_on},
+    controller::{Controller, save, text},
+    lab::{CONTAINER, Lab},
+    shell::wait_until,
+};
 
 /// If this failed, the program would not do its job.
 #[test]
 fn an_edit_of_the_file_swaps_the_model_on_one_spark() {
     let lab = Lab::up(1);
     let file = lab.directory.join("cluster.yaml");
-    fs::write(&file, lab.manifest(&format!("model: alpha\n{MODELS}").replace(", spark2", ""))).unwrap();
+    fs::write(&file, lab.manifest(&on_one_spark(&format!("model: alpha\n{MODELS}")))).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
-    wait_until("alpha", SWAP, || serving(&lab, "alpha"));
-    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    settles_on(&lab, &controller, "alpha");
     let spark = lab.spark("spark1");
     let first = spark.running(CONTAINER).expect("it serves from there");
 
-    save(&file, &lab.manifest(&format!("model: beta\n{MODELS}").replace(", spark2", "")));
+    save(&file, &lab.manifest(&on_one_spark(&format!("model: beta\n{MODELS}"))));
     wait_until("beta", SWAP, || serving(&lab, "chat"));
     wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
     let second = spark.running(CONTAINER).expect("it serves from there");
@@ -62,8 +39,7 @@ fn an_edit_of_the_file_swaps_the_model_on_two_sparks() {
     let file = lab.directory.join("cluster.yaml");
     fs::write(&file, lab.manifest(&format!("model: wide\n{MODELS}"))).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
-    wait_until("wide", SWAP, || serving(&lab, "wide"));
-    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    settles_on(&lab, &controller, "wide");
     for spark in &lab.sparks {
         let words = spark.engine_words(CONTAINER).expect("a rank on each Spark");
         assert_eq!(words[..2], ["serve", "lab/wide"], "{}", spark.name);
@@ -71,8 +47,7 @@ fn an_edit_of_the_file_swaps_the_model_on_two_sparks() {
     }
 
     save(&file, &lab.manifest(&format!("model: beta\n{MODELS}")));
-    wait_until("beta", SWAP, || serving(&lab, "beta"));
-    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    settles_on(&lab, &controller, "beta");
     assert_eq!(lab.spark("spark2").running(CONTAINER), None, "the other rank is gone");
 
     save(&file, &lab.manifest(&format!("model: none\n{MODELS}")));
@@ -81,31 +56,6 @@ fn an_edit_of_the_file_swaps_the_model_on_two_sparks() {
         let audit = spark.audit();
         assert!(audit.lines().all(|line| line.ends_with("-> done")), "{audit}");
     }
-}
-
-/// If this failed, a controller that dies in a swap would leave the slot empty, or start a model twice.
-#[test]
-fn a_controller_killed_in_a_swap_resumes_and_starts_nothing_twice() {
-    let lab = Lab::up(2);
-    let file = lab.directory.join("cluster.yaml");
-    let slow = MODELS.replace("repo: lab/wide", "repo: lab/wide\n    env: { LAB_LOAD_MS: \"4000\" }");
-    fs::write(&file, lab.manifest(&format!("model: beta\n{slow}"))).unwrap();
-    let mut controller = Controller::serve(&lab, "data", &file);
-    wait_until("beta", SWAP, || serving(&lab, "beta"));
-    save(&file, &lab.manifest(&format!("model: wide\n{slow}")));
-    for line in ["stop and remove `vllm_node`", "outcome=\"done\"", "launch `wide`"] {
-        let seen = controller.log().len();
-        wait_until(line, SWAP, || {
-            controller.log()[seen.min(controller.log().len())..].contains(line)
-                || controller.log().contains("launch `wide`")
-        });
-        controller.kill();
-        controller = Controller::serve(&lab, "data", &file);
-    }
-    wait_until("wide", SWAP, || serving(&lab, "wide"));
-    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
-    assert_eq!(lab.spark("spark1").starts(CONTAINER), 2, "beta once, wide once");
-    assert_eq!(lab.spark("spark2").starts(CONTAINER), 1, "wide once");
 }
 
 /// If this failed, a Spark that is only silent could be taken for an empty one.

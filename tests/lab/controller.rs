@@ -1,0 +1,90 @@
+//! The real program, running as an owner would run it.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use crate::lab::Lab;
+
+/// The program under test.
+pub struct Controller {
+    child: Child,
+    pub data: PathBuf,
+    pub file: PathBuf,
+    pub log: PathBuf,
+}
+
+impl Controller {
+    /// `serve`, with a data directory of that name.
+    pub fn serve(lab: &Lab, name: &str, file: &Path) -> Self {
+        Self::resume(&lab.data(name), file)
+    }
+
+    /// `serve`, with what is in that data directory.
+    pub fn resume(data: &Path, file: &Path) -> Self {
+        let log = data.join("serve.log");
+        let output = File::options().create(true).append(true).open(&log).expect("the log");
+        let child = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+            .arg("--file")
+            .arg(file)
+            .arg("--data")
+            .arg(data)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env("RUST_LOG", "spark_control=info")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .expect("the program starts");
+        Self { child, data: data.to_owned(), file: file.to_owned(), log }
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// A command beside it, with the same data directory.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        command(&self.file, &self.data, arguments)
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("---- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+pub fn command(file: &Path, data: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        .arg("--file")
+        .arg(file)
+        .arg("--data")
+        .arg(data)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs")
+}
+
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Replace the file as an editor does: write beside it, rename over it.
+pub fn save(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    File::create(&new).and_then(|mut f| f.write_all(text.as_bytes())).expect("the new file");
+    fs::rename(&new, file).expect("renamed over");
+}

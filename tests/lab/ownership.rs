@@ -1,0 +1,125 @@
+//! What runs already: taken over when it matches, left alone until a person agrees when it does not.
+
+use std::fs;
+
+use crate::{
+    cluster::{MODELS, SWAP, in_sync, on_one_spark, serving, settles_on},
+    controller::{Controller, save, text},
+    lab::{CONTAINER, Lab},
+    shell::wait_until,
+    spark::Spark,
+};
+
+/// As an owner would by hand: a container without our labels, and an engine in it.
+fn start_by_hand(spark: &Spark, command: &[&str]) -> String {
+    let run = [
+        "run",
+        "-d",
+        "--rm",
+        "--network",
+        "host",
+        "--name",
+        CONTAINER,
+        "vllm-node:latest",
+        "sleep",
+        "infinity",
+    ];
+    let id = spark.docker(&run);
+    spark.docker(&[&["exec", "-d", CONTAINER, "vllm", "serve"], command].concat());
+    id
+}
+
+/// If this failed, taking the program into use would cost an outage, or a stranger's container.
+#[test]
+fn what_matches_is_adopted_and_what_does_not_waits_for_a_person() {
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let file = lab.directory.join("cluster.yaml");
+    let alpha = [
+        "lab/alpha",
+        "--gpu-memory-utilization",
+        "0.02",
+        "--max-model-len",
+        "4096",
+        "--host",
+        "0.0.0.0",
+        "--port",
+    ];
+    let id = start_by_hand(spark, &[&alpha[..], &["8888", "--served-model-name", "alpha"]].concat());
+    wait_until("the engine", SWAP, || serving(&lab, "alpha"));
+    let manifest = |model: &str| lab.manifest(&on_one_spark(&format!("model: {model}\n{MODELS}")));
+
+    fs::write(&file, manifest("alpha")).unwrap();
+    let mut controller = Controller::serve(&lab, "data", &file);
+    wait_until("the adoption", SWAP, || text(&controller.command(&["history"])).contains("adopt"));
+    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    assert_eq!(spark.running(CONTAINER), Some(id.clone()), "nothing was restarted");
+    assert_eq!(spark.starts(CONTAINER), 1);
+
+    // Adopted means ours: an edit swaps it without a question.
+    save(&file, &manifest("beta"));
+    settles_on(&lab, &controller, "beta");
+    controller.kill();
+
+    // A stranger in the slot.
+    spark.docker(&["rm", "-f", CONTAINER]);
+    let stranger = start_by_hand(spark, &["other/model", "--port", "8888", "--served-model-name", "other"]);
+    wait_until("the engine", SWAP, || serving(&lab, "other"));
+    let controller = Controller::serve(&lab, "data", &file);
+    wait_until("the question", SWAP, || {
+        text(&controller.command(&["plan"])).contains("blocked (ApprovalNeeded): it would stop a container")
+    });
+    assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
+    assert_eq!(spark.running(CONTAINER), Some(stranger), "it is left alone");
+    let plan = text(&controller.command(&["plan", "--output", "json"]));
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let approved = controller.command(&["approve", plan["id"].as_str().unwrap()]);
+    assert!(approved.status.success(), "{}", text(&approved));
+    settles_on(&lab, &controller, "beta");
+}
+
+/// If this failed, `apply` would do something else than `plan` printed, or act on what is no longer so.
+#[test]
+fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let file = lab.directory.join("cluster.yaml");
+    let data = lab.data("data");
+    let models = spark.home().join("models/tiny");
+    fs::create_dir_all(&models).unwrap();
+    fs::write(models.join("config.json"), "{\"lab\":\"yes\"}").unwrap();
+    let local = format!(
+        "model: tiny\nmodels:\n  tiny: {{ local_path: {}, sparks: [spark1], args: {{ gpu-memory-utilization: 0.02 }} }}\n",
+        models.display()
+    );
+    fs::write(&file, lab.manifest(&local)).unwrap();
+    let command = |arguments: &[&str]| crate::controller::command(&file, &data, arguments);
+    let printed = || -> serde_json::Value {
+        let output = command(&["plan", "--output", "json"]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let plan = printed();
+    let id = plan["id"].as_str().unwrap();
+    assert_eq!(spark.audit(), "", "a look changes nothing");
+
+    // Something stands there now that the plan did not know.
+    spark.docker(&["run", "-d", "--name", CONTAINER, "vllm-node:latest", "sleep", "infinity"]);
+    let refused = command(&["apply", id]);
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    assert!(
+        text(&refused).contains("there is a container `vllm_node` on `spark1` now"),
+        "{}",
+        text(&refused)
+    );
+    spark.docker(&["rm", "-f", CONTAINER]);
+
+    let plan = printed();
+    let applied = command(&["apply", plan["id"].as_str().unwrap()]);
+    assert_eq!(applied.status.code(), Some(0), "{}", text(&applied));
+    assert!(serving(&lab, "tiny"));
+    assert_eq!(command(&["plan"]).status.code(), Some(0), "nothing is left to do");
+    let mounted = spark.docker(&["exec", CONTAINER, "cat", &format!("{}/config.json", models.display())]);
+    assert!(mounted.contains("lab"), "the model's files are at the same path inside");
+    assert_eq!(command(&["apply", "no-such-plan"]).status.code(), Some(1));
+}
