@@ -22,6 +22,10 @@ demo:
 seeds count="5000":
     SPARK_CONTROL_SEEDS={{count}} cargo test --release --locked --test it simulation
 
+# Break one line at a time; the simulation must notice.
+mutants:
+    ./scripts/mutants
+
 # Rewrite the texts that are checked in; review the difference.
 bless:
     SPARK_CONTROL_BLESS=1 cargo test --locked --test it

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::{
-    core::observed::Token,
+    core::{desired::Desired, name::SparkName, observed::Token},
     host::{Output, Program, Transport, Unreachable},
 };
 
@@ -28,10 +28,12 @@ pub enum Verdict {
     Unknown(String),
 }
 
-/// An act with its token.
-pub fn program(act: &str, cluster: &str, token: &Token, boot_id: &str) -> Program {
-    Program::new("fence", include_str!("fence.sh"))
-        .with("cluster", cluster)
+/// An act on `spark` with its token. The rest of its parameters is the caller's.
+pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, boot_id: &str) -> Program {
+    let socket = desired.sparks.get(spark).map_or("", |spark| spark.docker_socket.as_str());
+    Program::new("fence", concat!(include_str!("../host/alive.sh"), include_str!("fence.sh")))
+        .with("cluster", desired.cluster.as_str())
+        .with("socket", socket)
         .with("epoch", token.epoch.to_string())
         .with("sequence", token.sequence.to_string())
         .with("controller", token.controller.clone())

@@ -1,13 +1,15 @@
 # The one program that changes anything on a Spark. Parameters are variables set above this text:
 #   cluster epoch sequence controller   who acts (the token)
+#   socket                              of the Docker Engine
 #   act                                 advance | stop | start | end-job | launch
 #   expect_boot                         the boot this decision was made on
 # and those of the act. Under the lock of this cluster it compares the token, checks what the step expects, acts,
 # and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
 #   done | already | refused DETAIL | fenced TOKEN | failed DETAIL
 umask 077
+[ -z "$socket" ] || { DOCKER_HOST="unix://$socket" && export DOCKER_HOST; }
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
-mkdir -p "$state/jobs" "$state/launch" || { echo "outcome failed cannot write $state"; return 0; }
+mkdir -p "$state/jobs" || { echo "outcome failed cannot write $state"; return 0; }
 exec 9>"$state/lock"
 flock -w 20 9 || { echo "outcome failed another act held the lock for 20 s"; return 0; }
 
@@ -81,13 +83,14 @@ end-job)
     dir="$state/jobs/$job"
     if [ ! -r "$dir/pid" ]; then say already; return 0; fi
     read -r pid start <"$dir/pid"
-    if [ "$(cat "$dir/boot")" = "$boot" ] && [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]; then
-        kill -TERM -- "-$pid" 2>/dev/null
+    if [ "$(cat "$dir/boot")" = "$boot" ] && alive "$pid" "$start"; then
+        kill -s TERM -- "-$pid" 2>/dev/null
         tries=0
-        while kill -0 -- "-$pid" 2>/dev/null && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
-        kill -KILL -- "-$pid" 2>/dev/null
-        echo ended >"$dir/ended"
-        say done
+        while alive "$pid" "$start" && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+        kill -s KILL -- "-$pid" 2>/dev/null
+        tries=0
+        while alive "$pid" "$start" && [ "$tries" -lt 20 ]; do tries=$((tries + 1)); sleep 0.1; done
+        if alive "$pid" "$start"; then say "failed it cannot be killed"; else say done; fi
     else
         say already
     fi
@@ -97,8 +100,7 @@ launch)
         [ -r "$other/pid" ] && [ ! -e "$other/status" ] || continue
         [ "$(cat "$other/object")" = "$object" ] || continue
         read -r pid start <"$other/pid"
-        if [ "$(cat "$other/boot")" = "$boot" ] &&
-            [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]; then
+        if [ "$(cat "$other/boot")" = "$boot" ] && alive "$pid" "$start"; then
             say "refused job $(basename "$other") is still running"
             return 0
         fi
@@ -114,12 +116,12 @@ launch)
     printf '%s\n' "$boot" >"$dir/boot"
     printf '%s\n' "$script" >"$dir/script"
     [ -z "$secrets" ] || printf '%s' "$secrets" >"$dir/env"
-    # Its own session, so that no lost connection ends it; the lock is not inherited.
+    # Its own session and process group, so that no lost connection ends it and all of it can be ended; the lock is not
+    # inherited. `timeout` stays the leader of that group. Killed, it leaves no status and counts as lost.
     setsid sh -c '
         cd "$1" && exec 9>&-
         printf "%s %s\n" "$$" "$(cut -d " " -f 22 "/proc/$$/stat")" >pid.new && mv pid.new pid
-        timeout -k 10 "$2" sh ./script >log 2>&1 </dev/null
-        echo "$?" >status.new && mv status.new status
+        exec timeout -k 10 "$2" sh -c "sh ./script >log 2>&1 </dev/null; echo \$? >status.new; mv status.new status"
     ' job "$dir" "$limit" >/dev/null 2>&1 </dev/null 9>&- &
     tries=0
     while [ ! -e "$dir/pid" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done

@@ -42,7 +42,7 @@ pub async fn perform(
     let Some(facts) = observed.facts(spark) else {
         return plain(Verdict::Refused(format!("`{spark}` was not reachable when this was decided")));
     };
-    let act = |name| fence::program(name, desired.cluster.as_str(), token, &facts.boot_id);
+    let act = |name| fence::program(name, desired, spark, token, &facts.boot_id);
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
         Step::Advance { .. } => plain(fence::perform(transport.as_ref(), &act("advance")).await),

@@ -57,6 +57,7 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
         }),
         http: Box::new(Network::new(apply::secret)),
         now: Box::new(Timestamp::now),
+        name: "demo".into(),
     };
     welcome(&places)?;
     let servers = tokio::spawn(listeners::serve(sim.clone()));

@@ -38,6 +38,8 @@ pub struct World {
     pub connect: Box<Connect>,
     pub http: Box<dyn Http>,
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Names a controller that has no name yet.
+    pub name: String,
 }
 
 /// Where things are.
@@ -110,7 +112,7 @@ impl Controller {
         let id = match store.value("controller")? {
             Some(id) => id,
             None => {
-                let id = random_id();
+                let id = world.name.clone();
                 store.set_value("controller", &id)?;
                 id
             }
@@ -259,6 +261,7 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
         connect: Box::new(connect),
         http: Box::new(crate::probe::endpoint::Network::new(crate::apply::secret)),
         now: Box::new(Timestamp::now),
+        name: random_name(),
     })
 }
 
@@ -271,7 +274,8 @@ fn control_directory(data: &std::path::Path) -> PathBuf {
     base.join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
-fn random_id() -> String {
+/// No two controllers may have the same.
+pub fn random_name() -> String {
     let mut bytes = [0_u8; 6];
     if let Ok(mut file) = std::fs::File::open("/dev/urandom") {
         let _ = std::io::Read::read_exact(&mut file, &mut bytes);

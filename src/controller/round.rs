@@ -180,7 +180,7 @@ impl Controller {
         };
         let claiming = claims.iter().map(|(name, token)| async move {
             let facts = observed.facts(name).expect("only those that answered");
-            let program = apply::fence::program("advance", desired.cluster.as_str(), token, &facts.boot_id);
+            let program = apply::fence::program("advance", desired, name, token, &facts.boot_id);
             (name, apply::fence::perform(transports[name].as_ref(), &program).await)
         });
         for (name, verdict) in join_all(claiming).await {

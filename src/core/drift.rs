@@ -138,6 +138,17 @@ fn slot(
             for entry in standing {
                 add(Class::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
             }
+            for (spark, view) in &observed.sparks {
+                let jobs = view.facts().map(|facts| facts.jobs.as_slice()).unwrap_or_default();
+                for job in jobs.iter().filter(|job| job.runs_for(object)) {
+                    add(
+                        Class::ShouldBeStopped,
+                        Some(spark),
+                        "nothing".into(),
+                        format!("launcher job {}", job.id),
+                    );
+                }
+            }
             return;
         }
         Wanted::Model(name) => desired.effective(slot, &name).expect("resolved: in the catalog"),

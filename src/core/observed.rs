@@ -157,6 +157,12 @@ pub struct Job {
     pub state: JobState,
 }
 
+impl Job {
+    pub fn runs_for(&self, object: &Object) -> bool {
+        self.object == object.as_str() && self.state == JobState::Running
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {

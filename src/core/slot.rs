@@ -16,7 +16,7 @@ use super::{
     ledger::Ledger,
     memory::{self, Released},
     name::{ModelName, SparkName},
-    observed::{Container, Job, JobState, Observed, SparkView},
+    observed::{Container, Job, Observed, SparkView},
     plan::{Consent, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     preflight::preflight,
     ready::{self, Readiness},
@@ -171,9 +171,7 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         return Some(adoption);
     }
     let jobs = group.sparks.iter().filter_map(|spark| observed.facts(spark)).flat_map(|facts| &facts.jobs);
-    let job = jobs.clone().find(|job| {
-        job.object == object.as_str() && job.state == JobState::Running && job.spec == group.spec
-    });
+    let job = jobs.into_iter().find(|job| job.runs_for(object) && job.spec == group.spec);
     if let Some(job) = job {
         let message = format!("the launcher job {} is running", job.id);
         return Some(Work::waiting(object, goal, Reason::LaunchInProgress, message));
@@ -373,10 +371,7 @@ impl Case<'_> {
     fn running_jobs(self) -> Vec<PlannedStep> {
         let running = |spark| {
             let jobs = self.observed.facts(spark).map(|facts| facts.jobs.as_slice()).unwrap_or_default();
-            let ours = jobs
-                .iter()
-                .filter(|job| job.object == self.object.as_str() && job.state == JobState::Running);
-            ours.map(move |job| (spark, job))
+            jobs.iter().filter(|job| job.runs_for(self.object)).map(move |job| (spark, job))
         };
         let end = |(spark, job): (&SparkName, &Job)| {
             let step =

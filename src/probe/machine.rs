@@ -33,9 +33,10 @@ pub async fn probe(
     paths: &[&str],
     deadline: Duration,
 ) -> Result<Machine, Unreachable> {
-    let program = Program::new("machine", include_str!("machine.sh"))
-        .with("cluster", cluster)
-        .with("paths", paths.join("\n"));
+    let program =
+        Program::new("machine", concat!(include_str!("../host/alive.sh"), include_str!("machine.sh")))
+            .with("cluster", cluster)
+            .with("paths", paths.join("\n"));
     let output = transport.run(&program, deadline).await?;
     parse(&output.stdout).ok_or_else(|| {
         let last = output.stderr.lines().last().unwrap_or("its answer was cut short").to_owned();

@@ -30,7 +30,7 @@ for dir in "$state"/jobs/*/; do
     if [ -r "$dir/status" ]; then
         is="exited:$(cat "$dir/status")"
     elif [ -r "$dir/pid" ] && read -r pid start <"$dir/pid" && [ "$(cat "$dir/boot")" = "$boot" ] &&
-        [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]; then
+        alive "$pid" "$start"; then
         is=running
     else
         is=lost

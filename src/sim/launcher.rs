@@ -124,6 +124,7 @@ pub fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
         }
         let Some(image_id) = machine.images.get(&launch.image).cloned() else { continue };
         let beside = machine.engines().count();
+        let available = machine.memory_available(now);
         let fails = machine.load_fails > 0;
         machine.load_fails = machine.load_fails.saturating_sub(1);
         if !machine.containers.iter().any(|container| container.name == launch.name && container.running) {
@@ -148,10 +149,10 @@ pub fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
         if fails {
             engine.dies_at = Some(now.min(ready_at));
         }
-        let root = engine.root.clone();
+        let (root, memory) = (engine.root.clone(), engine.memory);
         container.engine = Some(engine);
         machine.tell("start", &id);
-        world.starts.push(Start { spark: member.clone(), root, at: now, beside });
+        world.starts.push(Start { spark: member.clone(), root, at: now, beside, memory, available });
     }
 }
 

@@ -30,6 +30,25 @@ impl Simulated {
         Ok(())
     }
 
+    /// What the program prints; `None` when the caller is killed meanwhile.
+    fn perform(&self, program: &Program) -> Result<Option<String>, Unreachable> {
+        let now = self.sim.now();
+        let mut world = self.sim.world();
+        match program.name {
+            "machine" => Ok(Some(machine_answer(&world.sparks[&self.spark], program, now))),
+            "fence" => {
+                let said = fence::act(&mut world, &self.spark, program, now);
+                world.acts += 1;
+                if world.crash_at == Some(world.acts) {
+                    self.sim.crashed.notify_one();
+                    return Ok(None);
+                }
+                Ok(Some(said))
+            }
+            other => Err(Unreachable::Connection(format!("no program `{other}` is simulated"))),
+        }
+    }
+
     fn silent(&self) -> bool {
         let now = self.sim.now();
         self.sim.world().sparks.get(&self.spark).is_none_or(|machine| machine.silent(now))
@@ -45,14 +64,7 @@ impl Transport for Simulated {
                 let stop = self.sim.world().times.stop;
                 tokio::time::sleep(stop).await;
             }
-            let now = self.sim.now();
-            let mut world = self.sim.world();
-            let stdout = match program.name {
-                "machine" => machine_answer(&world.sparks[&self.spark], program, now),
-                "fence" => fence::act(&mut world, &self.spark, program, now),
-                other => return Err(Unreachable::Connection(format!("no program `{other}` is simulated"))),
-            };
-            drop(world);
+            let Some(stdout) = self.perform(program)? else { return std::future::pending().await };
             // The act happened; whether its answer arrives is another matter.
             if self.silent() {
                 return Err(Unreachable::Connection("the connection broke".into()));

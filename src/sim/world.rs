@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::core::{
     desired::{ServiceKind, hex},
@@ -25,6 +25,8 @@ const MEMORY_SYSTEM: u64 = 5 << 30;
 /// A handle to the world; clones share it.
 #[derive(Clone)]
 pub struct Sim {
+    /// Signals that `crash_at` was reached.
+    pub crashed: Arc<Notify>,
     inner: Arc<Mutex<World>>,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -84,8 +86,12 @@ pub struct World {
     pub sparks: BTreeMap<String, Machine>,
     pub times: Times,
     next_id: u64,
-    /// Every launch of an engine process, for tests: object, Spark, model, time.
+    /// Every engine process that began, for tests.
     pub starts: Vec<Start>,
+    /// How many acts came through the fence, of whatever outcome.
+    pub acts: u64,
+    /// After that many acts the caller hears nothing any more: it was killed.
+    pub crash_at: Option<u64>,
 }
 
 /// One engine process that began.
@@ -96,6 +102,10 @@ pub struct Start {
     pub at: Timestamp,
     /// Engines of other groups that were alive on this Spark at that moment.
     pub beside: usize,
+    /// What it takes.
+    pub memory: u64,
+    /// What was free on this Spark at that moment.
+    pub available: u64,
 }
 
 pub struct Machine {
@@ -175,8 +185,9 @@ pub struct Work {
 
 impl Sim {
     pub fn new(times: Times, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        let world = World { sparks: BTreeMap::new(), times, next_id: 1, starts: Vec::new() };
-        Self { inner: Arc::new(Mutex::new(world)), now: Arc::new(now) }
+        let world =
+            World { sparks: BTreeMap::new(), times, next_id: 1, starts: Vec::new(), acts: 0, crash_at: None };
+        Self { crashed: Arc::default(), inner: Arc::new(Mutex::new(world)), now: Arc::new(now) }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -90,6 +90,7 @@ impl Cluster {
             }),
             http: Box::new(InMemory { sim: self.sim.clone() }),
             now: Box::new(move || now()),
+            name: name.to_owned(),
         };
         let places = Places { file: self.directory.path().join("cluster.yaml"), data };
         Controller::new(places, world).expect("a controller")
@@ -109,13 +110,17 @@ impl Cluster {
         }
     }
 
-    /// The models that run, by Spark.
+    /// The models that run and have loaded, by Spark.
     pub fn serving(&self) -> Vec<(String, String)> {
+        let now = self.sim.now();
         let world = self.sim.world();
         world
             .sparks
             .iter()
-            .flat_map(|(name, machine)| machine.engines().map(|engine| (name.clone(), engine.root.clone())))
+            .flat_map(|(name, machine)| {
+                let loaded = machine.engines().filter(|engine| engine.ready_at <= now);
+                loaded.map(|engine| (name.clone(), engine.root.clone()))
+            })
             .collect()
     }
 }

@@ -5,6 +5,7 @@
 mod cluster;
 mod contracts;
 mod demo;
+mod fence;
 mod golden;
 mod licences;
 mod manifest;

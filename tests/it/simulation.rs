@@ -1,13 +1,60 @@
 //! The real controller, apply, ledger and store on simulated Sparks: many seeds of edits and faults. What must hold
 //! always is checked all the time, what must hold in the end once the faults stop.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use spark_control::{controller::round::Mode, core::render::render, sim::Fault};
+use spark_control::{
+    controller::{Controller, Snapshot, round::Mode},
+    core::render::render,
+    sim::Fault,
+};
 
 use crate::cluster::{Cluster, paused};
 
 const HOUR: Duration = Duration::from_secs(3600);
+const MODELS: [&str; 4] = ["alpha", "beta", "wide", "none"];
+/// What is drawn for a seed: not the faults that only a person ends.
+const FAULTS: [Fault; 7] = [
+    Fault::Silent,
+    Fault::EngineHangs,
+    Fault::EngineDies,
+    Fault::ContainersVanish,
+    Fault::Reboot,
+    Fault::LauncherLies,
+    Fault::LoadFails,
+];
+
+/// Who serves what for this wish.
+fn expected(wish: &str) -> Vec<(&'static str, &'static str)> {
+    match wish {
+        "alpha" => vec![("spark1", "lab/alpha")],
+        "beta" => vec![("spark2", "lab/beta")],
+        "wide" => vec![("spark1", "lab/wide"), ("spark2", "lab/wide")],
+        _ => vec![],
+    }
+}
+
+fn assert_serves(cluster: &Cluster, wish: &str, told: &str) {
+    let serving = cluster.serving();
+    let serving: Vec<_> = serving.iter().map(|(spark, root)| (spark.as_str(), root.as_str())).collect();
+    assert_eq!(serving, expected(wish), "{wish}, {told}");
+}
+
+/// If this failed, two models could be started into the memory of one.
+fn no_start_without_its_memory(cluster: &Cluster, told: &str) {
+    for start in &cluster.sim.world().starts {
+        assert_eq!(start.beside, 0, "{told}: {start:?}");
+        assert!(start.available >= start.memory, "{told}: {start:?}");
+    }
+}
+
+/// If this failed, something would be done that no difference asked for.
+fn every_step_answers_a_difference(snapshot: &Snapshot, told: &str) {
+    for work in snapshot.plan.iter().flat_map(|plan| &plan.work) {
+        let drifts = snapshot.drift.iter().any(|drift| drift.object.as_ref() == Some(&work.object));
+        assert!(work.steps().next().is_none() || drifts, "{told}: {} without drift", work.goal);
+    }
+}
 
 /// If this failed, the planner or a gate would not get a cluster to where the file says.
 #[test]
@@ -15,77 +62,224 @@ fn an_edit_swaps_and_a_second_plan_is_empty() {
     paused(async {
         let cluster = Cluster::new();
         let controller = cluster.controller("a");
-        for (model, expected) in [
-            ("alpha", vec![("spark1", "lab/alpha")]),
-            ("wide", vec![("spark1", "lab/wide"), ("spark2", "lab/wide")]),
-            ("beta", vec![("spark2", "lab/beta")]),
-            ("none", vec![]),
-        ] {
-            cluster.wish(model);
+        for wish in ["alpha", "wide", "beta", "none"] {
+            cluster.wish(wish);
             let plan = cluster.settle(&controller, HOUR).await;
-            assert!(plan.is_empty(), "{model}: {}", render(&plan));
-            let serving = cluster.serving();
-            let serving: Vec<_> =
-                serving.iter().map(|(spark, root)| (spark.as_str(), root.as_str())).collect();
-            assert_eq!(serving, expected, "{model}");
+            assert!(plan.is_empty(), "{wish}: {}", render(&plan));
+            assert_serves(&cluster, wish, "settled");
         }
     });
 }
 
-/// If this failed, two models could be started into the memory of one.
-fn no_start_beside_another(cluster: &Cluster, seed: u64) {
-    for start in &cluster.sim.world().starts {
-        assert_eq!(start.beside, 0, "seed {seed}: {start:?}");
-    }
+/// What a seed did, for comparing two runs of it.
+struct Told {
+    plans: Vec<String>,
+    starts: Vec<spark_control::sim::world::Start>,
 }
 
-async fn one_seed(seed: u64) {
+async fn one_seed(seed: u64) -> Told {
     let mut random = fastrand::Rng::with_seed(seed);
+    let told = format!("seed {seed}");
     let cluster = Cluster::new();
-    let models = ["alpha", "beta", "wide", "none"];
-    cluster.wish(models[random.usize(..4)]);
-    let mut controller = cluster.controller("a");
+    let mut plans = Vec::new();
+    cluster.wish(MODELS[random.usize(..4)]);
+    let mut controllers = vec![cluster.controller("a")];
     for _ in 0..random.usize(5..40) {
-        match random.usize(..10) {
-            0 | 1 => cluster.wish(models[random.usize(..4)]),
-            2 => {
-                let (_, fault) = Fault::ALL[random.usize(..6)];
+        match random.usize(..12) {
+            0 | 1 => cluster.wish(MODELS[random.usize(..4)]),
+            2 | 3 => {
+                let fault = FAULTS[random.usize(..FAULTS.len())];
                 let spark = if random.bool() { "spark1" } else { "spark2" };
                 let length = Duration::from_secs(random.u64(1..300));
                 cluster.sim.fault(spark, fault, length).unwrap();
             }
             // Killed and started again.
-            3 => controller = cluster.controller("a"),
+            4 => controllers = vec![cluster.controller("a")],
+            // Somebody starts a second one, with a memory of its own.
+            5 if controllers.len() == 1 => controllers.push(cluster.controller("b")),
             _ => {}
         }
-        controller.round(Mode::Act).await.unwrap();
-        no_start_beside_another(&cluster, seed);
+        let actor = random.usize(..controllers.len());
+        let before = cluster.sim.world().acts;
+        controllers[actor].round(Mode::Preview).await.unwrap();
+        assert_eq!(cluster.sim.world().acts, before, "{told}: a look changes nothing");
+        controllers[actor].round(Mode::Act).await.unwrap();
+        let snapshot = controllers[actor].snapshot();
+        every_step_answers_a_difference(&snapshot, &told);
+        plans.push(snapshot.plan.as_ref().map_or_else(String::new, render));
+        no_start_without_its_memory(&cluster, &told);
         tokio::time::sleep(Duration::from_secs(random.u64(1..60))).await;
     }
-    // Faults stop; a person clears what has stalled; the last wish comes true.
+    // Faults stop; whoever was started last goes on; a person clears what has stalled; the last wish comes true.
+    for spark in cluster.sim.world().sparks.values_mut() {
+        (spark.load_fails, spark.launcher_lies) = (0, false);
+    }
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let wish = models[random.usize(..4)];
+    let controller = cluster.controller("a");
+    let wish = MODELS[random.usize(..4)];
     cluster.wish(wish);
     controller.round(Mode::Act).await.unwrap();
     cluster.settle(&controller, HOUR).await;
     controller.retry("vllm").unwrap();
     let plan = cluster.settle(&controller, HOUR).await;
-    no_start_beside_another(&cluster, seed);
-    assert!(plan.is_empty(), "seed {seed}, {wish}: {}\n{:?}", render(&plan), controller.events(30).unwrap());
-    let serving: Vec<String> = cluster.serving().into_iter().map(|(_, root)| root).collect();
-    let expected = match wish {
-        "none" => vec![],
-        "wide" => vec!["lab/wide".to_owned(); 2],
-        one => vec![format!("lab/{one}")],
-    };
-    assert_eq!(serving, expected, "seed {seed}");
+    no_start_without_its_memory(&cluster, &told);
+    assert!(plan.is_empty(), "{told}, {wish}: {}\n{:?}", render(&plan), controller.events(30).unwrap());
+    assert_serves(&cluster, wish, &told);
+    let starts = cluster.sim.world().starts.clone();
+    Told { plans, starts }
 }
 
-/// If this failed, some order of edits, faults and kills would do harm or never settle.
+/// If this failed, some order of edits, faults, kills and second controllers would do harm or never settle.
 #[test]
 fn any_seed_settles_and_does_no_harm() {
     let seeds = std::env::var("SPARK_CONTROL_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
     for seed in 0..seeds {
         paused(one_seed(seed));
     }
+}
+
+/// If this failed, a failing seed could not be looked at again.
+#[test]
+fn the_same_seed_does_the_same() {
+    for seed in 0..5 {
+        let (first, second) = (paused(one_seed(seed)), paused(one_seed(seed)));
+        assert!(first.plans == second.plans, "seed {seed}: other plans");
+        assert_eq!(first.starts, second.starts, "seed {seed}");
+    }
+}
+
+/// Take rounds until the plan is empty or the simulated controller is killed.
+async fn settle_or_crash(cluster: &Cluster, controller: &Controller) -> bool {
+    tokio::select! {
+        plan = cluster.settle(controller, HOUR) => {
+            assert!(plan.is_empty(), "{}", render(&plan));
+            false
+        }
+        () = cluster.sim.crashed.notified() => true,
+    }
+}
+
+/// If this failed, a controller that dies right after an act would forget it, or do it twice.
+#[test]
+fn killed_after_any_act_it_ends_the_same_and_starts_nothing_twice() {
+    for act in 1.. {
+        let crashed = paused(async {
+            let cluster = Cluster::new();
+            cluster.wish("alpha");
+            cluster.settle(&cluster.controller("a"), HOUR).await;
+            cluster.wish("wide");
+            {
+                let mut world = cluster.sim.world();
+                world.crash_at = Some(world.acts + act);
+            }
+            let crashed = settle_or_crash(&cluster, &cluster.controller("a")).await;
+            let controller = cluster.controller("a");
+            let plan = cluster.settle(&controller, HOUR).await;
+            assert!(plan.is_empty(), "after act {act}: {}", render(&plan));
+            assert_serves(&cluster, "wide", &format!("after act {act}"));
+            let world = cluster.sim.world();
+            let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
+            assert_eq!(started, ["lab/alpha", "lab/wide", "lab/wide"], "after act {act}");
+            crashed
+        });
+        if !crashed {
+            assert!(act > 4, "the swap had at least four acts");
+            return;
+        }
+    }
+}
+
+/// If this failed, a broken model would be loaded for ever.
+#[test]
+fn a_model_that_never_loads_is_tried_twice_and_then_the_last_good_one_once() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("alpha");
+        cluster.settle(&controller, HOUR).await;
+        cluster.sim.world().sparks.get_mut("spark2").unwrap().load_fails = 100;
+        cluster.wish("beta");
+        cluster.settle(&controller, HOUR).await;
+        let world = cluster.sim.world();
+        let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
+        assert_eq!(started, ["lab/alpha", "lab/beta", "lab/beta", "lab/alpha"]);
+    });
+}
+
+/// If this failed, a controller that is killed would forget a failed load, and load a broken model for ever.
+#[test]
+fn killed_after_any_act_it_still_counts_the_loads_that_failed() {
+    for act in 1.. {
+        let crashed = paused(async {
+            let cluster = Cluster::new();
+            cluster.wish("alpha");
+            cluster.settle(&cluster.controller("a"), HOUR).await;
+            cluster.sim.world().sparks.get_mut("spark2").unwrap().load_fails = 100;
+            cluster.wish("beta");
+            {
+                let mut world = cluster.sim.world();
+                world.crash_at = Some(world.acts + act);
+            }
+            let controller = cluster.controller("a");
+            let crashed = tokio::select! {
+                _ = cluster.settle(&controller, HOUR) => false,
+                () = cluster.sim.crashed.notified() => true,
+            };
+            cluster.settle(&cluster.controller("a"), HOUR).await;
+            let world = cluster.sim.world();
+            let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
+            assert_eq!(started, ["lab/alpha", "lab/beta", "lab/beta", "lab/alpha"], "after act {act}");
+            crashed
+        });
+        if !crashed {
+            return;
+        }
+    }
+}
+
+/// If this failed, a lost data directory could cost a second start.
+#[test]
+fn a_lost_memory_costs_no_second_start() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.wish("wide");
+        let controller = cluster.controller("a");
+        for _ in 0..10 {
+            controller.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        assert_eq!(cluster.sim.world().starts.len(), 2, "it loads");
+        // Another data directory knows nothing.
+        let controller = cluster.controller("b");
+        let plan = cluster.settle(&controller, HOUR).await;
+        assert!(plan.is_empty(), "{}", render(&plan));
+        assert_eq!(cluster.sim.world().starts.len(), 2);
+        assert_serves(&cluster, "wide", "with another memory");
+    });
+}
+
+/// If this failed, two controllers would undo each other's work.
+#[test]
+fn of_two_controllers_one_acts() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.wish("alpha");
+        let first = cluster.controller("a");
+        cluster.settle(&first, HOUR).await;
+        let second = cluster.controller("b");
+        cluster.wish("beta");
+        second.round(Mode::Act).await.unwrap();
+        cluster.settle(&second, HOUR).await;
+        cluster.wish("wide");
+        let before = cluster.sim.world().acts;
+        for _ in 0..20 {
+            first.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        assert_eq!(cluster.sim.world().acts, before, "the first does not act any more");
+        let snapshot: Arc<Snapshot> = first.snapshot();
+        assert!(snapshot.fenced.as_ref().is_some_and(|why| why.contains("epoch 2")), "{:?}", snapshot.fenced);
+        cluster.settle(&second, HOUR).await;
+        assert_serves(&cluster, "wide", "the second goes on");
+    });
 }

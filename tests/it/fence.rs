@@ -1,0 +1,199 @@
+//! The remote program, run by a real `sh` in a directory of its own, with a `docker` that keeps its containers as files.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use proptest::prelude::*;
+use spark_control::{apply::fence, core::observed::Token, host::Program, manifest::load::load};
+use tempfile::TempDir;
+
+/// Just enough of the client: a container is a file named by its id that holds `true` or `false`.
+const DOCKER: &str = r#"#!/bin/sh
+cd "$FAKE" || exit 1
+echo "$*" >>calls
+case "$*" in
+"container ls"*id=*) id=${*##*id=}; [ ! -e "$id" ] || echo "$id" ;;
+"container ls"*) ;;
+"container inspect"*) for id; do :; done; cat "$id" ;;
+"container stop"*) for id; do :; done; echo false >"$id" ;;
+"container start"*) for id; do :; done; echo true >"$id" ;;
+"container rm"*) for id; do :; done; rm "$id" ;;
+esac
+"#;
+
+struct Spark {
+    home: TempDir,
+}
+
+impl Spark {
+    fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        let bin = home.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::write(bin.join("docker"), DOCKER).unwrap();
+        fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { home }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.home.path().join(".local/state/spark-control/test")
+    }
+
+    /// What it says: the words after `outcome`.
+    fn run(&self, program: &Program) -> String {
+        let path = format!("{}/bin:{}", self.home.path().display(), std::env::var("PATH").unwrap());
+        let mut child = Command::new("sh")
+            .env("HOME", self.home.path())
+            .env("FAKE", self.home.path())
+            .env("PATH", path)
+            .env_remove("XDG_STATE_HOME")
+            .current_dir(self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(program.text().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().last().unwrap_or_default().trim_start_matches("outcome ").to_owned()
+    }
+}
+
+fn act(name: &str, epoch: u64, sequence: u64, controller: &str) -> Program {
+    let text = "version: 1\nname: test\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
+    let desired = load(text).unwrap().desired;
+    let spark = desired.sparks.keys().next().unwrap();
+    let token = Token { epoch, sequence, controller: controller.to_owned() };
+    fence::program(name, &desired, spark, &token, "")
+}
+
+/// If this failed, a message that was held up on its way could undo what a newer one did.
+#[test]
+fn older_messages_and_older_controllers_come_too_late() {
+    let spark = Spark::new();
+    assert_eq!(spark.run(&act("advance", 1, 1, "a")), "done");
+    assert_eq!(spark.run(&act("advance", 1, 2, "a")), "done");
+    assert_eq!(spark.run(&act("advance", 1, 2, "a")), "refused a newer message was seen (1.2)");
+    assert_eq!(spark.run(&act("advance", 1, 9, "b")), "fenced 1.2.a", "an epoch has one owner");
+    assert_eq!(spark.run(&act("advance", 2, 1, "b")), "done");
+    assert_eq!(spark.run(&act("advance", 1, 3, "a")), "fenced 2.1.b");
+    let audit = fs::read_to_string(spark.state().join("audit.log")).unwrap();
+    assert_eq!(audit.lines().count(), 6, "every message leaves a line: {audit}");
+}
+
+/// If this failed, what was decided before a reboot would be done after it.
+#[test]
+fn an_act_for_another_boot_is_refused() {
+    let spark = Spark::new();
+    let program = act("stop", 1, 1, "a").with("expect_boot", "another").with("container", "x");
+    assert_eq!(spark.run(&program), "refused restarted since");
+}
+
+/// If this failed, a step would act twice, or on a container that is not the one it was decided for.
+#[test]
+fn acts_check_before_they_act() {
+    let spark = Spark::new();
+    let stop = |sequence, id: &str, remove: &str| {
+        act("stop", 1, sequence, "a").with("container", id).with("remove", remove).with("grace", "1")
+    };
+    assert_eq!(spark.run(&stop(1, "gone", "yes")), "already");
+    fs::write(spark.home.path().join("c1"), "true\n").unwrap();
+    assert_eq!(spark.run(&stop(2, "c1", "no")), "done");
+    assert_eq!(fs::read_to_string(spark.home.path().join("c1")).unwrap(), "false\n");
+    let start = |sequence, id: &str| act("start", 1, sequence, "a").with("container", id);
+    assert_eq!(spark.run(&start(3, "c1")), "done");
+    assert_eq!(spark.run(&start(4, "c1")), "already");
+    assert_eq!(spark.run(&start(5, "gone")), "refused the container is gone");
+    assert_eq!(spark.run(&stop(6, "c1", "yes")), "done");
+    assert!(!spark.home.path().join("c1").exists());
+    assert_eq!(spark.run(&act("dance", 1, 7, "a")), "refused unknown act");
+    let calls = fs::read_to_string(spark.home.path().join("calls")).unwrap();
+    assert_eq!(calls.lines().filter(|call| call.starts_with("container stop")).count(), 2, "{calls}");
+}
+
+/// If this failed, a launch could be started twice, outlive the wish to end it, or leave a secret behind.
+#[test]
+fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
+    let spark = Spark::new();
+    let launch = |sequence: u64, job: &str, script: &str| {
+        act("launch", 1, sequence, "a")
+            .with("object", "vllm")
+            .with("name", "vllm_node")
+            .with("spec", "v1-0")
+            .with("job", job)
+            .with("limit", "60")
+            .with("script", script)
+            .with("secrets", "TOKEN=hunter2\n")
+    };
+    let long = "cat env >told; rm env; echo began >&2; sleep 50";
+    assert_eq!(spark.run(&launch(1, "1.1", long)), "done");
+    let job = spark.state().join("jobs/1.1");
+    let wait = |what: &dyn Fn() -> bool| {
+        for _ in 0..100 {
+            if what() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("waited 5 s");
+    };
+    wait(&|| job.join("told").exists() && !job.join("env").exists());
+    assert_eq!(fs::read_to_string(job.join("told")).unwrap(), "TOKEN=hunter2\n");
+    assert_eq!(
+        fs::metadata(job.join("told")).unwrap().permissions().mode() & 0o077,
+        0,
+        "nobody else may read it"
+    );
+    assert_eq!(spark.run(&launch(2, "1.2", "true")), "refused job 1.1 is still running");
+    assert_eq!(spark.run(&act("end-job", 1, 3, "a").with("job", "1.1")), "done");
+    let pid = fs::read_to_string(job.join("pid")).unwrap();
+    let pid = pid.split(' ').next().unwrap().to_owned();
+    // One that nobody has reaped yet is gone all the same.
+    let stat = format!("/proc/{pid}/stat");
+    wait(&|| fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+    let sleeping = "for stat in /proc/[0-9]*/stat; do read -r pid _ _ _ group _ <$stat; [ $group != \"$0\" ] || echo $pid; done";
+    wait(&|| {
+        let left = Command::new("sh").args(["-c", sleeping, &pid]).output().unwrap();
+        let left = String::from_utf8_lossy(&left.stdout).into_owned();
+        left.lines().all(|left| {
+            fs::read_to_string(format!("/proc/{left}/stat")).map_or(true, |stat| stat.contains(") Z "))
+        })
+    });
+    assert_eq!(spark.run(&act("end-job", 1, 4, "a").with("job", "1.1")), "already");
+    assert_eq!(spark.run(&launch(5, "1.2", "exit 7")), "done");
+    let status = spark.state().join("jobs/1.2/status");
+    wait(&|| status.exists());
+    assert_eq!(fs::read_to_string(status).unwrap(), "7\n");
+    let audit = fs::read_to_string(spark.state().join("audit.log")).unwrap();
+    assert!(!audit.contains("hunter2"), "{audit}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// If this failed, two messages at the same moment could both believe to be the newest.
+    #[test]
+    fn messages_at_the_same_moment_are_taken_one_after_the_other(order in Just((1..=6_u64).collect::<Vec<_>>()).prop_shuffle()) {
+        let spark = Spark::new();
+        let answers: Vec<(u64, String)> = std::thread::scope(|scope| {
+            let sent: Vec<_> = order
+                .iter()
+                .map(|sequence| (*sequence, scope.spawn(|| spark.run(&act("advance", 1, *sequence, "a")))))
+                .collect();
+            sent.into_iter().map(|(sequence, answer)| (sequence, answer.join().unwrap())).collect()
+        });
+        let audit = fs::read_to_string(spark.state().join("audit.log")).unwrap();
+        let done: Vec<u64> = audit
+            .lines()
+            .filter(|line| line.ends_with("-> done"))
+            .map(|line| line.split(' ').nth(1).unwrap().split('.').nth(1).unwrap().parse().unwrap())
+            .collect();
+        prop_assert!(done.is_sorted(), "{done:?}");
+        prop_assert_eq!(done.last(), Some(&6), "the newest always gets through");
+        prop_assert_eq!(answers.iter().filter(|(_, answer)| answer == "done").count(), done.len());
+    }
+}
