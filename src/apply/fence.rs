@@ -39,6 +39,7 @@ pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, b
         .with("controller", token.controller.clone())
         .with("act", act)
         .with("expect_boot", boot_id)
+        .with("environment", "")
 }
 
 /// Perform it.

@@ -2,6 +2,7 @@
 #   cluster epoch sequence controller   who acts (the token)
 #   socket                              of the Docker Engine
 #   act                                 advance | stop | start | end-job | launch
+#   environment environment_file limit  lines to bring, where to, and for how many seconds at most
 #   expect_boot                         the boot this decision was made on
 # and those of the act. Under the lock of this cluster it compares the token, checks what the step expects, acts,
 # and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
@@ -39,6 +40,13 @@ boot=$(cat /proc/sys/kernel/random/boot_id)
 if [ -n "$expect_boot" ] && [ "$expect_boot" != "$boot" ]; then
     say "refused restarted since"
     return 0
+fi
+
+# Lines for the container's environment: in memory, for nobody else to read, and gone by themselves.
+if [ -n "$environment" ]; then
+    new=$(mktemp /dev/shm/spark-control.XXXXXX) && printf '%s' "$environment" >"$new" && mv -f "$new" "$environment_file" ||
+        { say "failed cannot write $environment_file"; return 0; }
+    setsid sh -c 'sleep "$1"; rm -f "$2"' forget "$limit" "$environment_file" >/dev/null 2>&1 </dev/null 9>&- &
 fi
 
 # Prints true or false for a container that is there, nothing for one that is not; fails when Docker does.
@@ -115,7 +123,6 @@ launch)
     date +%s >"$dir/started"
     printf '%s\n' "$boot" >"$dir/boot"
     printf '%s\n' "$script" >"$dir/script"
-    [ -z "$secrets" ] || printf '%s' "$secrets" >"$dir/env"
     # Its own session and process group, so that no lost connection ends it and all of it can be ended; the lock is not
     # inherited. `timeout` stays the leader of that group. Killed, it leaves no status and counts as lost.
     setsid sh -c '

@@ -4,12 +4,14 @@ pub mod fence;
 
 use crate::{
     core::{
-        desired::{Desired, Secret},
+        desired::{Desired, Effective, Object, Secret},
+        group::Group,
+        launch::LAUNCH_DEADLINE,
         observed::{Observed, Token},
         step::Step,
     },
     docker,
-    host::{Program, SharedTransport, Transport},
+    host::{Program, SharedTransport},
     launcher::launch_cluster,
 };
 
@@ -27,10 +29,12 @@ pub struct Outcome {
     pub log: Option<String>,
 }
 
-/// Perform `step` on its Spark with `token`. A step that acts on no Spark is done by being recorded.
+/// Perform `step` on its Spark with `token`. A step that acts on no Spark is done by being recorded. `batch` is the same
+/// number for the steps of one launch.
 pub async fn perform(
     step: &Step,
     token: &Token,
+    batch: u64,
     desired: &Desired,
     observed: &Observed,
     transport: Option<&SharedTransport>,
@@ -45,7 +49,14 @@ pub async fn perform(
     let act = |name| fence::program(name, desired, spark, token, &facts.boot_id);
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
-        Step::Advance { .. } => plain(fence::perform(transport.as_ref(), &act("advance")).await),
+        Step::Advance { object, group, .. } => {
+            let bring = |act| with_environment(act, object, group, token, batch, desired);
+            let verdict = match bring(act("advance")) {
+                Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
+                Err(why) => Verdict::Refused(why),
+            };
+            plain(verdict)
+        }
         Step::Stop { container, remove, grace_secs, .. } => {
             // Containers of the launchers vanish with their logs.
             let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await.ok();
@@ -61,39 +72,64 @@ pub async fn perform(
         Step::EndJob { job, .. } => {
             plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
         }
-        Step::Launch { .. } => plain(launch(step, token, desired, transport.as_ref(), act("launch")).await),
+        Step::Launch { object, group } => {
+            let verdict = match launch(object, group, token, batch, desired, act("launch")) {
+                Ok(program) => fence::perform(transport.as_ref(), &program).await,
+                Err(why) => Verdict::Refused(why),
+            };
+            plain(verdict)
+        }
     }
 }
 
-async fn launch(
-    step: &Step,
+/// The launch's program, or why the model cannot be started.
+fn launch(
+    object: &Object,
+    group: &Group,
     token: &Token,
+    batch: u64,
     desired: &Desired,
-    transport: &dyn Transport,
     act: Program,
-) -> Verdict {
-    let Step::Launch { object, group } = step else { unreachable!("only called for a launch") };
-    let effective = desired
-        .slots
-        .get(object)
-        .and_then(|slot| desired.effective(slot, &group.model))
-        .filter(|effective| effective.spec_hash() == group.spec);
-    let Some(effective) = effective else {
-        return Verdict::Refused(format!("`{}` has been edited since", group.model));
-    };
-    let script = match launch_cluster::script(object, &effective, desired, token, secret) {
-        Ok(script) => script,
-        Err(error) => return Verdict::Refused(error.to_string()),
-    };
-    let program = act
+) -> Result<Program, String> {
+    let (program, file) = with_environment(act, object, group, token, batch, desired)?;
+    let effective = effective(object, group, desired)?;
+    let script = launch_cluster::script(object, &effective, desired, token, file.as_deref());
+    Ok(program
         .with("object", object.as_str())
         .with("name", group.container.to_string())
         .with("spec", group.spec.as_str())
         .with("job", format!("{}.{}", token.epoch, token.sequence))
-        .with("limit", crate::core::launch::LAUNCH_DEADLINE.as_secs().to_string())
-        .with("script", script.text)
-        .with("secrets", script.secrets);
-    fence::perform(transport, &program).await
+        .with("script", script))
+}
+
+/// Add what the group's containers get in their environment, and the file that it is brought in.
+fn with_environment(
+    act: Program,
+    object: &Object,
+    group: &Group,
+    token: &Token,
+    batch: u64,
+    desired: &Desired,
+) -> Result<(Program, Option<String>), String> {
+    let limit = LAUNCH_DEADLINE.as_secs().to_string();
+    let environment = launch_cluster::environment(&effective(object, group, desired)?, secret)
+        .map_err(|e| e.to_string())?;
+    let act = act.with("limit", limit);
+    if environment.is_empty() {
+        return Ok((act, None));
+    }
+    // In memory, at one path on every Spark.
+    let file = format!("/dev/shm/spark-control-{}-{object}.{}.{batch}", desired.cluster, token.epoch);
+    Ok((act.with("environment", environment).with("environment_file", file.clone()), Some(file)))
+}
+
+fn effective<'a>(object: &Object, group: &Group, desired: &'a Desired) -> Result<Effective<'a>, String> {
+    desired
+        .slots
+        .get(object)
+        .and_then(|slot| desired.effective(slot, &group.model))
+        .filter(|effective| effective.spec_hash() == group.spec)
+        .ok_or_else(|| format!("`{}` has been edited since", group.model))
 }
 
 /// A secret's value.

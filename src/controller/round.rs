@@ -209,6 +209,8 @@ impl Controller {
         observed: &Observed,
         transports: &BTreeMap<SparkName, SharedTransport>,
     ) -> Result<(), StoreError> {
+        // The steps of one launch know each other by it.
+        let batch = self.state().sequence + 1;
         for group in work.open() {
             // Another object's act may have met a fence meanwhile.
             if self.state().ledger.fenced.is_some() {
@@ -228,7 +230,7 @@ impl Controller {
             let performing = intended.iter().map(|(step, token)| async move {
                 info!(object = %step.object(), step = %step.key(), "{step}");
                 let transport = step.spark().and_then(|spark| transports.get(spark));
-                apply::perform(step, token, desired, observed, transport).await
+                apply::perform(step, token, batch, desired, observed, transport).await
             });
             let outcomes = join_all(performing).await;
             let mut all_done = true;

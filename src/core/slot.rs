@@ -268,7 +268,8 @@ fn replace(
     });
     if group.sparks.len() > 1 {
         let advance = |spark: &SparkName| {
-            PlannedStep::new(Step::Advance { object: object.clone(), spark: spark.clone() }, None)
+            let step = Step::Advance { object: object.clone(), spark: spark.clone(), group: group.clone() };
+            PlannedStep::new(step, None)
         };
         work.items.push(Item::Steps(group.sparks.iter().map(advance).collect()));
     }

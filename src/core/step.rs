@@ -25,8 +25,9 @@ pub enum Step {
     Start { object: Object, spark: SparkName, container: String, name: String },
     /// End a job and everything it started that is still in its process group.
     EndJob { object: Object, spark: SparkName, job: String },
-    /// Make every older message for this Spark worthless.
-    Advance { object: Object, spark: SparkName },
+    /// Before a launch on several Sparks, on each: make every older message worthless, and bring what the group's
+    /// containers are to have in their environment.
+    Advance { object: Object, spark: SparkName, group: Group },
     /// Start the launcher as a job on the head.
     Launch { object: Object, group: Group },
 }
@@ -69,7 +70,7 @@ impl Step {
                 format!("start {object} {spark} {}", short(container))
             }
             Self::EndJob { object, spark, job } => format!("end-job {object} {spark} {job}"),
-            Self::Advance { object, spark } => format!("advance {object} {spark}"),
+            Self::Advance { object, spark, .. } => format!("advance {object} {spark}"),
             Self::Launch { object, group } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
                 format!("launch {object} {} {}", group.spec, sparks.join(","))

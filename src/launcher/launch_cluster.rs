@@ -14,50 +14,39 @@ use crate::{
     host::quote,
 };
 
-/// Why a model cannot be started this way.
+/// A secret of the model cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    #[error("secrets cannot be passed to a model on several Sparks yet; take `api_key` and secret `env` out")]
-    SecretOnSeveral,
-    #[error("the secret `{name}` cannot be read: {cause}")]
-    Secret { name: String, cause: String },
+#[error("the secret `{name}` cannot be read: {cause}")]
+pub struct NoSecret {
+    name: String,
+    cause: String,
 }
 
-/// What the job on the head runs.
-pub struct Script {
-    pub text: String,
-    /// Lines for an environment file that the job keeps only until the launcher has ended.
-    pub secrets: String,
-}
-
-/// Make it. The labels' values are checked names, so the docker-args hook's lack of quoting is safe; everything else
-/// is quoted here, once.
-///
-/// # Errors
-/// [`Unfit`].
+/// What the job on the head runs. The labels' values are checked names, so the docker-args hook's lack of quoting is
+/// safe; everything else is quoted here, once. `environment_file` is at that path on every Spark of the model.
 pub fn script(
     object: &Object,
     effective: &Effective<'_>,
     desired: &Desired,
     token: &Token,
-    secret: impl Fn(&Secret) -> Result<String, String>,
-) -> Result<Script, Unfit> {
-    let solo = effective.model.sparks.len() == 1;
-    let secrets = secrets(effective, secret)?;
-    if !secrets.is_empty() && !solo {
-        return Err(Unfit::SecretOnSeveral);
-    }
+    environment_file: Option<&str>,
+) -> String {
     let mut text = String::from("job=$PWD\ncd\n");
     let dir = quote(effective.launcher.dir.as_str());
     let _ = writeln!(text, "cd {dir} || exit 1");
     write_config(&mut text, effective, desired);
-    let hook = quote(&labels_and_mounts(object, effective, desired, token));
-    let _ = writeln!(text, "export VLLM_SPARK_EXTRA_DOCKER_ARGS={hook}");
-    if !secrets.is_empty() {
-        text.push_str("VLLM_SPARK_EXTRA_DOCKER_ARGS=\"$VLLM_SPARK_EXTRA_DOCKER_ARGS --env-file $job/env\"\n");
+    let mut hook = labels_and_mounts(object, effective, desired, token);
+    if let Some(file) = environment_file {
+        let _ = write!(hook, " --env-file {file}");
+    }
+    let _ = writeln!(text, "export VLLM_SPARK_EXTRA_DOCKER_ARGS={}", quote(&hook));
+    if let Some(hf_home) =
+        desired.sparks.get(&effective.model.sparks[0]).and_then(|spark| spark.hf_home.as_ref())
+    {
+        let _ = writeln!(text, "export HF_HOME={}", quote(hf_home.as_str()));
     }
     let mut words: Vec<String> = Vec::new();
-    if solo {
+    if effective.model.sparks.len() == 1 {
         words.push("--solo".into());
     }
     words.extend([
@@ -66,11 +55,6 @@ pub fn script(
         "--name".into(),
         effective.slot.container.to_string(),
     ]);
-    for (name, value) in &effective.env {
-        if let EnvValue::Plain(value) = value {
-            words.extend(["-e".into(), format!("{name}={value}")]);
-        }
-    }
     for path in &effective.model.mods {
         words.extend(["--apply-mod".into(), path.to_string()]);
     }
@@ -80,23 +64,35 @@ pub fn script(
     for word in &words {
         let _ = write!(text, " {}", quote(word));
     }
-    text.push_str("\ncode=$?\nrm -f \"$job/env\"\nexit $code\n");
-    Ok(Script { text, secrets })
+    text.push_str("\ncode=$?\n");
+    if let Some(file) = environment_file {
+        let _ = writeln!(text, "rm -f {}", quote(file));
+    }
+    text.push_str("exit $code\n");
+    text
 }
 
-fn secrets(
+/// Lines for `docker run --env-file`: the model's environment, plain and secret. A file and not options, because the
+/// launcher pastes its options into a shell line of each worker, and because argv is for everybody to read.
+///
+/// # Errors
+/// [`NoSecret`], without the value.
+pub fn environment(
     effective: &Effective<'_>,
     secret: impl Fn(&Secret) -> Result<String, String>,
-) -> Result<String, Unfit> {
-    let env = effective.env.iter().filter_map(|(name, value)| match value {
-        EnvValue::Secret(place) => Some((name.as_str(), place)),
-        EnvValue::Plain(_) => None,
-    });
-    let api_key = effective.slot.api_key.as_ref().map(|place| ("VLLM_API_KEY", place));
+) -> Result<String, NoSecret> {
+    let value =
+        |name: &str, place: &Secret| secret(place).map_err(|cause| NoSecret { name: name.to_owned(), cause });
     let mut lines = String::new();
-    for (name, place) in env.chain(api_key) {
-        let value = secret(place).map_err(|cause| Unfit::Secret { name: name.to_owned(), cause })?;
-        let _ = writeln!(lines, "{name}={value}");
+    for (name, written) in &effective.env {
+        let text = match written {
+            EnvValue::Plain(text) => text.clone(),
+            EnvValue::Secret(place) => value(name.as_str(), place)?,
+        };
+        let _ = writeln!(lines, "{name}={text}");
+    }
+    if let Some(place) = &effective.slot.api_key {
+        let _ = writeln!(lines, "VLLM_API_KEY={}", value("api_key", place)?);
     }
     Ok(lines)
 }

@@ -79,9 +79,20 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
 
 fn bytes(location: &serde_saphyr::Location, text: &str) -> Range<usize> {
     let span = location.span();
-    let start = span.byte_offset().map_or(0, |at| usize::try_from(at).unwrap_or(0)).min(text.len());
+    let start = match span.byte_offset().and_then(|at| usize::try_from(at).ok()) {
+        Some(at) => at.min(text.len()),
+        None => line_and_column(location.line(), location.column(), text),
+    };
     let length = span.byte_len().map_or(0, |len| usize::try_from(len).unwrap_or(0));
     start..(start + length).min(text.len())
+}
+
+/// The byte at this line and column, both counted from 1, in characters.
+fn line_and_column(line: u64, column: u64, text: &str) -> usize {
+    let skip = |count: u64| usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
+    let start: usize = text.split_inclusive('\n').take(skip(line)).map(str::len).sum();
+    let rest = text[start..].lines().next().unwrap_or_default();
+    start + rest.chars().take(skip(column)).map(char::len_utf8).sum::<usize>()
 }
 
 fn node_of(spanned: Spanned<Any>, text: &str) -> Node {

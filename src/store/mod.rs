@@ -84,7 +84,7 @@ impl Store {
     /// [`StoreError`].
     pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
         self.connection
-            .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![now.to_string(), text])?;
+            .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![format!("{now:.3}"), text])?;
         Ok(self.connection.last_insert_rowid().unsigned_abs())
     }
 
@@ -130,7 +130,7 @@ impl Store {
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
-            params![token, now.to_string(), step],
+            params![token, format!("{now:.3}"), step],
         )?;
         let sql =
             "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
@@ -145,7 +145,7 @@ impl Store {
     /// [`StoreError`].
     pub fn conclude(&self, token: &str, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE journal SET ended = ?2, outcome = ?3 WHERE token = ?1";
-        self.connection.execute(sql, params![token, now.to_string(), outcome])?;
+        self.connection.execute(sql, params![token, format!("{now:.3}"), outcome])?;
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
-        self.connection.execute(sql, params![now.to_string(), kind, object, message])?;
+        self.connection.execute(sql, params![format!("{now:.3}"), kind, object, message])?;
         let last = self.connection.last_insert_rowid();
         self.connection.execute("DELETE FROM event WHERE number <= ?1", [last - KEPT_EVENTS])?;
         Ok(())
@@ -194,7 +194,8 @@ impl Store {
         let sql = "INSERT INTO plan (id, number, at, json)
                    VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM plan), ?2, ?3)
                    ON CONFLICT (id) DO UPDATE SET json = ?3, at = ?2";
-        self.connection.execute(sql, params![plan.id, plan.at.to_string(), serde_json::to_string(plan)?])?;
+        self.connection
+            .execute(sql, params![plan.id, format!("{:.3}", plan.at), serde_json::to_string(plan)?])?;
         let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
         self.connection.execute(sql, [KEPT_PLANS])?;
         Ok(())

@@ -120,6 +120,7 @@ fn acts_check_before_they_act() {
 #[test]
 fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
     let spark = Spark::new();
+    let environment = format!("/dev/shm/spark-control-test-{}", std::process::id());
     let launch = |sequence: u64, job: &str, script: &str| {
         act("launch", 1, sequence, "a")
             .with("object", "vllm")
@@ -128,10 +129,11 @@ fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
             .with("job", job)
             .with("limit", "60")
             .with("script", script)
-            .with("secrets", "TOKEN=hunter2\n")
+            .with("environment", "TOKEN=hunter2\n")
+            .with("environment_file", environment.clone())
     };
-    let long = "cat env >told; rm env; echo began >&2; sleep 50";
-    assert_eq!(spark.run(&launch(1, "1.1", long)), "done");
+    let long = format!("cat {environment} >told; rm {environment}; echo began >&2; sleep 50");
+    assert_eq!(spark.run(&launch(1, "1.1", &long)), "done");
     let job = spark.state().join("jobs/1.1");
     let wait = |what: &dyn Fn() -> bool| {
         for _ in 0..100 {
@@ -142,13 +144,8 @@ fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
         }
         panic!("waited 5 s");
     };
-    wait(&|| job.join("told").exists() && !job.join("env").exists());
+    wait(&|| job.join("told").exists() && !PathBuf::from(&environment).exists());
     assert_eq!(fs::read_to_string(job.join("told")).unwrap(), "TOKEN=hunter2\n");
-    assert_eq!(
-        fs::metadata(job.join("told")).unwrap().permissions().mode() & 0o077,
-        0,
-        "nobody else may read it"
-    );
     assert_eq!(spark.run(&launch(2, "1.2", "true")), "refused job 1.1 is still running");
     assert_eq!(spark.run(&act("end-job", 1, 3, "a").with("job", "1.1")), "done");
     let pid = fs::read_to_string(job.join("pid")).unwrap();
@@ -169,6 +166,9 @@ fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
     let status = spark.state().join("jobs/1.2/status");
     wait(&|| status.exists());
     assert_eq!(fs::read_to_string(status).unwrap(), "7\n");
+    let brought = fs::metadata(&environment).unwrap().permissions().mode();
+    assert_eq!(brought & 0o077, 0, "nobody else may read it");
+    fs::remove_file(&environment).unwrap();
     let audit = fs::read_to_string(spark.state().join("audit.log")).unwrap();
     assert!(!audit.contains("hunter2"), "{audit}");
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use crate::lab::Lab;
+use crate::{lab::Lab, spark::Spark};
 
 /// The program under test.
 pub struct Controller {
@@ -23,11 +23,27 @@ impl Controller {
         Self::resume(&lab.data(name), file)
     }
 
+    /// `serve` on that Spark: in its network, with its home and programs.
+    pub fn serve_on(lab: &Lab, spark: &Spark, name: &str, file: &Path) -> Self {
+        let (namespace, path) = spark.place();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", namespace.display()))
+            .arg(env!("CARGO_BIN_EXE_spark-control"))
+            .env("HOME", spark.home())
+            .env("PATH", path);
+        Self::start(command, &lab.data(name), file)
+    }
+
     /// `serve`, with what is in that data directory.
     pub fn resume(data: &Path, file: &Path) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_spark-control")), data, file)
+    }
+
+    fn start(mut command: Command, data: &Path, file: &Path) -> Self {
         let log = data.join("serve.log");
         let output = File::options().create(true).append(true).open(&log).expect("the log");
-        let child = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        let child = command
             .arg("--file")
             .arg(file)
             .arg("--data")

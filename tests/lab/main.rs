@@ -13,6 +13,7 @@ mod drift;
 mod fencing;
 mod memory;
 mod ownership;
+mod secrets;
 mod services;
 mod swap;
 mod trust;

@@ -24,6 +24,15 @@ impl Spark {
         self.directory.join("docker.sock")
     }
 
+    /// Its network namespace, and where its programs are.
+    pub fn place(&self) -> (PathBuf, String) {
+        let path = format!(
+            "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            self.directory.join("bin").display()
+        );
+        (Path::new("/run/netns").join(&self.namespace), path)
+    }
+
     /// Ask this Spark's Docker engine.
     pub fn try_docker(&self, arguments: &[&str]) -> Output {
         Command::new("/usr/bin/docker")
@@ -138,7 +147,7 @@ impl Spark {
             self.address
         ));
         sh(&format!("ssh-keygen -q -t ed25519 -N '' -f {d}/host_key"));
-        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
+        let (_, path) = self.place();
         self.start_engine(&path, number, index);
         fs::write(
             self.directory.join("sshd_config"),

@@ -77,3 +77,58 @@ fn an_unreachable_spark_blocks_its_model_and_nothing_is_stopped() {
     lab.spark("spark2").mend();
     wait_until("wide", SWAP, || serving(&lab, "wide"));
 }
+
+/// If this failed, a cable pulled in the middle of a load would cost the load, or a second start.
+#[test]
+fn a_spark_that_is_silent_in_the_middle_of_a_swap_costs_only_time() {
+    let lab = Lab::up(2);
+    let file = lab.directory.join("cluster.yaml");
+    let slow = MODELS.replace("repo: lab/wide", "repo: lab/wide\n    env: { LAB_LOAD_MS: \"20000\" }");
+    let quick = format!("reconcile: {{ interval: 2s }}\n{slow}");
+    fs::write(&file, lab.manifest(&format!("model: alpha\n{quick}"))).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "alpha");
+    save(&file, &lab.manifest(&format!("model: wide\n{quick}")));
+    wait_until("both ranks", SWAP, || {
+        lab.sparks
+            .iter()
+            .all(|spark| spark.engine_words(CONTAINER).is_some_and(|words| words[1] == "lab/wide"))
+    });
+    let ranks: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
+    lab.spark("spark2").cut();
+    wait_until("the silence to be seen", SWAP, || {
+        text(&controller.command(&["status"])).contains("spark2: UNREACHABLE")
+    });
+    // Longer than the load: it ends while nobody can see all of it.
+    std::thread::sleep(std::time::Duration::from_secs(20));
+    let status = text(&controller.command(&["status"]));
+    assert!(status.contains("LoadInProgress"), "{status}");
+    lab.spark("spark2").mend();
+    settles_on(&lab, &controller, "wide");
+    let now: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
+    assert_eq!(now, ranks, "nothing was started twice");
+}
+
+/// If this failed, the controller could not live on a Spark.
+#[test]
+fn a_controller_on_the_spark_itself_needs_no_ssh() {
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let file = lab.directory.join("cluster.yaml");
+    let manifest = |model: &str| {
+        let text = lab.manifest(&on_one_spark(&format!("model: {model}\n{MODELS}")));
+        let user = format!("user: root, key: {}", lab.directory.join("key").display());
+        assert!(text.contains(&user), "{text}");
+        text.replace(&user, "transport: local")
+    };
+    fs::write(&file, manifest("alpha")).unwrap();
+    spark.stop_sshd();
+    let controller = Controller::serve_on(&lab, spark, "data", &file);
+    wait_until("alpha", SWAP, || serving(&lab, "alpha"));
+    save(&file, &manifest("beta"));
+    wait_until("beta", SWAP, || serving(&lab, "beta"));
+    assert_eq!(spark.starts(CONTAINER), 2);
+    wait_until("the controller to know", SWAP, || {
+        text(&controller.command(&["history"])).contains("`beta` is ready")
+    });
+}
