@@ -30,6 +30,11 @@ mutants:
 bless:
     SPARK_CONTROL_BLESS=1 cargo test --locked --test it
 
+# Figures for the changelog: size, memory, time of a look, time from a save to its plan (root).
+measure:
+    cargo build --locked --profile dist
+    SPARK_CONTROL_PROGRAM=$PWD/target/dist/spark-control cargo test --locked --test lab -- --ignored --nocapture measure
+
 # Licences, advisories, sources (network).
 deny:
     cargo deny check

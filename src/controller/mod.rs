@@ -92,6 +92,8 @@ pub struct Snapshot {
     /// Rounds since the start.
     pub round: u64,
     pub at: Option<Timestamp>,
+    /// How long the look at the Sparks and endpoints took.
+    pub looked_ms: u64,
     /// The revision in force.
     pub revision: Option<u64>,
     /// Why the file is not the revision in force.

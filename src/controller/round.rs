@@ -52,7 +52,7 @@ impl Controller {
         let _turn = self.turn.lock().await;
         self.read_file()?;
         let Some(Current { revision, desired }) = self.state().current.clone() else {
-            self.publish(None);
+            self.publish(None, 0);
             return Ok(Turn { acted: false, waiting: false });
         };
         let transports = self.transports(&desired);
@@ -61,10 +61,12 @@ impl Controller {
             (state.observed.clone(), state.ledger.clone())
         };
         let now = &self.world.now;
+        let began = now();
         let observed = Arc::new(
             probe::observe(&desired, &ledger, &transports, self.world.http.as_ref(), previous.as_ref(), now)
                 .await,
         );
+        let looked_ms = u64::try_from(now().duration_since(began).as_millis()).unwrap_or(0);
         let plan = {
             let mut state = self.state();
             let state = &mut *state;
@@ -87,7 +89,7 @@ impl Controller {
             }
             plan
         };
-        self.publish(Some((&plan, &observed, &desired)));
+        self.publish(Some((&plan, &observed, &desired)), looked_ms);
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
         let open = |work: &&Work| match mode {
@@ -292,7 +294,7 @@ impl Controller {
         }
     }
 
-    fn publish(&self, seen: Option<(&Plan, &Observed, &Desired)>) {
+    fn publish(&self, seen: Option<(&Plan, &Observed, &Desired)>, looked_ms: u64) {
         let state = self.state();
         let now = (self.world.now)();
         let round = self.published.borrow().round + 1;
@@ -306,6 +308,7 @@ impl Controller {
         let snapshot = Snapshot {
             round,
             at: Some(now),
+            looked_ms,
             revision: state.current.as_ref().map(|current| current.revision),
             file_error: state.file_error.clone(),
             warnings: state.warnings.clone(),

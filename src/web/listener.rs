@@ -59,6 +59,13 @@ impl Collector for Seen {
             None,
             rounds.metric_type(),
         )?)?;
+        let value = ConstGauge::new(i64::try_from(self.0.looked_ms).unwrap_or(i64::MAX));
+        value.encode(encoder.encode_descriptor(
+            "look_milliseconds",
+            "How long the last look at the Sparks and endpoints took.",
+            None,
+            value.metric_type(),
+        )?)?;
         let value = ConstGauge::new(i64::from(self.0.file_error.is_none()));
         value.encode(encoder.encode_descriptor(
             "file_valid",

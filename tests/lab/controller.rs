@@ -9,6 +9,12 @@ use std::{
 
 use crate::{lab::Lab, spark::Spark};
 
+/// The program, or another build of it (`just measure`).
+fn program() -> PathBuf {
+    std::env::var_os("SPARK_CONTROL_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_spark-control").into(), PathBuf::from)
+}
+
 /// The program under test.
 pub struct Controller {
     child: Child,
@@ -29,7 +35,7 @@ impl Controller {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", namespace.display()))
-            .arg(env!("CARGO_BIN_EXE_spark-control"))
+            .arg(program())
             .env("HOME", spark.home())
             .env("PATH", path);
         Self::start(command, &lab.data(name), file)
@@ -37,7 +43,7 @@ impl Controller {
 
     /// `serve`, with what is in that data directory.
     pub fn resume(data: &Path, file: &Path) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_spark-control")), data, file)
+        Self::start(Command::new(program()), data, file)
     }
 
     fn start(mut command: Command, data: &Path, file: &Path) -> Self {
@@ -68,6 +74,10 @@ impl Controller {
         command(&self.file, &self.data, arguments)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -83,7 +93,7 @@ impl Drop for Controller {
 }
 
 pub fn command(file: &Path, data: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_spark-control"))
+    Command::new(program())
         .arg("--file")
         .arg(file)
         .arg("--data")

@@ -11,6 +11,7 @@ mod spark;
 
 mod drift;
 mod fencing;
+mod measure;
 mod memory;
 mod ownership;
 mod secrets;
