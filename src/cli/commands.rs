@@ -88,7 +88,7 @@ pub fn manifest_schema() -> String {
     text
 }
 
-fn loaded(places: &Places, text: &str) -> anyhow::Result<manifest::load::Loaded> {
+fn loaded(places: &Places, text: &str) -> anyhow::Result<manifest::entries::Loaded> {
     let path = places.file.display().to_string();
     manifest::load::load(text)
         .map_err(|problems| anyhow::anyhow!("{}", manifest::render(&problems, &path, text)))

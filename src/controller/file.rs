@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::{Controller, Current, State};
 use crate::{
     core::{desired::hex, removal},
-    manifest::{self, load::Loaded},
+    manifest::{self, entries::Loaded},
     store::StoreError,
 };
 

@@ -14,8 +14,8 @@ use crate::{
         ledger::{Came, Ledger},
         name::SparkName,
         observed::{Observed, Token},
-        plan::{self, Plan, PlannedStep, Work},
-        status,
+        plan::{Plan, PlannedStep, Work},
+        planner, status,
         step::Step,
     },
     host::SharedTransport,
@@ -81,7 +81,7 @@ impl Controller {
                 state.store.set_ledger(&ledger)?;
                 state.ledger = ledger;
             }
-            let plan = plan::plan(&desired, revision, &observed, &state.ledger, now());
+            let plan = planner::plan(&desired, revision, &observed, &state.ledger, now());
             // A plan that is shown again is the same plan.
             if plan.has_steps() && state.kept_plan.as_ref() != Some(&plan.id) {
                 state.store.keep_plan(&plan)?;

@@ -5,7 +5,7 @@ use super::{
     observed::{EndpointAnswer, Observed},
     plan::{Item, PlannedStep, Work},
     ready,
-    slot::{Standing, relied_on},
+    standing::{Standing, relied_on},
     step::Step,
 };
 

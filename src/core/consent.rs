@@ -6,7 +6,7 @@ use super::{
     ledger::Ledger,
     observed::{Completion, EndpointAnswer, Observed},
     plan::{Consent, Reason, Verdict},
-    slot::Standing,
+    standing::Standing,
 };
 
 /// Why something is to be done: the policy differs.

@@ -16,7 +16,7 @@ use super::{
     plan::{Plan, Verdict},
     ready::{self, Readiness},
     schedule,
-    slot::{Standing, standing},
+    standing::{Standing, standing},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

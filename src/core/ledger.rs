@@ -4,20 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, ServiceState, Slot, SpecHash, Wanted},
-    launch::{Attempts, Launch, LaunchState},
-    memory,
+    desired::{Object, ServiceState, Slot, SpecHash},
+    group::Group,
+    launch::{Attempts, Failure, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE},
     name::{ModelName, SparkName},
-    observed::{Container, Observed, Token},
-    ready::{self, Readiness},
-    schedule, service,
+    observed::{Container, Token},
     step::{self, Step},
 };
 
+/// Enough for the release gate's window at one sample a second, with room.
+pub const KEPT_SAMPLES: usize = 32;
 /// More than a person agrees to before one of them is carried out.
 const KEPT_APPROVALS: usize = 20;
 
@@ -107,31 +107,6 @@ impl Ledger {
         self.approvals.drain(..surplus);
     }
 
-    /// A lost ledger finds what it started: a group with our labels that is ready.
-    fn find_again(
-        &mut self,
-        object: &Object,
-        slot: &Slot,
-        desired: &Desired,
-        observed: &Observed,
-        now: Timestamp,
-    ) {
-        if self.launches.contains_key(object) {
-            return;
-        }
-        let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
-        let Some(group) = desired.effective(slot, &name).map(|effective| effective.group()) else { return };
-        if ready::readiness(object, &group, desired, observed, self) != Readiness::Ready {
-            return;
-        }
-        let head = ready::rank(object, &group, group.head(), desired, observed, self);
-        let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
-        let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
-        self.proven.insert(object.clone(), proven);
-        let state = LaunchState::Serving { since: now };
-        self.launches.insert(object.clone(), Launch { group, token, at: now, state });
-    }
-
     /// What a person agreed to for this object has been carried out; the next time they are asked again.
     pub(super) fn consume_approvals(&mut self, object: &Object) {
         for approval in &mut self.approvals {
@@ -162,42 +137,61 @@ impl Ledger {
         }
     }
 
-    /// Take in what was seen: memory samples, launches that became ready or failed.
-    pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
-        for (name, view) in &observed.sparks {
-            if let Some(facts) = view.facts() {
-                let samples = self.samples.entry(name.clone()).or_default();
-                samples.push_back(Sample { at: facts.at, available_bytes: facts.memory_available_bytes });
-                while samples.len() > memory::KEPT_SAMPLES {
-                    samples.pop_front();
-                }
-            }
+    pub fn is_loading(&self, object: &Object) -> bool {
+        self.launches.get(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading))
+    }
+
+    /// What this slot was last started with, while it loads or serves.
+    pub fn launched(&self, object: &Object) -> Option<&Group> {
+        let launch = self.launches.get(object)?;
+        match launch.state {
+            LaunchState::Loading | LaunchState::Serving { .. } => Some(&launch.group),
+            LaunchState::Failed { .. } | LaunchState::Stopped { .. } => None,
         }
-        let mut noticed = Vec::new();
-        for (name, service) in &desired.services {
-            if let (Some(state), true) = (service.state, service::is_as_desired(service, observed)) {
-                self.kept.insert(Object::service(name), state);
-            }
+    }
+
+    /// The load of `spec` in this slot failed, and nothing else was started there since.
+    pub fn failed_in_load(&self, object: &Object, spec: &SpecHash) -> bool {
+        self.launches.get(object).is_some_and(|launch| {
+            launch.group.spec == *spec && matches!(launch.state, LaunchState::Failed { in_load: true, .. })
+        })
+    }
+
+    /// Median seconds of the last loads of this spec, and of how many.
+    pub fn expected_load_secs(&self, spec: &SpecHash) -> Option<(u64, usize)> {
+        let mut seconds = self.load_secs.get(spec.as_str())?.clone();
+        seconds.sort_unstable();
+        Some((*seconds.get(seconds.len() / 2)?, seconds.len()))
+    }
+
+    /// How long a load may take: as written, else three times the median of this spec's loads but at least 20 min,
+    /// else 40 min.
+    pub fn load_deadline(&self, slot: &Slot, spec: &SpecHash) -> SignedDuration {
+        if let Some(written) = slot.load_deadline {
+            return SignedDuration::try_from(written).unwrap_or(LOAD_DEADLINE);
         }
-        for (object, slot) in &desired.slots {
-            self.find_again(object, slot, desired, observed, now);
+        match self.expected_load_secs(spec) {
+            Some((median, _)) => SignedDuration::from_secs(i64::try_from(median * 3).unwrap_or(i64::MAX))
+                .max(SHORTEST_DEADLINE),
+            None => LOAD_DEADLINE,
         }
-        let objects: Vec<Object> = self.launches.keys().cloned().collect();
-        for object in objects {
-            self.notice_launch(&object, desired, observed, now, &mut noticed);
-        }
-        self.attempts.retain(|key, _| {
-            let still = desired.slots.iter().any(|(object, slot)| {
-                desired.models.keys().any(|model| {
-                    desired
-                        .effective(slot, model)
-                        .is_some_and(|effective| attempt_key(object, &effective.spec_hash()) == *key)
-                })
-            });
-            still
-                || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
-        });
-        noticed
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        object: &Object,
+        group: &Group,
+        what: String,
+        now: Timestamp,
+        noticed: &mut Vec<Noticed>,
+    ) -> LaunchState {
+        let message = format!("`{}` failed: {what}", group.model);
+        noticed.push(Noticed { object: object.clone(), kind: "failed", message });
+        let not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
+        let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads) + 1;
+        let attempts = Attempts { failed_loads, last: Failure { at: now, what }, not_before };
+        self.attempts.insert(attempt_key(object, &group.spec), attempts);
+        LaunchState::Failed { at: now, in_load: self.is_loading(object) }
     }
 }
 

@@ -18,8 +18,6 @@ const SAMPLES: usize = 3;
 const OVER: SignedDuration = SignedDuration::from_secs(10);
 /// Memory that is not back by then comes back with a reboot, if at all.
 pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
-/// Enough for the window above at one sample a second, with room.
-pub const KEPT_SAMPLES: usize = 32;
 
 /// One line of the memory table. Without readings that move by themselves: it is part of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock, a file, the environment or a socket; time and seeds are arguments, maps are
 //! ordered, and the same input gives the same output byte for byte. Clippy's disallowed lists for this subtree
-//! (see `clippy.toml`) and `tests/it/tidy.rs` hold it to that. Begin with `plan`.
+//! (see `clippy.toml`) and `tests/it/tidy.rs` hold it to that. Begin with `planner`.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -16,8 +16,10 @@ pub mod launch;
 pub mod ledger;
 pub mod memory;
 pub mod name;
+pub mod notice;
 pub mod observed;
 pub mod plan;
+pub mod planner;
 pub mod preflight;
 pub mod ready;
 pub mod removal;
@@ -25,5 +27,6 @@ pub mod render;
 pub mod schedule;
 pub mod service;
 pub mod slot;
+pub mod standing;
 pub mod status;
 pub mod step;

@@ -7,26 +7,12 @@ use serde::de::DeserializeOwned;
 use super::{
     Problem,
     decode::decode,
+    entries::{Entries, Loaded, Quarantined},
     resolve,
     tree::{self, Key, Node, Value},
     v1,
 };
-use crate::core::{desired::Desired, name::nearest};
-
-/// What the text says.
-#[derive(Debug)]
-pub struct Loaded {
-    pub desired: Desired,
-    /// Things that do not keep the file from being used: quarantined entries, unknown disabled names.
-    pub warnings: Vec<Problem>,
-}
-
-/// The file's entries with their places, as far as they could be read.
-pub struct Entries {
-    pub cluster: v1::Cluster,
-    /// Where each entry's key stands: `section/name`.
-    pub places: BTreeMap<String, std::ops::Range<usize>>,
-}
+use crate::core::name::nearest;
 
 const SECTIONS: [&str; 12] = [
     "version",
@@ -58,14 +44,6 @@ pub fn load(text: &str) -> Result<Loaded, Vec<Problem>> {
     let mut quarantine = Vec::new();
     let Some(entries) = read(&root, &mut problems, &mut quarantine) else { return Err(problems) };
     resolve::resolve(entries, problems, quarantine)
-}
-
-/// An entry of `models` or `services` that could not be read.
-#[derive(Debug)]
-pub struct Quarantined {
-    pub section: &'static str,
-    pub name: String,
-    pub problems: Vec<Problem>,
 }
 
 fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantined>) -> Option<Entries> {

@@ -3,6 +3,7 @@
 //! Begin with `load`: text in, a complete `Desired` or every problem with its place out.
 
 pub mod decode;
+pub mod entries;
 pub mod load;
 pub mod resolve;
 pub mod tree;

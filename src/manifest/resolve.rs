@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Problem,
-    load::{Entries, Loaded, Quarantined},
+    entries::{Entries, Loaded, Quarantined},
     v1,
 };
 use crate::core::{

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::world::{Container, Machine};
+use super::machine::{Container, Machine};
 
 /// Status and body for a path without its version.
 pub fn answer(machine: &Machine, path: &str, now: Timestamp) -> (u16, Vec<u8>) {

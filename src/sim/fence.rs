@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     launcher,
-    world::{Work, World, later},
+    machine::{Work, later},
+    world::World,
 };
 use crate::{
     core::observed::{JobState, Token},

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{Engine, Sim};
+use super::{machine::Engine, world::Sim};
 use crate::{
     core::desired::ServiceKind,
     probe::endpoint::{Http, NoAnswer, Reply, Request},

@@ -3,10 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
-use super::world::{Container, Engine, Start, World, later};
-
 /// What a script asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
@@ -82,78 +78,6 @@ fn words(line: &str) -> Vec<String> {
     }
     words.extend(word);
     words
-}
-
-/// Start containers and engines, as the launcher does: a name that is taken is executed into.
-pub fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
-    let members: Vec<String> = if launch.nodes.is_empty() {
-        vec![head.to_owned()]
-    } else {
-        launch
-            .nodes
-            .iter()
-            .filter_map(|address| {
-                world
-                    .sparks
-                    .iter()
-                    .find(|(_, machine)| machine.address == *address)
-                    .map(|(name, _)| name.clone())
-            })
-            .collect()
-    };
-    let ready_at = later(now, world.times.load);
-    for (rank, member) in members.iter().enumerate() {
-        let mut command = launch.command.clone();
-        if members.len() > 1 {
-            let rank = rank.to_string();
-            command.extend([
-                "--nnodes".into(),
-                members.len().to_string(),
-                "--node-rank".into(),
-                rank.clone(),
-            ]);
-            if rank != "0" {
-                command.push("--headless".into());
-            }
-        }
-        let id = world.id();
-        let pid = 1000 + u32::try_from(world.starts.len()).unwrap_or(0);
-        let machine = world.sparks.get_mut(member).expect("members are machines");
-        if machine.silent(now) {
-            continue;
-        }
-        let Some(image_id) = machine.images.get(&launch.image).cloned() else { continue };
-        let beside = machine.engines().count();
-        let available = machine.memory_available(now);
-        let fails = machine.load_fails > 0;
-        machine.load_fails = machine.load_fails.saturating_sub(1);
-        if !machine.containers.iter().any(|container| container.name == launch.name && container.running) {
-            machine.containers.retain(|container| container.name != launch.name);
-            machine.containers.push(Container {
-                id: id.clone(),
-                name: launch.name.clone(),
-                image: launch.image.clone(),
-                image_id,
-                labels: launch.labels.clone(),
-                running: true,
-                auto_remove: true,
-                started_at: now,
-                engine: None,
-                service: None,
-                log: Vec::new(),
-            });
-        }
-        let container =
-            machine.containers.iter_mut().find(|container| container.name == launch.name).expect("just made");
-        let mut engine = Engine::fresh(pid, command, now, ready_at);
-        if fails {
-            engine.dies_at = Some(now.min(ready_at));
-        }
-        let (root, memory) = (engine.root.clone(), engine.memory);
-        container.engine = Some(engine);
-        machine.tell("start", &id);
-        world.starts.push(Start { spark: member.clone(), root, at: now, beside, memory, available });
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ pub mod fence;
 pub mod http;
 pub mod launcher;
 pub mod listeners;
+pub mod machine;
 pub mod transport;
 pub mod world;
 
-pub use world::{Fault, Service, Sim, Times};
+pub use machine::Service;
+pub use world::{Fault, Sim, Times};

@@ -5,10 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{
-    engine, fence,
-    world::{Machine, Sim},
-};
+use super::{engine, fence, machine::Machine, world::Sim};
 use crate::{
     core::observed::JobState,
     host::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable},

@@ -43,7 +43,7 @@ pub struct Cluster {
 fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let began = tokio::time::Instant::now();
     let epoch: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
-    move || spark_control::sim::world::later(epoch, began.elapsed())
+    move || spark_control::sim::machine::later(epoch, began.elapsed())
 }
 
 impl Cluster {

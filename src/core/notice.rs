@@ -1,0 +1,156 @@
+//! What a look means for the ledger: memory samples, services that are as they should be, launches that became ready or
+//! failed.
+
+use jiff::Timestamp;
+
+use super::{
+    desired::{Desired, Object, Slot, Wanted},
+    group::Group,
+    launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState},
+    ledger::{KEPT_SAMPLES, Ledger, Noticed, Proven, Sample, attempt_key},
+    observed::{JobState, Observed},
+    ready::{self, Readiness},
+    schedule, service,
+};
+
+impl Ledger {
+    /// Take in what was seen: memory samples, launches that became ready or failed.
+    pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
+        for (name, view) in &observed.sparks {
+            if let Some(facts) = view.facts() {
+                let samples = self.samples.entry(name.clone()).or_default();
+                samples.push_back(Sample { at: facts.at, available_bytes: facts.memory_available_bytes });
+                while samples.len() > KEPT_SAMPLES {
+                    samples.pop_front();
+                }
+            }
+        }
+        let mut noticed = Vec::new();
+        for (name, service) in &desired.services {
+            if let (Some(state), true) = (service.state, service::is_as_desired(service, observed)) {
+                self.kept.insert(Object::service(name), state);
+            }
+        }
+        for (object, slot) in &desired.slots {
+            self.find_again(object, slot, desired, observed, now);
+        }
+        let objects: Vec<Object> = self.launches.keys().cloned().collect();
+        for object in objects {
+            self.notice_launch(&object, desired, observed, now, &mut noticed);
+        }
+        self.attempts.retain(|key, _| {
+            let still = desired.slots.iter().any(|(object, slot)| {
+                desired.models.keys().any(|model| {
+                    desired
+                        .effective(slot, model)
+                        .is_some_and(|effective| attempt_key(object, &effective.spec_hash()) == *key)
+                })
+            });
+            still
+                || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
+        });
+        noticed
+    }
+
+    /// A lost ledger finds what it started: a group with our labels that is ready.
+    fn find_again(
+        &mut self,
+        object: &Object,
+        slot: &Slot,
+        desired: &Desired,
+        observed: &Observed,
+        now: Timestamp,
+    ) {
+        if self.launches.contains_key(object) {
+            return;
+        }
+        let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
+        let Some(group) = desired.effective(slot, &name).map(|effective| effective.group()) else { return };
+        if ready::readiness(object, &group, desired, observed, self) != Readiness::Ready {
+            return;
+        }
+        let head = ready::rank(object, &group, group.head(), desired, observed, self);
+        let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
+        let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
+        self.proven.insert(object.clone(), proven);
+        let state = LaunchState::Serving { since: now };
+        self.launches.insert(object.clone(), Launch { group, token, at: now, state });
+    }
+
+    /// Take in how the launch of `object` goes.
+    fn notice_launch(
+        &mut self,
+        object: &Object,
+        desired: &Desired,
+        observed: &Observed,
+        now: Timestamp,
+        noticed: &mut Vec<Noticed>,
+    ) {
+        let Some(launch) = self.launches.get(object).cloned() else { return };
+        let Some(slot) = desired.slots.get(object) else { return };
+        let group = &launch.group;
+        let loading = matches!(launch.state, LaunchState::Loading);
+        let readiness = ready::readiness(object, group, desired, observed, self);
+        let next = match (&launch.state, readiness) {
+            (LaunchState::Loading, Readiness::Ready) => {
+                let took = now.duration_since(launch.at).as_secs().unsigned_abs();
+                self.proved(object, group, took, now);
+                let message = format!("`{}` is ready after {took} s", group.model);
+                noticed.push(Noticed { object: object.clone(), kind: "ready", message });
+                LaunchState::Serving { since: now }
+            }
+            (LaunchState::Serving { since }, Readiness::Ready) => {
+                if now.duration_since(*since) >= CLEAN_AFTER {
+                    self.attempts.remove(&attempt_key(object, &group.spec));
+                }
+                return;
+            }
+            (LaunchState::Loading, Readiness::NotYet { .. }) => {
+                let deadline = self.load_deadline(slot, &group.spec);
+                if now.duration_since(launch.at) <= deadline {
+                    return;
+                }
+                let what = format!("it was not ready within {} min", deadline.as_mins());
+                self.failed(object, group, what, now, noticed)
+            }
+            (LaunchState::Loading | LaunchState::Serving { .. }, Readiness::Dead { why }) => {
+                let head = observed.facts(group.head());
+                let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
+                if loading && job.is_none() && head.is_some_and(|facts| facts.at > launch.at) {
+                    // The message never arrived; a later one, with a higher token, makes it worthless.
+                    self.launches.remove(object);
+                    let message = format!("the launch of `{}` never began", group.model);
+                    noticed.push(Noticed { object: object.clone(), kind: "lost", message });
+                    return;
+                }
+                let age = now.duration_since(launch.at);
+                let launching = job.is_some_and(|job| job.state == JobState::Running) || age < ENGINE_GRACE;
+                if loading && launching && age <= LAUNCH_DEADLINE {
+                    return;
+                }
+                let what = if loading && launching {
+                    format!("the launcher had started no engine after {} min", LAUNCH_DEADLINE.as_mins())
+                } else {
+                    why
+                };
+                self.failed(object, group, what, now, noticed)
+            }
+            _ => return,
+        };
+        if let Some(launch) = self.launches.get_mut(object) {
+            launch.state = next;
+        }
+    }
+
+    /// It serves: what was asked for is done, and it may be gone back to.
+    fn proved(&mut self, object: &Object, group: &Group, took_secs: u64, now: Timestamp) {
+        let times = self.load_secs.entry(group.spec.as_str().to_owned()).or_default();
+        times.push(took_secs);
+        let surplus = times.len().saturating_sub(KEPT_LOAD_TIMES);
+        times.drain(..surplus);
+        let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
+        self.proven.insert(object.clone(), proven);
+        self.releases.remove(object);
+        self.consume_approvals(object);
+    }
+}

@@ -1,0 +1,81 @@
+//! The one place where it is decided what will be done. Called to preview and to act, and the value is the same.
+//! Same inputs, same bytes. What is decided for one object is in `slot` and `service`.
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{
+    desired::{Desired, hex},
+    ledger::Ledger,
+    observed::Observed,
+    plan::{Consent, Item, Plan, PlannedStep, Reason, Verdict, Work},
+    service, slot,
+    step::Step,
+};
+
+/// Make the plan.
+pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledger, now: Timestamp) -> Plan {
+    let mut work = Vec::new();
+    for (object, slot) in &desired.slots {
+        work.extend(slot::plan(object, slot, desired, observed, ledger, now));
+    }
+    for (name, service) in &desired.services {
+        if !desired.disabled.contains(name) {
+            work.extend(service::plan(name, service, desired, observed, ledger));
+        }
+    }
+    for entry in &mut work {
+        settle(entry, desired, ledger, now);
+    }
+    let id = identity(&work);
+    Plan { id, revision, at: now, work }
+}
+
+/// What holds for every object: consent, holds, suspension, the fence.
+fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
+    for item in &mut work.items {
+        if let Item::Steps(steps) = item {
+            for step in steps {
+                if ledger.approved(&step.key) {
+                    step.consent = None;
+                }
+            }
+        }
+    }
+    if work.items.is_empty() || !matches!(work.verdict, Verdict::Open | Verdict::Waiting { .. }) {
+        return;
+    }
+    let needs: Vec<&PlannedStep> = work.steps().filter(|step| step.consent.is_some()).collect();
+    let block = |reason, message: String| Verdict::Blocked { reason, message };
+    let stops = work.steps().any(|step| matches!(step.step, Step::Stop { .. }));
+    let hold = desired
+        .holds
+        .iter()
+        .find(|(_, hold)| hold.object == work.object && hold.until.is_none_or(|until| until > now));
+    if let Some(why) = &ledger.fenced {
+        work.verdict = block(Reason::Fenced, why.clone());
+    } else if desired.policy.suspend {
+        work.verdict = block(Reason::Suspended, "`reconcile.suspend` is on".into());
+    } else if let (Some((name, hold)), true) = (hold, stops && work.outage.is_some()) {
+        let until = hold.until.map_or("it is taken out of the file".into(), |until| format!("{until:.0}"));
+        let message = format!("the hold `{name}` of {} ({}) until {until}", hold.owner, hold.reason);
+        work.verdict = block(Reason::Held, message);
+    } else if let Some(first) = needs.first() {
+        let why = match first.consent.expect("filtered for it") {
+            Consent::NotOurs => "it would stop a container that this cluster neither started nor adopted",
+            Consent::OnEdit => "`reconcile.on_edit` is `approve`",
+            Consent::OnDrift => "`reconcile.on_drift` is `approve`",
+            Consent::StopsWhatAnswers => "`reconcile.on_drift` is `repair`, which never stops what answers",
+        };
+        work.verdict = block(Reason::ApprovalNeeded, why.into());
+    }
+}
+
+fn identity(work: &[Work]) -> String {
+    let mut facts: Vec<String> = Vec::new();
+    for entry in work {
+        facts.extend(entry.steps().map(|step| step.key.clone()));
+        facts.extend(entry.relies_on.iter().map(|predicate| format!("{predicate:?}")));
+    }
+    hex(&Sha256::digest(facts.join("\n").as_bytes())[..6])
+}

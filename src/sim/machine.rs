@@ -1,0 +1,263 @@
+//! One simulated machine: memory, containers, engines, jobs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::broadcast;
+
+use super::launcher::Launch;
+use crate::core::{
+    desired::ServiceKind,
+    observed::{JobState, Token},
+};
+
+/// What an engine process needs while it serves, unless its arguments say more.
+const MEMORY_TOTAL: u64 = 124_546 << 20;
+/// The system itself.
+const MEMORY_SYSTEM: u64 = 5 << 30;
+
+pub struct Machine {
+    pub address: String,
+    pub boot: u64,
+    pub booted_at: Timestamp,
+    pub containers: Vec<Container>,
+    pub images: BTreeMap<String, String>,
+    pub jobs: Vec<Work>,
+    pub token: Option<Token>,
+    /// Memory on its way back: until when, how much.
+    pub returning: Vec<(Timestamp, u64)>,
+    pub silent_until: Option<Timestamp>,
+    pub engine_hangs_until: Option<Timestamp>,
+    pub launcher_lies: bool,
+    /// That many engines will die while they load.
+    pub load_fails: u32,
+    pub memory_sticks: bool,
+    pub events: broadcast::Sender<String>,
+}
+
+/// A container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    pub image: String,
+    pub image_id: String,
+    pub labels: BTreeMap<String, String>,
+    pub running: bool,
+    /// Vanishes when it stops.
+    pub auto_remove: bool,
+    pub started_at: Timestamp,
+    pub engine: Option<Engine>,
+    /// What answers while the container runs, when it is not an engine.
+    pub service: Option<Service>,
+    pub log: Vec<String>,
+}
+
+/// A service of the demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    pub kind: ServiceKind,
+    pub port: u16,
+}
+
+/// An engine process in a container.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub pid: u32,
+    pub words: Vec<String>,
+    pub root: String,
+    pub served: Vec<String>,
+    pub port: u16,
+    pub headless: bool,
+    pub began: Timestamp,
+    pub ready_at: Timestamp,
+    pub dies_at: Option<Timestamp>,
+    pub memory: u64,
+    pub tokens: u64,
+    pub running: u64,
+    logged: usize,
+}
+
+/// A launcher job on a machine.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub id: String,
+    pub object: String,
+    pub spec: String,
+    pub token: Token,
+    pub started_at: Timestamp,
+    pub acts_at: Timestamp,
+    pub launch: Option<Launch>,
+    pub state: JobState,
+}
+
+/// `at` and `length` after it.
+pub fn later(at: Timestamp, length: Duration) -> Timestamp {
+    let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::from_hours(1));
+    at.checked_add(length).expect("the simulated time stays in range")
+}
+
+impl Container {
+    /// Log what the engine says by now; a death frees its memory.
+    pub fn settle(&mut self, now: Timestamp) -> u64 {
+        let Some(engine) = &mut self.engine else { return 0 };
+        let lines = engine.lines();
+        let span = (engine.ready_at.duration_since(engine.began)).as_millis().max(1);
+        let passed = now.min(engine.ready_at).duration_since(engine.began).as_millis().max(0);
+        let due = usize::try_from(passed * i128::try_from(lines.len()).unwrap_or(1) / span).unwrap_or(0);
+        for line in lines.iter().take(due).skip(engine.logged) {
+            self.log.push(line.clone());
+        }
+        engine.logged = engine.logged.max(due);
+        if engine.dies_at.is_some_and(|at| at <= now) {
+            self.log.push("ERROR torch.OutOfMemoryError: CUDA out of memory.".into());
+            self.log
+                .push("ERROR RuntimeError: Engine core initialization failed. See root cause above.".into());
+            let memory = engine.memory;
+            self.engine = None;
+            return memory;
+        }
+        0
+    }
+}
+
+impl Engine {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            "INFO vLLM server version 0.33.0".to_owned(),
+            "INFO Initializing a V1 LLM engine (v0.33.0)".into(),
+            format!("INFO Starting to load model {}...", self.root),
+        ];
+        lines.extend((1..=10).map(|shard| {
+            format!("Loading safetensors checkpoint shards: {}% Completed | {shard}/10", shard * 10)
+        }));
+        lines.push("INFO Model loading took 40.0 GiB memory and 9.0 seconds".into());
+        lines.push("INFO Graph capturing finished in 1 secs, took 0.4 GiB".into());
+        lines.push(format!("INFO Starting vLLM server on http://0.0.0.0:{}", self.port));
+        lines
+    }
+
+    /// How many ranks its group has.
+    pub fn ranks(&self) -> usize {
+        let after = self.words.iter().skip_while(|word| *word != "--nnodes").nth(1);
+        after.and_then(|count| count.parse().ok()).unwrap_or(1)
+    }
+
+    pub fn is_ready(&self, now: Timestamp) -> bool {
+        !self.headless && self.ready_at <= now && self.dies_at.is_none_or(|at| at > now)
+    }
+
+    /// Memory held now: it grows while loading.
+    fn held(&self, now: Timestamp) -> u64 {
+        let span = self.ready_at.duration_since(self.began).as_millis().max(1);
+        let passed = now.min(self.ready_at).duration_since(self.began).as_millis().max(0);
+        u64::try_from(i128::from(self.memory) * passed / span).unwrap_or(self.memory)
+    }
+
+    pub(super) fn fresh(pid: u32, words: Vec<String>, began: Timestamp, ready_at: Timestamp) -> Self {
+        let mut engine = Self {
+            pid,
+            root: words.get(2).cloned().unwrap_or_default(),
+            served: Vec::new(),
+            port: 8000,
+            headless: words.iter().any(|word| word == "--headless"),
+            began,
+            ready_at,
+            dies_at: None,
+            memory: 0,
+            tokens: 0,
+            running: 0,
+            logged: 0,
+            words,
+        };
+        let mut share = 0.92;
+        let mut rest = engine.words.iter().skip(3).peekable();
+        while let Some(word) = rest.next() {
+            match word.as_str() {
+                "--port" => engine.port = rest.next().and_then(|port| port.parse().ok()).unwrap_or(8000),
+                "--gpu-memory-utilization" => {
+                    share = rest.next().and_then(|share| share.parse().ok()).unwrap_or(share);
+                }
+                "--served-model-name" => {
+                    while rest.peek().is_some_and(|next| !next.starts_with("--")) {
+                        engine.served.extend(rest.next().cloned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let memory = (share * MEMORY_TOTAL as f64) as u64;
+        engine.memory = memory;
+        engine
+    }
+}
+
+impl Machine {
+    pub fn silent(&self, now: Timestamp) -> bool {
+        self.silent_until.is_some_and(|until| until > now)
+    }
+
+    pub fn engine_hangs(&self, now: Timestamp) -> bool {
+        self.engine_hangs_until.is_some_and(|until| until > now)
+    }
+
+    pub fn memory_total(&self) -> u64 {
+        MEMORY_TOTAL
+    }
+
+    pub fn memory_available(&self, now: Timestamp) -> u64 {
+        let held: u64 = self.engines().map(|engine| engine.held(now)).sum();
+        let returning: u64 = self.returning.iter().map(|(_, bytes)| bytes).sum();
+        MEMORY_TOTAL.saturating_sub(MEMORY_SYSTEM + held + returning)
+    }
+
+    pub fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.containers
+            .iter()
+            .filter(|container| container.running)
+            .filter_map(|container| container.engine.as_ref())
+    }
+
+    pub fn container(&mut self, id: &str) -> Option<&mut Container> {
+        self.containers.iter_mut().find(|container| container.id == id)
+    }
+
+    /// Stop a container, and remove it when it is made so or asked.
+    pub fn stop(&mut self, id: &str, remove: bool, now: Timestamp, release: Duration) {
+        let sticks = self.memory_sticks;
+        let Some(container) = self.container(id) else { return };
+        container.running = false;
+        let freed = container.engine.take().map_or(0, |engine| engine.held(now));
+        let gone = remove || container.auto_remove;
+        if gone {
+            self.containers.retain(|container| container.id != id);
+        }
+        if freed > 0 {
+            self.returning.push((if sticks { Timestamp::MAX } else { later(now, release) }, freed));
+        }
+        self.tell("die", id);
+    }
+
+    pub fn reboot(&mut self, now: Timestamp) {
+        self.boot += 1;
+        self.booted_at = now;
+        self.returning.clear();
+        self.memory_sticks = false;
+        self.containers.retain(|container| !container.auto_remove);
+        for container in &mut self.containers {
+            container.running = false;
+            container.engine = None;
+        }
+        for job in &mut self.jobs {
+            if job.state == JobState::Running {
+                job.state = JobState::Lost;
+            }
+        }
+    }
+
+    pub fn tell(&self, action: &str, id: &str) {
+        let _ =
+            self.events.send(format!("{{\"Type\":\"container\",\"Action\":\"{action}\",\"id\":\"{id}\"}}\n"));
+    }
+}
