@@ -177,6 +177,13 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                     eprintln!("done");
                     return Ok(Exit::Done);
                 }
+                if turn.not_covered && !turn.acted && !turn.waiting {
+                    eprint!(
+                        "what is to be done now is not part of the plan that was applied\n{}",
+                        render::render(plan)
+                    );
+                    return Ok(Exit::Blocked);
+                }
                 if plan.is_blocked() && !turn.acted {
                     eprint!("{}", render::render(plan));
                     return Ok(Exit::Blocked);

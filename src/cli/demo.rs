@@ -108,11 +108,13 @@ fn sparks() -> Sim {
 fn welcome(places: &Places) -> anyhow::Result<()> {
     let program =
         std::env::current_exe().map_or_else(|_| "spark-control".into(), |path| path.display().to_string());
-    let (file, data) = (places.file.display(), places.data.display());
+    let here = std::env::current_dir().context("the working directory")?;
+    let (file, data) = (here.join(&places.file), here.join(&places.data));
+    let (file, data) = (file.display(), data.display());
     print(&format!(
-        "Two simulated Sparks, and the file that describes them: {file}\n\
+        "Two simulated Sparks, and the file that describes them:\n  {file}\n\
          Change `model: small` to `model: large` in it and save: the model is swapped.\n\n\
-         In another terminal, in this directory:\n  \
+         In another terminal:\n  \
          {program} --data {data} status\n  \
          {program} --data {data} plan\n  \
          {program} --data {data} demo fault spark2 silent 30s\n  \

@@ -30,6 +30,8 @@ pub struct Turn {
     pub acted: bool,
     /// A gate or a load is being waited for.
     pub waiting: bool,
+    /// Something is open that the mode does not allow.
+    pub not_covered: bool,
 }
 
 /// What a round may do.
@@ -39,7 +41,7 @@ pub enum Mode<'a> {
     Preview,
     /// Take every open step.
     Act,
-    /// Take open steps that this plan holds.
+    /// Take open steps that this plan holds, and its contingency.
     Only(&'a Plan),
 }
 
@@ -53,7 +55,7 @@ impl Controller {
         self.read_file()?;
         let Some(Current { revision, desired }) = self.state().current.clone() else {
             self.publish(None, 0);
-            return Ok(Turn { acted: false, waiting: false });
+            return Ok(Turn { acted: false, waiting: false, not_covered: false });
         };
         let transports = self.transports(&desired);
         let (previous, ledger) = {
@@ -92,25 +94,21 @@ impl Controller {
         self.publish(Some((&plan, &observed, &desired)), looked_ms);
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
-        let open = |work: &&Work| match mode {
+        let open: Vec<&Work> = plan.work.iter().filter(|work| !work.open().is_empty()).collect();
+        let (works, others): (Vec<&Work>, Vec<&Work>) = open.into_iter().partition(|work| match mode {
             Mode::Preview => false,
-            Mode::Act => !work.open().is_empty(),
-            Mode::Only(approved) => {
-                let keys = approved.step_keys();
-                !work.open().is_empty()
-                    && work.open().iter().flat_map(|group| group.iter()).all(|step| keys.contains(&step.key))
-            }
-        };
-        let works: Vec<&Work> = plan.work.iter().filter(open).collect();
+            Mode::Act => true,
+            Mode::Only(approved) => approved.covers(work),
+        });
         if fenced || works.is_empty() {
-            return Ok(Turn { acted: false, waiting });
+            return Ok(Turn { acted: false, waiting, not_covered: !others.is_empty() });
         }
         self.claim(&desired, &observed, &transports).await?;
         let taking = works.into_iter().map(|work| self.take(work, &desired, &observed, &transports));
         for result in join_all(taking).await {
             result?;
         }
-        Ok(Turn { acted: true, waiting: true })
+        Ok(Turn { acted: true, waiting: true, not_covered: !others.is_empty() })
     }
 
     /// The way to each Spark; kept while the Spark's entry stays the same.

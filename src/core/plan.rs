@@ -24,6 +24,8 @@ pub struct Work {
     pub object: Object,
     /// In a few words: `start qwen`, `swap a for b`.
     pub goal: String,
+    /// What came of a failure in a swap that was agreed to: tearing it down, its second load, one fallback.
+    pub contingency: bool,
     pub items: Vec<Item>,
     pub verdict: Verdict,
     pub relies_on: Vec<Predicate>,
@@ -181,6 +183,7 @@ impl Work {
         Self {
             object: object.clone(),
             goal: goal.into(),
+            contingency: false,
             items,
             verdict: Verdict::Open,
             relies_on: Vec::new(),
@@ -254,6 +257,13 @@ impl Plan {
 
     pub fn is_waiting(&self) -> bool {
         self.work.iter().any(|work| matches!(work.verdict, Verdict::Waiting { .. }))
+    }
+
+    /// What a person agreed to with this plan covers these steps: they are among its own, or its contingency.
+    pub fn covers(&self, work: &Work) -> bool {
+        let keys = self.step_keys();
+        let listed = work.open().iter().flat_map(|group| group.iter()).all(|step| keys.contains(&step.key));
+        listed || (work.contingency && self.of(&work.object).is_some())
     }
 
     /// Every step's key.

@@ -190,6 +190,7 @@ fn replace(
     let outage = serving.is_some().then(|| case.outage(&group.spec));
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
+        contingency: cause == Cause::Contingency,
         memory: memory::table(target, desired, observed),
         outage,
         ..Work::new(object, goal_of(wanted, target, serving), items)

@@ -52,7 +52,7 @@ pub fn status(
     let mut lines = Vec::new();
     for (object, slot) in &desired.slots {
         let work = plan.of(object);
-        let (reason, message) = told(work.map(|work| &work.verdict));
+        let (reason, message) = told(work);
         let wanted = schedule::wanted(object, slot, desired, now);
         let serving = serving(object, observed);
         let (sync, health) = match &wanted {
@@ -94,7 +94,7 @@ pub fn status(
         }
         let object = Object::service(name);
         let work = plan.of(&object);
-        let (reason, message) = told(work.map(|work| &work.verdict));
+        let (reason, message) = told(work);
         let away = match &service.place {
             Place::Spark(spark) => observed.facts(spark).is_none(),
             Place::Elsewhere(_) => false,
@@ -125,12 +125,14 @@ pub fn status(
     lines
 }
 
-fn told(verdict: Option<&Verdict>) -> (Option<Reason>, String) {
-    match verdict {
-        Some(Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message }) => {
+/// Why nothing is done now, or what is.
+fn told(work: Option<&Work>) -> (Option<Reason>, String) {
+    let Some(work) = work else { return (None, String::new()) };
+    match &work.verdict {
+        Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
             (Some(*reason), message.clone())
         }
-        Some(Verdict::Open) | None => (None, String::new()),
+        Verdict::Open => (None, work.goal.clone()),
     }
 }
 

@@ -95,12 +95,16 @@ pub async fn logs(
     Ok(wire::demultiplex(&answer.body))
 }
 
+/// What may change what is seen. Not `top` and `exec_*`: looking makes those itself.
+const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22create%22%2C%22start%22\
+    %2C%22restart%22%2C%22die%22%2C%22destroy%22%2C%22oom%22%2C%22pause%22%2C%22unpause%22%2C%22rename%22%5D%7D";
+
 /// Container events from now on; each means "look again".
 ///
 /// # Errors
 /// When the Engine could not be asked.
 pub async fn events(transport: &dyn Transport, deadline: Duration) -> Result<EventStream, Unreachable> {
-    transport.engine_stream("/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D", deadline).await
+    transport.engine_stream(EVENTS, deadline).await
 }
 
 async fn get<T: serde::de::DeserializeOwned>(

@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -72,6 +73,22 @@ impl Controller {
     /// A command beside it, with the same data directory.
     pub fn command(&self, arguments: &[&str]) -> Output {
         command(&self.file, &self.data, arguments)
+    }
+
+    /// Ask on the control socket.
+    pub fn ask(&self, method: &str, path: &str) -> serde_json::Value {
+        let mut stream = UnixStream::connect(self.data.join("control.sock")).expect("it serves");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        )
+        .expect("the question is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        // Chunked or not: the object is between its brackets.
+        serde_json::from_str(&body[body.find('{').expect("an object")..=body.rfind('}').expect("an object")])
+            .expect("JSON")
     }
 
     pub fn pid(&self) -> u32 {

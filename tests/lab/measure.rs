@@ -2,13 +2,10 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    os::unix::net::UnixStream,
+    io::Write,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-
-use serde_json::Value;
 
 use crate::{
     cluster::{MODELS, settles_on},
@@ -29,16 +26,6 @@ fn figures(mut times: Vec<Duration>) -> String {
         ms(times.last().unwrap()),
         times.len()
     )
-}
-
-fn ask(controller: &Controller, method: &str, path: &str) -> Value {
-    let mut stream = UnixStream::connect(controller.data.join("control.sock")).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    serde_json::from_str(&body[body.find('{').unwrap()..=body.rfind('}').unwrap()]).unwrap()
 }
 
 #[test]
@@ -94,14 +81,14 @@ fn measure() {
     by_hand();
     let hands: Vec<Duration> = (0..RUNS).map(|_| by_hand()).collect();
     let looks: Vec<Duration> = (0..RUNS)
-        .map(|_| Duration::from_millis(ask(&controller, "POST", "/look")["looked_ms"].as_u64().unwrap()))
+        .map(|_| Duration::from_millis(controller.ask("POST", "/look")["looked_ms"].as_u64().unwrap()))
         .collect();
     let saves: Vec<Duration> = (1..=RUNS)
         .map(|mark| {
-            let before = ask(&controller, "GET", "/snapshot")["revision"].as_u64().unwrap();
+            let before = controller.ask("GET", "/snapshot")["revision"].as_u64().unwrap();
             save(&file, &manifest(mark));
             let began = Instant::now();
-            while ask(&controller, "GET", "/snapshot")["plan"]["revision"].as_u64().unwrap() == before {
+            while controller.ask("GET", "/snapshot")["plan"]["revision"].as_u64().unwrap() == before {
                 std::thread::sleep(Duration::from_millis(2));
             }
             began.elapsed()

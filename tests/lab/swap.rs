@@ -30,6 +30,13 @@ fn an_edit_of_the_file_swaps_the_model_on_one_spark() {
     assert_eq!(words[..2], ["serve", "lab/beta"]);
     let history = text(&controller.command(&["history"]));
     assert!(history.contains("stop and remove `vllm_node`"), "{history}");
+
+    // Nothing happens, so nothing is looked at before the interval: looking must not wake itself.
+    let rounds = || controller.ask("GET", "/snapshot")["round"].as_u64().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let before = rounds();
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert!(rounds() <= before + 1, "{} rounds in 6 s", rounds() - before);
 }
 
 /// If this failed, a model on two Sparks could be half up, or started without its peer.
