@@ -80,10 +80,13 @@ pub enum Command {
         #[arg(long)]
         fingerprint: Option<String>,
     },
-    /// The saved and current logs of a slot or service.
+    /// What the containers of a slot or service say; when none is there, what the last one said.
     Logs {
         /// The slot or service; `vllm` is the main slot.
         object: String,
+        /// What was saved before the last one was stopped.
+        #[arg(long)]
+        saved: bool,
     },
     /// Try it: two simulated Sparks, and a `cluster.yaml` in the working directory to edit.
     Demo {

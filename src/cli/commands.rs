@@ -13,7 +13,7 @@ use super::{
     serve, trust,
 };
 use crate::{
-    controller::{self, Places, Refusal, Snapshot, round::Mode},
+    controller::{self, Places, Refusal, Snapshot, logs::Log, round::Mode},
     core::render,
     manifest,
     store::Event,
@@ -64,7 +64,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             };
             trust::trust(entry, name.as_str(), fingerprint.as_deref(), &places.data).await
         }
-        Command::Logs { object } => logs(&places, &object),
+        Command::Logs { object, saved } => logs(&places, &object, saved, output).await,
         Command::History { last } => history(&places, last, output).await,
     }
 }
@@ -236,6 +236,7 @@ async fn retry(places: &Places, object: &str) -> anyhow::Result<Exit> {
             remote.post(&format!("/retry/{object}"), &json!({})).await?;
         }
         Reached::Own(controller, _lock) => {
+            controller.round(Mode::Preview).await?;
             controller.retry(object)?;
         }
     }
@@ -247,8 +248,30 @@ fn user() -> String {
     std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into())
 }
 
-/// The newest saved log of each Spark.
-fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
+/// What its containers say now; what it said before it was stopped when asked, or when nothing is there.
+async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> anyhow::Result<Exit> {
+    let current: Vec<Log> = match reach::reach(places)? {
+        _ if saved => Vec::new(),
+        Reached::Running(remote) => remote.get(&format!("/logs/{object}")).await?,
+        Reached::Own(controller, _lock) => {
+            controller.round(Mode::Preview).await?;
+            controller.logs(object).await?
+        }
+    };
+    if output == Format::Json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&current)?))?;
+        return Ok(Exit::Done);
+    }
+    for log in &current {
+        eprintln!("==> {} on {}", log.container, log.spark);
+        match &log.text {
+            Ok(text) => print(text)?,
+            Err(why) => eprintln!("{why}"),
+        }
+    }
+    if !current.is_empty() {
+        return Ok(Exit::Done);
+    }
     let directory = places.data.join("logs");
     let prefix = format!("{object}-");
     let mut names: Vec<String> = match fs::read_dir(&directory) {
@@ -260,9 +283,11 @@ fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
     };
     names.sort();
     let Some(newest) = names.last() else {
-        bail!("no log of `{object}` has been saved in {}", directory.display())
+        bail!("nothing of `{object}` runs, and no log of it has been saved in {}", directory.display())
     };
-    print(&fs::read_to_string(directory.join(newest))?)?;
+    let path = directory.join(newest);
+    eprintln!("==> {}", path.display());
+    print(&fs::read_to_string(&path)?)?;
     Ok(Exit::Done)
 }
 

@@ -4,6 +4,7 @@
 //! end. Every wake-up means "look again" and nothing else.
 
 pub mod file;
+pub mod logs;
 pub mod round;
 pub mod run;
 
@@ -19,9 +20,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     core::{
-        desired::{Desired, Reach},
+        desired::{Desired, Object, Reach},
         ledger::{Approval, Ledger},
-        name::SparkName,
+        name::{ServiceName, SparkName, nearest},
         observed::Observed,
         plan::Plan,
     },
@@ -84,6 +85,19 @@ struct State {
 struct Current {
     revision: u64,
     desired: Arc<Desired>,
+}
+
+impl Current {
+    /// The slot or service of that name.
+    fn known(&self, object: &str) -> Result<(), Refusal> {
+        let slots = self.desired.slots.keys().map(Object::as_str);
+        let names: Vec<&str> = slots.chain(self.desired.services.keys().map(ServiceName::as_str)).collect();
+        if names.contains(&object) {
+            return Ok(());
+        }
+        let hint = nearest(object, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        Err(Refusal::NoSuchObject(object.to_owned(), hint))
+    }
 }
 
 /// What is known after a round; what every face shows.
@@ -194,12 +208,15 @@ impl Controller {
         Ok(())
     }
 
-    /// Clear the failed attempts of an object, so that it is tried again.
+    /// Clear the failed attempts of an object, so that it is tried again. Tells whether there were any.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When there is no such object, or the store cannot be written.
     pub fn retry(&self, object: &str) -> Result<bool, Refusal> {
         let mut state = self.state();
+        if let Some(current) = &state.current {
+            current.known(object)?;
+        }
         let before = state.ledger.attempts.len();
         state.ledger.attempts.retain(|key, _| key.split(' ').next() != Some(object));
         let cleared = state.ledger.attempts.len() < before;
@@ -233,6 +250,8 @@ impl Controller {
 pub enum Refusal {
     #[error("no plan `{0}` was shown here")]
     NoSuchPlan(String),
+    #[error("no slot or service is named `{0}`{1}")]
+    NoSuchObject(String, String),
     #[error("the plan is stale: {}", .0.join("; "))]
     Stale(Vec<String>),
     #[error(transparent)]

@@ -53,6 +53,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/plans/{id}", get(plan))
         .route("/plans/{id}/approve", post(approve))
         .route("/retry/{object}", post(retry))
+        .route("/logs/{object}", get(logs))
         .route("/events", get(events))
         .with_state(controller)
 }
@@ -108,6 +109,13 @@ async fn retry(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPa
     }
 }
 
+async fn logs(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPath<String>) -> Response {
+    match controller.logs(&object).await {
+        Ok(logs) => Json(logs).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
 async fn events(State(controller): State<Arc<Controller>>) -> Response {
     match controller.events(1000) {
         Ok(events) => Json(events).into_response(),
@@ -118,6 +126,7 @@ async fn events(State(controller): State<Arc<Controller>>) -> Response {
 fn refusal(error: &Refusal) -> Response {
     let (status, code) = match error {
         Refusal::NoSuchPlan(_) => (StatusCode::NOT_FOUND, "no_such_plan"),
+        Refusal::NoSuchObject(..) => (StatusCode::NOT_FOUND, "no_such_object"),
         Refusal::Stale(_) => (StatusCode::CONFLICT, "stale"),
         Refusal::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
     };

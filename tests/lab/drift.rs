@@ -90,6 +90,11 @@ fn a_load_that_fails_twice_falls_back_to_what_served() {
     assert!(serving(&lab, "alpha"));
     assert_eq!(lab.spark("spark1").starts(CONTAINER), 4, "alpha, beta twice, alpha");
     let log = text(&controller.command(&["logs", "vllm"]));
+    assert!(log.contains("Starting to load model lab/alpha") && log.contains("vllm_node on spark1"), "{log}");
+    let log = text(&controller.command(&["logs", "vllm", "--saved"]));
     assert!(log.contains("Free memory on device"), "the failed load's last words are kept: {log}");
+    let log = controller.command(&["logs", "vlm"]);
+    assert_eq!(log.status.code(), Some(1));
+    assert!(text(&log).contains("did you mean `vllm`?"), "{}", text(&log));
     assert!(fs::read_to_string(&file).unwrap().contains("model: beta"), "the file stays as written");
 }
