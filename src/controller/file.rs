@@ -72,7 +72,7 @@ impl Controller {
         };
         // Agreed to once, for these bytes.
         if state.ledger.accepted_removals.remove(&id) {
-            state.store.set_ledger(&state.ledger)?;
+            state.keep_ledger()?;
         }
         state.warnings = loaded.warnings.iter().map(|problem| problem.message.clone()).collect();
         state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });

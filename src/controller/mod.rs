@@ -81,6 +81,12 @@ struct State {
     sequence: u64,
 }
 
+impl State {
+    fn keep_ledger(&mut self) -> Result<(), StoreError> {
+        self.store.set_ledger(&self.ledger)
+    }
+}
+
 #[derive(Clone)]
 struct Current {
     revision: u64,
@@ -185,7 +191,7 @@ impl Controller {
         let mut state = self.state();
         if state.pending.as_ref().is_some_and(|pending| pending.id == id) {
             state.ledger.accepted_removals.insert(id.to_owned());
-            state.store.set_ledger(&state.ledger)?;
+            state.keep_ledger()?;
             let message = format!("the removals of {id} were approved by {by}");
             state.store.add_event("approved", "", &message, (self.world.now)())?;
             state.last_text = None;
@@ -201,7 +207,7 @@ impl Controller {
         let approval =
             Approval { plan: plan.id.clone(), steps: plan.step_keys(), at: now, by: by.to_owned() };
         state.ledger.approve(approval);
-        state.store.set_ledger(&state.ledger)?;
+        state.keep_ledger()?;
         state.store.add_event("approved", "", &format!("plan {id} was approved by {by}"), now)?;
         drop(state);
         self.wake.notify_one();
@@ -220,7 +226,7 @@ impl Controller {
         let before = state.ledger.attempts.len();
         state.ledger.attempts.retain(|key, _| key.split(' ').next() != Some(object));
         let cleared = state.ledger.attempts.len() < before;
-        state.store.set_ledger(&state.ledger)?;
+        state.keep_ledger()?;
         let now = (self.world.now)();
         state.store.add_event("retry", object, "a retry was asked for", now)?;
         drop(state);

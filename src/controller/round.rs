@@ -276,7 +276,7 @@ impl Controller {
         }
         state.store.conclude(&token.to_string(), kind, now)?;
         state.store.add_event(kind, step.object().as_str(), &message, now)?;
-        state.store.set_ledger(&state.ledger)?;
+        state.keep_ledger()?;
         Ok(came == Came::Done)
     }
 

@@ -34,7 +34,8 @@ pub struct Ledger {
     pub proven: BTreeMap<Object, Proven>,
     /// Seconds that loads took, newest last, by spec.
     pub load_secs: BTreeMap<String, Vec<u64>>,
-    /// Free memory as seen, newest last.
+    /// Free memory as seen, newest last. Not kept: a restart watches anew.
+    #[serde(skip)]
     pub samples: BTreeMap<SparkName, VecDeque<Sample>>,
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,

@@ -1,28 +1,27 @@
 //! What a look means for the ledger: memory samples, services that are as they should be, launches that became ready or
 //! failed.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     desired::{Desired, Object, Slot, Wanted},
     group::Group,
     launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState},
     ledger::{KEPT_SAMPLES, Ledger, Noticed, Proven, Sample, attempt_key},
+    name::SparkName,
     observed::{JobState, Observed},
     ready::{self, Readiness},
     schedule, service,
 };
+
+const SAMPLE_EVERY: SignedDuration = SignedDuration::from_secs(1);
 
 impl Ledger {
     /// Take in what was seen: memory samples, launches that became ready or failed.
     pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
         for (name, view) in &observed.sparks {
             if let Some(facts) = view.facts() {
-                let samples = self.samples.entry(name.clone()).or_default();
-                samples.push_back(Sample { at: facts.at, available_bytes: facts.memory_available_bytes });
-                while samples.len() > KEPT_SAMPLES {
-                    samples.pop_front();
-                }
+                self.sample(name, Sample { at: facts.at, available_bytes: facts.memory_available_bytes });
             }
         }
         let mut noticed = Vec::new();
@@ -50,6 +49,21 @@ impl Ledger {
                 || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
         });
         noticed
+    }
+
+    /// One sample a second, the lowest of that second: looks in quick succession must neither push older samples out of
+    /// the release gate's window nor hide a dip.
+    fn sample(&mut self, spark: &SparkName, sample: Sample) {
+        let samples = self.samples.entry(spark.clone()).or_default();
+        match samples.back_mut() {
+            Some(last) if sample.at.duration_since(last.at) < SAMPLE_EVERY => {
+                last.available_bytes = last.available_bytes.min(sample.available_bytes);
+            }
+            _ => samples.push_back(sample),
+        }
+        while samples.len() > KEPT_SAMPLES {
+            samples.pop_front();
+        }
     }
 
     /// A lost ledger finds what it started: a group with our labels that is ready.

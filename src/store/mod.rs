@@ -24,6 +24,8 @@ pub enum StoreError {
 
 pub struct Store {
     connection: Connection,
+    /// What was written last: a round in which nothing happened writes nothing.
+    ledger: String,
 }
 
 /// A line of the history.
@@ -63,7 +65,7 @@ impl Store {
              PRAGMA user_version = {VERSION};
              COMMIT;"
         ))?;
-        Ok(Self { connection })
+        Ok(Self { connection, ledger: String::new() })
     }
 
     /// The last revision that was in force.
@@ -96,8 +98,13 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn set_ledger(&self, ledger: &Ledger) -> Result<(), StoreError> {
-        self.set_value("ledger", &serde_json::to_string(ledger)?)
+    pub fn set_ledger(&mut self, ledger: &Ledger) -> Result<(), StoreError> {
+        let json = serde_json::to_string(ledger)?;
+        if json != self.ledger {
+            self.set_value("ledger", &json)?;
+            self.ledger = json;
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -134,8 +141,9 @@ impl Store {
         )?;
         let sql =
             "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
-        transaction.execute(sql, [ledger])?;
+        transaction.execute(sql, [&ledger])?;
         transaction.commit()?;
+        self.ledger = ledger;
         Ok(())
     }
 

@@ -237,6 +237,21 @@ fn killed_after_any_act_it_still_counts_the_loads_that_failed() {
     }
 }
 
+/// If this failed, somebody who looks all the time would keep a model from ever being started.
+#[test]
+fn looking_all_the_time_does_not_starve_the_memory_gate() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("alpha");
+        for _ in 0..200 {
+            controller.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(cluster.sim.world().starts.len(), 1);
+    });
+}
+
 /// If this failed, a lost data directory could cost a second start.
 #[test]
 fn a_lost_memory_costs_no_second_start() {
