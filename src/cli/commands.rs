@@ -156,7 +156,8 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                 None => current.clone(),
                 Some(id) => {
                     let Some(stored) = controller.stored_plan(id)? else {
-                        bail!(Refusal::NoSuchPlan(id.into()))
+                        eprintln!("{}", Refusal::NoSuchPlan(id.into()));
+                        return Ok(Exit::Stale);
                     };
                     if let Some(observed) = &snapshot.observed
                         && let Err(changed) = stored.still_holds(observed)
@@ -185,7 +186,10 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                     return Ok(Exit::Blocked);
                 }
                 if plan.is_blocked() && !turn.acted {
-                    eprint!("{}", render::render(plan));
+                    let now = render::render(plan);
+                    if now != render::render(&approved) {
+                        eprint!("{now}");
+                    }
                     return Ok(Exit::Blocked);
                 }
                 if no_wait {

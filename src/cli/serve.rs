@@ -30,6 +30,7 @@ pub async fn serve(places: Places, world: World, listen: SocketAddr, extra: Rout
     let controller = Arc::new(Controller::new(places, world)?);
     let control = control::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
     let monitors = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let listen = monitors.local_addr().unwrap_or(listen);
     info!(%listen, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
     let ended = || end.clone().cancelled_owned();

@@ -26,7 +26,10 @@ impl Controller {
             Ok(bytes) => bytes,
             Err(error) => {
                 state.last_text = None;
-                let message = format!("reading {}: {error}", self.places.file.display());
+                let mut message = format!("reading {}: {error}", self.places.file.display());
+                if error.kind() == std::io::ErrorKind::NotFound {
+                    message.push_str("; write one, or name another with --file");
+                }
                 return self.refuse(&mut state, message);
             }
         };
@@ -83,7 +86,10 @@ impl Controller {
     fn refuse(&self, state: &mut State, message: String) -> Result<(), StoreError> {
         if state.file_error.as_ref() != Some(&message) {
             warn!("the file is not in force; the last good one stays\n{message}");
-            state.store.add_event("file", "", &message, (self.world.now)())?;
+            // Commands that work without a controller come one after the other.
+            if state.store.events(1)?.last().is_none_or(|event| event.message != message) {
+                state.store.add_event("file", "", &message, (self.world.now)())?;
+            }
         }
         state.file_error = Some(message);
         Ok(())

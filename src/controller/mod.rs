@@ -220,8 +220,9 @@ impl Controller {
     /// When there is no such object, or the store cannot be written.
     pub fn retry(&self, object: &str) -> Result<bool, Refusal> {
         let mut state = self.state();
-        if let Some(current) = &state.current {
-            current.known(object)?;
+        match &state.current {
+            Some(current) => current.known(object)?,
+            None => return Err(Refusal::NoSuchObject(object.to_owned(), "; no file is in force".into())),
         }
         let before = state.ledger.attempts.len();
         state.ledger.attempts.retain(|key, _| key.split(' ').next() != Some(object));

@@ -107,7 +107,8 @@ fn response(drift: &Drift, plan: &Plan) -> String {
     if drift.class.is_report_only() {
         return "only reported".into();
     }
-    match drift.object.as_ref().and_then(|object| plan.of(object)) {
+    let Some(object) = &drift.object else { return "it is looked at again every round".into() };
+    match plan.of(object) {
         None => "nothing: it is only watched".into(),
         Some(work) => match &work.verdict {
             Verdict::Open => work.goal.clone(),

@@ -448,8 +448,8 @@ pub struct Notify {
     pub secret: Option<Secret>,
 }
 
-/// The whole file. Read entry by entry (see `load`), so that one bad entry does not hide the rest; this type is
-/// what the schema is made of.
+// Read entry by entry (see `load`), so that one bad entry does not hide the rest; this type is what the schema is made of.
+/// What a cluster of Sparks should be.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Spark Control cluster.yaml", extend("patternProperties" = { "^x-": {} }))]

@@ -10,5 +10,6 @@ mod golden;
 mod licences;
 mod manifest;
 mod scripts;
+mod serve;
 mod simulation;
 mod tidy;

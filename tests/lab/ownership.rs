@@ -121,5 +121,5 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     assert_eq!(command(&["plan"]).status.code(), Some(0), "nothing is left to do");
     let mounted = spark.docker(&["exec", CONTAINER, "cat", &format!("{}/config.json", models.display())]);
     assert!(mounted.contains("lab"), "the model's files are at the same path inside");
-    assert_eq!(command(&["apply", "no-such-plan"]).status.code(), Some(1));
+    assert_eq!(command(&["apply", "no-such-plan"]).status.code(), Some(3));
 }

@@ -1,0 +1,91 @@
+//! `serve` as monitors and service managers see it: its answers, its log, its end.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn serve(folder: &Path) -> Child {
+    let log = fs::File::create(folder.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        .args(["--data", "data", "serve", "--listen", "127.0.0.1:0", "--log-json"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// The log's lines; each must be JSON.
+fn log(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("log")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+        .collect()
+}
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "waited for {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// If this failed, a service manager would restart a healthy controller, or wait for one that does not end.
+#[test]
+fn it_tells_its_health_logs_json_and_ends_when_told() {
+    let folder = TempDir::new().unwrap();
+    let mut child = serve(folder.path());
+    let address = wait("its address", || {
+        let lines = log(folder.path());
+        lines.iter().find_map(|line| line["fields"]["listen"].as_str().map(str::to_owned))
+    });
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    let ready =
+        wait("the first round", || Some(get(&address, "/readyz")).filter(|text| text.contains("no usable")));
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("name another with --file"), "{ready}");
+
+    // A Spark that is this machine, without an Engine: it stays up and says so.
+    let file = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\n";
+    fs::write(folder.path().join("cluster.yaml"), file).unwrap();
+    wait("readiness", || get(&address, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
+    let metrics = get(&address, "/metrics");
+    for line in ["spark_control_spark_reachable{spark=\"here\"} 0", "spark_control_file_valid 1", "# EOF"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    // A bad file: the last good one stays in force, and the monitors know.
+    fs::write(folder.path().join("cluster.yaml"), "version: 1\n").unwrap();
+    wait("the bad file to be seen", || {
+        get(&address, "/metrics").contains("spark_control_file_valid 0").then_some(())
+    });
+    assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200"));
+
+    let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let status = wait("its end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    let last = log(folder.path()).pop().unwrap();
+    assert_eq!(last["fields"]["message"], "ended");
+    assert!(!folder.path().join("data/control.sock").exists(), "nothing lies about");
+}
