@@ -131,7 +131,29 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         let message = format!("the launcher job {} is running", job.id);
         return Some(Work::waiting(object, goal, Reason::LaunchInProgress, message));
     }
-    Some(replace(case, wanted, target, &standing))
+    match exhausted {
+        Some(attempts) if fallback.is_none() => Some(stalled(case, &group, &attempts.last.what, &standing)),
+        _ => Some(replace(case, wanted, target, &standing)),
+    }
+}
+
+/// It is not loaded again, and nothing takes over. What is left of the failed load is cleared; what else stands there,
+/// serving or not, is left alone.
+fn stalled(case: Case<'_>, group: &Group, what: &str, standing: &[Standing<'_>]) -> Work {
+    let Case { object, observed, .. } = case;
+    let goal = format!("start `{}`", group.model);
+    let left: Vec<&Standing<'_>> =
+        standing.iter().filter(|entry| entry.spec.as_ref() == Some(&group.spec)).collect();
+    if left.is_empty() {
+        let message = format!("{what}; edit the model or run `spark-control retry {object}`");
+        return Work::blocked(object, goal, Reason::Stalled, message);
+    }
+    let items = vec![Item::Steps(case.stops(left.iter().copied(), |_| None))];
+    Work {
+        contingency: true,
+        relies_on: left.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
+        ..Work::new(object, format!("clear what is left of `{}`, which failed", group.model), items)
+    }
 }
 
 /// Ready; but another Spark may still hold a rank of ours from before.
@@ -175,7 +197,6 @@ fn replace(
 ) -> Work {
     let Case { object, desired, observed, ledger, .. } = case;
     let group = target.group();
-    let falling_back = wanted.name != target.name;
     let cause = consent::cause(object, &wanted.group(), &group, ledger);
     // Elsewhere, a container of that name is touched only when it is ours.
     let in_the_way: Vec<&Standing<'_>> =
@@ -196,17 +217,6 @@ fn replace(
         ..Work::new(object, goal_of(wanted, target, serving), items)
     };
 
-    let attempts = ledger.attempts(object, &group.spec);
-    if let Some(attempts) = attempts.filter(|attempts| attempts.failed_loads >= MAX_LOADS && !falling_back) {
-        // Nothing will be launched; what is left of the failed load is cleared all the same.
-        if !clearing {
-            let message =
-                format!("{}; edit the model or run `spark-control retry {object}`", attempts.last.what);
-            work.verdict = Verdict::Blocked { reason: Reason::Stalled, message };
-        }
-        work.memory.clear();
-        return work;
-    }
     // Everything that can be known before the outage is asked before the outage.
     if let Err((reason, message)) = preflight(target, desired, observed) {
         work.items.clear();
