@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::{Controller, Current, Snapshot, State};
@@ -43,6 +44,15 @@ pub enum Mode<'a> {
     Act,
     /// Take open steps that this plan holds, and its contingency.
     Only(&'a Plan),
+}
+
+/// What the steps of a round are performed on.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    transports: &'a BTreeMap<SparkName, SharedTransport>,
+    turns: &'a BTreeMap<SparkName, Mutex<()>>,
 }
 
 impl Controller {
@@ -104,7 +114,9 @@ impl Controller {
             return Ok(Turn { acted: false, waiting, not_covered: !others.is_empty() });
         }
         self.claim(&desired, &observed, &transports).await?;
-        let taking = works.into_iter().map(|work| self.take(work, &desired, &observed, &transports));
+        let turns = transports.keys().map(|spark| (spark.clone(), Mutex::default())).collect();
+        let at = Scene { desired: &desired, observed: &observed, transports: &transports, turns: &turns };
+        let taking = works.into_iter().map(|work| self.take(work, at));
         for result in join_all(taking).await {
             result?;
         }
@@ -202,46 +214,45 @@ impl Controller {
     }
 
     /// The open steps of one object: group after group, each group together. Ends at the first that is not done.
-    async fn take(
-        &self,
-        work: &Work,
-        desired: &Desired,
-        observed: &Observed,
-        transports: &BTreeMap<SparkName, SharedTransport>,
-    ) -> Result<(), StoreError> {
+    async fn take(&self, work: &Work, at: Scene<'_>) -> Result<(), StoreError> {
         // The steps of one launch know each other by it.
         let batch = self.state().sequence + 1;
         for group in work.open() {
-            // Another object's act may have met a fence meanwhile.
-            if self.state().ledger.fenced.is_some() {
-                return Ok(());
-            }
-            let mut intended = Vec::new();
-            for PlannedStep { step, .. } in group {
-                let mut state = self.state();
-                let token = self.token(&mut state);
-                let now = (self.world.now)();
-                let state = &mut *state;
-                state.ledger.intend(step, &token, now);
-                let json = serde_json::to_string(step)?;
-                state.store.intend(&token.to_string(), &json, &state.ledger, now)?;
-                intended.push((step, token));
-            }
-            let performing = intended.iter().map(|(step, token)| async move {
-                info!(object = %step.object(), step = %step.key(), "{step}");
-                let transport = step.spark().and_then(|spark| transports.get(spark));
-                apply::perform(step, token, batch, desired, observed, transport).await
-            });
-            let outcomes = join_all(performing).await;
-            let mut all_done = true;
-            for ((step, token), outcome) in intended.iter().zip(outcomes) {
-                all_done &= self.conclude(step, token, &outcome)?;
-            }
-            if !all_done {
-                return Ok(());
+            let performing = group.iter().map(|PlannedStep { step, .. }| self.perform(step, batch, at));
+            for done in join_all(performing).await {
+                if !done? {
+                    return Ok(());
+                }
             }
         }
         Ok(())
+    }
+
+    /// One step: journal, act, outcome. One at a time on a Spark, so that its messages arrive in the order of their
+    /// tokens.
+    async fn perform(&self, step: &Step, batch: u64, at: Scene<'_>) -> Result<bool, StoreError> {
+        let _turn = match step.spark().and_then(|spark| at.turns.get(spark)) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let token = {
+            let mut state = self.state();
+            let state = &mut *state;
+            // Another act may have met a fence meanwhile.
+            if state.ledger.fenced.is_some() {
+                return Ok(false);
+            }
+            let token = self.token(state);
+            let now = (self.world.now)();
+            state.ledger.intend(step, &token, now);
+            let json = serde_json::to_string(step)?;
+            state.store.intend(&token.to_string(), &json, &state.ledger, now)?;
+            token
+        };
+        info!(object = %step.object(), step = %step.key(), "{step}");
+        let transport = step.spark().and_then(|spark| at.transports.get(spark));
+        let outcome = apply::perform(step, &token, batch, at.desired, at.observed, transport).await;
+        self.conclude(step, &token, &outcome)
     }
 
     fn conclude(&self, step: &Step, token: &Token, outcome: &Outcome) -> Result<bool, StoreError> {
