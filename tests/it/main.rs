@@ -7,6 +7,7 @@ mod contracts;
 mod demo;
 mod fence;
 mod golden;
+mod hostile;
 mod licences;
 mod manifest;
 mod scripts;

@@ -237,6 +237,32 @@ fn killed_after_any_act_it_still_counts_the_loads_that_failed() {
     }
 }
 
+/// If this failed, `apply` would wait for ever when a load fails, or do what was never shown.
+#[test]
+fn applying_a_plan_covers_its_contingency_and_nothing_else() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("alpha");
+        controller.round(Mode::Preview).await.unwrap();
+        let shown = controller.snapshot().plan.clone().unwrap();
+        cluster.sim.world().sparks.get_mut("spark1").unwrap().load_fails = 1;
+        let mut turn = controller.round(Mode::Only(&shown)).await.unwrap();
+        for _ in 0..200 {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            turn = controller.round(Mode::Only(&shown)).await.unwrap();
+        }
+        assert!(!turn.acted && !turn.not_covered && !turn.waiting, "{turn:?}");
+        assert_serves(&cluster, "alpha", "after a load that failed");
+        assert_eq!(cluster.sim.world().starts.len(), 2, "the failed load, its tear down, the second load");
+        // Another wish is another plan.
+        cluster.wish("beta");
+        let turn = controller.round(Mode::Only(&shown)).await.unwrap();
+        assert!(!turn.acted && turn.not_covered, "{turn:?}");
+        assert_serves(&cluster, "alpha", "what was shown");
+    });
+}
+
 /// If this failed, somebody who looks all the time would keep a model from ever being started.
 #[test]
 fn looking_all_the_time_does_not_starve_the_memory_gate() {
