@@ -39,6 +39,9 @@ pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, b
         .with("controller", token.controller.clone())
         .with("act", act)
         .with("expect_boot", boot_id)
+        .with("expect_free", "")
+        .with("expect_image", "")
+        .with("expect_image_id", "")
         .with("environment", "")
 }
 

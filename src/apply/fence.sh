@@ -4,7 +4,9 @@
 #   act                                 advance | stop | start | end-job | launch
 #   environment environment_file limit  lines to bring, where to, and for how many seconds at most
 #   expect_boot                         the boot this decision was made on
-# and those of the act. Under the lock of this cluster it compares the token, checks what the step expects, acts,
+#   expect_free                         a container name that nothing may have
+#   expect_image expect_image_id        an image reference, and the image that it must name
+# and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the step expects, acts,
 # and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
 #   done | already | refused DETAIL | fenced TOKEN | failed DETAIL
 umask 077
@@ -14,6 +16,8 @@ mkdir -p "$state/jobs" || { echo "outcome failed cannot write $state"; return 0;
 exec 9>"$state/lock"
 flock -w 20 9 || { echo "outcome failed another act held the lock for 20 s"; return 0; }
 
+# One generation back is kept.
+[ "$(wc -c 2>/dev/null <"$state/audit.log" || echo 0)" -lt 4000000 ] || mv "$state/audit.log" "$state/audit.log.1"
 say() {
     printf '%s %s.%s.%s %s %s -> %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$epoch" "$sequence" "$controller" \
         "$act" "${container:-${job:-}}" "$1" >>"$state/audit.log"
@@ -21,8 +25,11 @@ say() {
 }
 
 # Older than, or from another controller of, the epoch seen last: this message comes too late.
-if [ -r "$state/token" ]; then
+if [ -e "$state/token" ]; then
     read -r seen_epoch seen_sequence seen_controller <"$state/token"
+    case "$seen_epoch:$seen_sequence" in
+    *[!0-9:]* | :* | *:) say "failed $state/token cannot be read; who acted last is not known"; return 0 ;;
+    esac
     if [ "$epoch" -lt "$seen_epoch" ] ||
         { [ "$epoch" -eq "$seen_epoch" ] && [ "$controller" != "$seen_controller" ]; }; then
         say "fenced $seen_epoch.$seen_sequence.$seen_controller"
@@ -54,6 +61,18 @@ running() {
     ids=$(docker container ls -aq --no-trunc --filter "id=$1") || return 1
     if [ -n "$ids" ]; then docker container inspect --format '{{.State.Running}}' "$1"; fi
 }
+
+if [ -n "$expect_free" ]; then
+    taken=$(docker container ls -aq --filter "name=^/$expect_free\$") || { say "failed Docker did not answer"; return 0; }
+    if [ -n "$taken" ]; then say "refused there is a container $expect_free"; return 0; fi
+fi
+if [ -n "$expect_image_id" ]; then
+    image_id=$(docker image inspect --format '{{.Id}}' "$expect_image" 2>/dev/null)
+    if [ "$image_id" != "$expect_image_id" ]; then
+        say "refused $expect_image is not the image any more that it was"
+        return 0
+    fi
+fi
 
 case "$act" in
 advance) say done ;;
@@ -113,8 +132,6 @@ launch)
             return 0
         fi
     done
-    taken=$(docker container ls -aq --filter "name=^/$name\$") || { say "failed Docker did not answer"; return 0; }
-    if [ -n "$taken" ]; then say "refused there is a container $name"; return 0; fi
     dir="$state/jobs/$job"
     if ! mkdir "$dir" 2>/dev/null; then say already; return 0; fi
     printf '%s\n' "$object" >"$dir/object"

@@ -7,7 +7,7 @@ use crate::{
         desired::{Desired, Effective, Object, Secret},
         group::Group,
         launch::LAUNCH_DEADLINE,
-        observed::{Observed, Token},
+        observed::{Facts, Observed, Token},
         step::Step,
     },
     docker,
@@ -25,8 +25,8 @@ const LOG_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     pub verdict: Verdict,
-    /// The container's last words, when it was stopped.
-    pub log: Option<String>,
+    /// The container's last words, when it was to be stopped, or why they could not be read.
+    pub log: Option<Result<String, String>>,
 }
 
 /// Perform `step` on its Spark with `token`. A step that acts on no Spark is done by being recorded. `batch` is the same
@@ -51,7 +51,7 @@ pub async fn perform(
         Step::Adopt { .. } => plain(Verdict::Done),
         Step::Advance { object, group, .. } => {
             let bring = |act| with_environment(act, object, group, token, batch, desired);
-            let verdict = match bring(act("advance")) {
+            let verdict = match room(act("advance"), object, group, desired, facts).and_then(bring) {
                 Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
                 Err(why) => Verdict::Refused(why),
             };
@@ -59,12 +59,13 @@ pub async fn perform(
         }
         Step::Stop { container, remove, grace_secs, .. } => {
             // Containers of the launchers vanish with their logs.
-            let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await.ok();
+            let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await;
             let program = act("stop")
                 .with("container", container.clone())
                 .with("remove", if *remove { "yes" } else { "no" })
                 .with("grace", grace_secs.to_string());
-            Outcome { verdict: fence::perform(transport.as_ref(), &program).await, log }
+            let verdict = fence::perform(transport.as_ref(), &program).await;
+            Outcome { verdict, log: Some(log.map_err(|error| error.to_string())) }
         }
         Step::Start { container, .. } => plain(
             fence::perform(transport.as_ref(), &act("start").with("container", container.clone())).await,
@@ -73,13 +74,32 @@ pub async fn perform(
             plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
         }
         Step::Launch { object, group } => {
-            let verdict = match launch(object, group, token, batch, desired, act("launch")) {
+            let act = room(act("launch"), object, group, desired, facts);
+            let launch = act.and_then(|act| launch(object, group, token, batch, desired, act));
+            let verdict = match launch {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
                 Err(why) => Verdict::Refused(why),
             };
             plain(verdict)
         }
     }
+}
+
+/// What a Spark must have to take a rank: the name free, and the image that the decision was made on.
+fn room(
+    act: Program,
+    object: &Object,
+    group: &Group,
+    desired: &Desired,
+    facts: &Facts,
+) -> Result<Program, String> {
+    let image = effective(object, group, desired)?.image.as_str();
+    let id = facts.images.get(image).and_then(Option::as_deref);
+    let id = id.ok_or_else(|| format!("no image `{image}` was seen there"))?;
+    Ok(act
+        .with("expect_free", group.container.as_str())
+        .with("expect_image", image)
+        .with("expect_image_id", id))
 }
 
 /// The launch's program, or why the model cannot be started.
@@ -96,7 +116,6 @@ fn launch(
     let script = launch_cluster::script(object, &effective, desired, token, file.as_deref());
     Ok(program
         .with("object", object.as_str())
-        .with("name", group.container.to_string())
         .with("spec", group.spec.as_str())
         .with("job", format!("{}.{}", token.epoch, token.sequence))
         .with("script", script))

@@ -10,11 +10,11 @@ use super::{
     arguments::{Command, DemoAction, Format},
     demo, look, print,
     reach::{self, Reached, Refused},
-    serve, trust,
+    say, serve, trust,
 };
 use crate::{
     controller::{self, Places, Refusal, Snapshot, logs::Log, round::Mode},
-    core::render,
+    core::{plan::Plan, render},
     manifest,
     store::Event,
     web::control::By,
@@ -46,12 +46,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             demo::run(demo_places(places, arguments.data.is_some()), listen).await
         }
         Command::Demo { action: Some(DemoAction::Fault { spark, fault, length }), .. } => {
-            demo::fault(&demo_places(places, arguments.data.is_some()), &spark, &fault, &length).await
+            let places = demo_places(places, arguments.data.is_some());
+            demo::fault(&places, &spark, &fault, &length, output).await
         }
         Command::Plan => look::show_plan(look::plan_of(&look::look(&places).await?)?, output),
         Command::Apply { plan, no_wait } => apply(&places, plan.as_deref(), no_wait, output).await,
-        Command::Approve { plan } => approve(&places, &plan).await,
-        Command::Retry { object } => retry(&places, &object).await,
+        Command::Approve { plan } => approve(&places, &plan, output).await,
+        Command::Retry { object } => retry(&places, &object, output).await,
         Command::Status => look::show_status(&look::look(&places).await?, output),
         Command::Diff => look::show_diff(&look::look(&places).await?, output),
         Command::Trust { spark, fingerprint } => {
@@ -62,7 +63,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             else {
                 bail!("no Spark is named `{spark}` in {}", places.file.display());
             };
-            trust::trust(entry, name.as_str(), fingerprint.as_deref(), &places.data).await
+            trust::trust(entry, name.as_str(), fingerprint.as_deref(), &places.data, output).await
         }
         Command::Logs { object, saved } => logs(&places, &object, saved, output).await,
         Command::History { last } => history(&places, last, output).await,
@@ -99,31 +100,34 @@ fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let bytes = fs::read(&places.file).with_context(|| format!("reading {path}"))?;
     let text = String::from_utf8(bytes)
         .map_err(|error| anyhow::anyhow!("{path}: not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
-    let (problems, warnings) = match manifest::load::load(&text) {
-        Ok(loaded) => (Vec::new(), loaded.warnings),
-        Err(problems) => (problems, Vec::new()),
+    let (valid, problems) = match manifest::load::load(&text) {
+        Ok(loaded) => (true, loaded.warnings),
+        Err(problems) => (false, problems),
     };
-    if output == Format::Json {
-        let shown = |problems: &[manifest::Problem]| -> Vec<serde_json::Value> {
-            problems
-                .iter()
-                .map(|problem| {
-                    let line = text[..problem.span.start].matches('\n').count() + 1;
-                    json!({ "line": line, "message": problem.message, "hint": problem.hint })
+    let shown = || manifest::render(&problems, &path, &text);
+    match output {
+        Format::Json => {
+            let problem = |problem: &manifest::Problem| {
+                let line = text[..problem.span.start].matches('\n').count() + 1;
+                json!({
+                    "severity": problem.severity,
+                    "line": line,
+                    "message": problem.message,
+                    "hint": problem.hint,
                 })
-                .collect()
-        };
-        let answer = json!({ "errors": shown(&problems), "warnings": shown(&warnings) });
-        print(&format!("{answer:#}\n"))?;
-    } else if !problems.is_empty() {
-        print(&format!("{}\n", manifest::render(&problems, &path, &text)))?;
-    } else {
-        if !warnings.is_empty() {
-            eprintln!("{}", manifest::render_warnings(&warnings, &path, &text));
+            };
+            let problems: Vec<_> = problems.iter().map(problem).collect();
+            print(&format!("{:#}\n", json!({ "valid": valid, "problems": problems })))?;
         }
-        print(&format!("{path} is valid\n"))?;
+        Format::Text if !valid => print(&format!("{}\n", shown()))?,
+        Format::Text => {
+            if !problems.is_empty() {
+                eprintln!("{}", shown());
+            }
+            print(&format!("{path} is valid\n"))?;
+        }
     }
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::Error })
+    Ok(if valid { Exit::Done } else { Exit::Error })
 }
 
 /// With a running controller the loop does the work and this follows it; without one this process does it.
@@ -169,31 +173,39 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                     stored
                 }
             };
-            print(&render::render(&approved))?;
+            if output == Format::Text {
+                print(&render::render(&approved))?;
+            }
+            let end = |plan: &Plan, exit| {
+                if output == Format::Json {
+                    look::show_plan(plan, output)?;
+                }
+                Ok(exit)
+            };
             loop {
                 let turn = controller.round(Mode::Only(&approved)).await?;
                 let snapshot = controller.snapshot();
                 let plan = snapshot.plan.as_ref().expect("there was one");
                 if plan.is_empty() {
                     eprintln!("done");
-                    return Ok(Exit::Done);
+                    return end(plan, Exit::Done);
                 }
                 if turn.not_covered && !turn.acted && !turn.waiting {
                     eprint!(
                         "what is to be done now is not part of the plan that was applied\n{}",
                         render::render(plan)
                     );
-                    return Ok(Exit::Blocked);
+                    return end(plan, Exit::Blocked);
                 }
                 if plan.is_blocked() && !turn.acted {
                     let now = render::render(plan);
                     if now != render::render(&approved) {
                         eprint!("{now}");
                     }
-                    return Ok(Exit::Blocked);
+                    return end(plan, Exit::Blocked);
                 }
                 if no_wait {
-                    return Ok(Exit::Done);
+                    return end(plan, Exit::Done);
                 }
                 tokio::time::sleep(FOLLOW).await;
             }
@@ -201,7 +213,7 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
     }
 }
 
-async fn approve(places: &Places, id: &str) -> anyhow::Result<Exit> {
+async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places)? {
         Reached::Running(remote) => {
             if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &By { by: user() }).await {
@@ -220,8 +232,7 @@ async fn approve(places: &Places, id: &str) -> anyhow::Result<Exit> {
             }
         }
     }
-    eprintln!("approved {id}");
-    Ok(Exit::Done)
+    say(output, &json!({ "approved": id }), &format!("approved {id}"))
 }
 
 fn refused(error: anyhow::Error) -> anyhow::Result<Exit> {
@@ -234,7 +245,7 @@ fn refused(error: anyhow::Error) -> anyhow::Result<Exit> {
     }
 }
 
-async fn retry(places: &Places, object: &str) -> anyhow::Result<Exit> {
+async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places)? {
         Reached::Running(remote) => {
             remote.post(&format!("/retry/{object}"), &json!({})).await?;
@@ -244,7 +255,7 @@ async fn retry(places: &Places, object: &str) -> anyhow::Result<Exit> {
             controller.retry(object)?;
         }
     }
-    Ok(Exit::Done)
+    say(output, &json!({ "retry": object }), &format!("`{object}` is tried again"))
 }
 
 /// The name for the history; nobody is authenticated by it.
@@ -262,7 +273,7 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
             controller.logs(object).await?
         }
     };
-    if output == Format::Json {
+    if output == Format::Json && !current.is_empty() {
         print(&format!("{}\n", serde_json::to_string_pretty(&current)?))?;
         return Ok(Exit::Done);
     }
@@ -276,22 +287,17 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
     if !current.is_empty() {
         return Ok(Exit::Done);
     }
-    let directory = places.data.join("logs");
-    let prefix = format!("{object}-");
-    let mut names: Vec<String> = match fs::read_dir(&directory) {
-        Ok(entries) => entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.starts_with(&prefix))
-            .collect(),
-        Err(_) => Vec::new(),
+    let Some((path, text)) = controller::logs::saved(&places.data, object)? else {
+        let data = places.data.display();
+        bail!("nothing of `{object}` runs, and no log of it has been saved in {data}");
     };
-    names.sort();
-    let Some(newest) = names.last() else {
-        bail!("nothing of `{object}` runs, and no log of it has been saved in {}", directory.display())
-    };
-    let path = directory.join(newest);
-    eprintln!("==> {}", path.display());
-    print(&fs::read_to_string(&path)?)?;
+    match output {
+        Format::Json => print(&format!("{:#}\n", json!([{ "file": path, "text": text }])))?,
+        Format::Text => {
+            eprintln!("==> {}", path.display());
+            print(&text)?;
+        }
+    }
     Ok(Exit::Done)
 }
 

@@ -6,11 +6,14 @@ use anyhow::{Context, bail};
 use axum::{Json, Router, extract::Path as UrlPath, http::StatusCode, routing::post};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
-    Exit, print,
+    Exit,
+    arguments::Format,
+    print,
     reach::{Reached, Refused, lock, reach},
-    serve,
+    say, serve,
 };
 use crate::{
     apply,
@@ -127,14 +130,20 @@ fn welcome(places: &Places) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When no demo runs with this data directory, or it knows no such Spark or fault.
-pub async fn fault(places: &Places, spark: &str, fault: &str, length: &str) -> anyhow::Result<Exit> {
+pub async fn fault(
+    places: &Places,
+    spark: &str,
+    fault: &str,
+    length: &str,
+    output: Format,
+) -> anyhow::Result<Exit> {
     let length = Span::try_from(length.to_owned()).map_err(anyhow::Error::msg)?;
     let request = FaultRequest { fault: fault.to_owned(), seconds: length.0.as_secs() };
     match reach(places)? {
         Reached::Running(remote) => match remote.post(&format!("/demo/fault/{spark}"), &request).await {
             Ok(_) => {
-                eprintln!("{fault} on {spark}");
-                Ok(Exit::Done)
+                let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });
+                say(output, &data, &format!("{fault} on {spark}"))
             }
             Err(error) if error.downcast_ref::<Refused>().is_some() => {
                 let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();

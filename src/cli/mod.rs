@@ -28,6 +28,18 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+/// What was done: data for a program, talk for a person.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn say(output: arguments::Format, data: &serde_json::Value, talk: &str) -> anyhow::Result<Exit> {
+    match output {
+        arguments::Format::Json => print(&format!("{data:#}\n"))?,
+        arguments::Format::Text => eprintln!("{talk}"),
+    }
+    Ok(Exit::Done)
+}
+
 /// Write to stdout. A reader that went away (`| head`) is not an error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;

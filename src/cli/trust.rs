@@ -3,12 +3,13 @@
 use std::{fs, io::Write, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
+use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use super::{Exit, print};
+use super::{Exit, arguments::Format, print, say};
 use crate::{
     core::desired::{Reach, Spark},
-    host::ssh,
+    host::address::ipv4,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -20,11 +21,12 @@ pub async fn trust(
     name: &str,
     fingerprint: Option<&str>,
     data: &Path,
+    output: Format,
 ) -> anyhow::Result<Exit> {
     let Reach::Ssh { port, .. } = &spark.reach else {
         bail!("`{name}` is local; there is no host key to trust");
     };
-    let address = ssh::ipv4(spark.address.as_str()).await?;
+    let address = ipv4(spark.address.as_str()).await?;
     let scanning = Command::new("ssh-keyscan")
         .args(["-T", "5", "-t", "ed25519", "-p", &port.to_string(), &address.to_string()])
         .stdin(Stdio::null())
@@ -36,7 +38,12 @@ pub async fn trust(
         bail!("`{name}` ({address}, port {port}) showed no ED25519 host key; is its SSH server running?");
     };
     let shown = fingerprint_of(key).await?;
+    let told = |pinned: bool| json!({ "spark": name, "address": address, "shows": shown, "pinned": pinned });
+    if output == Format::Json && fingerprint.is_none_or(|expected| expected != shown) {
+        print(&format!("{:#}\n", told(false)))?;
+    }
     match fingerprint {
+        None if output == Format::Json => Ok(Exit::Changes),
         None => {
             print(&format!(
                 "{name} ({address}) shows the ED25519 key {shown}\nCompare it with what this prints on the Spark:\n  \
@@ -47,8 +54,7 @@ pub async fn trust(
         }
         Some(expected) if expected == shown => {
             pin(data, key)?;
-            eprintln!("pinned {shown} for {name}");
-            Ok(Exit::Done)
+            say(output, &told(true), &format!("pinned {shown} for {name}"))
         }
         Some(expected) => {
             eprintln!("`{name}` shows {shown}, not {expected}; nothing was pinned");

@@ -1,18 +1,71 @@
-//! What containers of a slot or service say now.
+//! What containers of a slot or service say now, and what they said before they were stopped.
 
-use std::time::Duration;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Controller, Refusal};
 use crate::{
-    core::{desired::Place, name::SparkName},
+    core::{
+        desired::{Object, Place},
+        name::SparkName,
+    },
     docker,
 };
 
 /// As much as a person scrolls back.
 const LINES: u32 = 500;
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Of all objects together; a swap on two Sparks saves two.
+const KEPT_FILES: usize = 200;
+
+/// Keep a container's last words below the data directory, and forget the oldest of too many.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn save(data: &Path, object: &Object, spark: &str, log: &str, now: Timestamp) -> io::Result<PathBuf> {
+    let directory = data.join("logs");
+    fs::create_dir_all(&directory)?;
+    let at = now.strftime("%Y%m%dT%H%M%S").to_string();
+    let path = directory.join(format!("{object}-{at}-{spark}.log"));
+    fs::write(&path, log)?;
+    let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(&directory)?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        })
+        .collect();
+    files.sort();
+    let surplus = files.len().saturating_sub(KEPT_FILES);
+    for (_, old) in files.drain(..surplus) {
+        fs::remove_file(old)?;
+    }
+    Ok(path)
+}
+
+/// The last words of `object` that were saved last.
+///
+/// # Errors
+/// When they are there and cannot be read.
+pub fn saved(data: &Path, object: &str) -> io::Result<Option<(PathBuf, String)>> {
+    let Ok(entries) = fs::read_dir(data.join("logs")) else { return Ok(None) };
+    let prefix = format!("{object}-");
+    let files = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        // After the object's name comes the time, so that `a` does not find the logs of `a-b`.
+        name.strip_prefix(&prefix)?.starts_with(|letter: char| letter.is_ascii_digit()).then(|| entry.path())
+    });
+    match files.max() {
+        Some(path) => Ok(Some((path.clone(), fs::read_to_string(path)?))),
+        None => Ok(None),
+    }
+}
 
 /// One container's last words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,5 +114,28 @@ impl Controller {
             Log { spark, container, text }
         });
         Ok(futures_util::future::join_all(reading).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::name::ServiceName;
+
+    /// If this failed, a disk would fill with what containers said, or the wrong one's words be shown.
+    #[test]
+    fn the_last_words_are_found_and_the_oldest_forgotten() {
+        let data = tempfile::tempdir().unwrap();
+        let object = |name: &str| Object::service(&ServiceName::new(name).unwrap());
+        let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let at = |seconds: i64| start.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        save(data.path(), &object("a-b"), "spark1", "of another", at(900)).unwrap();
+        for second in 0..300 {
+            save(data.path(), &object("a"), "spark1", &format!("{second}"), at(second)).unwrap();
+        }
+        let (_, text) = saved(data.path(), "a").unwrap().unwrap();
+        assert_eq!(text, "299");
+        assert_eq!(fs::read_dir(data.path().join("logs")).unwrap().count(), KEPT_FILES);
+        assert_eq!(saved(data.path(), "c").unwrap(), None);
     }
 }

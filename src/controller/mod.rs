@@ -139,6 +139,12 @@ impl Controller {
                 id
             }
         };
+        let now = (world.now)();
+        for step in store.take_interrupted(now)? {
+            let message =
+                format!("{step}: the controller ended before its outcome was known; the next look tells");
+            store.add_event("unknown", step.object().as_str(), &message, now)?;
+        }
         let mut ledger = store.ledger()?;
         // Whoever starts it anew wants it to act: it claims a higher epoch.
         ledger.fenced = None;
@@ -224,9 +230,7 @@ impl Controller {
             Some(current) => current.known(object)?,
             None => return Err(Refusal::NoSuchObject(object.to_owned(), "; no file is in force".into())),
         }
-        let before = state.ledger.attempts.len();
-        state.ledger.attempts.retain(|key, _| key.split(' ').next() != Some(object));
-        let cleared = state.ledger.attempts.len() < before;
+        let cleared = state.ledger.forget_failures(object);
         state.keep_ledger()?;
         let now = (self.world.now)();
         state.store.add_event("retry", object, "a retry was asked for", now)?;

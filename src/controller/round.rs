@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::{Controller, Current, Snapshot, State};
+use super::{Controller, Current, Snapshot, State, logs};
 use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How a round ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Turn {
     /// Something was done, so there is something new to see.
     pub acted: bool,
@@ -33,6 +33,8 @@ pub struct Turn {
     pub waiting: bool,
     /// Something is open that the mode does not allow.
     pub not_covered: bool,
+    /// A step was not done: trying again at once would be no better.
+    pub failed: bool,
 }
 
 /// What a round may do.
@@ -65,7 +67,7 @@ impl Controller {
         self.read_file()?;
         let Some(Current { revision, desired }) = self.state().current.clone() else {
             self.publish(None, 0);
-            return Ok(Turn { acted: false, waiting: false, not_covered: false });
+            return Ok(Turn::default());
         };
         let transports = self.transports(&desired);
         let (previous, ledger) = {
@@ -111,16 +113,17 @@ impl Controller {
             Mode::Only(approved) => approved.covers(work),
         });
         if fenced || works.is_empty() {
-            return Ok(Turn { acted: false, waiting, not_covered: !others.is_empty() });
+            return Ok(Turn { waiting, not_covered: !others.is_empty(), ..Turn::default() });
         }
         self.claim(&desired, &observed, &transports).await?;
         let turns = transports.keys().map(|spark| (spark.clone(), Mutex::default())).collect();
         let at = Scene { desired: &desired, observed: &observed, transports: &transports, turns: &turns };
         let taking = works.into_iter().map(|work| self.take(work, at));
-        for result in join_all(taking).await {
-            result?;
+        let mut failed = false;
+        for all_done in join_all(taking).await {
+            failed |= !all_done?;
         }
-        Ok(Turn { acted: true, waiting: true, not_covered: !others.is_empty() })
+        Ok(Turn { acted: true, waiting: true, not_covered: !others.is_empty(), failed })
     }
 
     /// The way to each Spark; kept while the Spark's entry stays the same.
@@ -213,19 +216,20 @@ impl Controller {
         Token { epoch, sequence: state.sequence, controller: self.id.clone() }
     }
 
-    /// The open steps of one object: group after group, each group together. Ends at the first that is not done.
-    async fn take(&self, work: &Work, at: Scene<'_>) -> Result<(), StoreError> {
+    /// The open steps of one object: group after group, each group together. Ends at the first that is not done, and
+    /// tells whether all were.
+    async fn take(&self, work: &Work, at: Scene<'_>) -> Result<bool, StoreError> {
         // The steps of one launch know each other by it.
         let batch = self.state().sequence + 1;
         for group in work.open() {
             let performing = group.iter().map(|PlannedStep { step, .. }| self.perform(step, batch, at));
             for done in join_all(performing).await {
                 if !done? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// One step: journal, act, outcome. One at a time on a Spark, so that its messages arrive in the order of their
@@ -265,7 +269,7 @@ impl Controller {
             Verdict::Failed(why) => (Came::Failed, "failed", why.clone()),
             Verdict::Unknown(why) => (Came::Unknown, "unknown", why.clone()),
         };
-        let saved = outcome.log.as_ref().and_then(|log| self.save_log(step, log));
+        let saved = outcome.log.as_ref().map(|log| self.save_log(step, log.as_deref()));
         let mut state = self.state();
         let state = &mut *state;
         if let Verdict::Fenced(by) = &outcome.verdict {
@@ -291,15 +295,16 @@ impl Controller {
         Ok(came == Came::Done)
     }
 
-    fn save_log(&self, step: &Step, log: &str) -> Option<String> {
-        let spark = step.spark()?;
-        let directory = self.places.data.join("logs");
-        let at = (self.world.now)().strftime("%Y%m%dT%H%M%S").to_string();
-        let path = directory.join(format!("{}-{at}-{spark}.log", step.object()));
-        let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, log));
-        match written {
-            Ok(()) => Some(format!("its log is in {}", path.display())),
-            Err(error) => Some(format!("its log could not be saved: {error}")),
+    /// Keep a container's last words, and say where.
+    fn save_log(&self, step: &Step, log: Result<&str, &String>) -> String {
+        let spark = step.spark().map_or("", SparkName::as_str);
+        let saved = match log {
+            Ok(log) => logs::save(&self.places.data, step.object(), spark, log, (self.world.now)()),
+            Err(why) => return format!("its log could not be read: {why}"),
+        };
+        match saved {
+            Ok(path) => format!("its log is in {}", path.display()),
+            Err(error) => format!("its log could not be saved: {error}"),
         }
     }
 

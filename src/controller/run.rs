@@ -12,12 +12,14 @@ use crate::{core::name::SparkName, docker, host::SharedTransport, manifest::watc
 
 /// While something is under way: the memory gate wants several samples in 10 s.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A round that is under way when the end is asked for gets this long; service managers kill after 90 s.
+const LAST_ROUND: Duration = Duration::from_secs(30);
 /// Events come in bursts; one look serves them all.
 const SETTLE: Duration = Duration::from_millis(100);
 const EVENTS_DEADLINE: Duration = Duration::from_secs(10);
 const EVENTS_AGAIN: Duration = Duration::from_secs(5);
 
-/// Keep the Sparks in the desired state until `end`. A round under way is finished first.
+/// Keep the Sparks in the desired state until `end`. A round under way is finished first, when it does not take long.
 ///
 /// # Errors
 /// When the store cannot be used any more.
@@ -27,10 +29,15 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         .map_err(|error| error!("watching {}: {error}", controller.places.file.display()));
     let mut listeners: BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)> = BTreeMap::new();
     while !end.is_cancelled() {
-        let turn = controller.round(Mode::Act).await?;
+        let turn = tokio::select! {
+            turn = controller.round(Mode::Act) => turn?,
+            // What was sent goes on by itself on its Spark, and is found by the next controller.
+            () = async { end.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => break,
+        };
         listen(&controller, &mut listeners);
         let interval = controller.interval();
-        let pause = if turn.acted || turn.waiting { LOOK_AGAIN.min(interval) } else { interval };
+        let soon = (turn.acted || turn.waiting) && !turn.failed;
+        let pause = if soon { LOOK_AGAIN.min(interval) } else { interval };
         tokio::select! {
             () = end.cancelled() => break,
             () = tokio::time::sleep(pause) => {}

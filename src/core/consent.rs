@@ -30,7 +30,7 @@ pub fn to_stop(
     desired: &Desired,
     observed: &Observed,
 ) -> Option<Consent> {
-    if entry.container.running && !entry.is_ours() {
+    if !entry.is_ours() {
         return Some(Consent::NotOurs);
     }
     match (cause, desired.policy.on_drift) {
@@ -43,7 +43,7 @@ pub fn to_stop(
     }
 }
 
-/// Before a model is started.
+/// Before a model or a service is started.
 ///
 /// # Errors
 /// The verdict when the policy is only to report.
@@ -60,17 +60,17 @@ pub fn to_start(cause: Cause, desired: &Desired) -> Result<Option<Consent>, Verd
     }
 }
 
-/// Before a service is started or stopped. One that runs counts as one that answers: it may have been started a moment
-/// ago.
+/// Before a service is stopped. `kept`: it was once seen in the state that the file asked for, which is its adoption.
+/// One that runs counts as one that answers: it may have been started a moment ago.
 ///
 /// # Errors
 /// The verdict when the policy is only to report.
-pub fn of_service(cause: Cause, stops: bool, desired: &Desired) -> Result<Option<Consent>, Verdict> {
-    let repair = cause == Cause::Drift && desired.policy.on_drift == OnDrift::Repair;
-    if repair && stops {
-        return Ok(Some(Consent::StopsWhatAnswers));
+pub fn to_stop_service(cause: Cause, kept: bool, desired: &Desired) -> Result<Option<Consent>, Verdict> {
+    match (cause, desired.policy.on_drift) {
+        _ if !kept => Ok(Some(Consent::NotOurs)),
+        (Cause::Drift, OnDrift::Repair) => Ok(Some(Consent::StopsWhatAnswers)),
+        _ => to_start(cause, desired),
     }
-    to_start(cause, desired)
 }
 
 /// An edit or drift, as far as this slot is concerned.

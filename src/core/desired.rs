@@ -187,6 +187,8 @@ pub struct Service {
     pub https: bool,
     pub path: Option<PlainPath>,
     pub container: Option<ContainerName>,
+    /// What an engine that is watched wants to see.
+    pub api_key: Option<Secret>,
     pub state: Option<ServiceState>,
     pub suspend: bool,
 }

@@ -13,6 +13,7 @@ use super::{
     launch::{Attempts, Failure, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE},
     name::{ModelName, SparkName},
     observed::{Container, Token},
+    restart::Restarts,
     step::{self, Step},
 };
 
@@ -42,6 +43,8 @@ pub struct Ledger {
     pub approvals: Vec<Approval>,
     /// Managed services that were once as the file says: what differs later is drift, not an edit.
     pub kept: BTreeMap<Object, ServiceState>,
+    /// Services that were started and have not lasted yet.
+    pub restarts: BTreeMap<Object, Restarts>,
     /// Hashes of revisions whose removals a person agreed to.
     pub accepted_removals: BTreeSet<String>,
     /// Why this controller stopped acting.
@@ -136,6 +139,14 @@ impl Ledger {
             }
             _ => self.adopted.get(&container.id).cloned(),
         }
+    }
+
+    /// Whatever failed with this object is forgotten. Tells whether anything was.
+    pub fn forget_failures(&mut self, object: &str) -> bool {
+        let before = (self.attempts.len(), self.restarts.len());
+        self.attempts.retain(|key, _| key.split(' ').next() != Some(object));
+        self.restarts.retain(|known, _| known.as_str() != object);
+        before != (self.attempts.len(), self.restarts.len())
     }
 
     pub fn is_loading(&self, object: &Object) -> bool {
@@ -262,7 +273,13 @@ impl Ledger {
                 self.adopted.remove(container);
                 self.consume_approval(&step.key());
             }
-            (Step::Start { .. }, Came::Done) => self.consume_approval(&step.key()),
+            (Step::Start { object, container, .. }, Came::Done | Came::Failed) => {
+                let restarts = Restarts::after(self.restarts.get(object), container, now);
+                self.restarts.insert(object.clone(), restarts);
+                if came == Came::Done {
+                    self.consume_approval(&step.key());
+                }
+            }
             (Step::Launch { object, .. }, Came::NotDone) => {
                 self.launches.remove(object);
             }

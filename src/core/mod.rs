@@ -24,6 +24,7 @@ pub mod preflight;
 pub mod ready;
 pub mod removal;
 pub mod render;
+pub mod restart;
 pub mod schedule;
 pub mod service;
 pub mod slot;

@@ -1,6 +1,8 @@
 //! What a look means for the ledger: memory samples, services that are as they should be, launches that became ready or
 //! failed.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -27,7 +29,11 @@ impl Ledger {
         let mut noticed = Vec::new();
         for (name, service) in &desired.services {
             if let (Some(state), true) = (service.state, service::is_as_desired(service, observed)) {
-                self.kept.insert(Object::service(name), state);
+                let object = Object::service(name);
+                if self.restarts.get(&object).is_some_and(|restarts| restarts.is_over(now)) {
+                    self.restarts.remove(&object);
+                }
+                self.kept.insert(object, state);
             }
         }
         for (object, slot) in &desired.slots {
@@ -37,17 +43,15 @@ impl Ledger {
         for object in objects {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
         }
-        self.attempts.retain(|key, _| {
-            let still = desired.slots.iter().any(|(object, slot)| {
-                desired.models.keys().any(|model| {
-                    desired
-                        .effective(slot, model)
-                        .is_some_and(|effective| attempt_key(object, &effective.spec_hash()) == *key)
-                })
+        self.restarts.retain(|object, _| desired.services.contains_key(object.as_str()));
+        if !self.attempts.is_empty() {
+            let specs = desired.slots.iter().flat_map(|(object, slot)| {
+                let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
+                effective.map(move |effective| attempt_key(object, &effective.spec_hash()))
             });
-            still
-                || desired.services.keys().any(|name| key.starts_with(&format!("{} ", Object::service(name))))
-        });
+            let specs: BTreeSet<String> = specs.collect();
+            self.attempts.retain(|key, _| specs.contains(key));
+        }
         noticed
     }
 

@@ -230,6 +230,8 @@ pub enum EndpointAnswer {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineAnswer {
+    /// The container that was asked, where it is known: what another one answered proves nothing of this one.
+    pub container: Option<String>,
     pub models: Vec<ServedModel>,
     /// `/health`: false is 503, which is an engine that knows it is dead.
     pub healthy: bool,

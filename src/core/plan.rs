@@ -60,7 +60,7 @@ impl PlannedStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Consent {
-    /// The container runs and this cluster neither started nor adopted it.
+    /// This cluster neither started nor adopted the container.
     NotOurs,
     /// `reconcile.on_edit: approve`.
     OnEdit,

@@ -21,7 +21,7 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
     }
     for (name, service) in &desired.services {
         if !desired.disabled.contains(name) {
-            work.extend(service::plan(name, service, desired, observed, ledger));
+            work.extend(service::plan(name, service, desired, observed, ledger, now));
         }
     }
     for entry in &mut work {
@@ -62,7 +62,9 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
         work.verdict = block(Reason::Held, message);
     } else if let Some(first) = needs.first() {
         let why = match first.consent.expect("filtered for it") {
-            Consent::NotOurs => "it would stop a container that this cluster neither started nor adopted",
+            Consent::NotOurs => {
+                "it would stop or remove a container that this cluster neither started nor adopted"
+            }
             Consent::OnEdit => "`reconcile.on_edit` is `approve`",
             Consent::OnDrift => "`reconcile.on_drift` is `approve`",
             Consent::StopsWhatAnswers => "`reconcile.on_drift` is `repair`, which never stops what answers",

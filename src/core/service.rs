@@ -1,12 +1,15 @@
 //! What to do about a service: keep it running, keep it stopped, or leave it alone.
 
+use jiff::Timestamp;
+
 use super::{
     consent::{self, Cause},
     desired::{Desired, Object, Place, Service, ServiceState},
     ledger::Ledger,
     name::ServiceName,
-    observed::Observed,
-    plan::{Item, PlannedStep, Predicate, Reason, Work},
+    observed::{Container, Observed},
+    plan::{Item, PlannedStep, Predicate, Reason, Verdict, Work},
+    restart::MAX_STARTS,
     step::{GRACE_SECS, Step},
 };
 
@@ -17,6 +20,7 @@ pub fn plan(
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
+    now: Timestamp,
 ) -> Option<Work> {
     let state = service.state?;
     let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };
@@ -56,11 +60,15 @@ pub fn plan(
     } else {
         Step::Start { object: object.clone(), spark: place, container: id, name }
     };
-    // The owner named this very container and its state: that is its adoption.
-    let cause = if ledger.kept.get(&object) == Some(&state) { Cause::Drift } else { Cause::Edit };
-    let consent = consent::of_service(cause, stops, desired);
+    let kept = ledger.kept.get(&object);
+    let cause = if kept == Some(&state) { Cause::Drift } else { Cause::Edit };
+    let consent = if stops {
+        consent::to_stop_service(cause, kept.is_some(), desired)
+    } else {
+        consent::to_start(cause, desired)
+    };
     let (consent, verdict) = match consent {
-        Ok(consent) => (consent, None),
+        Ok(consent) => (consent, if stops { None } else { too_early(&object, found, ledger, now) }),
         Err(verdict) => (None, Some(verdict)),
     };
     let mut work = Work::new(&object, goal, vec![Item::Steps(vec![PlannedStep::new(step, consent)])]);
@@ -75,6 +83,21 @@ pub fn plan(
         },
     ];
     Some(work)
+}
+
+/// It was started before and did not last.
+fn too_early(object: &Object, found: &Container, ledger: &Ledger, now: Timestamp) -> Option<Verdict> {
+    let restarts = ledger.restarts.get(object).filter(|restarts| restarts.container == found.id)?;
+    let exit = found.exit_code.map_or(String::new(), |code| format!(" with code {code}"));
+    let times = if restarts.count == 1 { "once".to_owned() } else { format!("{} times", restarts.count) };
+    let ended = format!("`{}` was started {times} and ended again{exit}", found.name);
+    if restarts.count >= MAX_STARTS {
+        let message = format!("{ended}; look at its logs, then `spark-control retry {object}`");
+        return Some(Verdict::Blocked { reason: Reason::Stalled, message });
+    }
+    let next = restarts.not_before();
+    let message = format!("{ended}; again at {next:.0}");
+    (next > now).then_some(Verdict::Waiting { reason: Reason::Backoff, message })
 }
 
 /// A managed service is seen to be in its desired state.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     desired::{Desired, Object, Place, ServiceState, Wanted},
     ledger::Ledger,
-    observed::{EndpointAnswer, Observed},
+    observed::{Completion, EndpointAnswer, Observed},
     plan::{Plan, Reason, Verdict, Work},
     ready::{self, Readiness},
     schedule,
@@ -57,7 +57,8 @@ pub fn status(
         let serving = serving(object, observed);
         let (sync, health) = match &wanted {
             Wanted::Watch => {
-                (Sync::InSync, if serving.is_some() { Health::Healthy } else { Health::Unknown })
+                let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
+                (Sync::InSync, answer.map_or(Health::Missing, |answer| seen(answer).0))
             }
             Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
             Wanted::Nothing => (Sync::Drifted, Health::Progressing),
@@ -104,10 +105,7 @@ pub fn status(
             _ if service.state == Some(ServiceState::Stopped) && work.is_none() => {
                 (Health::Healthy, "stopped".into())
             }
-            Some(EndpointAnswer::Up | EndpointAnswer::Engine(_)) => (Health::Healthy, "up".to_owned()),
-            Some(EndpointAnswer::Refused) => (Health::Missing, "down".into()),
-            Some(EndpointAnswer::Silent { why }) => (Health::Unknown, why.clone()),
-            Some(EndpointAnswer::Wrong { why }) => (Health::Degraded, why.clone()),
+            Some(answer) => seen(answer),
             None => (Health::Unknown, "not looked at".into()),
         };
         let sync = match (away, work) {
@@ -133,6 +131,29 @@ fn told(work: Option<&Work>) -> (Option<Reason>, String) {
             (Some(*reason), message.clone())
         }
         Verdict::Open => (None, work.goal.clone()),
+    }
+}
+
+/// What an endpoint showed, by itself.
+fn seen(answer: &EndpointAnswer) -> (Health, String) {
+    match answer {
+        EndpointAnswer::Up => (Health::Healthy, "up".into()),
+        EndpointAnswer::Refused => (Health::Missing, "down".into()),
+        EndpointAnswer::Silent { why } => (Health::Unknown, why.clone()),
+        EndpointAnswer::Wrong { why } => (Health::Degraded, why.clone()),
+        EndpointAnswer::Engine(engine) if !engine.healthy => {
+            (Health::Degraded, "the engine reports that it is dead".into())
+        }
+        EndpointAnswer::Engine(engine) => {
+            let model = engine.models.first().map_or("no model", |model| model.id.as_str());
+            match &engine.completion {
+                Completion::Proven { .. } => (Health::Healthy, model.to_owned()),
+                Completion::Failed { why, .. } => {
+                    (Health::Degraded, format!("{model}, but a completion failed: {why}"))
+                }
+                Completion::NotTried => (Health::Degraded, model.to_owned()),
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! There is no way through it to change anything on a Spark but [`Transport::run`], and the only program that
 //! changes anything is the fence (`apply::fence`). The Engine is read with GET and nothing else.
 
+pub mod address;
 pub mod engine;
 pub mod local;
 pub mod program;

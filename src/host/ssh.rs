@@ -1,7 +1,6 @@
 //! Over the system's OpenSSH: one multiplexed connection per Spark, made again when it is gone.
 
 use std::{
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,7 +13,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable, engine::Engine};
+use super::{
+    Answer, Answering, EventStream, Output, Program, Transport, Unreachable, address::ipv4, engine::Engine,
+};
 
 /// sshd refuses the eleventh session on one connection (`MaxSessions 10`); two are left for the owner's settings.
 const SESSIONS: usize = 8;
@@ -199,28 +200,6 @@ fn next_number() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// `address` as IPv4: `.local` names answer with link-local IPv6 first, which nothing here can use.
-///
-/// # Errors
-/// [`Unreachable::Connection`] when the name has no IPv4 address.
-pub async fn ipv4(address: &str) -> Result<Ipv4Addr, Unreachable> {
-    if let Ok(address) = address.parse() {
-        return Ok(address);
-    }
-    let looking = tokio::net::lookup_host((address, 0));
-    let found = timeout(CONNECT, looking)
-        .await
-        .map_err(|_| Unreachable::Deadline(CONNECT))?
-        .map_err(|error| Unreachable::Connection(format!("looking up `{address}`: {error}")))?;
-    found
-        .filter_map(|socket| match socket.ip() {
-            std::net::IpAddr::V4(address) => Some(address),
-            std::net::IpAddr::V6(_) => None,
-        })
-        .next()
-        .ok_or_else(|| Unreachable::Connection(format!("`{address}` has no IPv4 address")))
 }
 
 fn explain(error: &openssh::Error, name: &str) -> Unreachable {

@@ -31,7 +31,7 @@ pub fn decode<T: DeserializeOwned>(node: &Node, problems: &mut Vec<Problem>) -> 
         let span = error.span.clone().unwrap_or(node.span.clone());
         // What is missing only because it was taken out for being wrong is not a second problem.
         if !(error.missing && found > 0) {
-            problems.push(Problem { span: span.clone(), message: error.message, hint: error.hint });
+            problems.push(Problem::at(span.clone(), error.message).hint(error.hint));
         }
         found += 1;
         if error.missing || found >= MAX_PROBLEMS || !remove(&mut node, &span) {

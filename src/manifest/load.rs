@@ -102,6 +102,27 @@ fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantin
 
 type Places = BTreeMap<String, std::ops::Range<usize>>;
 
+/// Note where everything below `path` is written: values by their key, items of a list by their text.
+fn inside(path: &str, node: &Node, places: &mut Places) {
+    match &node.value {
+        Value::Map(fields) => {
+            for (key, value) in fields {
+                let path = format!("{path}/{}", key.text);
+                inside(&path, value, places);
+                places.insert(path, value.span.clone());
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                if let Value::Text(text) = &item.value {
+                    places.insert(format!("{path}/{text}"), item.span.clone());
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+    }
+}
+
 fn one<T: DeserializeOwned>(
     field: Option<(&Key, &Node)>,
     problems: &mut Vec<Problem>,
@@ -109,11 +130,7 @@ fn one<T: DeserializeOwned>(
 ) -> Option<T> {
     let (key, node) = field?;
     places.insert(key.text.clone(), node.span.clone());
-    if let Value::Map(entries) = &node.value {
-        for (inner, value) in entries {
-            places.insert(format!("{}/{}", key.text, inner.text), value.span.clone());
-        }
-    }
+    inside(&key.text, node, places);
     decode(node, problems)
 }
 
@@ -157,11 +174,7 @@ fn many<K: DeserializeOwned + Ord, T: DeserializeOwned>(
             continue;
         }
         places.insert(format!("{}/{}", section.text, key.text), key.span.clone());
-        if let Value::Map(fields) = &value.value {
-            for (inner, value) in fields {
-                places.insert(format!("{}/{}/{}", section.text, key.text, inner.text), value.span.clone());
-            }
-        }
+        inside(&format!("{}/{}", section.text, key.text), value, places);
         let mut found = Vec::new();
         let name = decode(&Node { value: Value::Text(key.text.clone()), span: key.span.clone() }, &mut found);
         let entry = decode(value, &mut found);

@@ -14,9 +14,18 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-/// Something in the file that keeps it from being used, and where.
+/// Whether a problem keeps the file from being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// Something in the file that should be otherwise, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
+    pub severity: Severity,
     /// Bytes of the text.
     pub span: Range<usize>,
     pub message: String,
@@ -26,7 +35,7 @@ pub struct Problem {
 
 impl Problem {
     pub fn at(span: Range<usize>, message: String) -> Self {
-        Self { span, message, hint: None }
+        Self { severity: Severity::Error, span, message, hint: None }
     }
 
     #[must_use]
@@ -38,33 +47,26 @@ impl Problem {
 
 /// The problems as a person reads them: place, line, caret, hint.
 pub fn render(problems: &[Problem], path: &str, text: &str) -> String {
-    report(&Level::ERROR, problems, path, text)
-}
-
-/// The same for what does not keep the file from being used.
-pub fn render_warnings(warnings: &[Problem], path: &str, text: &str) -> String {
-    report(&Level::WARNING, warnings, path, text)
-}
-
-fn report(level: &Level<'_>, problems: &[Problem], path: &str, text: &str) -> String {
     let renderer = Renderer::plain();
     let blocks: Vec<String> = problems
         .iter()
         .map(|problem| {
+            let (level, word) = match problem.severity {
+                Severity::Error => (Level::ERROR, "error"),
+                Severity::Warning => (Level::WARNING, "warning"),
+            };
             let span = clip(&problem.span, text);
             let line_start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
             let line = text[line_start..].lines().next().unwrap_or_default();
             if problem.message.contains(v1::SECRET_PLACE) || may_hold_a_secret(line) {
                 let number = text[..line_start].matches('\n').count() + 1;
                 let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!(" ({hint})"));
-                return format!("error: {}{hint}\n --> {path}:{number}", problem.message);
+                return format!("{word}: {}{hint}\n --> {path}:{number}", problem.message);
             }
             let snippet = Snippet::source(text).path(path).annotation(
                 AnnotationKind::Primary.span(span).label(problem.hint.as_deref().unwrap_or("here")),
             );
-            renderer
-                .render(&[level.clone().primary_title(problem.message.as_str()).element(snippet)])
-                .to_string()
+            renderer.render(&[level.primary_title(problem.message.as_str()).element(snippet)]).to_string()
         })
         .collect();
     blocks.join("\n\n")

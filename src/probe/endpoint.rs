@@ -1,14 +1,18 @@
 //! One HTTP endpoint: does something answer, and is it what it should be?
 
-use std::{pin::Pin, time::Duration};
+use std::{net::SocketAddr, pin::Pin, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::core::{
-    desired::{Secret, ServiceKind},
-    observed::{Completion, Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServedModel},
+use crate::{
+    core::{
+        desired::{Secret, ServiceKind},
+        observed::{Completion, Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServedModel},
+    },
+    host::address::ipv4,
 };
 
 /// Static answers come in milliseconds; a busy machine may need a second.
@@ -53,20 +57,29 @@ pub struct Target {
 
 #[derive(Debug, Clone)]
 pub enum Ask {
-    /// An OpenAI-compatible engine. `served` is the name to ask a completion of.
-    Engine { served: Option<String>, container: Option<String>, api_key: Option<Secret> },
+    /// An OpenAI-compatible engine.
+    Engine(Engine),
     /// 2xx at this path.
     Path(String),
 }
 
+/// An engine, and what is known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    /// The name to ask a completion of; the first that it lists when absent.
+    pub served: Option<String>,
+    pub container: Option<String>,
+    pub api_key: Option<Secret>,
+}
+
 impl Ask {
-    /// The question that shows that a service of this kind is up.
-    pub fn of(kind: ServiceKind, path: Option<&str>) -> Self {
+    /// The question that shows that a service of this kind is up; `engine` is for services that are engines.
+    pub fn of(kind: ServiceKind, path: Option<&str>, engine: Engine) -> Self {
         if let Some(path) = path {
             return Self::Path(path.to_owned());
         }
         match kind {
-            ServiceKind::Vllm => Self::Engine { served: None, container: None, api_key: None },
+            ServiceKind::Vllm => Self::Engine(engine),
             ServiceKind::Asr | ServiceKind::Embeddings | ServiceKind::Rerank => {
                 Self::Path("/v1/models".into())
             }
@@ -99,9 +112,7 @@ pub async fn probe(
                 Err(NoAnswer::Silent(why)) => EndpointAnswer::Silent { why },
             }
         }
-        Ask::Engine { served, container, api_key } => {
-            engine(http, &base, served.as_deref(), container.as_deref(), api_key.as_ref(), last, now).await
-        }
+        Ask::Engine(asked) => engine(http, &base, asked, last, now).await,
     }
 }
 
@@ -119,16 +130,14 @@ struct Card {
 async fn engine(
     http: &dyn Http,
     base: &str,
-    served: Option<&str>,
-    container: Option<&str>,
-    api_key: Option<&Secret>,
+    asked: &Engine,
     last: Option<&Endpoint>,
     now: Timestamp,
 ) -> EndpointAnswer {
     let get = |path: &str| Request {
         url: format!("{base}{path}"),
         body: None,
-        api_key: api_key.cloned(),
+        api_key: asked.api_key.clone(),
         deadline: SHALLOW,
     };
     let (models, health, metrics) =
@@ -154,44 +163,42 @@ async fn engine(
         Ok((200, body)) => load(&body),
         _ => None,
     };
-    let before = match last.map(|last| &last.answer) {
-        Some(EndpointAnswer::Engine(engine)) => Some(engine),
-        _ => None,
-    };
-    let completion = match served.filter(|served| models.iter().any(|model| model.id == *served)) {
-        Some(served) if container.is_some() => {
-            completion(http, base, served, api_key, &models, load.as_ref(), before, now).await
-        }
-        _ => Completion::NotTried,
-    };
-    EndpointAnswer::Engine(EngineAnswer { models, healthy, load, completion })
+    let container = asked.container.clone();
+    let mut answer = EngineAnswer { container, models, healthy, load, completion: Completion::NotTried };
+    let wanted = |model: &&ServedModel| asked.served.as_ref().is_none_or(|served| *served == model.id);
+    if let Some(model) = answer.models.iter().find(wanted) {
+        let before = match last.map(|last| &last.answer) {
+            Some(EndpointAnswer::Engine(before)) => kept_completion(before, &answer, now),
+            _ => None,
+        };
+        answer.completion = match before {
+            Some(kept) => kept,
+            None => completion(http, base, &model.id, asked.api_key.as_ref(), now).await,
+        };
+    }
+    EndpointAnswer::Engine(answer)
 }
 
-#[allow(clippy::too_many_arguments)] // one question with all that decides whether to ask it
+/// A completion of the same container and models stands for a while, and longer while the engine is seen to work; a
+/// change, a failure or its age asks again.
+fn kept_completion(before: &EngineAnswer, answer: &EngineAnswer, now: Timestamp) -> Option<Completion> {
+    let Completion::Proven { at } = before.completion else { return None };
+    let same = before.models == answer.models && before.container == answer.container;
+    let young = now.duration_since(at) < COMPLETION_EVERY;
+    let works = match (&answer.load, &before.load) {
+        (Some(load), Some(before)) => load.running > 0.0 && load.progress > before.progress,
+        _ => false,
+    };
+    (same && (young || works)).then(|| before.completion.clone())
+}
+
 async fn completion(
     http: &dyn Http,
     base: &str,
     served: &str,
     api_key: Option<&Secret>,
-    models: &[ServedModel],
-    load: Option<&EngineLoad>,
-    before: Option<&EngineAnswer>,
     now: Timestamp,
 ) -> Completion {
-    // An answer of the same models stands for a while; a change, a failure or its age asks again.
-    if let Some(before) = before.filter(|before| before.models == models)
-        && let Completion::Proven { at } = before.completion
-    {
-        let young = now.duration_since(at) < COMPLETION_EVERY;
-        let busy = load.is_some_and(|load| load.running > 0.0);
-        let progressed = match (load, &before.load) {
-            (Some(load), Some(before)) => load.progress > before.progress,
-            _ => false,
-        };
-        if young || (busy && progressed) {
-            return before.completion.clone();
-        }
-    }
     let request = Request {
         url: format!("{base}/v1/chat/completions"),
         body: Some(json!({
@@ -258,6 +265,7 @@ impl Network {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .no_proxy()
+            .dns_resolver(Ipv4Only)
             .local_address(std::net::IpAddr::from([0, 0, 0, 0]))
             .connect_timeout(Duration::from_secs(3))
             // The engine's server closes idle connections after 5 s; a younger one is never stale.
@@ -266,6 +274,19 @@ impl Network {
             .build()
             .expect("the options are valid");
         Self { client, secret }
+    }
+}
+
+/// Names are looked up as for SSH: `.local` names answer with link-local IPv6 first, which a client would try.
+struct Ipv4Only;
+
+impl Resolve for Ipv4Only {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = ipv4(name.as_str()).await?;
+            let addresses: Addrs = Box::new(std::iter::once(SocketAddr::from((found, 0))));
+            Ok(addresses)
+        })
     }
 }
 
@@ -332,6 +353,88 @@ mod tests {
         let old = "vllm:num_requests_running 0\nvllm:generation_tokens 5\n";
         assert_eq!(super::load(old).unwrap().progress, 5.0);
         assert_eq!(super::load("other 1\n"), None);
+    }
+
+    /// An engine that serves `a` and counts what it is asked.
+    #[derive(Default)]
+    struct Fake {
+        asked: std::sync::Mutex<Vec<(String, bool)>>,
+        broken: bool,
+    }
+
+    impl Http for Fake {
+        fn send(&self, request: Request) -> Reply<'_> {
+            let path = request.url.rsplit_once(":1").unwrap().1.to_owned();
+            self.asked.lock().unwrap().push((path.clone(), request.api_key.is_some()));
+            let answer = match path.as_str() {
+                "/v1/models" => (200, r#"{"data":[{"id":"a","root":"lab/a"}]}"#.to_owned()),
+                "/v1/chat/completions" if self.broken => (500, String::new()),
+                "/v1/chat/completions" => {
+                    assert_eq!(request.body.unwrap()["model"], "a");
+                    (200, r#"{"usage":{"completion_tokens":1}}"#.to_owned())
+                }
+                _ => (200, String::new()),
+            };
+            Box::pin(std::future::ready(Ok(answer)))
+        }
+    }
+
+    fn ask(http: &Fake, engine: Engine, last: Option<&EndpointAnswer>, at: &str) -> EndpointAnswer {
+        let target = Target { address: "192.0.2.1".into(), port: 1, https: false, ask: Ask::Engine(engine) };
+        let now = at.parse().unwrap();
+        let last = last.map(|answer| Endpoint { at: now, answer: answer.clone() });
+        let asking = probe(http, &target, last.as_ref(), now);
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(asking)
+    }
+
+    fn completions(http: &Fake) -> usize {
+        http.asked.lock().unwrap().iter().filter(|(path, _)| path == "/v1/chat/completions").count()
+    }
+
+    fn in_container(id: &str) -> Engine {
+        Engine { container: Some(id.into()), ..Engine::default() }
+    }
+
+    /// If this failed, what the last container answered would make its successor ready.
+    #[test]
+    fn a_completion_counts_for_its_container_and_for_a_while() {
+        let http = Fake::default();
+        let first = ask(&http, in_container("c1"), None, "2026-11-24T12:00:00Z");
+        let EndpointAnswer::Engine(engine) = &first else { panic!("{first:?}") };
+        assert!(matches!(engine.completion, Completion::Proven { .. }));
+        ask(&http, in_container("c1"), Some(&first), "2026-11-24T12:00:59Z");
+        assert_eq!(completions(&http), 1, "a young one stands");
+        ask(&http, in_container("c1"), Some(&first), "2026-11-24T12:01:01Z");
+        assert_eq!(completions(&http), 2, "an old one is asked again");
+        ask(&http, in_container("c2"), Some(&first), "2026-11-24T12:00:01Z");
+        assert_eq!(completions(&http), 3, "another container is asked at once");
+    }
+
+    /// If this failed, an engine that is only watched would look healthy because it lists its models.
+    #[test]
+    fn a_watched_engine_is_asked_for_a_token_too_with_its_key() {
+        let http = Fake { broken: true, ..Fake::default() };
+        let api_key = Some(Secret::Env(crate::core::name::Variable::new("KEY").unwrap()));
+        let answer = ask(&http, Engine { api_key, ..Engine::default() }, None, "2026-11-24T12:00:00Z");
+        let EndpointAnswer::Engine(engine) = &answer else { panic!("{answer:?}") };
+        assert!(matches!(&engine.completion, Completion::Failed { why, .. } if why.contains("500")));
+        assert!(http.asked.lock().unwrap().iter().all(|(_, with_key)| *with_key));
+    }
+
+    /// If this failed, a `.local` name would be tried over IPv6 first, where nothing answers.
+    #[tokio::test]
+    async fn names_are_looked_up_as_ipv4() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = axum::Router::new().fallback(|| async { "here" });
+        let server = tokio::spawn(axum::serve(listener, router).into_future());
+        let network = Network::new(|_| Err("no secret here".into()));
+        let url = format!("http://localhost:{port}/");
+        let request = Request { url, body: None, api_key: None, deadline: SHALLOW };
+        assert_eq!(network.send(request).await, Ok((200, "here".into())));
+        server.abort();
+        let found = Ipv4Only.resolve("localhost".parse().unwrap()).await.unwrap().collect::<Vec<_>>();
+        assert!(!found.is_empty() && found.iter().all(SocketAddr::is_ipv4), "{found:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
         desired::{Desired, Object, Place, Source, Wanted},
         group::Group,
         ledger::Ledger,
-        name::SparkName,
+        name::{ContainerName, SparkName},
         observed::{Endpoint, Facts, Observed, SparkView},
         schedule,
     },
@@ -43,7 +43,11 @@ pub async fn observe(
         let (names, images, now) = (&names, &images, &now);
         async move {
             let result = match transports.get(name) {
-                Some(transport) => facts(transport.as_ref(), desired, name, names, images, now()).await,
+                Some(transport) => {
+                    let asking = facts(transport.as_ref(), desired, name, names, images, now());
+                    let late = Err(Unreachable::Deadline(SPARK_DEADLINE));
+                    tokio::time::timeout(SPARK_DEADLINE, asking).await.unwrap_or(late)
+                }
                 None => Err(Unreachable::Connection("there is no way to it yet".into())),
             };
             (name.clone(), view(name, result, previous, now()))
@@ -144,6 +148,11 @@ fn view(
     }
 }
 
+fn container_id(observed: &Observed, spark: &SparkName, name: Option<&ContainerName>) -> Option<String> {
+    let container = observed.facts(spark)?.container(name?.as_str())?;
+    Some(container.id.clone())
+}
+
 /// What to ask over HTTP. Endpoints of Sparks that did not answer are asked too: the two can fail apart.
 fn targets(
     desired: &Desired,
@@ -169,21 +178,17 @@ fn targets(
         let Some((spark, place)) = spark.and_then(|spark| desired.sparks.get_key_value(spark)) else {
             continue;
         };
-        let container = observed
-            .facts(spark)
-            .and_then(|facts| facts.container(slot.container.as_str()))
-            .map(|container| container.id.clone());
         targets.push((
             object.clone(),
             endpoint::Target {
                 address: place.address.to_string(),
                 port: group.as_ref().map_or(slot.port, |group| group.port),
                 https: false,
-                ask: endpoint::Ask::Engine {
+                ask: endpoint::Ask::Engine(endpoint::Engine {
                     served: group.as_ref().map(|group| group.served_as[0].to_string()),
-                    container,
+                    container: container_id(observed, spark, Some(&slot.container)),
                     api_key: slot.api_key.clone(),
-                },
+                }),
             },
         ));
     }
@@ -192,11 +197,16 @@ fn targets(
         if desired.disabled.contains(name) {
             continue;
         }
-        let address = match &service.place {
-            Place::Spark(spark) => desired.sparks[spark].address.to_string(),
-            Place::Elsewhere(address) => address.to_string(),
+        let (address, container) = match &service.place {
+            Place::Spark(spark) => {
+                let container = container_id(observed, spark, service.container.as_ref());
+                (desired.sparks[spark].address.to_string(), container)
+            }
+            Place::Elsewhere(address) => (address.to_string(), None),
         };
-        let ask = endpoint::Ask::of(service.kind, service.path.as_ref().map(|path| path.as_str()));
+        let engine = endpoint::Engine { served: None, container, api_key: service.api_key.clone() };
+        let path = service.path.as_ref().map(|path| path.as_str());
+        let ask = endpoint::Ask::of(service.kind, path, engine);
         targets.push((Object::service(name), endpoint::Target { address, port, https: service.https, ask }));
     }
     targets

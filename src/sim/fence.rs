@@ -37,6 +37,14 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     if parameter("expect_boot") != format!("boot-{}", machine.boot) {
         return "refused restarted since".into();
     }
+    let free = parameter("expect_free");
+    if machine.containers.iter().any(|container| container.name == free) {
+        return format!("refused there is a container {free}");
+    }
+    let image = parameter("expect_image");
+    if !image.is_empty() && machine.images.get(&image) != Some(&parameter("expect_image_id")) {
+        return format!("refused {image} is not the image any more that it was");
+    }
     let id = parameter("container");
     match parameter("act").as_str() {
         "advance" => "done".into(),
@@ -73,10 +81,6 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 machine.jobs.iter().find(|j| j.object == object && j.state == JobState::Running)
             {
                 return format!("refused job {} is still running", job.id);
-            }
-            let name = parameter("name");
-            if machine.containers.iter().any(|container| container.name == name) {
-                return format!("refused there is a container {name}");
             }
             let id = parameter("job");
             if machine.jobs.iter().any(|job| job.id == id) {

@@ -50,6 +50,8 @@ pub struct Container {
     pub engine: Option<Engine>,
     /// What answers while the container runs, when it is not an engine.
     pub service: Option<Service>,
+    /// It ends a second after each start.
+    pub crashes: bool,
     pub log: Vec<String>,
 }
 
@@ -100,6 +102,9 @@ pub fn later(at: Timestamp, length: Duration) -> Timestamp {
 impl Container {
     /// Log what the engine says by now; a death frees its memory.
     pub fn settle(&mut self, now: Timestamp) -> u64 {
+        if self.crashes && later(self.started_at, Duration::from_secs(1)) <= now {
+            self.running = false;
+        }
         let Some(engine) = &mut self.engine else { return 0 };
         let lines = engine.lines();
         let span = (engine.ready_at.duration_since(engine.began)).as_millis().max(1);

@@ -161,6 +161,7 @@ impl Sim {
             started_at: now,
             engine: None,
             service: Some(service),
+            crashes: false,
             log: Vec::new(),
         });
     }
@@ -337,6 +338,7 @@ fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
                 started_at: now,
                 engine: None,
                 service: None,
+                crashes: false,
                 log: Vec::new(),
             });
         }

@@ -5,12 +5,15 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::core::{ledger::Ledger, plan::Plan};
+use crate::core::{ledger::Ledger, plan::Plan, step::Step};
 
 /// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
 const VERSION: i64 = 1;
 const KEPT_EVENTS: i64 = 10_000;
 const KEPT_PLANS: i64 = 200;
+const KEPT_STEPS: i64 = 10_000;
+/// Whole files; each is an edit that came into force.
+const KEPT_REVISIONS: i64 = 1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -87,7 +90,9 @@ impl Store {
     pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
         self.connection
             .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![format!("{now:.3}"), text])?;
-        Ok(self.connection.last_insert_rowid().unsigned_abs())
+        let number = self.connection.last_insert_rowid();
+        self.connection.execute("DELETE FROM revision WHERE number <= ?1", [number - KEPT_REVISIONS])?;
+        Ok(number.unsigned_abs())
     }
 
     /// # Errors
@@ -139,6 +144,8 @@ impl Store {
             "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
             params![token, format!("{now:.3}"), step],
         )?;
+        let surplus = transaction.last_insert_rowid() - KEPT_STEPS;
+        transaction.execute("DELETE FROM journal WHERE rowid <= ?1", [surplus])?;
         let sql =
             "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
         transaction.execute(sql, [&ledger])?;
@@ -155,6 +162,18 @@ impl Store {
         let sql = "UPDATE journal SET ended = ?2, outcome = ?3 WHERE token = ?1";
         self.connection.execute(sql, params![token, format!("{now:.3}"), outcome])?;
         Ok(())
+    }
+
+    /// The steps that a controller began and did not live to see the end of, oldest first. They are told of once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn take_interrupted(&self, now: Timestamp) -> Result<Vec<Step>, StoreError> {
+        let sql = "UPDATE journal SET ended = ?1, outcome = 'interrupted' WHERE ended IS NULL RETURNING step";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([format!("{now:.3}")], |row| row.get::<_, String>(0))?;
+        let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
+        Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
     }
 
     /// # Errors
@@ -217,5 +236,74 @@ impl Store {
             .query_row("SELECT json FROM plan WHERE id = ?1", [id], |row| row.get(0))
             .optional()?;
         Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{desired::Object, name::SparkName};
+
+    fn now() -> Timestamp {
+        "2026-11-24T12:00:00Z".parse().unwrap()
+    }
+
+    fn step() -> Step {
+        let spark = SparkName::new("spark1").unwrap();
+        Step::EndJob { object: Object::main(), spark, job: "1.1".into() }
+    }
+
+    /// If this failed, the history would be silent about a step that nobody knows the outcome of.
+    #[test]
+    fn a_step_without_an_outcome_is_told_of_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let json = serde_json::to_string(&step()).unwrap();
+        store.intend("1.1.a", &json, &Ledger::default(), now()).unwrap();
+        store.intend("1.2.a", &json, &Ledger::default(), now()).unwrap();
+        store.conclude("1.1.a", "done", now()).unwrap();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.take_interrupted(now()).unwrap(), [step()]);
+        assert_eq!(store.take_interrupted(now()).unwrap(), []);
+    }
+
+    /// If this failed, the store would grow for ever.
+    #[test]
+    fn old_revisions_plans_and_events_are_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.connection.pragma_update(None, "synchronous", "OFF").unwrap();
+        let count = |table: &str| -> i64 {
+            let sql = format!("SELECT COUNT(*) FROM {table}");
+            store.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        let mut plan = Plan { id: String::new(), revision: 1, at: now(), work: Vec::new() };
+        for number in 0..=KEPT_REVISIONS {
+            store.add_revision(&number.to_string(), now()).unwrap();
+            plan.id = number.to_string();
+            store.keep_plan(&plan).unwrap();
+        }
+        assert_eq!(count("revision"), KEPT_REVISIONS);
+        assert_eq!(store.last_revision().unwrap().unwrap().1, KEPT_REVISIONS.to_string());
+        assert_eq!(count("plan"), KEPT_PLANS);
+        for _ in 0..KEPT_EVENTS + 5 {
+            store.add_event("kind", "", "", now()).unwrap();
+        }
+        assert_eq!(count("event"), KEPT_EVENTS);
+    }
+
+    /// If this failed, an older program would misread what a newer one wrote, or write over it.
+    #[test]
+    fn a_newer_store_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(store);
+        let refused = Store::open(directory.path()).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("made by a newer Spark Control"), "{refused}");
+        let connection = Connection::open(directory.path().join("spark-control.db")).unwrap();
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, VERSION + 1);
     }
 }

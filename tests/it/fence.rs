@@ -18,7 +18,8 @@ cd "$FAKE" || exit 1
 echo "$*" >>calls
 case "$*" in
 "container ls"*id=*) id=${*##*id=}; [ ! -e "$id" ] || echo "$id" ;;
-"container ls"*) ;;
+"container ls"*) [ ! -e "names" ] || grep -F "${*##*name=^/}" names ;;
+"image inspect"*) cat image ;;
 "container inspect"*) for id; do :; done; cat "$id" ;;
 "container stop"*) for id; do :; done; echo false >"$id" ;;
 "container start"*) for id; do :; done; echo true >"$id" ;;
@@ -94,6 +95,55 @@ fn an_act_for_another_boot_is_refused() {
     assert_eq!(spark.run(&program), "refused restarted since");
 }
 
+/// If this failed, a Spark whose memory of who acts is damaged would obey anybody.
+#[test]
+fn a_token_that_cannot_be_read_refuses_everybody() {
+    let spark = Spark::new();
+    assert_eq!(spark.run(&act("advance", 3, 1, "a")), "done");
+    for broken in ["", "\n", "x y z\n", "3\n"] {
+        fs::write(spark.state().join("token"), broken).unwrap();
+        let said = spark.run(&act("advance", 9, 9, "b"));
+        assert!(said.starts_with("failed") && said.contains("cannot be read"), "{broken:?}: {said}");
+        assert_eq!(
+            fs::read_to_string(spark.state().join("token")).unwrap(),
+            broken,
+            "and it is left as it is"
+        );
+    }
+}
+
+/// If this failed, a rank could be started from an image that nobody looked at, or onto a container that came between.
+#[test]
+fn a_rank_is_started_only_into_what_was_seen() {
+    let spark = Spark::new();
+    let advance = |sequence| {
+        act("advance", 1, sequence, "a")
+            .with("expect_free", "vllm_node")
+            .with("expect_image", "vllm-node")
+            .with("expect_image_id", "sha256:aa")
+    };
+    fs::write(spark.home.path().join("image"), "sha256:bb\n").unwrap();
+    assert_eq!(spark.run(&advance(1)), "refused vllm-node is not the image any more that it was");
+    fs::remove_file(spark.home.path().join("image")).unwrap();
+    assert_eq!(spark.run(&advance(2)), "refused vllm-node is not the image any more that it was");
+    fs::write(spark.home.path().join("image"), "sha256:aa\n").unwrap();
+    assert_eq!(spark.run(&advance(3)), "done");
+    fs::write(spark.home.path().join("names"), "vllm_node$\n").unwrap();
+    assert_eq!(spark.run(&advance(4)), "refused there is a container vllm_node");
+}
+
+/// If this failed, a Spark that serves for years would fill its disk with one line at a time.
+#[test]
+fn the_audit_log_is_bounded() {
+    let spark = Spark::new();
+    assert_eq!(spark.run(&act("advance", 1, 1, "a")), "done");
+    let log = spark.state().join("audit.log");
+    fs::write(&log, "x".repeat(4_000_001)).unwrap();
+    assert_eq!(spark.run(&act("advance", 1, 2, "a")), "done");
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 1);
+    assert!(spark.state().join("audit.log.1").exists());
+}
+
 /// If this failed, a step would act twice, or on a container that is not the one it was decided for.
 #[test]
 fn acts_check_before_they_act() {
@@ -124,7 +174,7 @@ fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
     let launch = |sequence: u64, job: &str, script: &str| {
         act("launch", 1, sequence, "a")
             .with("object", "vllm")
-            .with("name", "vllm_node")
+            .with("expect_free", "vllm_node")
             .with("spec", "v1-0")
             .with("job", job)
             .with("limit", "60")

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use spark_control::manifest::{load::load, render, render_warnings};
+use spark_control::manifest::{load::load, render};
 
 use crate::golden::{assert_golden, here, stems};
 
@@ -16,7 +16,7 @@ fn every_bad_file_gets_its_reviewed_answer() {
         let answer = match load(&text) {
             Err(problems) => render(&problems, &name, &text),
             Ok(loaded) => {
-                format!("valid, with warnings:\n{}", render_warnings(&loaded.warnings, &name, &text))
+                format!("valid, with warnings:\n{}", render(&loaded.warnings, &name, &text))
             }
         };
         assert_golden(&format!("tests/it/manifest/{stem}.txt"), &format!("{answer}\n"));

@@ -8,7 +8,8 @@
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
 //! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`: a person starts an engine.
-//! - `service SPARK CONTAINER PORT`: a TTS server that was there before us; `stop SPARK CONTAINER`: a person stops it.
+//! - `service SPARK CONTAINER PORT`: a TTS server that was there before us; `stop SPARK CONTAINER`: a person stops it;
+//!   `crash SPARK CONTAINER`: from now on it ends a second after each start; `mend SPARK CONTAINER`.
 
 use std::{fs, time::Duration};
 
@@ -135,6 +136,13 @@ impl Stage {
                 let machine = world.sparks.get_mut(*spark).unwrap();
                 let id = machine.containers.iter().find(|known| known.name == *container).unwrap().id.clone();
                 machine.stop(&id, false, now, Duration::ZERO);
+                String::new()
+            }
+            [crash @ ("crash" | "mend"), spark, container] => {
+                let mut world = self.cluster.sim.world();
+                let containers = &mut world.sparks.get_mut(*spark).unwrap().containers;
+                containers.iter_mut().find(|known| known.name == *container).unwrap().crashes =
+                    *crash == "crash";
                 String::new()
             }
             _ => panic!("the script says `{command}`"),

@@ -4,10 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use spark_control::{
-    controller::{Controller, Snapshot, round::Mode},
+    controller::{Controller, Snapshot, round::Mode, run::run},
     core::render::render,
     sim::Fault,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, paused};
 
@@ -275,6 +276,54 @@ fn looking_all_the_time_does_not_starve_the_memory_gate() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(cluster.sim.world().starts.len(), 1);
+    });
+}
+
+/// If this failed, a step that cannot be done would be tried every other second, for ever.
+#[test]
+fn a_step_that_was_not_done_is_no_reason_to_hurry() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("alpha");
+        cluster.settle(&controller, HOUR).await;
+        cluster.wish("none");
+        let silence = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            cluster.sim.fault("spark1", Fault::Silent, Duration::from_secs(60)).unwrap();
+        };
+        let (turn, ()) = tokio::join!(controller.round(Mode::Act), silence);
+        assert!(turn.unwrap().failed, "the answer to the stop never came");
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert!(!controller.round(Mode::Act).await.unwrap().failed);
+    });
+}
+
+/// If this failed, a service manager would have to kill a controller that is told to end in the middle of a long stop.
+#[test]
+fn an_end_does_not_wait_for_a_long_step() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = Arc::new(cluster.controller("a"));
+        cluster.wish("alpha");
+        cluster.settle(&controller, HOUR).await;
+        cluster.sim.world().times.stop = Duration::from_secs(140);
+        cluster.wish("none");
+        let end = CancellationToken::new();
+        let began = tokio::time::Instant::now();
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            end.cancel();
+        };
+        let (result, ()) = tokio::join!(run(controller.clone(), end.clone()), ending);
+        result.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        drop(controller);
+        let controller = cluster.controller("a");
+        let events = controller.events(1).unwrap();
+        assert!(events[0].message.contains("ended before its outcome was known"), "{events:?}");
+        cluster.settle(&controller, HOUR).await;
+        assert_serves(&cluster, "none", "after the restart");
     });
 }
 

@@ -7,44 +7,86 @@ use crate::{
     controller::{Controller, save, text},
     lab::{CONTAINER, Lab},
     shell::wait_until,
+    spark::Spark,
 };
 
-/// If this failed, a controller that dies in a swap would leave the slot empty, or start a model twice.
-#[test]
-fn a_controller_killed_in_every_phase_resumes_and_starts_nothing_twice() {
+/// When the controller dies.
+struct Phase {
+    name: &'static str,
+    /// What the log has said since the edit, or what the Sparks show.
+    is_reached: fn(&str, &Lab) -> bool,
+}
+
+fn sent(log: &str, step: &str) -> bool {
+    log.lines().any(|line| line.contains(step) && !line.contains("outcome="))
+}
+
+fn done(log: &str, step: &str) -> bool {
+    log.lines().any(|line| line.contains(step) && line.contains("outcome=\"done\""))
+}
+
+/// For each phase: an edit, the controller killed when the phase is reached, another one started, and one start of each
+/// rank to show for it.
+fn killed_in(phases: &[Phase]) {
     let lab = Lab::up(2);
     let file = lab.directory.join("cluster.yaml");
     let slow = MODELS.replace("repo: lab/wide", "repo: lab/wide\n    env: { LAB_LOAD_MS: \"4000\" }");
     fs::write(&file, lab.manifest(&format!("model: beta\n{slow}"))).unwrap();
     let mut controller = Controller::serve(&lab, "data", &file);
     settles_on(&lab, &controller, "beta");
-    save(&file, &lab.manifest(&format!("model: wide\n{slow}")));
-    // Each line is a phase: the wish is known, the stop is sent, it is done, the fences, the launch, it is done, it is
-    // ready. The controller dies as soon as it says so.
-    let phases = [
-        "the file is in force",
-        "stop and remove `vllm_node`",
-        "stop and remove `vllm_node` ",
-        "fence off older messages on spark1",
-        "launch `wide`",
-        "launch `wide` ",
-        "`wide` is ready",
-    ];
-    let mut kills = 0;
-    for phase in phases {
+    let starts = || lab.sparks.iter().map(|spark| spark.starts(CONTAINER)).collect::<Vec<_>>();
+    for (count, Phase { name, is_reached }) in phases.iter().enumerate() {
+        // To both Sparks, and back to one.
+        let model = if count % 2 == 0 { "wide" } else { "beta" };
+        let before = starts();
         let seen = controller.log().len();
-        wait_until(phase, SWAP, || {
-            let log = controller.log();
-            log[seen.min(log.len())..].contains(phase.trim_end()) || log.contains("`wide` is ready")
-        });
+        save(&file, &lab.manifest(&format!("model: {model}\n{slow}")));
+        wait_until(name, SWAP, || is_reached(&controller.log()[seen..], &lab));
         controller.kill();
-        kills += 1;
+        let log = controller.log()[seen..].to_owned();
+        assert!(!log.contains("is ready after"), "{name}: it was over already\n{log}");
         controller = Controller::serve(&lab, "data", &file);
+        settles_on(&lab, &controller, model);
+        let expected =
+            if model == "wide" { [before[0] + 1, before[1] + 1] } else { [before[0] + 1, before[1]] };
+        assert_eq!(starts(), expected, "{name}");
     }
-    assert_eq!(kills, phases.len());
-    settles_on(&lab, &controller, "wide");
-    assert_eq!(lab.spark("spark1").starts(CONTAINER), 2, "beta once, wide once");
-    assert_eq!(lab.spark("spark2").starts(CONTAINER), 1, "wide once");
+}
+
+/// If this failed, a controller that dies before the launch would leave the slot empty, or start a model twice.
+#[test]
+fn killed_before_the_launch_it_resumes_and_starts_nothing_twice() {
+    killed_in(&[
+        Phase { name: "the wish is known", is_reached: |log, _| log.contains("the file is in force") },
+        Phase { name: "the stop is sent", is_reached: |log, _| sent(log, "stop and remove") },
+        Phase { name: "the stop is done", is_reached: |log, _| done(log, "stop and remove") },
+        Phase {
+            name: "the memory is watched",
+            is_reached: |log, lab| {
+                done(log, "stop and remove") && lab.spark("spark1").running(CONTAINER).is_none()
+            },
+        },
+        Phase { name: "the fences are sent", is_reached: |log, _| sent(log, "fence off older messages") },
+    ]);
+}
+
+/// If this failed, a controller that dies while a model is launched or loads would start it twice, or give it up.
+#[test]
+fn killed_after_the_launch_it_resumes_and_starts_nothing_twice() {
+    killed_in(&[
+        Phase { name: "the launch is sent", is_reached: |log, _| sent(log, "launch `wide`") },
+        Phase { name: "the other launch is sent", is_reached: |log, _| sent(log, "launch `beta`") },
+        Phase { name: "the launch is done", is_reached: |log, _| done(log, "launch `wide`") },
+        Phase { name: "the other launch is done", is_reached: |log, _| done(log, "launch `beta`") },
+        Phase {
+            name: "the model loads",
+            is_reached: |log, lab| {
+                let loads =
+                    |spark: &Spark| spark.engine_words(CONTAINER).is_some_and(|words| words[1] == "lab/wide");
+                done(log, "launch `wide`") && lab.sparks.iter().all(loads)
+            },
+        },
+    ]);
 }
 
 /// If this failed, two controllers would undo each other's work for ever.

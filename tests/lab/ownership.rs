@@ -67,7 +67,8 @@ fn what_matches_is_adopted_and_what_does_not_waits_for_a_person() {
     wait_until("the engine", SWAP, || serving(&lab, "other"));
     let controller = Controller::serve(&lab, "data", &file);
     wait_until("the question", SWAP, || {
-        text(&controller.command(&["plan"])).contains("blocked (ApprovalNeeded): it would stop a container")
+        text(&controller.command(&["plan"]))
+            .contains("blocked (ApprovalNeeded): it would stop or remove a container")
     });
     assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
     assert_eq!(spark.running(CONTAINER), Some(stranger), "it is left alone");

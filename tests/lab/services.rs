@@ -9,6 +9,14 @@ use crate::{
     shell::wait_until,
 };
 
+/// The id of the plan that says so.
+fn wait_for_plan(controller: &Controller, part: &str) -> String {
+    wait_until(part, SWAP, || text(&controller.command(&["plan"])).contains(part));
+    let plan = text(&controller.command(&["plan", "--output", "json"]));
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    plan["id"].as_str().unwrap().to_owned()
+}
+
 /// If this failed, a service that the owner runs by hand would be started or stopped, or one that is to run would not.
 #[test]
 fn services_with_a_state_are_kept_and_others_are_left_alone() {
@@ -36,6 +44,10 @@ reconcile: {{ interval: 2s }}
     fs::write(&file, services("stopped")).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
     wait_until("the wanted service", SWAP, || spark.running("kept").is_some());
+    // It ran before anybody of ours saw it stopped: a person must agree.
+    let plan = wait_for_plan(&controller, "neither started nor adopted");
+    assert!(spark.running("unwanted").is_some());
+    assert!(controller.command(&["approve", &plan]).status.success());
     wait_until("the unwanted service to stop", SWAP, || spark.running("unwanted").is_none());
     assert!(
         !spark.docker(&["inspect", "--format", "{{.State.Status}}", "unwanted"]).is_empty(),
@@ -45,7 +57,7 @@ reconcile: {{ interval: 2s }}
     let status = text(&controller.command(&["status"]));
     let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
     assert!(line("kept").contains("running") && line("kept").contains("up"), "{status}");
-    assert!(line("watched").contains("watched") && line("watched").contains("up"), "{status}");
+    assert!(line("watched").contains("watched") && line("watched").contains("Healthy"), "{status}");
     assert_eq!(line("disabled"), "", "{status}");
 
     // Behind its back: what is kept comes back, what is watched does not.

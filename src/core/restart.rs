@@ -1,0 +1,40 @@
+//! A service that does not stay up: how often it was started, and when it may be started again.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A container that ended this often after a start is for a person to look at.
+pub const MAX_STARTS: u32 = 5;
+/// From one start to the next; each time twice as long as before.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(20);
+/// A container that ran for this long starts with a clean slate.
+const CLEAN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+/// Starts of one container, none of which has lasted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restarts {
+    /// Another one counts anew.
+    pub container: String,
+    pub count: u32,
+    pub last: Timestamp,
+}
+
+impl Restarts {
+    /// One start more.
+    #[must_use]
+    pub fn after(before: Option<&Self>, container: &str, now: Timestamp) -> Self {
+        let count = before.filter(|before| before.container == container).map_or(0, |before| before.count);
+        Self { container: container.to_owned(), count: count + 1, last: now }
+    }
+
+    /// The next start waits until then: 20 s after the first, then 40 s, 80 s and so on.
+    pub fn not_before(&self) -> Timestamp {
+        let doubled = 1_i32 << self.count.saturating_sub(1).min(MAX_STARTS);
+        self.last.saturating_add(FIRST_PAUSE * doubled).expect("a duration, not a calendar span")
+    }
+
+    /// It is seen running: has it lasted?
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now.duration_since(self.last) >= CLEAN_AFTER
+    }
+}

@@ -1,0 +1,64 @@
+//! Two things that claim one port, or one container, of one Spark.
+
+use std::collections::BTreeMap;
+
+use super::Resolver;
+use crate::core::{
+    desired::{Desired, Object, Place, Slot, Wanted},
+    name::{ModelName, SparkName},
+};
+
+impl Resolver {
+    pub(super) fn claims(&mut self, desired: &Desired) {
+        let mut ports: BTreeMap<(SparkName, u16), String> = BTreeMap::new();
+        let mut containers: BTreeMap<(SparkName, String), String> = BTreeMap::new();
+        // The head of each model that the main slot is told to hold; a model of the catalog that nobody asks for
+        // claims nothing.
+        if let Some(slot) = desired.slots.get(&Object::main()) {
+            for name in held(slot).chain(desired.schedule.values().map(|window| &window.model)) {
+                let Some(model) = desired.models.get(name) else { continue };
+                let place = (model.sparks[0].clone(), model.port.unwrap_or(slot.port));
+                ports.insert(place, format!("the model `{name}`"));
+                for spark in &model.sparks {
+                    let place = (spark.clone(), slot.container.to_string());
+                    containers.insert(place, format!("the model `{name}`"));
+                }
+            }
+        }
+        let further = desired.slots.iter().filter(|(object, _)| **object != Object::main());
+        let further = further.flat_map(|(object, slot)| {
+            let container = Some(&slot.container);
+            slot.sparks.iter().map(move |spark| (object.as_str(), spark, Some(slot.port), container))
+        });
+        let services = desired.services.iter().filter_map(|(name, service)| match &service.place {
+            Place::Spark(spark) => Some((name.as_str(), spark, service.port, service.container.as_ref())),
+            Place::Elsewhere(_) => None,
+        });
+        for (name, spark, port, container) in further.chain(services) {
+            if desired.disabled.iter().any(|disabled| disabled.as_str() == name) {
+                continue;
+            }
+            let me = format!("`{name}`");
+            let taken = port.and_then(|port| ports.insert((spark.clone(), port), me.clone()));
+            if let (Some(port), Some(other)) = (port, taken) {
+                let message = format!("{me} and {other} both claim port {port} of `{spark}`");
+                let hint = "change one port, or name one of them in `disabled_services`".to_owned();
+                self.problem(&format!("services/{name}/port"), message, Some(hint));
+            }
+            let taken = container
+                .and_then(|container| containers.insert((spark.clone(), container.to_string()), me.clone()));
+            if let (Some(container), Some(other)) = (container, taken) {
+                let message = format!("{me} and {other} both claim the container `{container}` of `{spark}`");
+                self.problem(&format!("services/{name}/container"), message, None);
+            }
+        }
+    }
+}
+
+fn held(slot: &Slot) -> impl Iterator<Item = &ModelName> {
+    match &slot.wanted {
+        Wanted::Model(name) => Some(name),
+        Wanted::Nothing | Wanted::Watch => None,
+    }
+    .into_iter()
+}

@@ -1,0 +1,400 @@
+//! Defaults and cross-references: `v1::Cluster` to `Desired`.
+//!
+//! Defaults reproduce the common setup: container `vllm_node`, port 8888, launcher `spark-vllm-docker` with image
+//! `vllm-node`. They stand in this folder and nowhere else. `model` and `service` read one entry each, `claims` finds
+//! two things in one place.
+
+mod claims;
+mod model;
+mod service;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
+
+use super::{
+    Problem, Severity,
+    entries::{Entries, Loaded, Quarantined},
+    v1,
+};
+use crate::core::{
+    desired::{
+        Desired, EnvValue, Fabric, Hold, Model, Object, OnDrift, OnEdit, OnFailure, Policy, Reach, Secret,
+        Slot, Spark, Wanted, Window,
+    },
+    name::{ClusterName, ContainerName, ModelName, PlainPath, ServiceName, SparkName, Variable, nearest},
+};
+use service::Entry;
+
+const GIB: f64 = 1_073_741_824.0;
+/// The system, its page tables and sshd stay alive with this much on a machine of 121 GiB.
+const DEFAULT_FLOOR_GIB: f64 = 6.0;
+const DEFAULT_PORT: u16 = 8888;
+/// The launcher's own default.
+const DEFAULT_MASTER_PORT: u16 = 29501;
+const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// # Errors
+/// Everything that keeps the file from being used.
+pub fn resolve(
+    entries: Entries,
+    problems: Vec<Problem>,
+    unread: Vec<Quarantined>,
+) -> Result<Loaded, Vec<Problem>> {
+    let Entries { cluster, places } = entries;
+    let mut out = Resolver { places, problems, warnings: Vec::new(), referred: referred(&cluster) };
+    for entry in unread {
+        out.set_aside(entry);
+    }
+    let sparks: BTreeMap<_, _> = cluster
+        .sparks
+        .iter()
+        .filter_map(|(name, spark)| Some((name.clone(), out.spark(name, spark)?)))
+        .collect();
+    let mut models = BTreeMap::new();
+    for (name, written) in &cluster.models {
+        let model = out.entry("models", name.as_str(), |out| out.model(name, written, &cluster));
+        models.extend(model.map(|model| (name.clone(), model)));
+    }
+    let vllm = cluster.vllm.clone().unwrap_or_default();
+    let wanted = out.wanted("model", cluster.model.as_deref(), &models);
+    let launcher = out.launcher("vllm/launcher", vllm.launcher.as_ref());
+    if vllm.drain.is_some() {
+        out.not_yet("vllm/drain", "drain");
+    }
+    let env = out.env("vllm/env", &vllm.env);
+    let mut slots = BTreeMap::new();
+    if let Some(launcher) = &launcher {
+        let slot = Slot {
+            wanted,
+            container: vllm.container.clone().unwrap_or_else(default_container),
+            port: vllm.port.unwrap_or(DEFAULT_PORT),
+            master_port: vllm.master_port.unwrap_or(DEFAULT_MASTER_PORT),
+            launcher: launcher.clone(),
+            env,
+            api_key: vllm.api_key.as_ref().map(secret),
+            on_failure: on_failure(vllm.on_failure),
+            drain: vllm.drain.map_or(DEFAULT_DRAIN, |span| span.0),
+            load_deadline: vllm.load_deadline.map(|span| span.0),
+            suspend: vllm.suspend.unwrap_or(false),
+            sparks: sparks.keys().cloned().collect(),
+        };
+        slots.insert(Object::main(), slot);
+    }
+    let mut services = BTreeMap::new();
+    for (name, written) in &cluster.services {
+        let read = |out: &mut Resolver| out.service(name, written, &cluster, &models, launcher.as_ref());
+        match out.entry("services", name.as_str(), read) {
+            Some(Entry::Service(service)) => {
+                services.insert(name.clone(), service);
+            }
+            Some(Entry::Slot(slot)) => {
+                slots.insert(Object::service(name), slot);
+            }
+            None => {}
+        }
+    }
+    let mut holds = BTreeMap::new();
+    for (name, hold) in &cluster.holds {
+        holds.extend(out.hold(name.as_str(), hold).map(|hold| (name.clone(), hold)));
+    }
+    let mut schedule = BTreeMap::new();
+    for (name, window) in &cluster.schedule {
+        let window = out.window(name.as_str(), window, &models);
+        schedule.extend(window.map(|window| (name.clone(), window)));
+    }
+    for name in &cluster.disabled_services {
+        if out.has("services", name.as_str()) {
+            continue;
+        }
+        let near = nearest(name.as_str(), cluster.services.keys().map(ServiceName::as_str));
+        let message = format!("`{name}` is disabled, but no service has that name");
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        out.warning(&format!("disabled_services/{name}"), message, hint);
+    }
+    for name in cluster.notify.keys() {
+        out.not_yet(&format!("notify/{name}"), "notify");
+    }
+    let desired = Desired {
+        cluster: cluster.name.unwrap_or_else(|| ClusterName::new("default").expect("a fitting name")),
+        sparks,
+        slots,
+        models,
+        services,
+        disabled: cluster.disabled_services.into_iter().collect(),
+        policy: policy(&cluster.reconcile.unwrap_or_default()),
+        holds,
+        schedule,
+    };
+    out.claims(&desired);
+    if out.problems.is_empty() {
+        return Ok(Loaded { desired, warnings: out.warnings });
+    }
+    out.problems.extend(out.warnings);
+    out.problems.sort_by_key(|problem| problem.span.start);
+    Err(out.problems)
+}
+
+/// Entries that something else in the file needs: `section/name`.
+fn referred(cluster: &v1::Cluster) -> BTreeSet<String> {
+    let wanted = cluster.model.iter().cloned();
+    let windows = cluster.schedule.values().map(|window| window.model.to_string());
+    let further = cluster.services.values().filter_map(|service| service.model.clone());
+    let models = wanted.chain(windows).chain(further).map(|name| format!("models/{name}"));
+    let held = cluster.holds.values().filter_map(|hold| hold.object.as_ref());
+    models.chain(held.map(|name| format!("services/{name}"))).collect()
+}
+
+fn policy(written: &v1::Reconcile) -> Policy {
+    Policy {
+        on_edit: match written.on_edit {
+            Some(v1::OnEdit::Approve) => OnEdit::Approve,
+            Some(v1::OnEdit::Apply) | None => OnEdit::Apply,
+        },
+        on_drift: match written.on_drift {
+            Some(v1::OnDrift::Repair) | None => OnDrift::Repair,
+            Some(v1::OnDrift::Apply) => OnDrift::Apply,
+            Some(v1::OnDrift::Approve) => OnDrift::Approve,
+            Some(v1::OnDrift::Report) => OnDrift::Report,
+        },
+        interval: written.interval.map_or(DEFAULT_INTERVAL, |span| span.0),
+        suspend: written.suspend.unwrap_or(false),
+    }
+}
+
+fn default_container() -> ContainerName {
+    ContainerName::new("vllm_node").expect("a fitting name")
+}
+
+fn on_failure(written: Option<v1::OnFailure>) -> OnFailure {
+    match written {
+        Some(v1::OnFailure::Fallback) | None => OnFailure::Fallback,
+        Some(v1::OnFailure::Stall) => OnFailure::Stall,
+    }
+}
+
+fn secret(written: &v1::Secret) -> Secret {
+    match written {
+        v1::Secret::Env(name) => Secret::Env(name.clone()),
+        v1::Secret::File(path) => Secret::File(path.clone()),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be positive and small
+fn bytes(gib: f64) -> u64 {
+    (gib * GIB) as u64
+}
+
+struct Resolver {
+    places: BTreeMap<String, Range<usize>>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// See [`referred`].
+    referred: BTreeSet<String>,
+}
+
+impl Resolver {
+    /// The nearest written place of `path`, going up.
+    fn place(&self, path: &str) -> Range<usize> {
+        let mut path = path;
+        loop {
+            if let Some(span) = self.places.get(path) {
+                return span.clone();
+            }
+            match path.rsplit_once('/') {
+                Some((parent, _)) => path = parent,
+                None => return 0..0,
+            }
+        }
+    }
+
+    /// The file has such an entry, whether it can be read or not.
+    fn has(&self, section: &str, name: &str) -> bool {
+        self.places.contains_key(&format!("{section}/{name}"))
+    }
+
+    fn problem(&mut self, path: &str, message: impl Into<String>, hint: Option<String>) {
+        let span = self.place(path);
+        self.problems.push(Problem::at(span, message.into()).hint(hint));
+    }
+
+    fn warning(&mut self, path: &str, message: impl Into<String>, hint: Option<String>) {
+        let span = self.place(path);
+        let problem = Problem::at(span, message.into()).hint(hint);
+        self.warnings.push(Problem { severity: Severity::Warning, ..problem });
+    }
+
+    /// A field of the format that this version reads and does not act on.
+    fn not_yet(&mut self, path: &str, field: &str) {
+        self.warning(path, format!("`{field}` is read, but this version does not act on it yet"), None);
+    }
+
+    /// Read one entry of `models` or `services`; one with errors of its own is set aside.
+    fn entry<T>(
+        &mut self,
+        section: &'static str,
+        name: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let before = self.problems.len();
+        let entry = read(self);
+        let problems = self.problems.split_off(before);
+        if problems.is_empty() {
+            return entry;
+        }
+        self.set_aside(Quarantined { section, name: name.to_owned(), problems });
+        None
+    }
+
+    /// An entry that nothing refers to does not keep the rest of the file from being used; one that is needed does.
+    fn set_aside(&mut self, entry: Quarantined) {
+        let Quarantined { section, name, problems } = entry;
+        if self.referred.contains(&format!("{section}/{name}")) {
+            self.problems.extend(problems);
+            return;
+        }
+        self.warnings.extend(problems.into_iter().map(|problem| Problem {
+            severity: Severity::Warning,
+            message: format!("{section}.{name} is set aside: {}", problem.message),
+            ..problem
+        }));
+    }
+
+    fn gib(&mut self, path: &str, value: f64) -> Option<u64> {
+        if value.is_finite() && (0.0..=4096.0).contains(&value) {
+            return Some(bytes(value));
+        }
+        self.problem(path, format!("{value} is not a number of GiB between 0 and 4096"), None);
+        None
+    }
+
+    fn spark(&mut self, name: &SparkName, written: &v1::Spark) -> Option<Spark> {
+        let path = format!("sparks/{name}");
+        let reach = match (written.transport, &written.user) {
+            (v1::Transport::Local, _) => Reach::Local,
+            (v1::Transport::Ssh, Some(user)) => Reach::Ssh {
+                user: user.clone(),
+                port: written.ssh_port.unwrap_or(22),
+                key: written.key.clone(),
+            },
+            (v1::Transport::Ssh, None) => {
+                let hint = "add `user:`, or `transport: local` when the controller runs there".to_owned();
+                self.problem(&path, format!("`{name}` has no `user`"), Some(hint));
+                return None;
+            }
+        };
+        let floor = written.floor_gib.unwrap_or(DEFAULT_FLOOR_GIB);
+        Some(Spark {
+            address: written.address.clone(),
+            reach,
+            docker_socket: written
+                .docker_socket
+                .clone()
+                .unwrap_or_else(|| PlainPath::new("/var/run/docker.sock").expect("a plain path")),
+            hf_home: written.hf_home.clone(),
+            floor_bytes: self.gib(&format!("{path}/floor_gib"), floor)?,
+            fabric: written.fabric.as_ref().map(|fabric| Fabric {
+                ip: fabric.ip,
+                eth_if: fabric.eth_if.clone(),
+                ib_if: fabric.ib_if.clone(),
+            }),
+        })
+    }
+
+    fn env(
+        &mut self,
+        path: &str,
+        written: &BTreeMap<Variable, v1::EnvValue>,
+    ) -> BTreeMap<Variable, EnvValue> {
+        let mut env = BTreeMap::new();
+        for (name, value) in written {
+            match value {
+                v1::EnvValue::Plain(text) if text.contains(['\n', '\r', '\0']) => {
+                    let message = format!("`{name}` holds a line break; an environment file cannot");
+                    self.problem(&format!("{path}/{name}"), message, None);
+                }
+                v1::EnvValue::Plain(text) => {
+                    env.insert(name.clone(), EnvValue::Plain(text.clone()));
+                }
+                v1::EnvValue::Secret(place) => {
+                    env.insert(name.clone(), EnvValue::Secret(secret(place)));
+                }
+            }
+        }
+        env
+    }
+
+    /// What a slot is told to hold.
+    fn wanted(&mut self, path: &str, written: Option<&str>, models: &BTreeMap<ModelName, Model>) -> Wanted {
+        let Some(written) = written.filter(|text| !text.is_empty()) else { return Wanted::Watch };
+        if written == "none" {
+            return Wanted::Nothing;
+        }
+        if let Some((name, _)) = models.get_key_value(written) {
+            return Wanted::Model(name.clone());
+        }
+        self.no_such_model(path, written);
+        Wanted::Watch
+    }
+
+    /// A model that is there and cannot be read has been told of already.
+    fn no_such_model(&mut self, path: &str, name: &str) {
+        if self.has("models", name) {
+            return;
+        }
+        let known = self.places.keys().filter_map(|place| place.strip_prefix("models/"));
+        let near = nearest(name, known.filter(|rest| !rest.contains('/')).chain(["none"]));
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        self.problem(path, format!("no model is named `{name}`"), hint);
+    }
+
+    fn hold(&mut self, name: &str, written: &v1::Hold) -> Option<Hold> {
+        let object = match &written.object {
+            None => Object::main(),
+            Some(object)
+                if object.as_str() == Object::main().as_str() || self.has("services", object.as_str()) =>
+            {
+                Object::service(object)
+            }
+            Some(object) => {
+                let known = self.places.keys().filter_map(|place| place.strip_prefix("services/"));
+                let near = nearest(object.as_str(), known.filter(|rest| !rest.contains('/')).chain(["vllm"]));
+                let hint = near.map(|near| format!("did you mean `{near}`?"));
+                let message = format!("no slot or service is named `{object}`");
+                self.problem(&format!("holds/{name}/object"), message, hint);
+                return None;
+            }
+        };
+        let until = written.until.map(|until| until.0);
+        Some(Hold { object, until, owner: written.owner.clone(), reason: written.reason.clone() })
+    }
+
+    fn window(
+        &mut self,
+        name: &str,
+        written: &v1::Window,
+        models: &BTreeMap<ModelName, Model>,
+    ) -> Option<Window> {
+        let path = format!("schedule/{name}");
+        if !models.contains_key(&written.model) {
+            self.no_such_model(&format!("{path}/model"), written.model.as_str());
+        }
+        let zone = written.timezone.as_deref().unwrap_or("Etc/UTC");
+        let Ok(zone) = jiff::tz::TimeZone::get(zone) else {
+            let hint = "an IANA name such as `Etc/UTC`".to_owned();
+            self.problem(&format!("{path}/timezone"), format!("no time zone is named `{zone}`"), Some(hint));
+            return None;
+        };
+        let days = written.days.iter().map(|day| *day as i8 + 1).collect::<BTreeSet<_>>();
+        Some(Window {
+            days: if days.is_empty() { (1..=7).collect() } else { days },
+            from: written.from.0,
+            to: written.to.0,
+            zone,
+            model: written.model.clone(),
+        })
+    }
+}

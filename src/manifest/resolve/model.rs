@@ -1,0 +1,138 @@
+//! Entries of `models`, and the launchers that they and the slots name.
+
+use std::collections::BTreeSet;
+
+use super::{Resolver, v1};
+use crate::core::{
+    desired::{Launcher, Model, Source},
+    name::{ImageRef, ModelName, PlainPath, ServedName, SparkName, nearest},
+};
+
+/// Arguments that we set ourselves, or that the launcher adds.
+const OURS: [&str; 12] = [
+    "model",
+    "host",
+    "port",
+    "served-model-name",
+    "api-key",
+    "distributed-executor-backend",
+    "nnodes",
+    "node-rank",
+    "master-addr",
+    "master-port",
+    "headless",
+    "chat-template",
+];
+
+impl Resolver {
+    /// The model, when nothing is wrong with it; otherwise `problems` has grown, unless what is wrong is a Spark that has
+    /// been told of already.
+    pub(super) fn model(
+        &mut self,
+        name: &ModelName,
+        written: &v1::Model,
+        cluster: &v1::Cluster,
+    ) -> Option<Model> {
+        let path = format!("models/{name}");
+        let source = self.source(name, written);
+        if written.sparks.is_empty() {
+            self.problem(&format!("{path}/sparks"), format!("`{name}` names no Spark to run on"), None);
+        }
+        let mut known = true;
+        for spark in &written.sparks {
+            known &= self.known_spark(&format!("{path}/sparks/{spark}"), spark, cluster);
+        }
+        if written.sparks.iter().collect::<BTreeSet<_>>().len() < written.sparks.len() {
+            self.problem(&format!("{path}/sparks"), format!("`{name}` names a Spark twice"), None);
+        }
+        for flag in written.args.keys().filter(|flag| OURS.contains(&flag.as_str())) {
+            let message = format!("`{flag}` is set by Spark Control or by the launcher");
+            self.problem(&format!("{path}/args/{flag}"), message, Some("take it out of `args`".into()));
+        }
+        let memory_bytes = written.memory_gib.and_then(|gib| self.gib(&format!("{path}/memory_gib"), gib));
+        let launcher = written
+            .launcher
+            .as_ref()
+            .and_then(|launcher| self.launcher(&format!("{path}/launcher"), Some(launcher)));
+        let env = self.env(&format!("{path}/env"), &written.env);
+        if written.weights.is_some() {
+            self.not_yet(&format!("{path}/weights"), "weights");
+        }
+        let served = ServedName::new(name.as_str()).expect("a model's name is a served name");
+        let model = Model {
+            source: source?,
+            sparks: written.sparks.clone(),
+            served_as: if written.served_as.is_empty() { vec![served] } else { written.served_as.clone() },
+            args: written.args.clone(),
+            env,
+            port: written.port,
+            launcher,
+            image: written.image.clone(),
+            chat_template: written.chat_template.clone(),
+            mods: written.mods.clone(),
+            memory_bytes,
+        };
+        known.then_some(model)
+    }
+
+    fn source(&mut self, name: &ModelName, written: &v1::Model) -> Option<Source> {
+        let path = format!("models/{name}");
+        match (&written.repo, &written.local_path, &written.recipe) {
+            (Some(repo), None, None) => {
+                Some(Source::Repo { repo: repo.clone(), revision: written.revision.clone().map(|r| r.0) })
+            }
+            (None, Some(local), None) if local.as_str().starts_with('/') => {
+                Some(Source::LocalPath(local.clone()))
+            }
+            (None, Some(_), None) => {
+                self.problem(&format!("{path}/local_path"), "`local_path` must be absolute", None);
+                None
+            }
+            (None, None, Some(_)) => {
+                let hint = "use `repo` or `local_path` with the `launch-cluster` launcher".to_owned();
+                self.problem(&format!("{path}/recipe"), "recipes are not supported yet", Some(hint));
+                None
+            }
+            _ => {
+                let message = format!("`{name}` needs exactly one of `repo`, `local_path` and `recipe`");
+                self.problem(&path, message, None);
+                None
+            }
+        }
+    }
+
+    /// Whether the file has that Spark. One whose entry cannot be read has been told of already.
+    pub(super) fn known_spark(&mut self, path: &str, name: &SparkName, cluster: &v1::Cluster) -> bool {
+        if cluster.sparks.contains_key(name) {
+            return true;
+        }
+        if !self.places.contains_key(&format!("sparks/{name}")) {
+            let near = nearest(name.as_str(), cluster.sparks.keys().map(SparkName::as_str));
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            self.problem(path, format!("no Spark is named `{name}`"), hint);
+        }
+        false
+    }
+
+    pub(super) fn launcher(&mut self, path: &str, written: Option<&v1::Launcher>) -> Option<Launcher> {
+        let default_dir = || PlainPath::new("spark-vllm-docker").expect("a plain path");
+        let default_image = || ImageRef::new("vllm-node").expect("an image");
+        let Some(written) = written else {
+            return Some(Launcher { dir: default_dir(), image: default_image() });
+        };
+        match written.kind {
+            v1::LauncherKind::LaunchCluster => Some(Launcher {
+                dir: written.dir.clone().unwrap_or_else(default_dir),
+                image: written.image.clone().unwrap_or_else(default_image),
+            }),
+            v1::LauncherKind::Recipe
+            | v1::LauncherKind::Docker
+            | v1::LauncherKind::Sparkrun
+            | v1::LauncherKind::Command => {
+                let message = "this launcher kind is not supported yet";
+                self.problem(&format!("{path}/kind"), message, Some("`kind: launch-cluster` is".into()));
+                None
+            }
+        }
+    }
+}
