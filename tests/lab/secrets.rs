@@ -79,6 +79,6 @@ fn an_environment_reaches_every_rank_and_nobody_else() {
     ));
     assert_eq!(kept, "", "the secret lies about");
     wait_until("the file to be gone", Duration::from_secs(5), || {
-        sh("ls /dev/shm").lines().all(|name| !name.starts_with("spark-control-lab-"))
+        lab.spark("spark1").shared_memory().is_empty()
     });
 }

@@ -160,7 +160,6 @@ impl Spark {
             ),
         )
         .expect("sshd_config");
-        // The Spark's own home, though every Spark's user is this machine's root.
         fs::create_dir_all("/run/sshd").expect("sshd's own directory");
         self.start_sshd();
     }
@@ -177,11 +176,18 @@ impl Spark {
         sh(&format!("nsenter -m -t $(cat {d}/sshd.pid) mount --bind {} /proc/meminfo", file.display()));
     }
 
+    /// The files in the memory that only this Spark has.
+    pub fn shared_memory(&self) -> String {
+        let d = self.directory.display();
+        sh(&format!("nsenter -m -t $(cat {d}/sshd.pid) ls /dev/shm"))
+    }
+
+    /// With a home and a shared memory of its own, though every Spark is this machine.
     pub fn start_sshd(&self) {
         let d = self.directory.display();
         sh(&format!(
             "nsenter --net=/run/netns/{} unshare -m -u sh -c '
-                hostname {}; mount --bind {d}/home /root; exec /usr/sbin/sshd -f {d}/sshd_config -E {d}/sshd.log'",
+                hostname {}; mount --bind {d}/home /root; mount -t tmpfs tmpfs /dev/shm; exec /usr/sbin/sshd -f {d}/sshd_config -E {d}/sshd.log'",
             self.namespace, self.name
         ));
     }
