@@ -57,6 +57,11 @@ pub enum Command {
         /// The slot or service; `vllm` is the main slot.
         object: String,
     },
+    /// Read or change the file as a program would: comments stay, and nobody's edit is lost.
+    Desired {
+        #[command(subcommand)]
+        action: DesiredAction,
+    },
     /// What should be, what is, and what is in the way.
     Status,
     /// What differs between the file and the Sparks.
@@ -102,6 +107,45 @@ pub enum Command {
         #[arg(long, default_value = "50")]
         last: u32,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DesiredAction {
+    /// Print the file; as JSON with its revision and its value.
+    Get,
+    /// Change some fields.
+    Patch {
+        /// A JSON merge patch, such as '{"model": "none"}'; `null` takes a field out.
+        #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
+        patch: Option<String>,
+        /// Read the patch from stdin.
+        #[arg(long)]
+        stdin: bool,
+        /// The patch is a JSON patch (RFC 6902).
+        #[arg(long)]
+        json_patch: bool,
+        #[command(flatten)]
+        how: EditArguments,
+    },
+    /// Replace the whole file.
+    Put {
+        /// The new text; `-` reads stdin.
+        text: PathBuf,
+        #[command(flatten)]
+        how: EditArguments,
+    },
+    /// Open the file in $VISUAL or $EDITOR; it is replaced when what was written is valid.
+    Edit,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct EditArguments {
+    /// The revision that the change was made from; it is refused when the file holds something else by now.
+    #[arg(long, value_name = "REVISION")]
+    pub base: Option<u64>,
+    /// Print what would change and what would be done; write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

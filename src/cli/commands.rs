@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Arguments, Exit,
     arguments::{Command, DemoAction, Format},
-    demo, look, print,
+    demo, desired, look, print,
     reach::{self, Reached, Refused},
     say, serve, trust,
 };
@@ -53,6 +53,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Apply { plan, no_wait } => apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object } => retry(&places, &object, output).await,
+        Command::Desired { action } => desired::run(&places, action, output).await,
         Command::Status => look::show_status(&look::look(&places).await?, output),
         Command::Diff => look::show_diff(&look::look(&places).await?, output),
         Command::Trust { spark, fingerprint } => {
@@ -135,7 +136,7 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
     match reach::reach(places)? {
         Reached::Running(remote) => {
             if let Some(id) = id {
-                match remote.post(&format!("/plans/{id}/approve"), &By { by: user() }).await {
+                match remote.post(&format!("/plans/{id}/approve"), &By { by: super::user() }).await {
                     Ok(_) => {}
                     Err(error) => return refused(error),
                 }
@@ -169,7 +170,7 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
                         eprintln!("the plan is stale: {}", changed.join("; "));
                         return Ok(Exit::Stale);
                     }
-                    controller.approve(id, &user())?;
+                    controller.approve(id, &super::user())?;
                     stored
                 }
             };
@@ -216,13 +217,14 @@ async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format)
 async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places)? {
         Reached::Running(remote) => {
-            if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &By { by: user() }).await {
+            if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &By { by: super::user() }).await
+            {
                 return refused(error);
             }
         }
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
-            match controller.approve(id, &user()) {
+            match controller.approve(id, &super::user()) {
                 Ok(()) => {}
                 Err(error @ (Refusal::Stale(_) | Refusal::NoSuchPlan(_))) => {
                     eprintln!("{error}");
@@ -256,11 +258,6 @@ async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<
         }
     }
     say(output, &json!({ "retry": object }), &format!("`{object}` is tried again"))
-}
-
-/// The name for the history; nobody is authenticated by it.
-fn user() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into())
 }
 
 /// What its containers say now; what it said before it was stopped when asked, or when nothing is there.

@@ -5,6 +5,7 @@
 pub mod arguments;
 pub mod commands;
 pub mod demo;
+pub mod desired;
 pub mod look;
 pub mod reach;
 pub mod serve;
@@ -26,6 +27,11 @@ impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// The name for the history; nobody is authenticated by it.
+pub fn user() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into())
 }
 
 /// What was done: data for a program, talk for a person.

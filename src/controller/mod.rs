@@ -3,6 +3,7 @@
 //! `round` is one turn: read the file, look, notice, plan, take the open steps. `run` takes turns until it is told to
 //! end. Every wake-up means "look again" and nothing else.
 
+pub mod edit;
 pub mod file;
 pub mod logs;
 pub mod round;
@@ -59,6 +60,8 @@ pub struct Controller {
     state: Mutex<State>,
     /// One round at a time.
     turn: tokio::sync::Mutex<()>,
+    /// One edit at a time.
+    edits: Mutex<()>,
     pub wake: Arc<Notify>,
     published: watch::Sender<Arc<Snapshot>>,
 }
@@ -174,6 +177,7 @@ impl Controller {
             id,
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
+            edits: Mutex::new(()),
             wake: Arc::new(Notify::new()),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
         })

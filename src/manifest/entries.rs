@@ -11,6 +11,8 @@ pub struct Loaded {
     pub desired: Desired,
     /// Things that do not keep the file from being used: quarantined entries, unknown disabled names.
     pub warnings: Vec<Problem>,
+    /// Entries with errors of their own, `section/name`: they are told of in `warnings`, and touched by nobody.
+    pub set_aside: Vec<String>,
 }
 
 /// The file's entries with their places, as far as they could be read.

@@ -3,8 +3,10 @@
 //! Begin with `load`: text in, a complete `Desired` or every problem with its place out.
 
 pub mod decode;
+pub mod edit;
 pub mod entries;
 pub mod load;
+pub mod replace;
 pub mod resolve;
 pub mod tree;
 pub mod v1;

@@ -83,6 +83,16 @@ impl Store {
             .optional()?)
     }
 
+    /// The text of a revision that is still kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revision(&self, number: u64) -> Result<Option<String>, StoreError> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let sql = "SELECT text FROM revision WHERE number = ?1";
+        Ok(self.connection.query_row(sql, [number], |row| row.get(0)).optional()?)
+    }
+
     /// Keep `text` as the next revision, and tell its number.
     ///
     /// # Errors

@@ -12,7 +12,10 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
-use crate::controller::{Controller, Refusal};
+use crate::controller::{
+    Controller, Refusal,
+    edit::{NotEdited, Request},
+};
 
 /// A round of a silent Spark takes its whole deadline.
 const ROUND: Duration = Duration::from_secs(60);
@@ -55,6 +58,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/retry/{object}", post(retry))
         .route("/logs/{object}", get(logs))
         .route("/events", get(events))
+        .route("/desired", get(desired).post(edit))
         .with_state(controller)
 }
 
@@ -107,6 +111,32 @@ async fn retry(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPa
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => refusal(&error),
     }
+}
+
+async fn desired(State(controller): State<Arc<Controller>>) -> Response {
+    match controller.desired_now() {
+        Ok(current) => Json(current).into_response(),
+        Err(error) => not_edited(&error),
+    }
+}
+
+async fn edit(State(controller): State<Arc<Controller>>, Json(request): Json<Request>) -> Response {
+    match controller.edit(&request) {
+        Ok(edited) => Json(edited).into_response(),
+        Err(error) => not_edited(&error),
+    }
+}
+
+fn not_edited(error: &NotEdited) -> Response {
+    let status = match error {
+        NotEdited::Conflict { .. } | NotEdited::Overtaken { .. } => StatusCode::PRECONDITION_FAILED,
+        NotEdited::FileInvalid(_) | NotEdited::FileReadOnly(_) => StatusCode::CONFLICT,
+        NotEdited::NotAPatch(_) | NotEdited::Refused(_) | NotEdited::Invalid(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        NotEdited::Io(_) | NotEdited::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    failure(status, error.code(), &error.to_string())
 }
 
 async fn logs(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPath<String>) -> Response {

@@ -5,6 +5,8 @@
 mod cluster;
 mod contracts;
 mod demo;
+mod desired;
+mod edit;
 mod fence;
 mod golden;
 mod hostile;

@@ -45,7 +45,8 @@ pub fn resolve(
     unread: Vec<Quarantined>,
 ) -> Result<Loaded, Vec<Problem>> {
     let Entries { cluster, places } = entries;
-    let mut out = Resolver { places, problems, warnings: Vec::new(), referred: referred(&cluster) };
+    let referred = referred(&cluster);
+    let mut out = Resolver { places, problems, warnings: Vec::new(), set_aside: Vec::new(), referred };
     for entry in unread {
         out.set_aside(entry);
     }
@@ -131,7 +132,7 @@ pub fn resolve(
     };
     out.claims(&desired);
     if out.problems.is_empty() {
-        return Ok(Loaded { desired, warnings: out.warnings });
+        return Ok(Loaded { desired, warnings: out.warnings, set_aside: out.set_aside });
     }
     out.problems.extend(out.warnings);
     out.problems.sort_by_key(|problem| problem.span.start);
@@ -192,6 +193,7 @@ struct Resolver {
     places: BTreeMap<String, Range<usize>>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    set_aside: Vec<String>,
     /// See [`referred`].
     referred: BTreeSet<String>,
 }
@@ -256,6 +258,7 @@ impl Resolver {
             self.problems.extend(problems);
             return;
         }
+        self.set_aside.push(format!("{section}/{name}"));
         self.warnings.extend(problems.into_iter().map(|problem| Problem {
             severity: Severity::Warning,
             message: format!("{section}.{name} is set aside: {}", problem.message),

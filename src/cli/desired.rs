@@ -1,0 +1,216 @@
+//! `desired`: read and change the file with the rules of promise 16, with or without a running controller.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use serde_json::{Value as Json, json};
+
+use super::{
+    Exit,
+    arguments::{DesiredAction, EditArguments, Format},
+    print,
+    reach::{self, Reached, Refused},
+};
+use crate::{
+    controller::{
+        Places,
+        edit::{Asked, Current, Edited, NotEdited, Request},
+        round::Mode,
+    },
+    core::render::render,
+};
+
+/// No file that can be valid is larger.
+const MAX_INPUT: u64 = 8 << 20;
+
+/// # Errors
+/// Why nothing was changed.
+pub async fn run(places: &Places, action: DesiredAction, output: Format) -> anyhow::Result<Exit> {
+    match action {
+        DesiredAction::Get => {
+            let current = get(places).await?;
+            match output {
+                Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&current)?))?,
+                Format::Text => print(&current.text)?,
+            }
+            Ok(Exit::Done)
+        }
+        DesiredAction::Patch { patch, stdin: _, json_patch, how } => {
+            let text = match patch {
+                Some(patch) => patch,
+                None => read(std::io::stdin())?,
+            };
+            let patch: Json = serde_json::from_str(&text).context("the patch is not JSON")?;
+            let change = if json_patch { Asked::Patch(patch) } else { Asked::Merge(patch) };
+            change_file(places, change, how, output).await
+        }
+        DesiredAction::Put { text, how } => {
+            let text = if text == Path::new("-") {
+                read(std::io::stdin())?
+            } else {
+                let file = fs::File::open(&text).with_context(|| format!("reading {}", text.display()))?;
+                read(file)?
+            };
+            change_file(places, Asked::Whole(text), how, output).await
+        }
+        DesiredAction::Edit => edit(places, output).await,
+    }
+}
+
+fn read(from: impl Read) -> anyhow::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_INPUT + 1).read_to_string(&mut text).context("reading the new text")?;
+    if text.len() as u64 > MAX_INPUT {
+        bail!("the new text is more than {} MiB", MAX_INPUT >> 20);
+    }
+    Ok(text)
+}
+
+async fn get(places: &Places) -> anyhow::Result<Current> {
+    match reach::reach(places)? {
+        Reached::Running(remote) => remote.get("/desired").await,
+        Reached::Own(controller, _lock) => Ok(controller.desired_now()?),
+    }
+}
+
+async fn change_file(
+    places: &Places,
+    change: Asked,
+    how: EditArguments,
+    output: Format,
+) -> anyhow::Result<Exit> {
+    let by = super::user();
+    let request = Request { base: how.base, change, dry_run: how.dry_run, by };
+    let edited = match send(places, &request).await? {
+        Ok(edited) => edited,
+        Err(refused) => {
+            eprintln!("{refused}");
+            return Ok(Exit::Stale);
+        }
+    };
+    show(&edited, how.dry_run, output)
+}
+
+/// The outer error is for what went wrong, the inner for an edit that came too late.
+async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edited, String>> {
+    match reach::reach(places)? {
+        Reached::Running(remote) => {
+            // Only a preview needs to know what the Sparks hold.
+            if request.dry_run {
+                remote.post("/look", &json!({})).await?;
+            }
+            match remote.post("/desired", request).await {
+                Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
+                Err(error) => match error.downcast::<Refused>() {
+                    Ok(refused) if ["conflict", "overtaken"].contains(&refused.0.code.as_str()) => {
+                        Ok(Err(refused.0.message))
+                    }
+                    Ok(refused) => bail!("{}", refused.0.message),
+                    Err(error) => Err(error),
+                },
+            }
+        }
+        Reached::Own(controller, _lock) => {
+            if request.dry_run {
+                controller.round(Mode::Preview).await?;
+            }
+            match controller.edit(request) {
+                Ok(edited) => Ok(Ok(edited)),
+                Err(error @ (NotEdited::Conflict { .. } | NotEdited::Overtaken { .. })) => {
+                    Ok(Err(error.to_string()))
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> {
+    for warning in &edited.warnings {
+        eprintln!("warning: {warning}");
+    }
+    match output {
+        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(edited)?))?,
+        Format::Text => print(&edited.diff)?,
+    }
+    if edited.diff.is_empty() {
+        eprintln!("nothing changes");
+        return Ok(Exit::Done);
+    }
+    if dry_run {
+        if let (Some(plan), Format::Text) = (&edited.plan, output) {
+            print(&format!("\n{}", render(plan)))?;
+        }
+        return Ok(Exit::Changes);
+    }
+    match (&edited.waits, edited.revision) {
+        (Some(waits), _) => {
+            eprintln!("written, but not in force: {waits}");
+            return Ok(Exit::Blocked);
+        }
+        (None, Some(revision)) => eprintln!("revision {revision} is in force"),
+        (None, None) => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// The file in an editor, until what was written is valid or the person gives up.
+async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
+    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok());
+    let editor = editor.context("neither VISUAL nor EDITOR is set")?;
+    let mut words = editor.split_whitespace();
+    let program = words.next().context("EDITOR is empty")?;
+    let arguments: Vec<&str> = words.collect();
+    let current = get(places).await?;
+    let file = places.data.join("cluster.edit.yaml");
+    fs::write(&file, &current.text).with_context(|| format!("writing {}", file.display()))?;
+    loop {
+        let status = Command::new(program).args(&arguments).arg(&file).status();
+        let status = status.with_context(|| format!("starting `{program}`"))?;
+        if !status.success() {
+            bail!("`{program}` ended with {status}; nothing was changed");
+        }
+        let text = read(fs::File::open(&file)?)?;
+        if text == current.text {
+            fs::remove_file(&file)?;
+            eprintln!("nothing changes");
+            return Ok(Exit::Done);
+        }
+        let request =
+            Request { base: current.revision, change: Asked::Whole(text), dry_run: false, by: super::user() };
+        match send(places, &request).await {
+            Ok(Ok(edited)) => {
+                fs::remove_file(&file)?;
+                return show(&edited, false, output);
+            }
+            Ok(Err(refused)) => {
+                eprintln!("{refused}\nwhat you wrote is in {}", file.display());
+                return Ok(Exit::Stale);
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                if !again()? {
+                    bail!("nothing was changed; what you wrote is in {}", file.display());
+                }
+            }
+        }
+    }
+}
+
+/// Somebody at a terminal may go on; a script may not.
+fn again() -> anyhow::Result<bool> {
+    use std::io::IsTerminal;
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("edit it again? [Y/n] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(!answer.trim().eq_ignore_ascii_case("n") && !answer.is_empty())
+}

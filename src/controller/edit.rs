@@ -1,0 +1,256 @@
+//! Edits of desired state that do not come from an editor: read, check, change and replace the file, and lose nobody's
+//! edit (promise 16). Whoever edits holds the data directory's lock, or asks the controller that does.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::Controller;
+use crate::{
+    core::{plan::Plan, planner},
+    manifest::{
+        self,
+        edit::{self, Change},
+        entries::Loaded,
+        replace::{ReplaceError, Replaced, replace},
+    },
+    store::StoreError,
+};
+
+/// What is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// The revision that the change was made from; without it, what the file holds now.
+    pub base: Option<u64>,
+    pub change: Asked,
+    /// Tell what would happen, and write nothing.
+    pub dry_run: bool,
+    /// For the history.
+    pub by: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// RFC 7396.
+    Merge(Json),
+    /// RFC 6902.
+    Patch(Json),
+    /// The whole text.
+    Whole(String),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Edited {
+    /// In force now. When `waits`, the one before.
+    pub revision: Option<u64>,
+    /// Why the new text is not in force yet: it takes much out, and a person must agree.
+    pub waits: Option<String>,
+    pub written: bool,
+    /// Unified; empty when nothing changes.
+    pub diff: String,
+    pub warnings: Vec<String>,
+    /// What would be done, as far as the Sparks were seen.
+    pub plan: Option<Plan>,
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Current {
+    /// `None`: what the file holds is not in force.
+    pub revision: Option<u64>,
+    pub text: String,
+    pub value: Json,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum NotEdited {
+    #[error("revision {base} is not what the file holds any more; changed since: {}", .fields.join(", "))]
+    Conflict { base: u64, fields: Vec<String> },
+    #[error("the file was changed at the same moment ({}); that change stays, try again", .fields.join(", "))]
+    Overtaken { fields: Vec<String> },
+    #[error("the file is not valid now, so it can only be edited by hand:\n{0}")]
+    FileInvalid(String),
+    #[error("the file is read-only: {0}")]
+    FileReadOnly(String),
+    #[error("this is not a JSON patch: {0}")]
+    NotAPatch(String),
+    #[error(transparent)]
+    Refused(#[from] edit::Refused),
+    #[error("the file would not be valid:\n{0}")]
+    Invalid(String),
+    #[error("writing the file: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NotEdited {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "conflict",
+            Self::Overtaken { .. } => "overtaken",
+            Self::FileInvalid(_) => "file_invalid",
+            Self::FileReadOnly(_) => "file_read_only",
+            Self::NotAPatch(_) => "not_a_patch",
+            Self::Refused(edit::Refused::DoesNotFit(_)) => "does_not_fit",
+            Self::Refused(_) => "entangled",
+            Self::Invalid(_) => "invalid",
+            Self::Io(_) => "io",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+impl Controller {
+    /// What the file holds, and whether that is in force.
+    ///
+    /// # Errors
+    /// [`NotEdited::FileInvalid`] when it is not YAML.
+    pub fn desired_now(&self) -> Result<Current, NotEdited> {
+        let _edit = self.edits.lock().expect("a panic while editing ends the program");
+        let text = self.file_text()?;
+        let value =
+            edit::value(&text).map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], &text)))?;
+        Ok(Current { revision: self.revision_of(&text)?, text, value })
+    }
+
+    /// Change the file.
+    ///
+    /// # Errors
+    /// [`NotEdited`]; the file is as it was.
+    pub fn edit(&self, request: &Request) -> Result<Edited, NotEdited> {
+        let _edit = self.edits.lock().expect("a panic while editing ends the program");
+        let text = self.file_text()?;
+        let before = self.checked(&text).map_err(NotEdited::FileInvalid)?;
+        if let Some(base) = request.base {
+            self.check_base(base, &text)?;
+        }
+        let new = edit::edited(&text, &change(&request.change)?)?;
+        let after = self.checked(&new).map_err(NotEdited::Invalid)?;
+        // An entry with errors of its own is tolerated in a file that a person wrote, and never written.
+        let worse: Vec<_> = set_aside(&after).difference(&set_aside(&before)).cloned().collect();
+        if !worse.is_empty() {
+            return Err(NotEdited::Invalid(self.told(&after.warnings, &new)));
+        }
+        let revision = self.revision_of(&text)?;
+        let mut edited = Edited {
+            revision,
+            waits: None,
+            written: false,
+            diff: diff(&text, &new),
+            warnings: after.warnings.iter().map(|problem| problem.message.clone()).collect(),
+            plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
+        };
+        if request.dry_run || new == text {
+            return Ok(edited);
+        }
+        let keep = self.places.data.join("cluster.yaml.before");
+        let replaced = match replace(&self.places.file, text.as_bytes(), new.as_bytes(), &keep) {
+            Ok(replaced) => replaced,
+            Err(ReplaceError::Changed(found)) => {
+                let found = String::from_utf8_lossy(&found).into_owned();
+                return Err(NotEdited::Overtaken { fields: changed_fields(&text, &found) });
+            }
+            Err(ReplaceError::ReadOnly(error)) => return Err(NotEdited::FileReadOnly(error.to_string())),
+            Err(ReplaceError::Io(error)) => return Err(error.into()),
+        };
+        self.record(&request.by, &text, &new, &replaced)?;
+        self.read_file()?;
+        edited.written = true;
+        edited.revision = self.state().current.as_ref().map(|current| current.revision);
+        let state = self.state();
+        edited.waits = state.pending.is_some().then(|| state.file_error.clone()).flatten();
+        drop(state);
+        self.wake.notify_one();
+        Ok(edited)
+    }
+
+    fn file_text(&self) -> Result<String, NotEdited> {
+        // Whatever a person saved a moment ago becomes a revision of its own first.
+        self.read_file()?;
+        let bytes = std::fs::read(&self.places.file)?;
+        String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            NotEdited::FileInvalid(format!("{}: not UTF-8 at byte {at}", self.places.file.display()))
+        })
+    }
+
+    fn checked(&self, text: &str) -> Result<Loaded, String> {
+        manifest::load::load(text).map_err(|problems| self.told(&problems, text))
+    }
+
+    fn told(&self, problems: &[manifest::Problem], text: &str) -> String {
+        manifest::render(problems, &self.places.file.display().to_string(), text)
+    }
+
+    /// The revision whose text this is, when it is the one in force.
+    fn revision_of(&self, text: &str) -> Result<Option<u64>, StoreError> {
+        let last = self.state().store.last_revision()?;
+        Ok(last.filter(|(_, known)| known == text).map(|(revision, _)| revision))
+    }
+
+    fn check_base(&self, base: u64, text: &str) -> Result<(), NotEdited> {
+        let known = self.state().store.revision(base)?;
+        match known {
+            Some(known) if known == text => Ok(()),
+            Some(known) => Err(NotEdited::Conflict { base, fields: changed_fields(&known, text) }),
+            None => Err(NotEdited::Conflict { base, fields: vec!["everything: it is not kept".into()] }),
+        }
+    }
+
+    fn plan_for(&self, loaded: &Loaded, revision: u64) -> Option<Plan> {
+        let state = self.state();
+        let observed = state.observed.as_ref()?;
+        let now = (self.world.now)();
+        Some(planner::plan(&loaded.desired, revision, observed, &state.ledger, now))
+    }
+
+    fn record(&self, by: &str, old: &str, new: &str, replaced: &Replaced) -> Result<(), StoreError> {
+        let mut message = format!("edited by {by}: {}", changed_fields(old, new).join(", "));
+        if let Replaced::WrittenOver { before } = replaced {
+            message = format!(
+                "{message}; it is mounted by itself, so readers may have seen a part of it; what it held is in {}",
+                before.display()
+            );
+        }
+        self.state().store.add_event("edit", "", &message, (self.world.now)())
+    }
+}
+
+fn change(asked: &Asked) -> Result<Change, NotEdited> {
+    Ok(match asked {
+        Asked::Merge(patch) => Change::Merge(patch.clone()),
+        Asked::Patch(patch) => Change::Patch(
+            serde_json::from_value(patch.clone()).map_err(|error| NotEdited::NotAPatch(error.to_string()))?,
+        ),
+        Asked::Whole(text) => Change::Whole(text.clone()),
+    })
+}
+
+fn set_aside(loaded: &Loaded) -> BTreeSet<String> {
+    loaded.set_aside.iter().cloned().collect()
+}
+
+/// JSON pointers of what differs between two texts.
+fn changed_fields(old: &str, new: &str) -> Vec<String> {
+    match (edit::value(old), edit::value(new)) {
+        (Ok(old), Ok(new)) => {
+            let fields = edit::differing(&old, &new);
+            if fields.is_empty() { vec!["only how it is written".into()] } else { fields }
+        }
+        _ => vec!["everything: it cannot be read".into()],
+    }
+}
+
+fn diff(old: &str, new: &str) -> String {
+    if old == new {
+        return String::new();
+    }
+    let lines = similar::TextDiff::from_lines(old, new);
+    lines.unified_diff().context_radius(2).header("cluster.yaml", "cluster.yaml, edited").to_string()
+}

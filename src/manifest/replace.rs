@@ -1,0 +1,212 @@
+//! Putting a new text where the old one was, without losing an edit that somebody makes at the same moment.
+//!
+//! The new file is exchanged with the old one in one step of the kernel; if what came out is not what was read, it is
+//! exchanged back. Mode and owner stay, a symbolic link is followed to what it names. A file that is mounted by itself
+//! (as containers do) cannot be exchanged: it is written over, after its old bytes were kept elsewhere.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+/// How the new text got there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replaced {
+    /// In one step: every reader sees the old text or the new one.
+    Exchanged,
+    /// Written over: a reader may have seen a part. The old bytes are in this file.
+    WrittenOver { before: PathBuf },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// Somebody else wrote it meanwhile; theirs stays. It holds their bytes.
+    #[error("the file was changed meanwhile")]
+    Changed(Vec<u8>),
+    #[error("the file cannot be written: {0}")]
+    ReadOnly(io::Error),
+    #[error("replacing the file: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Replace the file at `path`, which was read as `expected`, by `new`. `keep` is where old bytes are kept when it must be
+/// written over.
+///
+/// # Errors
+/// [`ReplaceError`]; the file is as it was.
+pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<Replaced, ReplaceError> {
+    let target = fs::canonicalize(path)?;
+    let metadata = fs::metadata(&target)?;
+    // The exchange asks only for the folder's permission; a file that says "read only" means it.
+    if let Err(error) = OpenOptions::new().write(true).open(&target) {
+        return Err(ReplaceError::ReadOnly(error));
+    }
+    if metadata.permissions().mode() & 0o222 == 0 {
+        return Err(ReplaceError::ReadOnly(ErrorKind::PermissionDenied.into()));
+    }
+    let beside = match write_beside(&target, &metadata, new) {
+        Ok(beside) => beside,
+        // The folder is not ours to write in; the file is.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            return write_over(&target, expected, new, keep);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let replaced = exchange(&beside, &target, expected);
+    // What is beside now is the old text, or the new one that did not get there.
+    let removed = fs::remove_file(&beside);
+    match replaced {
+        Ok(true) => {
+            removed?;
+            sync_folder(&target)?;
+            Ok(Replaced::Exchanged)
+        }
+        Ok(false) => write_over(&target, expected, new, keep),
+        Err(error) => Err(error),
+    }
+}
+
+/// The new text in a file of the same folder, mode and owner.
+fn write_beside(target: &Path, metadata: &fs::Metadata, new: &[u8]) -> io::Result<PathBuf> {
+    let folder = target.parent().unwrap_or_else(|| Path::new("/"));
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.spark-control-{}", std::process::id()));
+    // Left by one of us that was killed.
+    if let Err(error) = fs::remove_file(&beside)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let written = file
+        .write_all(new)
+        .and_then(|()| {
+            // Only root may give a file away; whoever else we are, the file was ours or shared by its group.
+            match fchown(&file, Some(metadata.uid()), Some(metadata.gid())) {
+                Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(error),
+                _ => Ok(()),
+            }
+        })
+        .and_then(|()| file.set_permissions(metadata.permissions()))
+        .and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    Ok(beside)
+}
+
+/// Exchange the two. `false` when this place cannot: the caller must do otherwise.
+fn exchange(beside: &Path, target: &Path, expected: &[u8]) -> Result<bool, ReplaceError> {
+    let swap = || renameat_with(CWD, beside, CWD, target, RenameFlags::EXCHANGE);
+    match swap() {
+        Ok(()) => {}
+        // Mounted by itself; a file system that cannot; a folder that is another file system.
+        Err(Errno::BUSY | Errno::INVAL | Errno::NOSYS | Errno::XDEV | Errno::OPNOTSUPP) => return Ok(false),
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    let came_out = fs::read(beside)?;
+    if came_out == expected {
+        return Ok(true);
+    }
+    swap().map_err(io::Error::from)?;
+    Err(ReplaceError::Changed(came_out))
+}
+
+fn write_over(target: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<Replaced, ReplaceError> {
+    let found = fs::read(target)?;
+    if found != expected {
+        return Err(ReplaceError::Changed(found));
+    }
+    let mut kept = File::create(keep)?;
+    kept.write_all(&found)?;
+    kept.sync_all()?;
+    let mut file = OpenOptions::new().write(true).open(target).map_err(ReplaceError::ReadOnly)?;
+    file.write_all(new)?;
+    file.set_len(new.len() as u64)?;
+    file.sync_all()?;
+    Ok(Replaced::WrittenOver { before: keep.to_owned() })
+}
+
+fn sync_folder(target: &Path) -> io::Result<()> {
+    File::open(target.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn only(folder: &Path, names: &[&str]) {
+        let mut found: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        found.sort();
+        assert_eq!(found, names, "nothing lies about");
+    }
+
+    /// If this failed, an edit would open a file to others, or cut the link by which it is reached.
+    #[test]
+    fn mode_and_link_stay() {
+        let folder = folder();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real", &link).unwrap();
+        let keep = folder.path().join("keep");
+        assert_eq!(replace(&link, b"old", b"new", &keep).unwrap(), Replaced::Exchanged);
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        only(folder.path(), &["link", "real"]);
+    }
+
+    /// If this failed, an edit by hand at the same moment would be lost.
+    #[test]
+    fn what_was_changed_meanwhile_stays() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "by hand").unwrap();
+        let changed = replace(&file, b"old", b"new", &folder.path().join("keep"));
+        assert!(matches!(changed, Err(ReplaceError::Changed(bytes)) if bytes == b"by hand"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "by hand");
+        only(folder.path(), &["file"]);
+    }
+
+    #[test]
+    fn a_file_that_says_read_only_is_not_written() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+        let refused = replace(&file, b"old", b"new", &folder.path().join("keep"));
+        assert!(matches!(refused, Err(ReplaceError::ReadOnly(_))), "{refused:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+        only(folder.path(), &["file"]);
+    }
+
+    /// If this failed, a crash while a mounted file is written over would lose what it held.
+    #[test]
+    fn what_is_written_over_is_kept_first() {
+        let folder = folder();
+        let (file, keep) = (folder.path().join("file"), folder.path().join("keep"));
+        fs::write(&file, "old and longer").unwrap();
+        let replaced = write_over(&file, b"old and longer", b"new", &keep).unwrap();
+        assert_eq!(replaced, Replaced::WrittenOver { before: keep.clone() });
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::read_to_string(&keep).unwrap(), "old and longer");
+        assert!(matches!(write_over(&file, b"x", b"y", &keep), Err(ReplaceError::Changed(_))));
+    }
+}

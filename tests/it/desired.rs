@@ -1,0 +1,239 @@
+//! `desired get | patch | put | edit` by the real program, with and without a running controller.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A Spark that is this machine, without an Engine: nothing is reached, and nothing needs to be.
+const FILE: &str = "\
+# the house
+version: 1
+sparks:
+  here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock }   # this one
+model: none   # nothing yet
+models:
+  # the small one
+  small: { repo: demo/small, sparks: [here] }
+services: {}
+";
+
+struct Place {
+    folder: TempDir,
+    serving: Option<Child>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("cluster.yaml"), FILE).unwrap();
+        Self { folder, serving: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spark-control"));
+        command.args(["--data", "data"]).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.program().args(arguments).output().unwrap()
+    }
+
+    fn with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.program();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn serve(&mut self) {
+        let log = fs::File::create(self.path("log")).unwrap();
+        let mut command = self.program();
+        command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(log);
+        self.serving = Some(command.spawn().unwrap());
+        let began = Instant::now();
+        while !self.path("data/control.sock").exists() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not serve");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.path("cluster.yaml")).unwrap()
+    }
+
+    fn revision(&self) -> u64 {
+        let output = self.run(&["desired", "get", "--output", "json"]);
+        let current: Value = serde_json::from_slice(&output.stdout).unwrap();
+        current["revision"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.serving {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// If this failed, a script could not change what should be without losing what people wrote beside it.
+#[test]
+fn a_patch_changes_its_field_and_makes_a_revision_with_and_without_a_controller() {
+    let mut place = Place::new();
+    for running in [false, true] {
+        fs::write(place.path("cluster.yaml"), FILE).unwrap();
+        if running {
+            place.serve();
+        }
+        let dry = place.run(&["desired", "patch", "--dry-run", r#"{"model": "small"}"#]);
+        assert_eq!(dry.status.code(), Some(2), "{}", told(&dry));
+        let shown = String::from_utf8_lossy(&dry.stdout).into_owned();
+        assert!(shown.contains("-model: none   # nothing yet\n+model: small   # nothing yet"), "{shown}");
+        assert!(shown.contains("vllm: serve `small`"), "the plan is shown: {shown}");
+        assert_eq!(place.text(), FILE, "a dry run writes nothing");
+
+        let before = place.revision();
+        let done = place.with_input(&["desired", "patch", "--stdin"], r#"{"model": "small"}"#);
+        assert!(done.status.success(), "{}", told(&done));
+        assert_eq!(place.text(), FILE.replace("model: none", "model: small"));
+        assert!(told(&done).contains(&format!("revision {} is in force", before + 1)), "{}", told(&done));
+
+        // What was read as `before` is not what is there any more.
+        let late = place.run(&["desired", "patch", "--base", &before.to_string(), r#"{"services": {}}"#]);
+        assert_eq!(late.status.code(), Some(3), "{}", told(&late));
+        assert!(told(&late).contains("changed since: /model"), "{}", told(&late));
+
+        let patch =
+            r#"[{"op": "test", "path": "/model", "value": "small"}, {"op": "remove", "path": "/model"}]"#;
+        let base = (before + 1).to_string();
+        let done = place.run(&["desired", "patch", "--json-patch", "--base", &base, patch]);
+        assert!(done.status.success(), "{}", told(&done));
+        assert!(!place.text().contains("model: small"), "{}", place.text());
+        let history = place.run(&["history"]);
+        assert!(String::from_utf8_lossy(&history.stdout).contains("edited by"), "it is in the history");
+    }
+}
+
+/// If this failed, an edit could put something into the file that the loop refuses.
+#[test]
+fn what_would_not_be_valid_is_not_written() {
+    let place = Place::new();
+    for (patch, part) in [
+        (r#"{"model": "smal"}"#, "did you mean `small`?"),
+        (r#"{"models": {"other": {"repo": "a/b", "sparks": ["nowhere"]}}}"#, "no Spark is named `nowhere`"),
+        (r#"{"sparks": {"here": {"address": "-oProxyCommand=x"}}}"#, "is not an IPv4 address"),
+        (r#"{"version": 2}"#, "version 2 is not known"),
+        ("[1]", "must stay a map"),
+        ("{", "the patch is not JSON"),
+    ] {
+        let refused = place.run(&["desired", "patch", patch]);
+        assert_eq!(refused.status.code(), Some(1), "{patch}: {}", told(&refused));
+        assert!(told(&refused).contains(part), "{patch}: {}", told(&refused));
+        assert_eq!(place.text(), FILE);
+    }
+    // A file that is not valid now is for its owner to mend.
+    fs::write(place.path("cluster.yaml"), "version: 1\nsparks: [\n").unwrap();
+    let refused = place.run(&["desired", "patch", r#"{"model": "none"}"#]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("can only be edited by hand"), "{}", told(&refused));
+    assert_eq!(place.text(), "version: 1\nsparks: [\n");
+}
+
+#[test]
+fn a_read_only_file_says_so() {
+    let place = Place::new();
+    fs::set_permissions(place.path("cluster.yaml"), fs::Permissions::from_mode(0o444)).unwrap();
+    let refused = place.run(&["desired", "patch", r#"{"model": "small"}"#]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("read-only"), "{}", told(&refused));
+    assert_eq!(place.text(), FILE);
+}
+
+/// If this failed, the whole text could not be replaced, or a large removal would take effect unasked.
+#[test]
+fn a_whole_text_is_put_and_a_large_removal_waits() {
+    let place = Place::new();
+    assert_eq!(String::from_utf8_lossy(&place.run(&["desired", "get"]).stdout), FILE);
+    let new = FILE.replace("# the house", "# our house");
+    let done = place.with_input(&["desired", "put", "-"], &new);
+    assert!(done.status.success(), "{}", told(&done));
+    assert_eq!(place.text(), new);
+    let less = new.replace("  small: { repo: demo/small, sparks: [here] }\n", "").replace("models:\n", "");
+    let waits = place.with_input(&["desired", "put", "-"], &less);
+    assert_eq!(waits.status.code(), Some(4), "{}", told(&waits));
+    assert!(told(&waits).contains("LargeRemoval"), "{}", told(&waits));
+}
+
+/// If this failed, an editor's mistake would get into the file, or the work be lost.
+#[test]
+fn an_editor_changes_the_file_when_what_it_wrote_is_valid() {
+    let place = Place::new();
+    let editor = |name: &str, script: &str| {
+        let path = place.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let good = editor("good", "sed -i 's/^model: none/model: small/' \"$1\"");
+    let bad = editor("bad", "sed -i 's/^model: .*/model: smal/' \"$1\"");
+    let edit = |editor: &PathBuf| {
+        let output =
+            place.program().args(["desired", "edit"]).env_remove("VISUAL").env("EDITOR", editor).output();
+        output.unwrap()
+    };
+    let refused = edit(&bad);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(
+        told(&refused).contains("did you mean `small`?") && told(&refused).contains("what you wrote is in")
+    );
+    assert_eq!(place.text(), FILE);
+    let done = edit(&good);
+    assert!(done.status.success(), "{}", told(&done));
+    assert_eq!(place.text(), FILE.replace("model: none", "model: small"));
+}
+
+/// If this failed, of many who edit at once somebody's edit would be lost.
+#[test]
+fn of_many_edits_at_once_none_is_lost() {
+    let mut place = Place::new();
+    place.serve();
+    let place = &place;
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            scope.spawn(move || {
+                for number in 0..5 {
+                    let patch = format!(r#"{{"x-{writer}-{number}": "done"}}"#);
+                    let done = place.run(&["desired", "patch", &patch]);
+                    assert!(done.status.success(), "{}", told(&done));
+                }
+            });
+        }
+    });
+    let text = place.text();
+    for writer in 0..4 {
+        for number in 0..5 {
+            assert!(text.contains(&format!("x-{writer}-{number}: done")), "{text}");
+        }
+    }
+    assert!(text.contains("# the small one") && text.contains("# this one"), "{text}");
+}
