@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use crate::{
-    core::{desired::Desired, name::SparkName, observed::Token},
+    core::{
+        desired::Desired,
+        name::SparkName,
+        observed::{Facts, Token},
+    },
     host::{Output, Program, Transport, Unreachable},
 };
 
@@ -28,8 +32,11 @@ pub enum Verdict {
     Unknown(String),
 }
 
-/// An act on `spark` with its token. The rest of its parameters is the caller's.
-pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, boot_id: &str) -> Program {
+/// A message that is older than this when it gets its turn was decided on what may not be so any more.
+const LATEST_SECS: u64 = 180;
+
+/// An act on `spark` with its token. The rest of its parameters is the caller's. `seen` is what it was decided on.
+pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, seen: &Facts) -> Program {
     let socket = desired.sparks.get(spark).map_or("", |spark| spark.docker_socket.as_str());
     Program::new("fence", concat!(include_str!("../host/alive.sh"), include_str!("fence.sh")))
         .with("cluster", desired.cluster.as_str())
@@ -38,7 +45,8 @@ pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, b
         .with("sequence", token.sequence.to_string())
         .with("controller", token.controller.clone())
         .with("act", act)
-        .with("expect_boot", boot_id)
+        .with("expect_boot", seen.boot_id.as_str())
+        .with("expect_before", (seen.uptime_secs + LATEST_SECS).to_string())
         .with("expect_free", "")
         .with("expect_image", "")
         .with("expect_image_id", "")
@@ -65,6 +73,7 @@ fn verdict(answer: Result<Output, Unreachable>) -> Verdict {
         "already" => Verdict::Already,
         "refused" => Verdict::Refused(detail.into()),
         "fenced" => Verdict::Fenced(detail.into()),
+        "unknown" => Verdict::Unknown(detail.into()),
         _ => Verdict::Failed(detail.into()),
     }
 }

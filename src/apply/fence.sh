@@ -4,17 +4,23 @@
 #   act                                 advance | stop | start | end-job | launch
 #   environment environment_file limit  lines to bring, where to, and for how many seconds at most
 #   expect_boot                         the boot this decision was made on
+#   expect_before                       seconds of uptime after which this message is too old
 #   expect_free                         a container name that nothing may have
 #   expect_image expect_image_id        an image reference, and the image that it must name
 # and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the step expects, acts,
 # and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
-#   done | already | refused DETAIL | fenced TOKEN | failed DETAIL
+#   done | already                      it is so now
+#   refused DETAIL | fenced TOKEN       nothing was tried
+#   failed DETAIL                       it was tried
+#   unknown DETAIL                      it may still happen
 umask 077
+# A hanging Engine must not keep the lock.
+engine() { timeout -k 5 20 docker "$@"; }
 [ -z "$socket" ] || { DOCKER_HOST="unix://$socket" && export DOCKER_HOST; }
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
-mkdir -p "$state/jobs" || { echo "outcome failed cannot write $state"; return 0; }
-exec 9>"$state/lock"
-flock -w 20 9 || { echo "outcome failed another act held the lock for 20 s"; return 0; }
+mkdir -p "$state/jobs" || { echo "outcome refused cannot write $state"; return 0; }
+exec 9>"$state/lock" || { echo "outcome refused cannot write $state"; return 0; }
+flock -w 20 9 || { echo "outcome refused another act held the lock for 20 s"; return 0; }
 
 # One generation back is kept.
 [ "$(wc -c 2>/dev/null <"$state/audit.log" || echo 0)" -lt 4000000 ] || mv "$state/audit.log" "$state/audit.log.1"
@@ -28,7 +34,7 @@ say() {
 if [ -e "$state/token" ]; then
     read -r seen_epoch seen_sequence seen_controller <"$state/token"
     case "$seen_epoch:$seen_sequence" in
-    *[!0-9:]* | :* | *:) say "failed $state/token cannot be read; who acted last is not known"; return 0 ;;
+    *[!0-9:]* | :* | *:) say "refused $state/token cannot be read; who acted last is not known"; return 0 ;;
     esac
     if [ "$epoch" -lt "$seen_epoch" ] ||
         { [ "$epoch" -eq "$seen_epoch" ] && [ "$controller" != "$seen_controller" ]; }; then
@@ -41,33 +47,37 @@ if [ -e "$state/token" ]; then
     fi
 fi
 printf '%s %s %s\n' "$epoch" "$sequence" "$controller" >"$state/token.new" && sync "$state/token.new" &&
-    mv "$state/token.new" "$state/token" || { say "failed cannot write the token"; return 0; }
+    mv "$state/token.new" "$state/token" || { say "refused cannot write the token"; return 0; }
 
 boot=$(cat /proc/sys/kernel/random/boot_id)
 if [ -n "$expect_boot" ] && [ "$expect_boot" != "$boot" ]; then
     say "refused restarted since"
     return 0
 fi
+if [ -n "$expect_before" ] && [ "$(cut -d . -f 1 /proc/uptime)" -gt "$expect_before" ]; then
+    say "refused it comes too late"
+    return 0
+fi
 
 # Lines for the container's environment: in memory, for nobody else to read, and gone by themselves.
 if [ -n "$environment" ]; then
     new=$(mktemp /dev/shm/spark-control.XXXXXX) && printf '%s' "$environment" >"$new" && mv -f "$new" "$environment_file" ||
-        { say "failed cannot write $environment_file"; return 0; }
+        { say "refused cannot write $environment_file"; return 0; }
     setsid sh -c 'sleep "$1"; rm -f "$2"' forget "$limit" "$environment_file" >/dev/null 2>&1 </dev/null 9>&- &
 fi
 
 # Prints true or false for a container that is there, nothing for one that is not; fails when Docker does.
 running() {
-    ids=$(docker container ls -aq --no-trunc --filter "id=$1") || return 1
-    if [ -n "$ids" ]; then docker container inspect --format '{{.State.Running}}' "$1"; fi
+    ids=$(engine container ls -aq --no-trunc --filter "id=$1") || return 1
+    if [ -n "$ids" ]; then engine container inspect --format '{{.State.Running}}' "$1"; fi
 }
 
 if [ -n "$expect_free" ]; then
-    taken=$(docker container ls -aq --filter "name=^/$expect_free\$") || { say "failed Docker did not answer"; return 0; }
+    taken=$(engine container ls -aq --filter "name=^/$expect_free\$") || { say "refused Docker did not answer"; return 0; }
     if [ -n "$taken" ]; then say "refused there is a container $expect_free"; return 0; fi
 fi
 if [ -n "$expect_image_id" ]; then
-    image_id=$(docker image inspect --format '{{.Id}}' "$expect_image" 2>/dev/null)
+    image_id=$(engine image inspect --format '{{.Id}}' "$expect_image" 2>/dev/null)
     if [ "$image_id" != "$expect_image_id" ]; then
         say "refused $expect_image is not the image any more that it was"
         return 0
@@ -77,7 +87,7 @@ fi
 case "$act" in
 advance) say done ;;
 stop)
-    is=$(running "$container") || { say "failed Docker did not answer"; return 0; }
+    is=$(running "$container") || { say "refused Docker did not answer"; return 0; }
     if [ -z "$is" ]; then say already; return 0; fi
     if [ "$is" = true ]; then
         timeout 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" ||
@@ -95,7 +105,7 @@ stop)
     say done
     ;;
 start)
-    is=$(running "$container") || { say "failed Docker did not answer"; return 0; }
+    is=$(running "$container") || { say "refused Docker did not answer"; return 0; }
     case "$is" in
     true) say already ;;
     false)
@@ -149,7 +159,7 @@ launch)
     ' job "$dir" "$limit" >/dev/null 2>&1 </dev/null 9>&- &
     tries=0
     while [ ! -e "$dir/pid" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
-    if [ -e "$dir/pid" ]; then say done; else say "failed the job did not start"; fi
+    if [ -e "$dir/pid" ]; then say done; else say "unknown the job has not started yet"; fi
     # Jobs are small; the last 50 are kept.
     ls -1t "$state/jobs" | tail -n +51 | while read -r old; do rm -r "$state/jobs/$old"; done
     ;;

@@ -46,7 +46,7 @@ pub async fn perform(
     let Some(facts) = observed.facts(spark) else {
         return plain(Verdict::Refused(format!("`{spark}` was not reachable when this was decided")));
     };
-    let act = |name| fence::program(name, desired, spark, token, &facts.boot_id);
+    let act = |name| fence::program(name, desired, spark, token, facts);
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
         Step::Advance { object, group, .. } => {
@@ -117,7 +117,7 @@ fn launch(
     Ok(program
         .with("object", object.as_str())
         .with("spec", group.spec.as_str())
-        .with("job", format!("{}.{}", token.epoch, token.sequence))
+        .with("job", token.job())
         .with("script", script))
 }
 

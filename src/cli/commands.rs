@@ -1,27 +1,23 @@
 //! Each command, top to bottom.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{
-    Arguments, Exit,
+    Arguments, Exit, apply,
     arguments::{Command, DemoAction, Format},
     demo, desired, look, print,
-    reach::{self, Reached, Refused},
+    reach::{self, Reached},
     say, serve, trust,
 };
 use crate::{
-    controller::{self, Places, Refusal, Snapshot, logs::Log, round::Mode},
-    core::{plan::Plan, render},
+    controller::{self, Places, Refusal, logs::Log, round::Mode},
     manifest,
     store::Event,
     web::control::By,
 };
-
-/// Between looks while `apply` follows a plan.
-const FOLLOW: Duration = Duration::from_secs(2);
 
 /// # Errors
 /// What went wrong, for the person at the terminal.
@@ -50,7 +46,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             demo::fault(&places, &spark, &fault, &length, output).await
         }
         Command::Plan => look::show_plan(look::plan_of(&look::look(&places).await?)?, output),
-        Command::Apply { plan, no_wait } => apply(&places, plan.as_deref(), no_wait, output).await,
+        Command::Apply { plan, no_wait } => apply::apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object } => retry(&places, &object, output).await,
         Command::Desired { action } => desired::run(&places, action, output).await,
@@ -131,95 +127,16 @@ fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
     Ok(if valid { Exit::Done } else { Exit::Error })
 }
 
-/// With a running controller the loop does the work and this follows it; without one this process does it.
-async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format) -> anyhow::Result<Exit> {
-    match reach::reach(places)? {
-        Reached::Running(remote) => {
-            if let Some(id) = id {
-                match remote.post(&format!("/plans/{id}/approve"), &By { by: super::user() }).await {
-                    Ok(_) => {}
-                    Err(error) => return refused(error),
-                }
-            }
-            loop {
-                let seen: Snapshot = serde_json::from_slice(&remote.post("/look", &json!({})).await?)?;
-                let plan = look::plan_of(&seen)?;
-                if no_wait || plan.is_empty() || plan.is_blocked() {
-                    look::show_plan(plan, output)?;
-                    return Ok(if plan.is_blocked() { Exit::Blocked } else { Exit::Done });
-                }
-                tokio::time::sleep(FOLLOW).await;
-            }
-        }
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
-            let snapshot = controller.snapshot();
-            let Some(current) = &snapshot.plan else {
-                bail!("{}", snapshot.file_error.clone().unwrap_or_else(|| "there is no plan".into()));
-            };
-            let approved = match id {
-                None => current.clone(),
-                Some(id) => {
-                    let Some(stored) = controller.stored_plan(id)? else {
-                        eprintln!("{}", Refusal::NoSuchPlan(id.into()));
-                        return Ok(Exit::Stale);
-                    };
-                    if let Some(observed) = &snapshot.observed
-                        && let Err(changed) = stored.still_holds(observed)
-                    {
-                        eprintln!("the plan is stale: {}", changed.join("; "));
-                        return Ok(Exit::Stale);
-                    }
-                    controller.approve(id, &super::user())?;
-                    stored
-                }
-            };
-            if output == Format::Text {
-                print(&render::render(&approved))?;
-            }
-            let end = |plan: &Plan, exit| {
-                if output == Format::Json {
-                    look::show_plan(plan, output)?;
-                }
-                Ok(exit)
-            };
-            loop {
-                let turn = controller.round(Mode::Only(&approved)).await?;
-                let snapshot = controller.snapshot();
-                let plan = snapshot.plan.as_ref().expect("there was one");
-                if plan.is_empty() {
-                    eprintln!("done");
-                    return end(plan, Exit::Done);
-                }
-                if turn.not_covered && !turn.acted && !turn.waiting {
-                    eprint!(
-                        "what is to be done now is not part of the plan that was applied\n{}",
-                        render::render(plan)
-                    );
-                    return end(plan, Exit::Blocked);
-                }
-                if plan.is_blocked() && !turn.acted {
-                    let now = render::render(plan);
-                    if now != render::render(&approved) {
-                        eprint!("{now}");
-                    }
-                    return end(plan, Exit::Blocked);
-                }
-                if no_wait {
-                    return end(plan, Exit::Done);
-                }
-                tokio::time::sleep(FOLLOW).await;
-            }
-        }
-    }
-}
-
 async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places)? {
         Reached::Running(remote) => {
-            if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &By { by: super::user() }).await
-            {
-                return refused(error);
+            let by = By { by: super::user() };
+            if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &by).await {
+                let Some(message) = reach::refused(&error, &["stale", "no_such_plan"]) else {
+                    return Err(error);
+                };
+                eprintln!("{message}");
+                return Ok(Exit::Stale);
             }
         }
         Reached::Own(controller, _lock) => {
@@ -235,16 +152,6 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
         }
     }
     say(output, &json!({ "approved": id }), &format!("approved {id}"))
-}
-
-fn refused(error: anyhow::Error) -> anyhow::Result<Exit> {
-    match error.downcast_ref::<Refused>() {
-        Some(refused) if refused.0.code == "stale" || refused.0.code == "no_such_plan" => {
-            eprintln!("{refused}");
-            Ok(Exit::Stale)
-        }
-        _ => Err(error),
-    }
 }
 
 async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<Exit> {

@@ -58,9 +58,10 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
         connect: Box::new(move |spark, _| {
             Arc::new(Simulated { sim: for_world.clone(), spark: spark.to_string() })
         }),
-        http: Box::new(Network::new(apply::secret)),
+        http: Arc::new(Network::new(apply::secret)),
         now: Box::new(Timestamp::now),
         name: "demo".into(),
+        quiet: crate::manifest::watch::QUIET,
     };
     welcome(&places)?;
     let servers = tokio::spawn(listeners::serve(sim.clone()));

@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::{
     Exit,
     arguments::{DesiredAction, EditArguments, Format},
     print,
-    reach::{self, Reached, Refused},
+    reach::{self, Reached},
 };
 use crate::{
     controller::{
@@ -102,16 +102,13 @@ async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edite
         Reached::Running(remote) => {
             // Only a preview needs to know what the Sparks hold.
             if request.dry_run {
-                remote.post("/look", &json!({})).await?;
+                remote.look().await?;
             }
             match remote.post("/desired", request).await {
                 Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
-                Err(error) => match error.downcast::<Refused>() {
-                    Ok(refused) if ["conflict", "overtaken"].contains(&refused.0.code.as_str()) => {
-                        Ok(Err(refused.0.message))
-                    }
-                    Ok(refused) => bail!("{}", refused.0.message),
-                    Err(error) => Err(error),
+                Err(error) => match reach::refused(&error, &["conflict", "overtaken"]) {
+                    Some(message) => Ok(Err(message)),
+                    None => Err(error),
                 },
             }
         }

@@ -16,18 +16,25 @@ use crate::{
     core::{drift::Drift, memory::gib, observed::SparkView, plan::Plan, render},
 };
 
+/// A look takes less, unless a Spark is silent.
+const OLD_SECS: i64 = 30;
+
 /// Look now, wherever the controller runs.
 ///
 /// # Errors
 /// When it cannot be reached, or the store fails.
 pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
     let snapshot = match reach::reach(places)? {
-        Reached::Running(remote) => serde_json::from_slice(&remote.post("/look", &json!({})).await?)?,
+        Reached::Running(remote) => remote.look().await?,
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
             controller.snapshot().as_ref().clone()
         }
     };
+    let age = snapshot.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
+    if age > OLD_SECS {
+        eprintln!("this was seen {age} s ago; the controller is in the middle of a step");
+    }
     if let (Some(error), Some(_)) = (&snapshot.file_error, &snapshot.plan) {
         eprintln!("the file is not in force; the last good one stays\n{error}");
     }

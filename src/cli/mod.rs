@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 nothing to do or done, 1 error, 2 changes planned, 3 stale or refused, 4 blocked or held.
 
+pub mod apply;
 pub mod arguments;
 pub mod commands;
 pub mod demo;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::{
-    controller::{self, Controller, Places},
+    controller::{self, Controller, Places, Snapshot},
     web::control::Failure,
 };
 
@@ -72,7 +72,21 @@ pub struct Remote {
 #[error("{}", .0.message)]
 pub struct Refused(pub Failure);
 
+/// Its message, when the controller refused with one of these codes.
+pub fn refused(error: &anyhow::Error, codes: &[&str]) -> Option<String> {
+    let Refused(failure) = error.downcast_ref::<Refused>()?;
+    codes.contains(&failure.code.as_str()).then(|| failure.message.clone())
+}
+
 impl Remote {
+    /// Let it look, and answer with what it saw.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn look(&self) -> anyhow::Result<Snapshot> {
+        Ok(serde_json::from_slice(&self.post("/look", &serde_json::json!({})).await?)?)
+    }
+
     /// # Errors
     /// When it does not answer.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {

@@ -11,6 +11,9 @@ use crate::{
     store::StoreError,
 };
 
+/// A file that is written all the time is read all the same; a large removal still waits for a person.
+const MAX_WAITS: u32 = 7;
+
 /// A good file that is not in force, because it takes so much out that it may be half a file.
 #[derive(Debug, Clone)]
 pub struct Pending {
@@ -19,6 +22,20 @@ pub struct Pending {
 }
 
 impl Controller {
+    /// Wait, for a second at most, while somebody writes the file: half of it may be valid.
+    pub(super) async fn file_is_quiet(&self) {
+        for _ in 0..MAX_WAITS {
+            let age = std::fs::metadata(&self.places.file)
+                .and_then(|metadata| metadata.modified())
+                .ok()
+                .and_then(|modified| modified.elapsed().ok());
+            match age {
+                Some(age) if age < self.world.quiet => tokio::time::sleep(self.world.quiet - age).await,
+                _ => return,
+            }
+        }
+    }
+
     /// Read the file, and put it in force when it can be.
     pub(super) fn read_file(&self) -> Result<(), StoreError> {
         let mut state = self.state();

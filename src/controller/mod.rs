@@ -12,7 +12,11 @@ pub mod run;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -28,7 +32,7 @@ use crate::{
         plan::Plan,
     },
     host::{SharedTransport, local::Local, ssh},
-    probe::endpoint::Http,
+    probe::{completion::Completions, endpoint::Http},
     store::{Store, StoreError},
 };
 
@@ -38,10 +42,12 @@ pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTra
 /// What a controller stands on.
 pub struct World {
     pub connect: Box<Connect>,
-    pub http: Box<dyn Http>,
+    pub http: Arc<dyn Http>,
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Names a controller that has no name yet.
     pub name: String,
+    /// A file that was written this short a time ago may still be being written.
+    pub quiet: Duration,
 }
 
 /// Where things are.
@@ -60,6 +66,9 @@ pub struct Controller {
     state: Mutex<State>,
     /// One round at a time.
     turn: tokio::sync::Mutex<()>,
+    completions: Completions,
+    /// Rounds that have begun.
+    begun: AtomicU64,
     /// One edit at a time.
     edits: Mutex<()>,
     pub wake: Arc<Notify>,
@@ -112,7 +121,7 @@ impl Current {
 /// What is known after a round; what every face shows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Rounds since the start.
+    /// The number of the round that saw this, since the start.
     pub round: u64,
     pub at: Option<Timestamp>,
     /// How long the look at the Sparks and endpoints took.
@@ -177,10 +186,17 @@ impl Controller {
             id,
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
+            completions: Completions::default(),
+            begun: AtomicU64::new(0),
             edits: Mutex::new(()),
             wake: Arc::new(Notify::new()),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
         })
+    }
+
+    /// Rounds that have begun: what the next one sees was seen after this call.
+    pub fn rounds_begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
     }
 
     /// What is known now.
@@ -211,7 +227,8 @@ impl Controller {
         }
         let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
         if let Some(observed) = &state.observed {
-            plan.still_holds(observed).map_err(Refusal::Stale)?;
+            let done = state.store.done_since(plan.at)?;
+            plan.still_holds(observed, &done).map_err(Refusal::Stale)?;
         }
         let now = (self.world.now)();
         let approval =
@@ -295,9 +312,10 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
     };
     Ok(World {
         connect: Box::new(connect),
-        http: Box::new(crate::probe::endpoint::Network::new(crate::apply::secret)),
+        http: Arc::new(crate::probe::endpoint::Network::new(crate::apply::secret)),
         now: Box::new(Timestamp::now),
         name: random_name(),
+        quiet: crate::manifest::watch::QUIET,
     })
 }
 

@@ -1,6 +1,9 @@
 //! One turn of the loop.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
@@ -64,9 +67,11 @@ impl Controller {
     /// When the store cannot be used: nothing is done that could not be remembered.
     pub async fn round(&self, mode: Mode<'_>) -> Result<Turn, StoreError> {
         let _turn = self.turn.lock().await;
+        let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        self.file_is_quiet().await;
         self.read_file()?;
         let Some(Current { revision, desired }) = self.state().current.clone() else {
-            self.publish(None, 0);
+            self.publish(None, round, 0);
             return Ok(Turn::default());
         };
         let transports = self.transports(&desired);
@@ -76,10 +81,14 @@ impl Controller {
         };
         let now = &self.world.now;
         let began = now();
-        let observed = Arc::new(
-            probe::observe(&desired, &ledger, &transports, self.world.http.as_ref(), previous.as_ref(), now)
-                .await,
-        );
+        let eyes =
+            probe::Eyes { transports: &transports, http: &self.world.http, completions: &self.completions };
+        let mut observed = probe::observe(&desired, &ledger, eyes, previous.as_ref(), now).await;
+        observed.unreadable_secrets = desired
+            .secrets()
+            .filter_map(|secret| Some((secret.to_string(), apply::secret(secret).err()?)))
+            .collect();
+        let observed = Arc::new(observed);
         let looked_ms = u64::try_from(now().duration_since(began).as_millis()).unwrap_or(0);
         let plan = {
             let mut state = self.state();
@@ -103,7 +112,7 @@ impl Controller {
             }
             plan
         };
-        self.publish(Some((&plan, &observed, &desired)), looked_ms);
+        self.publish(Some((&plan, &observed, &desired)), round, looked_ms);
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
         let open: Vec<&Work> = plan.work.iter().filter(|work| !work.open().is_empty()).collect();
@@ -144,6 +153,11 @@ impl Controller {
         let Some(epoch) = state.epoch else { return };
         for (name, view) in &observed.sparks {
             let Some(token) = view.facts().and_then(|facts| facts.token.as_ref()) else { continue };
+            if token.epoch == epoch && token.controller < self.id {
+                // Both claimed it at the same moment, on different Sparks. One of the two goes on, with a higher one.
+                state.epoch = None;
+                return;
+            }
             if token.epoch > epoch || (token.epoch == epoch && token.controller != self.id) {
                 let why = format!(
                     "controller {} acts on `{name}` with epoch {}, ours is {epoch}; restart this one to take over",
@@ -153,6 +167,12 @@ impl Controller {
                 return;
             }
         }
+    }
+
+    /// It claimed the same epoch at the same moment as we did, on another Spark: the one whose name comes first gives way.
+    fn gives_way_to_us(&self, state: &State, token: &str) -> bool {
+        let Ok(token) = token.parse::<Token>() else { return false };
+        state.epoch == Some(token.epoch) && token.controller < self.id
     }
 
     fn fence(&self, state: &mut State, why: String) {
@@ -195,12 +215,16 @@ impl Controller {
         };
         let claiming = claims.iter().map(|(name, token)| async move {
             let facts = observed.facts(name).expect("only those that answered");
-            let program = apply::fence::program("advance", desired, name, token, &facts.boot_id);
+            let program = apply::fence::program("advance", desired, name, token, facts);
             (name, apply::fence::perform(transports[name].as_ref(), &program).await)
         });
         for (name, verdict) in join_all(claiming).await {
             if let Verdict::Fenced(by) = verdict {
                 let mut state = self.state();
+                if self.gives_way_to_us(&state, &by) {
+                    state.epoch = None;
+                    continue;
+                }
                 self.fence(
                     &mut state,
                     format!("`{name}` is fenced by {by}; restart this controller to take over"),
@@ -243,7 +267,7 @@ impl Controller {
             let mut state = self.state();
             let state = &mut *state;
             // Another act may have met a fence meanwhile.
-            if state.ledger.fenced.is_some() {
+            if state.ledger.fenced.is_some() || state.epoch.is_none() {
                 return Ok(false);
             }
             let token = self.token(state);
@@ -269,10 +293,16 @@ impl Controller {
             Verdict::Failed(why) => (Came::Failed, "failed", why.clone()),
             Verdict::Unknown(why) => (Came::Unknown, "unknown", why.clone()),
         };
-        let saved = outcome.log.as_ref().map(|log| self.save_log(step, log.as_deref()));
+        // A container that was not stopped says more later.
+        let log = outcome.log.as_ref().filter(|_| came == Came::Done);
+        let saved = log.map(|log| self.save_log(step, log.as_deref()));
         let mut state = self.state();
         let state = &mut *state;
-        if let Verdict::Fenced(by) = &outcome.verdict {
+        if let Verdict::Fenced(by) = &outcome.verdict
+            && self.gives_way_to_us(state, by)
+        {
+            state.epoch = None;
+        } else if let Verdict::Fenced(by) = &outcome.verdict {
             self.fence(state, format!("a Spark is fenced by {by}; restart this controller to take over"));
         }
         let mut message = step.to_string();
@@ -308,10 +338,9 @@ impl Controller {
         }
     }
 
-    fn publish(&self, seen: Option<(&Plan, &Observed, &Desired)>, looked_ms: u64) {
+    fn publish(&self, seen: Option<(&Plan, &Observed, &Desired)>, round: u64, looked_ms: u64) {
         let state = self.state();
         let now = (self.world.now)();
-        let round = self.published.borrow().round + 1;
         let (status, drift) = match seen {
             Some((plan, observed, desired)) => (
                 status::status(desired, observed, &state.ledger, plan, now),
@@ -333,6 +362,11 @@ impl Controller {
             drift,
         };
         self.published.send_replace(Arc::new(snapshot));
+    }
+
+    /// For tests: what it is to have claimed an epoch.
+    pub fn assume_epoch(&self, epoch: u64) {
+        self.state().epoch = Some(epoch);
     }
 
     /// For tests and tools: what this controller remembers.

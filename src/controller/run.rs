@@ -1,9 +1,13 @@
 //! Turns until told to end, and what wakes them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::StreamExt;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -16,6 +20,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LAST_ROUND: Duration = Duration::from_secs(30);
 /// Events come in bursts; one look serves them all.
 const SETTLE: Duration = Duration::from_millis(100);
+/// A container that somebody restarts all the time must not keep this program looking all the time: after this many
+/// rounds within the window, wake-ups are served less eagerly.
+const BURST: usize = 10;
+const BURST_WINDOW: Duration = Duration::from_secs(10);
 const EVENTS_DEADLINE: Duration = Duration::from_secs(10);
 const EVENTS_AGAIN: Duration = Duration::from_secs(5);
 
@@ -28,12 +36,17 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     let _watcher = watch::watch(&controller.places.file, controller.wake.clone())
         .map_err(|error| error!("watching {}: {error}", controller.places.file.display()));
     let mut listeners: BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)> = BTreeMap::new();
+    let mut began: VecDeque<Instant> = VecDeque::new();
     while !end.is_cancelled() {
         let turn = tokio::select! {
             turn = controller.round(Mode::Act) => turn?,
             // What was sent goes on by itself on its Spark, and is found by the next controller.
             () = async { end.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => break,
         };
+        began.push_back(Instant::now());
+        if began.len() > BURST {
+            began.pop_front();
+        }
         listen(&controller, &mut listeners);
         let interval = controller.interval();
         let soon = (turn.acted || turn.waiting) && !turn.failed;
@@ -41,22 +54,16 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         tokio::select! {
             () = end.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
-            () = controller.wake.notified() => tokio::time::sleep(SETTLE.max(quiet(&controller))).await,
+            () = controller.wake.notified() => {
+                let burst = began.len() >= BURST && began[0].elapsed() < BURST_WINDOW;
+                tokio::time::sleep(if burst { LOOK_AGAIN } else { SETTLE }).await;
+            }
         }
     }
     for (_, listener) in listeners.into_values() {
         listener.abort();
     }
     Ok(())
-}
-
-/// A file that was touched a moment ago may still be being written.
-fn quiet(controller: &Controller) -> Duration {
-    let modified = std::fs::metadata(&controller.places.file).and_then(|metadata| metadata.modified()).ok();
-    match modified.and_then(|modified| modified.elapsed().ok()) {
-        Some(age) => watch::QUIET.saturating_sub(age),
-        None => watch::QUIET,
-    }
 }
 
 /// One listener per Spark, for as long as the way to it is the same.

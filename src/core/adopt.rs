@@ -46,10 +46,11 @@ pub fn adoption(
 fn same_command(command: &str, target: &Effective<'_>) -> bool {
     const WITH_VALUE: [&str; 5] =
         ["--distributed-executor-backend", "--nnodes", "--node-rank", "--master-addr", "--master-port"];
-    let mut words = command.split_whitespace().skip_while(|word| *word != "serve").skip(1);
-    let mut found: Vec<&str> = Vec::new();
+    let after = command.split_whitespace().skip_while(|word| *word != "serve").skip(1);
+    let mut words = after.flat_map(one_spelling);
+    let mut found: Vec<String> = Vec::new();
     while let Some(word) = words.next() {
-        if WITH_VALUE.contains(&word) {
+        if WITH_VALUE.contains(&word.as_str()) {
             words.next();
         } else if word != "--headless" {
             found.push(word);
@@ -57,10 +58,22 @@ fn same_command(command: &str, target: &Effective<'_>) -> bool {
     }
     // Process lists join words with spaces: a word with a space in it is several here, on both sides.
     let arguments = target.arguments();
-    let mut expected: Vec<&str> = std::iter::once(target.model.source.root())
+    let mut expected: Vec<String> = std::iter::once(target.model.source.root())
         .chain(arguments.iter().flat_map(|word| word.split_whitespace()))
+        .flat_map(one_spelling)
         .collect();
     found.sort_unstable();
     expected.sort_unstable();
     found == expected
+}
+
+/// `--max_model_len=1` and `--max-model-len 1` are the same to the engine.
+fn one_spelling(word: &str) -> Vec<String> {
+    if !word.starts_with("--") {
+        return vec![word.to_owned()];
+    }
+    match word.split_once('=') {
+        Some((flag, value)) => vec![flag.replace('_', "-"), value.to_owned()],
+        None => vec![word.replace('_', "-")],
+    }
 }

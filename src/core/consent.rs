@@ -1,9 +1,12 @@
 //! Who must agree before a step is taken, and when nobody must.
 
+use jiff::Timestamp;
+
 use super::{
-    desired::{Desired, Object, OnDrift, OnEdit, SpecHash},
+    desired::{Desired, Hold, Object, OnDrift, OnEdit, SpecHash},
     group::Group,
     ledger::Ledger,
+    name::HoldName,
     observed::{Completion, EndpointAnswer, Observed},
     plan::{Consent, Reason, Verdict},
     standing::Standing,
@@ -73,6 +76,14 @@ pub fn to_stop_service(cause: Cause, kept: bool, desired: &Desired) -> Result<Op
     }
 }
 
+/// The hold on this object that is in force.
+pub fn hold<'a>(object: &Object, desired: &'a Desired, now: Timestamp) -> Option<(&'a HoldName, &'a Hold)> {
+    desired
+        .holds
+        .iter()
+        .find(|(_, hold)| hold.object == *object && hold.until.is_none_or(|until| until > now))
+}
+
 /// An edit or drift, as far as this slot is concerned.
 pub fn cause(object: &Object, wanted: &Group, target: &Group, ledger: &Ledger) -> Cause {
     if ledger.failed_in_load(object, &wanted.spec) {
@@ -84,7 +95,8 @@ pub fn cause(object: &Object, wanted: &Group, target: &Group, ledger: &Ledger) -
     }
 }
 
-fn on_edit(desired: &Desired) -> Option<Consent> {
+/// What an edit asks a person.
+pub fn on_edit(desired: &Desired) -> Option<Consent> {
     (desired.policy.on_edit == OnEdit::Approve).then_some(Consent::OnEdit)
 }
 

@@ -125,6 +125,37 @@ pub enum Secret {
     File(PlainPath),
 }
 
+/// Its place, as the file names it.
+impl std::fmt::Display for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env: {name}"),
+            Self::File(path) => write!(f, "file: {path}"),
+        }
+    }
+}
+
+impl Desired {
+    /// Every secret that a container or a probe needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let slots = self.slots.values();
+        let in_slots =
+            slots.flat_map(|slot| slot.env.values().filter_map(EnvValue::secret).chain(&slot.api_key));
+        let in_models =
+            self.models.values().flat_map(|model| model.env.values().filter_map(EnvValue::secret));
+        in_slots.chain(in_models).chain(self.services.values().filter_map(|service| service.api_key.as_ref()))
+    }
+}
+
+impl EnvValue {
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            Self::Plain(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvValue {
     Plain(String),

@@ -46,6 +46,11 @@ pub enum LaunchState {
     Stopped {
         at: Timestamp,
     },
+    /// It was given time, and nobody could see what came of it. Not a failure: it is left alone until it is seen, or
+    /// something else is wanted.
+    Unseen {
+        at: Timestamp,
+    },
 }
 
 /// Failed loads of one spec in one slot.

@@ -11,7 +11,7 @@ use super::{
     desired::{Object, ServiceState, Slot, SpecHash},
     group::Group,
     launch::{Attempts, Failure, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE},
-    name::{ModelName, SparkName},
+    name::{ContainerName, ModelName, SparkName},
     observed::{Container, Token},
     restart::Restarts,
     step::{self, Step},
@@ -29,20 +29,20 @@ pub struct Ledger {
     pub launches: BTreeMap<Object, Launch>,
     /// By object and spec: `vllm v1-…`.
     pub attempts: BTreeMap<String, Attempts>,
-    /// Containers that ran before us and match: id to spec.
-    pub adopted: BTreeMap<String, SpecHash>,
+    /// Containers that ran before us and match, by id.
+    pub adopted: BTreeMap<String, Adopted>,
     /// The last model that served in each slot.
     pub proven: BTreeMap<Object, Proven>,
     /// Seconds that loads took, newest last, by spec.
     pub load_secs: BTreeMap<String, Vec<u64>>,
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
     #[serde(skip)]
-    pub samples: BTreeMap<SparkName, VecDeque<Sample>>,
+    pub samples: BTreeMap<SparkName, Samples>,
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,
     pub approvals: Vec<Approval>,
     /// Managed services that were once as the file says: what differs later is drift, not an edit.
-    pub kept: BTreeMap<Object, ServiceState>,
+    pub kept: BTreeMap<Object, Kept>,
     /// Services that were started and have not lasted yet.
     pub restarts: BTreeMap<Object, Restarts>,
     /// Hashes of revisions whose removals a person agreed to.
@@ -56,6 +56,29 @@ pub struct Proven {
     pub model: ModelName,
     pub spec: SpecHash,
     pub at: Timestamp,
+}
+
+/// A container that was taken over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adopted {
+    pub object: Object,
+    pub spark: SparkName,
+    pub spec: SpecHash,
+}
+
+/// A service as it was last seen to be as the file says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub state: ServiceState,
+    pub spark: SparkName,
+    pub container: ContainerName,
+}
+
+/// What was seen without a break since this boot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Samples {
+    pub boot_id: String,
+    pub seen: VecDeque<Sample>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -137,8 +160,19 @@ impl Ledger {
             Some(labels) if labels.cluster == cluster && labels.object == object.as_str() => {
                 Some(labels.spec.clone())
             }
-            _ => self.adopted.get(&container.id).cloned(),
+            _ => {
+                let adopted = self.adopted.get(&container.id).filter(|adopted| adopted.object == *object)?;
+                Some(adopted.spec.clone())
+            }
         }
+    }
+
+    /// A swap of this slot has stopped what served, and nothing serves again yet.
+    pub fn is_past_stop(&self, object: &Object) -> bool {
+        let state = self.launches.get(object).map(|launch| &launch.state);
+        let between =
+            matches!(state, Some(LaunchState::Stopped { .. } | LaunchState::Failed { in_load: true, .. }));
+        between && self.releases.contains_key(object)
     }
 
     /// Whatever failed with this object is forgotten. Tells whether anything was.
@@ -157,7 +191,9 @@ impl Ledger {
     pub fn launched(&self, object: &Object) -> Option<&Group> {
         let launch = self.launches.get(object)?;
         match launch.state {
-            LaunchState::Loading | LaunchState::Serving { .. } => Some(&launch.group),
+            LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
+                Some(&launch.group)
+            }
             LaunchState::Failed { .. } | LaunchState::Stopped { .. } => None,
         }
     }
@@ -187,6 +223,15 @@ impl Ledger {
                 .max(SHORTEST_DEADLINE),
             None => LOAD_DEADLINE,
         }
+    }
+
+    /// A launch was refused before anything was tried: no load failed, and the next try waits a little.
+    fn refused(&mut self, object: &Object, group: &Group, what: &str, now: Timestamp) {
+        let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
+        let last = Failure { at: now, what: format!("it was refused: {what}") };
+        let not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
+        let attempts = Attempts { failed_loads, last, not_before };
+        self.attempts.insert(attempt_key(object, &group.spec), attempts);
     }
 
     pub(super) fn failed(
@@ -233,9 +278,19 @@ impl Ledger {
                 release.since = now;
                 release.containers.insert(container.clone());
                 release.pids.entry(spark.clone()).or_default().extend(pids);
-                // A failed load stays known as one: what is done about it belongs to that swap.
+                // A rank of something else, on another Spark, is not the end of what serves. A failed load stays known as
+                // one: what is done about it belongs to that swap.
                 if let Some(launch) = self.launches.get_mut(object)
+                    && launch.group.sparks.contains(spark)
                     && !matches!(launch.state, LaunchState::Failed { .. })
+                {
+                    launch.state = LaunchState::Stopped { at: now };
+                }
+            }
+            Step::EndJob { object, job, .. } => {
+                // Nobody wants it any more: it did not fail.
+                if let Some(launch) = self.launches.get_mut(object)
+                    && launch.token.job() == *job
                 {
                     launch.state = LaunchState::Stopped { at: now };
                 }
@@ -245,7 +300,7 @@ impl Ledger {
                 self.launches
                     .insert(object.clone(), Launch { group, token, at: now, state: LaunchState::Loading });
             }
-            Step::Adopt { .. } | Step::Start { .. } | Step::EndJob { .. } | Step::Advance { .. } => {}
+            Step::Adopt { .. } | Step::Start { .. } | Step::Advance { .. } => {}
         }
     }
 
@@ -261,8 +316,11 @@ impl Ledger {
         let mut noticed = Vec::new();
         match (step, came) {
             (Step::Adopt { object, group, containers }, Came::Done) => {
-                self.adopted
-                    .extend(containers.iter().map(|container| (container.clone(), group.spec.clone())));
+                let adopted = containers.iter().zip(&group.sparks).map(|(container, spark)| {
+                    let (object, spec) = (object.clone(), group.spec.clone());
+                    (container.clone(), Adopted { object, spark: spark.clone(), spec })
+                });
+                self.adopted.extend(adopted);
                 let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
                 self.proven.insert(object.clone(), proven);
                 let (group, token, state) =
@@ -280,8 +338,13 @@ impl Ledger {
                     self.consume_approval(&step.key());
                 }
             }
-            (Step::Launch { object, .. }, Came::NotDone) => {
+            (Step::EndJob { .. }, Came::Done) => self.consume_approval(&step.key()),
+            (Step::Launch { object, group }, Came::NotDone) => {
                 self.launches.remove(object);
+                self.refused(object, group, what, now);
+            }
+            (Step::Advance { object, group, .. }, Came::NotDone | Came::Failed) => {
+                self.refused(object, group, what, now);
             }
             (Step::Launch { object, .. }, Came::Failed) => {
                 if let Some(launch) = self.launches.get(object).cloned() {

@@ -36,10 +36,15 @@ pub struct Row {
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
 pub fn need(effective: &Effective<'_>, total_bytes: u64) -> (u64, &'static str) {
     let args = &effective.model.args;
-    let share = args.get("gpu-memory-utilization").and_then(serde_json::Value::as_f64);
+    // A figure in quotes is a figure to the engine.
+    let figure = |flag: &str| {
+        let value = args.get(flag)?;
+        value.as_f64().or_else(|| value.as_str()?.parse().ok())
+    };
+    let share = figure("gpu-memory-utilization");
     let declared = effective.model.memory_bytes.unwrap_or(0);
-    let (engine, basis) = match args.get("kv-cache-memory-bytes").and_then(serde_json::Value::as_u64) {
-        Some(bytes) => (bytes, "kv-cache-memory-bytes"),
+    let (engine, basis) = match figure("kv-cache-memory-bytes") {
+        Some(bytes) => (bytes as u64, "kv-cache-memory-bytes"),
         None => (
             (share.unwrap_or(ENGINE_SHARE) * total_bytes as f64) as u64,
             if share.is_some() { "gpu-memory-utilization" } else { "the engine's default share" },
@@ -122,10 +127,10 @@ pub fn released(
         }
     }
     let since = release.map(|release| release.since);
-    let samples = ledger.samples.get(spark);
+    let samples = ledger.samples.get(spark).filter(|samples| samples.boot_id == facts.boot_id);
     let enough: Vec<Timestamp> = samples
         .into_iter()
-        .flatten()
+        .flat_map(|samples| &samples.seen)
         .rev()
         .take_while(|sample| {
             sample.available_bytes >= threshold && since.is_none_or(|since| sample.at >= since)

@@ -235,7 +235,7 @@ checked_string!(
     r"^[A-Za-z_][A-Za-z0-9_]*$"
 );
 checked_string!(
-    /// An engine argument's name without the leading dashes.
+    /// An engine argument's name without the leading dashes. The engine takes `_` for `-`; see [`Flag::canonical`].
     Flag,
     is_flag,
     "an engine argument's name without the leading dashes, such as `max-model-len`",
@@ -248,6 +248,14 @@ checked_string!(
     "an interface name, or several separated by commas",
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*(,[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
 );
+
+impl Flag {
+    /// As the engine reads it, so that one argument has one name.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        Self(self.0.replace('_', "-"))
+    }
+}
 
 /// The candidate nearest to `text`, when one is near enough to be what was meant.
 ///

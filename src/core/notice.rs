@@ -1,41 +1,39 @@
 //! What a look means for the ledger: memory samples, services that are as they should be, launches that became ready or
 //! failed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    desired::{Desired, Object, Slot, Wanted},
+    desired::{Desired, Object, Place, Slot, Wanted},
     group::Group,
     launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState},
-    ledger::{KEPT_SAMPLES, Ledger, Noticed, Proven, Sample, attempt_key},
+    ledger::{KEPT_SAMPLES, Kept, Ledger, Noticed, Proven, Sample, Samples, attempt_key},
+    memory::RELEASE_DEADLINE,
     name::SparkName,
-    observed::{JobState, Observed},
+    observed::{Facts, JobState, Observed},
     ready::{self, Readiness},
     schedule, service,
 };
 
 const SAMPLE_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// While a gate is watched there is a look every two seconds, or every fifteen when another Spark is silent.
+const LONGEST_BREAK: SignedDuration = SignedDuration::from_secs(30);
 
 impl Ledger {
     /// Take in what was seen: memory samples, launches that became ready or failed.
     pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
         for (name, view) in &observed.sparks {
             if let Some(facts) = view.facts() {
-                self.sample(name, Sample { at: facts.at, available_bytes: facts.memory_available_bytes });
+                self.sample(name, facts);
+                self.adopted.retain(|id, adopted| {
+                    adopted.spark != *name || facts.containers.iter().any(|container| container.id == *id)
+                });
             }
         }
         let mut noticed = Vec::new();
-        for (name, service) in &desired.services {
-            if let (Some(state), true) = (service.state, service::is_as_desired(service, observed)) {
-                let object = Object::service(name);
-                if self.restarts.get(&object).is_some_and(|restarts| restarts.is_over(now)) {
-                    self.restarts.remove(&object);
-                }
-                self.kept.insert(object, state);
-            }
-        }
+        self.notice_services(desired, observed, now);
         for (object, slot) in &desired.slots {
             self.find_again(object, slot, desired, observed, now);
         }
@@ -43,7 +41,11 @@ impl Ledger {
         for object in objects {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
         }
-        self.restarts.retain(|object, _| desired.services.contains_key(object.as_str()));
+        // An empty slot is not in the middle of anything.
+        self.releases.retain(|object, release| {
+            let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));
+            matches!(wanted, Some(Wanted::Model(_))) || now.duration_since(release.since) <= RELEASE_DEADLINE
+        });
         if !self.attempts.is_empty() {
             let specs = desired.slots.iter().flat_map(|(object, slot)| {
                 let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
@@ -55,18 +57,44 @@ impl Ledger {
         noticed
     }
 
+    fn notice_services(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) {
+        let is_ours = |object: &Object| desired.services.contains_key(object.as_str());
+        self.restarts.retain(|object, _| is_ours(object));
+        self.kept.retain(|object, _| is_ours(object));
+        for (name, service) in &desired.services {
+            let (Some(state), Place::Spark(spark), Some(container)) =
+                (service.state, &service.place, &service.container)
+            else {
+                continue;
+            };
+            if desired.disabled.contains(name) || !service::is_as_desired(service, observed) {
+                continue;
+            }
+            let object = Object::service(name);
+            if self.restarts.get(&object).is_some_and(|restarts| restarts.is_over(now)) {
+                self.restarts.remove(&object);
+            }
+            self.kept.insert(object, Kept { state, spark: spark.clone(), container: container.clone() });
+        }
+    }
+
     /// One sample a second, the lowest of that second: looks in quick succession must neither push older samples out of
-    /// the release gate's window nor hide a dip.
-    fn sample(&mut self, spark: &SparkName, sample: Sample) {
+    /// the release gate's window nor hide a dip. What was seen before a reboot or a silence proves nothing after it.
+    fn sample(&mut self, spark: &SparkName, facts: &Facts) {
+        let sample = Sample { at: facts.at, available_bytes: facts.memory_available_bytes };
         let samples = self.samples.entry(spark.clone()).or_default();
-        match samples.back_mut() {
+        let silent = |last: &Sample| sample.at.duration_since(last.at) > LONGEST_BREAK;
+        if samples.boot_id != facts.boot_id || samples.seen.back().is_some_and(silent) {
+            *samples = Samples { boot_id: facts.boot_id.clone(), seen: VecDeque::new() };
+        }
+        match samples.seen.back_mut() {
             Some(last) if sample.at.duration_since(last.at) < SAMPLE_EVERY => {
                 last.available_bytes = last.available_bytes.min(sample.available_bytes);
             }
-            _ => samples.push_back(sample),
+            _ => samples.seen.push_back(sample),
         }
-        while samples.len() > KEPT_SAMPLES {
-            samples.pop_front();
+        while samples.seen.len() > KEPT_SAMPLES {
+            samples.seen.pop_front();
         }
     }
 
@@ -121,7 +149,37 @@ impl Ledger {
                 if now.duration_since(*since) >= CLEAN_AFTER {
                     self.attempts.remove(&attempt_key(object, &group.spec));
                 }
+                // What was stopped on other Sparks after it was ready has nothing to do with its next start.
+                let since = self.releases.get(object).map(|release| release.since);
+                if since.is_some_and(|since| now.duration_since(since) > RELEASE_DEADLINE) {
+                    self.releases.remove(object);
+                }
                 return;
+            }
+            (LaunchState::Stopped { .. } | LaunchState::Unseen { .. }, Readiness::Ready) => {
+                // The stop did not happen, or what could not be seen is seen again.
+                let stopping = self.releases.get(object).is_some_and(|release| {
+                    let rank = |spark| ready::rank(object, group, spark, desired, observed, self);
+                    let mut ranks = group.sparks.iter().filter_map(rank);
+                    ranks.any(|container| release.containers.contains(&container.id))
+                });
+                if stopping {
+                    return;
+                }
+                LaunchState::Serving { since: now }
+            }
+            (LaunchState::Loading, Readiness::Unknown { why }) => {
+                let deadline = self.load_deadline(slot, &group.spec);
+                if now.duration_since(launch.at) <= deadline {
+                    return;
+                }
+                let message = format!(
+                    "`{}` was not seen to be ready within {} min ({why}); it is left alone",
+                    group.model,
+                    deadline.as_mins()
+                );
+                noticed.push(Noticed { object: object.clone(), kind: "unseen", message });
+                LaunchState::Unseen { at: now }
             }
             (LaunchState::Loading, Readiness::NotYet { .. }) => {
                 let deadline = self.load_deadline(slot, &group.spec);
@@ -131,7 +189,10 @@ impl Ledger {
                 let what = format!("it was not ready within {} min", deadline.as_mins());
                 self.failed(object, group, what, now, noticed)
             }
-            (LaunchState::Loading | LaunchState::Serving { .. }, Readiness::Dead { why }) => {
+            (
+                LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. },
+                Readiness::Dead { why },
+            ) => {
                 let head = observed.facts(group.head());
                 let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
                 if loading && job.is_none() && head.is_some_and(|facts| facts.at > launch.at) {
@@ -150,6 +211,11 @@ impl Ledger {
                     format!("the launcher had started no engine after {} min", LAUNCH_DEADLINE.as_mins())
                 } else {
                     why
+                };
+                let last_words = job.filter(|_| loading).and_then(|job| job.last_words.as_deref());
+                let what = match last_words {
+                    Some(words) => format!("{what}; the launcher's last words: {words}"),
+                    None => what,
                 };
                 self.failed(object, group, what, now, noticed)
             }

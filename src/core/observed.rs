@@ -16,6 +16,8 @@ pub struct Observed {
     pub sparks: BTreeMap<SparkName, SparkView>,
     /// Slots (at their head) and services that have a port.
     pub endpoints: BTreeMap<Object, Endpoint>,
+    /// Secrets of the file that this controller cannot read, and why; by what they are for.
+    pub unreadable_secrets: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,9 +59,22 @@ pub struct Facts {
     pub images: BTreeMap<String, Option<String>>,
     /// Model directories of the file, and whether each is there.
     pub paths: BTreeMap<String, bool>,
+    /// Launcher directories of the file, and what is in each.
+    pub launchers: BTreeMap<String, LauncherSeen>,
     pub jobs: Vec<Job>,
     /// The last token that acted there.
     pub token: Option<Token>,
+}
+
+/// A launcher's directory on a Spark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LauncherSeen {
+    Missing,
+    /// Its own configuration names no nodes.
+    Present,
+    /// Its own configuration names the nodes of a cluster.
+    WithNodes,
 }
 
 impl Facts {
@@ -155,6 +170,8 @@ pub struct Job {
     pub token: Token,
     pub started_at: Timestamp,
     pub state: JobState,
+    /// The last line of its log, when it has ended.
+    pub last_words: Option<String>,
 }
 
 impl Job {
@@ -179,6 +196,13 @@ pub struct Token {
     pub epoch: u64,
     pub sequence: u64,
     pub controller: String,
+}
+
+impl Token {
+    /// The job that a launch with this token is.
+    pub fn job(&self) -> String {
+        format!("{}.{}", self.epoch, self.sequence)
+    }
 }
 
 impl std::fmt::Display for Token {
@@ -237,6 +261,8 @@ pub struct EngineAnswer {
     pub healthy: bool,
     pub load: Option<EngineLoad>,
     pub completion: Completion,
+    /// Completions that failed since the last that did not.
+    pub failures: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -259,8 +285,15 @@ pub struct EngineLoad {
 #[serde(rename_all = "snake_case", tag = "completion")]
 pub enum Completion {
     NotTried,
-    Proven { at: Timestamp },
-    Failed { at: Timestamp, why: String },
+    /// It was sent, and there is no answer yet.
+    Asked,
+    Proven {
+        at: Timestamp,
+    },
+    Failed {
+        at: Timestamp,
+        why: String,
+    },
 }
 
 #[cfg(test)]

@@ -6,7 +6,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{desired::Object, memory, name::SparkName, observed::Observed, step::Step};
+use super::{
+    desired::{Object, SpecHash},
+    memory,
+    name::SparkName,
+    observed::Observed,
+    step::Step,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -24,6 +30,8 @@ pub struct Work {
     pub object: Object,
     /// In a few words: `start qwen`, `swap a for b`.
     pub goal: String,
+    /// What the file wants in the slot, as far as this work is about a model: another wish is another plan.
+    pub wanted: Option<SpecHash>,
     /// What came of a failure in a swap that was agreed to: tearing it down, its second load, one fallback.
     pub contingency: bool,
     pub items: Vec<Item>,
@@ -101,6 +109,7 @@ pub enum Reason {
     LaunchInProgress,
     LoadInProgress,
     MemoryNotReleased,
+    SparkBusy,
     CannotFit,
     Backoff,
     Stalled,
@@ -115,6 +124,8 @@ pub enum Reason {
     ImageDiffers,
     FilesMissing,
     FabricMissing,
+    LauncherMissing,
+    SecretMissing,
     NoContainer,
     EngineStalled,
     StopOwed,
@@ -141,6 +152,19 @@ pub enum Predicate {
 }
 
 impl Predicate {
+    /// Doing that step is what makes it untrue.
+    fn is_changed_by(&self, step: &Step) -> bool {
+        match (self, step) {
+            (Self::Container { id, .. }, Step::Stop { container, .. } | Step::Start { container, .. }) => {
+                id == container
+            }
+            (Self::NameFree { spark, name }, Step::Launch { group, .. }) => {
+                group.sparks.contains(spark) && group.container.as_str() == name
+            }
+            _ => false,
+        }
+    }
+
     /// # Errors
     /// What is true instead, in words.
     pub fn check(&self, observed: &Observed) -> Result<(), String> {
@@ -183,6 +207,7 @@ impl Work {
         Self {
             object: object.clone(),
             goal: goal.into(),
+            wanted: None,
             contingency: false,
             items,
             verdict: Verdict::Open,
@@ -259,11 +284,14 @@ impl Plan {
         self.work.iter().any(|work| matches!(work.verdict, Verdict::Waiting { .. }))
     }
 
-    /// What a person agreed to with this plan covers these steps: they are among its own, or its contingency.
+    /// What a person agreed to with this plan covers all of this work: it is for the same wish, and what remains of its
+    /// own steps, or its contingency.
     pub fn covers(&self, work: &Work) -> bool {
-        let keys = self.step_keys();
-        let listed = work.open().iter().flat_map(|group| group.iter()).all(|step| keys.contains(&step.key));
-        listed || (work.contingency && self.of(&work.object).is_some())
+        let Some(agreed) = self.of(&work.object).filter(|agreed| agreed.wanted == work.wanted) else {
+            return false;
+        };
+        let keys: BTreeSet<&str> = agreed.steps().map(|step| step.key.as_str()).collect();
+        work.contingency || work.steps().all(|step| keys.contains(step.key.as_str()))
     }
 
     /// Every step's key.
@@ -271,13 +299,18 @@ impl Plan {
         self.work.iter().flat_map(Work::steps).map(|step| step.key.clone()).collect()
     }
 
+    /// `done`: what was done since the plan was made. Its own steps do not make it stale.
+    ///
     /// # Errors
     /// Each fact that the plan relies on and that is no longer so.
-    pub fn still_holds(&self, observed: &Observed) -> Result<(), Vec<String>> {
+    pub fn still_holds(&self, observed: &Observed, done: &[Step]) -> Result<(), Vec<String>> {
+        let keys = self.step_keys();
+        let own: Vec<&Step> = done.iter().filter(|step| keys.contains(&step.key())).collect();
         let changed: Vec<String> = self
             .work
             .iter()
             .flat_map(|work| &work.relies_on)
+            .filter(|predicate| !own.iter().any(|step| predicate.is_changed_by(step)))
             .filter_map(|predicate| predicate.check(observed).err())
             .collect();
         if changed.is_empty() { Ok(()) } else { Err(changed) }

@@ -1,12 +1,16 @@
 //! The one place where it is decided what will be done. Called to preview and to act, and the value is the same.
 //! Same inputs, same bytes. What is decided for one object is in `slot` and `service`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    desired::{Desired, hex},
+    consent,
+    desired::{Desired, Object, hex},
     ledger::Ledger,
+    name::SparkName,
     observed::Observed,
     plan::{Consent, Item, Plan, PlannedStep, Reason, Verdict, Work},
     service, slot,
@@ -27,8 +31,31 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
     for entry in &mut work {
         settle(entry, desired, ledger, now);
     }
+    one_launch_per_spark(&mut work);
     let id = identity(&work);
     Plan { id, revision, at: now, work }
+}
+
+/// Two models that are started at once on one Spark would each see memory that the other is about to take.
+fn one_launch_per_spark(work: &mut [Work]) {
+    let mut taken: BTreeMap<SparkName, Object> = BTreeMap::new();
+    for entry in work {
+        let launching =
+            entry.open().iter().flat_map(|steps| steps.iter()).find_map(|planned| match &planned.step {
+                Step::Launch { group, .. } => Some(group.sparks.clone()),
+                _ => None,
+            });
+        for spark in launching.iter().flatten() {
+            if let Some(other) = taken.get(spark) {
+                let message = format!("`{other}` is to start a model on `{spark}` first; one at a time");
+                entry.verdict = Verdict::Waiting { reason: Reason::SparkBusy, message };
+                break;
+            }
+        }
+        if entry.verdict == Verdict::Open {
+            taken.extend(launching.into_iter().flatten().map(|spark| (spark, entry.object.clone())));
+        }
+    }
 }
 
 /// What holds for every object: consent, holds, suspension, the fence.
@@ -42,21 +69,20 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
             }
         }
     }
-    if work.items.is_empty() || !matches!(work.verdict, Verdict::Open | Verdict::Waiting { .. }) {
+    if work.steps().next().is_none() || !matches!(work.verdict, Verdict::Open | Verdict::Waiting { .. }) {
         return;
     }
     let needs: Vec<&PlannedStep> = work.steps().filter(|step| step.consent.is_some()).collect();
     let block = |reason, message: String| Verdict::Blocked { reason, message };
     let stops = work.steps().any(|step| matches!(step.step, Step::Stop { .. }));
-    let hold = desired
-        .holds
-        .iter()
-        .find(|(_, hold)| hold.object == work.object && hold.until.is_none_or(|until| until > now));
+    let hold = consent::hold(&work.object, desired, now);
+    // What takes nothing away from a slot that serves may be done; a service has nothing but its container.
+    let takes_away = stops && (work.outage.is_some() || !desired.slots.contains_key(&work.object));
     if let Some(why) = &ledger.fenced {
         work.verdict = block(Reason::Fenced, why.clone());
-    } else if desired.policy.suspend {
+    } else if desired.policy.suspend && !ledger.is_past_stop(&work.object) {
         work.verdict = block(Reason::Suspended, "`reconcile.suspend` is on".into());
-    } else if let (Some((name, hold)), true) = (hold, stops && work.outage.is_some()) {
+    } else if let (Some((name, hold)), true) = (hold, takes_away) {
         let until = hold.until.map_or("it is taken out of the file".into(), |until| format!("{until:.0}"));
         let message = format!("the hold `{name}` of {} ({}) until {until}", hold.owner, hold.reason);
         work.verdict = block(Reason::Held, message);

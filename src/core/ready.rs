@@ -26,7 +26,8 @@ pub enum Readiness {
     },
 }
 
-/// The container of `group` on `spark`, when it is ours and of this spec.
+/// The container of `group` on `spark`, when it is ours, of this spec, and not left from an earlier start: a rank of a
+/// launch that was given up may still appear, and belongs to nothing.
 pub fn rank<'a>(
     object: &Object,
     group: &Group,
@@ -37,7 +38,13 @@ pub fn rank<'a>(
 ) -> Option<&'a Container> {
     let container = observed.facts(spark)?.container(group.container.as_str())?;
     let spec = ledger.spec_of(desired.cluster.as_str(), object, container)?;
-    (spec == group.spec).then_some(container)
+    let launch = ledger.launches.get(object).filter(|launch| launch.group.spec == group.spec);
+    let token = container.labels.as_ref().and_then(|labels| labels.token.as_ref());
+    let left_over = match (launch, token) {
+        (Some(launch), Some(token)) => *token < launch.token,
+        _ => false,
+    };
+    (spec == group.spec && !left_over).then_some(container)
 }
 
 /// Is `group` serving in `object`?
@@ -87,6 +94,7 @@ pub fn readiness(
             Err(why) => Readiness::NotYet { why },
             Ok(()) => match &engine.completion {
                 Completion::Proven { .. } => Readiness::Ready,
+                Completion::Asked => Readiness::NotYet { why: "a completion is under way".into() },
                 Completion::NotTried => Readiness::NotYet { why: "no completion has been tried yet".into() },
                 Completion::Failed { why, .. } => {
                     Readiness::NotYet { why: format!("a completion failed: {why}") }

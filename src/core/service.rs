@@ -60,8 +60,8 @@ pub fn plan(
     } else {
         Step::Start { object: object.clone(), spark: place, container: id, name }
     };
-    let kept = ledger.kept.get(&object);
-    let cause = if kept == Some(&state) { Cause::Drift } else { Cause::Edit };
+    let kept = ledger.kept.get(&object).filter(|kept| kept.spark == *spark && kept.container == *container);
+    let cause = if kept.is_some_and(|kept| kept.state == state) { Cause::Drift } else { Cause::Edit };
     let consent = if stops {
         consent::to_stop_service(cause, kept.is_some(), desired)
     } else {

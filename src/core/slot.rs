@@ -12,7 +12,7 @@ use super::{
     consent::{self, Cause},
     desired::{Desired, Effective, Object, OnFailure, Slot, SpecHash, Wanted},
     group::Group,
-    launch::MAX_LOADS,
+    launch::{LaunchState, MAX_LOADS},
     ledger::Ledger,
     memory::{self, Released},
     name::{ModelName, SparkName},
@@ -21,7 +21,7 @@ use super::{
     preflight::preflight,
     ready::{self, Readiness},
     schedule,
-    standing::{Standing, relied_on, standing},
+    standing::{Standing, relied_on, standing, stood},
     step::{self, Step},
 };
 
@@ -46,18 +46,38 @@ pub fn plan(
     now: Timestamp,
 ) -> Option<Work> {
     let case = Case { object, slot, desired, observed, ledger, now };
-    if slot.suspend {
+    // A swap that has stopped what served is finished: suspended, it would leave nothing serving.
+    if slot.suspend && !ledger.is_past_stop(object) {
         return Some(Work::blocked(object, "look only", Reason::Suspended, "`suspend` is on"));
     }
-    match schedule::wanted(object, slot, desired, now) {
+    let wanted = schedule::wanted(object, slot, desired, now);
+    // What a hold protects is started again when it is dead, whatever else is wanted by now.
+    if let Some(held) = held_model(case).filter(|held| Wanted::Model(held.name.clone()) != wanted)
+        && let Some(work) = serve(case, &held)
+    {
+        return Some(Work { wanted: Some(held.spec_hash()), ..work });
+    }
+    match wanted {
         Wanted::Watch => None,
         Wanted::Nothing => empty(case),
         Wanted::Model(name) => {
             let wanted =
                 desired.effective(slot, &name).expect("resolved: every wanted model is in the catalog");
-            serve(case, &wanted)
+            serve(case, &wanted).map(|work| Work { wanted: Some(wanted.spec_hash()), ..work })
         }
     }
+}
+
+/// The model that a hold in force keeps in the slot: the one that served last.
+fn held_model(case: Case<'_>) -> Option<Effective<'_>> {
+    consent::hold(case.object, case.desired, case.now)?;
+    let launch = case.ledger.launches.get(case.object)?;
+    let served = matches!(
+        launch.state,
+        LaunchState::Serving { .. } | LaunchState::Unseen { .. } | LaunchState::Failed { in_load: false, .. }
+    );
+    let held = case.desired.effective(case.slot, &launch.group.model).filter(|_| served)?;
+    (held.spec_hash() == launch.group.spec).then_some(held)
 }
 
 /// Stop everything of the slot, at once: a load that nobody wants is not waited for.
@@ -66,12 +86,12 @@ fn empty(case: Case<'_>) -> Option<Work> {
     let goal = "keep the slot empty";
     let standing = standing(object, slot, desired, observed, ledger);
     let mut items = Vec::new();
-    push(&mut items, case.running_jobs());
+    push(&mut items, case.running_jobs(consent::on_edit(desired)));
     let consent =
         |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, None, desired, observed);
     push(&mut items, case.stops(standing.iter(), consent));
     if items.is_empty() {
-        return case.stop_owed(goal, &BTreeSet::new());
+        return case.stop_owed(goal, &BTreeSet::new()).or_else(|| case.not_seen(goal));
     }
     Some(Work {
         relies_on: standing.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
@@ -142,8 +162,14 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
 fn stalled(case: Case<'_>, group: &Group, what: &str, standing: &[Standing<'_>]) -> Work {
     let Case { object, observed, .. } = case;
     let goal = format!("start `{}`", group.model);
-    let left: Vec<&Standing<'_>> =
-        standing.iter().filter(|entry| entry.spec.as_ref() == Some(&group.spec)).collect();
+    // Of the wanted model, and of the one that was to take over, when that failed too.
+    let failed =
+        case.ledger.launches.get(object).filter(|launch| matches!(launch.state, LaunchState::Failed { .. }));
+    let failed = failed.map(|launch| &launch.group.spec);
+    let is_left = |entry: &&Standing<'_>| {
+        entry.spec.as_ref().is_some_and(|spec| *spec == group.spec || Some(spec) == failed)
+    };
+    let left: Vec<&Standing<'_>> = standing.iter().filter(is_left).collect();
     if left.is_empty() {
         let message = format!("{what}; edit the model or run `spark-control retry {object}`");
         return Work::blocked(object, goal, Reason::Stalled, message);
@@ -174,7 +200,8 @@ fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) 
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
-/// The last model that served, when it may take over for one that failed: once, and only if it never failed itself.
+/// The last model that served, when it may take over for one that failed. It is started again like any other when it
+/// dies later, but not when it failed to load.
 fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Option<Effective<'a>> {
     if case.slot.on_failure != OnFailure::Fallback {
         return None;
@@ -182,9 +209,11 @@ fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Option<Effective<'a>>
     let proven = case.ledger.proven.get(case.object)?;
     let effective = case.desired.effective(wanted.slot, &proven.model)?;
     let spec = effective.spec_hash();
+    let attempts = case.ledger.attempts(case.object, &spec);
     let fits = spec == proven.spec
         && spec != wanted.spec_hash()
-        && case.ledger.attempts(case.object, &spec).is_none();
+        && !case.ledger.failed_in_load(case.object, &spec)
+        && attempts.is_none_or(|attempts| attempts.failed_loads < MAX_LOADS);
     fits.then_some(effective)
 }
 
@@ -204,7 +233,8 @@ fn replace(
     let consent =
         |entry: &Standing<'_>| consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed);
     let mut items = Vec::new();
-    push(&mut items, case.running_jobs());
+    let to_end = if cause == Cause::Edit { consent::on_edit(desired) } else { None };
+    push(&mut items, case.running_jobs(to_end));
     push(&mut items, case.stops(in_the_way.iter().copied(), consent));
     let clearing = !items.is_empty();
     let serving = case.serving(&in_the_way);
@@ -218,12 +248,13 @@ fn replace(
     };
 
     // Everything that can be known before the outage is asked before the outage.
-    if let Err((reason, message)) = preflight(target, desired, observed) {
+    if let Err((reason, message)) = preflight(object, target, desired, observed, case.now) {
         work.items.clear();
         work.verdict = Verdict::Blocked { reason, message };
         return work;
     }
-    let gate = if clearing { Some(Verdict::Open) } else { case.release_gate(target) };
+    let gate =
+        if clearing { Some(Verdict::Open) } else { case.release_gate(target).or_else(|| case.busy(&group)) };
     if let Some(verdict) = gate {
         work.items.push(Item::Gate(Gate::Released { sparks: group.sparks.clone() }));
         work.verdict = verdict;
@@ -304,14 +335,11 @@ impl Case<'_> {
     /// A silent Spark was last seen with a container of ours that should not be there: it is stopped when the Spark
     /// is back. `wanted` are the Sparks where it should be.
     fn stop_owed(self, goal: &str, wanted: &BTreeSet<&SparkName>) -> Option<Work> {
-        let owed = self.slot.sparks.iter().filter(|spark| !wanted.contains(spark)).find(|spark| {
-            let Some(SparkView::Unreachable { last: Some(facts), .. }) = self.observed.sparks.get(*spark)
-            else {
-                return false;
-            };
-            facts.container(self.slot.container.as_str()).is_some_and(|container| {
-                container.running && self.ledger.owns(self.desired.cluster.as_str(), self.object, container)
-            })
+        let silent = self.observed.sparks.iter().filter(|(spark, _)| !wanted.contains(spark));
+        let owed = silent.into_iter().find_map(|(spark, view)| {
+            let SparkView::Unreachable { last: Some(facts), .. } = view else { return None };
+            let stood = stood(self.object, self.slot, self.desired, self.ledger, spark, facts);
+            stood.iter().any(|entry| entry.container.running && entry.is_ours()).then_some(spark)
         })?;
         let message = format!("`{}` on `{owed}` is stopped when `{owed}` is back", self.slot.container);
         Some(Work::waiting(self.object, goal, Reason::StopOwed, message))
@@ -334,8 +362,26 @@ impl Case<'_> {
         entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()
     }
 
+    /// Nothing of this slot was seen; but not everywhere could be looked.
+    fn not_seen(self, goal: &str) -> Option<Work> {
+        let silent = self.slot.sparks.iter().find(|spark| self.observed.facts(spark).is_none())?;
+        let message = format!("`{silent}` is not reachable, so what runs there is not known");
+        Some(Work::waiting(self.object, goal, Reason::Unreachable, message))
+    }
+
+    /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.
+    fn busy(self, group: &Group) -> Option<Verdict> {
+        let (other, spark) = self.ledger.launches.iter().find_map(|(other, launch)| {
+            let loads = other != self.object && self.ledger.is_loading(other);
+            let shared = launch.group.sparks.iter().find(|spark| group.sparks.contains(spark));
+            shared.filter(|_| loads).map(|spark| (other, spark))
+        })?;
+        let message = format!("`{other}` loads a model on `{spark}`; one at a time");
+        Some(Verdict::Waiting { reason: Reason::SparkBusy, message })
+    }
+
     /// Jobs of this slot that still run are ended before anything else.
-    fn running_jobs(self) -> Vec<PlannedStep> {
+    fn running_jobs(self, consent: Option<Consent>) -> Vec<PlannedStep> {
         let running = |spark| {
             let jobs = self.observed.facts(spark).map(|facts| facts.jobs.as_slice()).unwrap_or_default();
             jobs.iter().filter(|job| job.runs_for(self.object)).map(move |job| (spark, job))
@@ -343,9 +389,9 @@ impl Case<'_> {
         let end = |(spark, job): (&SparkName, &Job)| {
             let step =
                 Step::EndJob { object: self.object.clone(), spark: spark.clone(), job: job.id.clone() };
-            PlannedStep::new(step, None)
+            PlannedStep::new(step, consent)
         };
-        self.slot.sparks.iter().flat_map(running).map(end).collect()
+        self.desired.sparks.keys().flat_map(running).map(end).collect()
     }
 
     /// What goes away when these containers do.

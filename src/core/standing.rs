@@ -1,10 +1,10 @@
 //! What stands where a slot's container would.
 
 use super::{
-    desired::{Desired, Object, Slot, SpecHash},
+    desired::{Desired, Object, Place, Slot, SpecHash},
     ledger::Ledger,
     name::SparkName,
-    observed::{Container, Observed},
+    observed::{Container, Facts, Observed},
     plan::Predicate,
 };
 
@@ -22,22 +22,58 @@ impl Standing<'_> {
     }
 }
 
-/// The containers of this slot's name on the Sparks that answered.
+/// What stands in this slot's place on the Sparks that answered: containers of its name, and ours of other names, from
+/// before it was renamed. A container that a service names is the service's.
 pub fn standing<'a>(
     object: &Object,
     slot: &'a Slot,
-    desired: &Desired,
+    desired: &'a Desired,
     observed: &'a Observed,
     ledger: &Ledger,
 ) -> Vec<Standing<'a>> {
-    slot.sparks
-        .iter()
-        .filter_map(|spark| {
-            let container = observed.facts(spark)?.container(slot.container.as_str())?;
-            let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
-            Some(Standing { spark, container, spec })
-        })
-        .collect()
+    let on = |spark: &'a SparkName| {
+        let facts = observed.facts(spark);
+        facts.into_iter().flat_map(|facts| &facts.containers).map(move |container| (spark, container))
+    };
+    let mut standing: Vec<Standing<'a>> = desired
+        .sparks
+        .keys()
+        .flat_map(on)
+        .filter_map(|(spark, container)| stands(object, slot, desired, ledger, spark, container))
+        .collect();
+    // The one of the slot's own name first on each Spark.
+    standing.sort_by_key(|entry| (entry.spark.clone(), entry.container.name != slot.container.as_str()));
+    standing
+}
+
+/// The same for the last that was seen of a silent Spark.
+pub fn stood<'a>(
+    object: &Object,
+    slot: &'a Slot,
+    desired: &'a Desired,
+    ledger: &Ledger,
+    spark: &'a SparkName,
+    last: &'a Facts,
+) -> Vec<Standing<'a>> {
+    let containers = last.containers.iter();
+    containers.filter_map(|container| stands(object, slot, desired, ledger, spark, container)).collect()
+}
+
+fn stands<'a>(
+    object: &Object,
+    slot: &Slot,
+    desired: &Desired,
+    ledger: &Ledger,
+    spark: &'a SparkName,
+    container: &'a Container,
+) -> Option<Standing<'a>> {
+    let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
+    let named = slot.sparks.contains(spark) && container.name == slot.container.as_str();
+    let of_service = desired.services.values().any(|service| {
+        matches!(&service.place, Place::Spark(place) if place == spark)
+            && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
+    });
+    (spec.is_some() || (named && !of_service)).then_some(Standing { spark, container, spec })
 }
 
 /// What a plan about this container relies on.

@@ -61,6 +61,7 @@ pub fn status(
                 (Sync::InSync, answer.map_or(Health::Missing, |answer| seen(answer).0))
             }
             Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
+            Wanted::Nothing if reason == Some(Reason::Unreachable) => (Sync::Unknown, Health::Unknown),
             Wanted::Nothing => (Sync::Drifted, Health::Progressing),
             Wanted::Model(name) => {
                 let effective =
@@ -151,7 +152,7 @@ fn seen(answer: &EndpointAnswer) -> (Health, String) {
                 Completion::Failed { why, .. } => {
                     (Health::Degraded, format!("{model}, but a completion failed: {why}"))
                 }
-                Completion::NotTried => (Health::Degraded, model.to_owned()),
+                Completion::Asked | Completion::NotTried => (Health::Progressing, model.to_owned()),
             }
         }
     }

@@ -16,19 +16,19 @@ use crate::{
     host::{EventStream, Transport, Unreachable},
 };
 
-/// Every container, with the processes of those whose names `inside` holds.
+/// Every container, with the processes of those that `inside` asks for.
 ///
 /// # Errors
 /// When the list itself could not be read; what could not be read about one container is `None` there.
 pub async fn containers(
     transport: &dyn Transport,
-    inside: &[&str],
+    inside: &(dyn Fn(&wire::Listed) -> bool + Sync),
     deadline: Duration,
 ) -> Result<Vec<Container>, Unreachable> {
     let listed: Vec<wire::Listed> = get(transport, "/containers/json?all=true", deadline).await?;
     let reading = listed.into_iter().map(|listed| async move {
         let name = listed.name();
-        let wanted = inside.contains(&name.as_str());
+        let wanted = inside(&listed);
         let running = listed.state == "running";
         let mut container = Container {
             name,

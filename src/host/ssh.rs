@@ -101,8 +101,8 @@ impl Ssh {
             .control_directory(&self.target.directory)
             // The master of a killed controller ends by itself.
             .control_persist(ControlPersist::IdleFor(60.try_into().expect("not zero")))
-            // The owner's own ssh settings must not change what this does.
-            .config_file("/dev/null");
+            // Neither the owner's ssh settings nor the system's must change what this does.
+            .config_file(self.target.directory.join(SETTINGS));
         let connecting = builder.connect_mux(address.to_string());
         let limit = CONNECT + Duration::from_secs(2);
         let session =
@@ -222,12 +222,17 @@ fn explain(error: &openssh::Error, name: &str) -> Unreachable {
     Unreachable::Connection(line.to_owned())
 }
 
-/// Make `directory` for control sockets: 0700, and short enough for a Unix socket's 108 bytes.
+/// All that ssh is to know beside its options: pinned keys count and no others, and only the key that was named.
+const SETTINGS: &str = "ssh_config";
+const SETTINGS_TEXT: &str = "GlobalKnownHostsFile /dev/null\nIdentitiesOnly yes\nIdentityAgent none\n";
+
+/// Make `directory` for control sockets and ssh's settings: 0700, and short enough for a Unix socket's 108 bytes.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn prepare(directory: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+    std::fs::write(directory.join(SETTINGS), SETTINGS_TEXT)
 }

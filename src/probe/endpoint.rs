@@ -1,15 +1,15 @@
 //! One HTTP endpoint: does something answer, and is it what it should be?
 
-use std::{net::SocketAddr, pin::Pin, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde::Deserialize;
-use serde_json::json;
 
+use super::completion::{Completions, Question};
 use crate::{
     core::{
-        desired::{Secret, ServiceKind},
+        desired::{Object, Secret, ServiceKind},
         observed::{Completion, Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServedModel},
     },
     host::address::ipv4,
@@ -17,10 +17,10 @@ use crate::{
 
 /// Static answers come in milliseconds; a busy machine may need a second.
 const SHALLOW: Duration = Duration::from_secs(5);
-/// One token, on an engine that may have to compile a kernel for it first.
-const DEEP: Duration = Duration::from_secs(30);
 /// An idle engine is asked for a token this often; a container is asked at once.
 const COMPLETION_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// A busy engine misses one now and then: what was proven is doubted after this many in a row.
+const MAX_FAILURES: u32 = 3;
 
 /// A request to an endpoint.
 pub struct Request {
@@ -92,9 +92,17 @@ impl Ask {
     }
 }
 
+/// Who asks, and for what.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    pub object: &'a Object,
+    pub http: &'a Arc<dyn Http>,
+    pub completions: &'a Completions,
+}
+
 /// Ask. `last` is the previous answer of the same object; its completion is kept while it is young.
 pub async fn probe(
-    http: &dyn Http,
+    asker: Asker<'_>,
     target: &Target,
     last: Option<&Endpoint>,
     now: Timestamp,
@@ -105,14 +113,14 @@ pub async fn probe(
         Ask::Path(path) => {
             let request =
                 Request { url: format!("{base}{path}"), body: None, api_key: None, deadline: SHALLOW };
-            match http.send(request).await {
+            match asker.http.send(request).await {
                 Ok((200..=299, _)) => EndpointAnswer::Up,
                 Ok((status, _)) => EndpointAnswer::Wrong { why: format!("{path} answered {status}") },
                 Err(NoAnswer::Refused) => EndpointAnswer::Refused,
                 Err(NoAnswer::Silent(why)) => EndpointAnswer::Silent { why },
             }
         }
-        Ask::Engine(asked) => engine(http, &base, asked, last, now).await,
+        Ask::Engine(asked) => engine(asker, &base, asked, last, now).await,
     }
 }
 
@@ -128,7 +136,7 @@ struct Card {
 }
 
 async fn engine(
-    http: &dyn Http,
+    asker: Asker<'_>,
     base: &str,
     asked: &Engine,
     last: Option<&Endpoint>,
@@ -140,6 +148,7 @@ async fn engine(
         api_key: asked.api_key.clone(),
         deadline: SHALLOW,
     };
+    let http = asker.http;
     let (models, health, metrics) =
         tokio::join!(http.send(get("/v1/models")), http.send(get("/health")), http.send(get("/metrics")));
     let models = match models {
@@ -164,68 +173,55 @@ async fn engine(
         _ => None,
     };
     let container = asked.container.clone();
-    let mut answer = EngineAnswer { container, models, healthy, load, completion: Completion::NotTried };
+    let completion = Completion::NotTried;
+    let mut answer = EngineAnswer { container, models, healthy, load, completion, failures: 0 };
     let wanted = |model: &&ServedModel| asked.served.as_ref().is_none_or(|served| *served == model.id);
     if let Some(model) = answer.models.iter().find(wanted) {
+        let question = Question {
+            base: base.to_owned(),
+            container: asked.container.clone(),
+            model: model.id.clone(),
+            api_key: asked.api_key.clone(),
+        };
         let before = match last.map(|last| &last.answer) {
-            Some(EndpointAnswer::Engine(before)) => kept_completion(before, &answer, now),
+            Some(EndpointAnswer::Engine(before)) => Some(before),
             _ => None,
         };
-        answer.completion = match before {
-            Some(kept) => kept,
-            None => completion(http, base, &model.id, asked.api_key.as_ref(), now).await,
+        let before = before.filter(|old| old.models == answer.models && old.container == answer.container);
+        let kept = before.and_then(|before| kept_completion(before, &answer, now));
+        (answer.completion, answer.failures) = match kept {
+            Some(kept) => (kept, 0),
+            None => judged(before, asker.completions.ask(asker.object, question, asker.http, now).await),
         };
     }
     EndpointAnswer::Engine(answer)
 }
 
-/// A completion of the same container and models stands for a while, and longer while the engine is seen to work; a
-/// change, a failure or its age asks again.
+/// What a new answer, or none yet, means after what was known of the same container and models.
+fn judged(before: Option<&EngineAnswer>, answer: Option<Completion>) -> (Completion, u32) {
+    let failures = before.map_or(0, |before| before.failures);
+    let proven =
+        before.map(|before| &before.completion).filter(|old| matches!(old, Completion::Proven { .. }));
+    match (answer, proven) {
+        (Some(Completion::Failed { .. }), Some(proven)) if failures + 1 < MAX_FAILURES => {
+            (proven.clone(), failures + 1)
+        }
+        (Some(failed @ Completion::Failed { .. }), _) => (failed, failures + 1),
+        (Some(answer), _) => (answer, 0),
+        (None, Some(proven)) => (proven.clone(), failures),
+        (None, None) => (Completion::Asked, failures),
+    }
+}
+
+/// A completion stands for a while, and longer while the engine is seen to work.
 fn kept_completion(before: &EngineAnswer, answer: &EngineAnswer, now: Timestamp) -> Option<Completion> {
     let Completion::Proven { at } = before.completion else { return None };
-    let same = before.models == answer.models && before.container == answer.container;
     let young = now.duration_since(at) < COMPLETION_EVERY;
     let works = match (&answer.load, &before.load) {
         (Some(load), Some(before)) => load.running > 0.0 && load.progress > before.progress,
         _ => false,
     };
-    (same && (young || works)).then(|| before.completion.clone())
-}
-
-async fn completion(
-    http: &dyn Http,
-    base: &str,
-    served: &str,
-    api_key: Option<&Secret>,
-    now: Timestamp,
-) -> Completion {
-    let request = Request {
-        url: format!("{base}/v1/chat/completions"),
-        body: Some(json!({
-            "model": served,
-            "messages": [{ "role": "user", "content": "ping" }],
-            "max_tokens": 1,
-            "temperature": 0,
-            "stream": false,
-        })),
-        api_key: api_key.cloned(),
-        deadline: DEEP,
-    };
-    match http.send(request).await {
-        Ok((200, body)) if has_token(&body) => Completion::Proven { at: now },
-        Ok((200, _)) => Completion::Failed { at: now, why: "it held no token".into() },
-        Ok((status, _)) => Completion::Failed { at: now, why: format!("it answered {status}") },
-        Err(NoAnswer::Refused) => Completion::Failed { at: now, why: "the connection was refused".into() },
-        Err(NoAnswer::Silent(why)) => Completion::Failed { at: now, why },
-    }
-}
-
-/// `usage.completion_tokens >= 1`, or a finish reason. Empty text is fine: some models only reason.
-fn has_token(body: &str) -> bool {
-    let Ok(answer) = serde_json::from_str::<serde_json::Value>(body) else { return false };
-    let tokens = answer.pointer("/usage/completion_tokens").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    let finish = answer.pointer("/choices/0/finish_reason").and_then(serde_json::Value::as_str);
-    tokens >= 1 || matches!(finish, Some("stop" | "length"))
+    (young || works).then(|| before.completion.clone())
 }
 
 /// Requests and progress out of Prometheus text. Families come with and without `_total`; labels are summed over.
@@ -379,12 +375,15 @@ mod tests {
         }
     }
 
-    fn ask(http: &Fake, engine: Engine, last: Option<&EndpointAnswer>, at: &str) -> EndpointAnswer {
+    fn ask(http: &Arc<Fake>, engine: Engine, last: Option<&EndpointAnswer>, at: &str) -> EndpointAnswer {
         let target = Target { address: "192.0.2.1".into(), port: 1, https: false, ask: Ask::Engine(engine) };
         let now = at.parse().unwrap();
         let last = last.map(|answer| Endpoint { at: now, answer: answer.clone() });
-        let asking = probe(http, &target, last.as_ref(), now);
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(asking)
+        let http: Arc<dyn Http> = http.clone();
+        let (object, completions) = (Object::main(), Completions::default());
+        let asker = Asker { object: &object, http: &http, completions: &completions };
+        let asking = probe(asker, &target, last.as_ref(), now);
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(asking)
     }
 
     fn completions(http: &Fake) -> usize {
@@ -398,7 +397,7 @@ mod tests {
     /// If this failed, what the last container answered would make its successor ready.
     #[test]
     fn a_completion_counts_for_its_container_and_for_a_while() {
-        let http = Fake::default();
+        let http = Arc::new(Fake::default());
         let first = ask(&http, in_container("c1"), None, "2026-11-24T12:00:00Z");
         let EndpointAnswer::Engine(engine) = &first else { panic!("{first:?}") };
         assert!(matches!(engine.completion, Completion::Proven { .. }));
@@ -413,7 +412,7 @@ mod tests {
     /// If this failed, an engine that is only watched would look healthy because it lists its models.
     #[test]
     fn a_watched_engine_is_asked_for_a_token_too_with_its_key() {
-        let http = Fake { broken: true, ..Fake::default() };
+        let http = Arc::new(Fake { broken: true, ..Fake::default() });
         let api_key = Some(Secret::Env(crate::core::name::Variable::new("KEY").unwrap()));
         let answer = ask(&http, Engine { api_key, ..Engine::default() }, None, "2026-11-24T12:00:00Z");
         let EndpointAnswer::Engine(engine) = &answer else { panic!("{answer:?}") };
@@ -437,10 +436,47 @@ mod tests {
         assert!(!found.is_empty() && found.iter().all(SocketAddr::is_ipv4), "{found:?}");
     }
 
-    #[test]
-    fn a_reasoning_answer_without_text_counts_as_a_token() {
-        assert!(has_token(r#"{"choices":[{"finish_reason":"length","message":{"content":null}}]}"#));
-        assert!(!has_token(r#"{"choices":[],"usage":{"completion_tokens":0}}"#));
-        assert!(!has_token("<html>"));
+    /// If this failed, one engine that hangs would hold up the look at everything else; or a busy one that misses a
+    /// completion would be taken for dead.
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_hangs_is_not_waited_for_and_doubted_after_three() {
+        struct Hangs;
+        impl Http for Hangs {
+            fn send(&self, request: Request) -> Reply<'_> {
+                Box::pin(async move {
+                    if request.body.is_some() {
+                        tokio::time::sleep(request.deadline).await;
+                        return Err(NoAnswer::Silent("no answer".into()));
+                    }
+                    Ok((200, r#"{"data":[{"id":"a","root":"lab/a"}]}"#.to_owned()))
+                })
+            }
+        }
+        let http: Arc<dyn Http> = Arc::new(Hangs);
+        let (object, completions) = (Object::main(), Completions::default());
+        let asker = Asker { object: &object, http: &http, completions: &completions };
+        let ask = Ask::Engine(in_container("c1"));
+        let target = Target { address: "192.0.2.1".into(), port: 1, https: false, ask };
+        let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let models = vec![ServedModel { id: "a".into(), root: "lab/a".into() }];
+        let completion = Completion::Proven { at: start };
+        let container = Some("c1".to_owned());
+        let engine = EngineAnswer { container, models, healthy: true, load: None, completion, failures: 0 };
+        let mut last = Endpoint { at: start, answer: EndpointAnswer::Engine(engine) };
+        let began = tokio::time::Instant::now();
+        let mut doubted = None;
+        for look in 1..200 {
+            let asked = tokio::time::Instant::now();
+            let now = start.checked_add(SignedDuration::from_secs(61)).unwrap();
+            let answer = probe(asker, &target, Some(&last), now).await;
+            assert!(asked.elapsed() <= Duration::from_secs(3), "look {look} took {:?}", asked.elapsed());
+            let EndpointAnswer::Engine(engine) = &answer else { panic!("{answer:?}") };
+            if matches!(engine.completion, Completion::Failed { .. }) {
+                doubted = Some(began.elapsed());
+                break;
+            }
+            last = Endpoint { at: now, answer };
+        }
+        assert_eq!(doubted.map(|time| time.as_secs()), Some(90), "three times its deadline");
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     core::{
         desired::SpecHash,
-        observed::{Gpu, GpuProcess, Job, JobState, Token},
+        observed::{Gpu, GpuProcess, Job, JobState, LauncherSeen, Token},
     },
     host::{Program, Transport, Unreachable},
 };
@@ -21,6 +21,7 @@ pub struct Machine {
     pub memory_available_bytes: u64,
     pub gpu: Option<Gpu>,
     pub paths: BTreeMap<String, bool>,
+    pub launchers: BTreeMap<String, LauncherSeen>,
     pub jobs: Vec<Job>,
     pub token: Option<Token>,
 }
@@ -31,12 +32,14 @@ pub async fn probe(
     transport: &dyn Transport,
     cluster: &str,
     paths: &[&str],
+    launchers: &[&str],
     deadline: Duration,
 ) -> Result<Machine, Unreachable> {
     let program =
         Program::new("machine", concat!(include_str!("../host/alive.sh"), include_str!("machine.sh")))
             .with("cluster", cluster)
-            .with("paths", paths.join("\n"));
+            .with("paths", paths.join("\n"))
+            .with("launchers", launchers.join("\n"));
     let output = transport.run(&program, deadline).await?;
     parse(&output.stdout).ok_or_else(|| {
         let last = output.stderr.lines().last().unwrap_or("its answer was cut short").to_owned();
@@ -59,6 +62,7 @@ fn parse(text: &str) -> Option<Machine> {
         memory_available_bytes: 0,
         gpu: None,
         paths: BTreeMap::new(),
+        launchers: BTreeMap::new(),
         jobs: Vec::new(),
         token: None,
     };
@@ -75,8 +79,23 @@ fn parse(text: &str) -> Option<Machine> {
                 let (there, path) = value.split_once(' ')?;
                 machine.paths.insert(path.to_owned(), there == "yes");
             }
+            "launcher" => {
+                let (is, dir) = value.split_once(' ')?;
+                let seen = match is {
+                    "missing" => LauncherSeen::Missing,
+                    "nodes" => LauncherSeen::WithNodes,
+                    _ => LauncherSeen::Present,
+                };
+                machine.launchers.insert(dir.to_owned(), seen);
+            }
             "token" => machine.token = value.parse().ok(),
             "job" => machine.jobs.extend(job_of(value)),
+            "job_said" => {
+                let (id, words) = value.split_once(' ').unwrap_or((value, ""));
+                if let Some(job) = machine.jobs.iter_mut().find(|job| job.id == id) {
+                    job.last_words = Some(words.to_owned()).filter(|words| !words.is_empty());
+                }
+            }
             _ => {}
         }
     }
@@ -120,7 +139,8 @@ fn job_of(line: &str) -> Option<Job> {
     let token = fields.next()?.parse().ok()?;
     let started_at = Timestamp::from_second(fields.next()?.parse().ok()?).ok()?;
     let spec = SpecHash::of_label(fields.next()?);
-    Some(Job { id, state, token, started_at, spec, object: fields.next()?.to_owned() })
+    let object = fields.next()?.to_owned();
+    Some(Job { id, state, token, started_at, spec, object, last_words: None })
 }
 
 #[cfg(test)]
@@ -129,7 +149,8 @@ mod tests {
 
     const ANSWER: &str = "boot b-1\nuptime 77\nmemory_total_kib 2048\nmemory_available_kib 1024\n\
         gpu NVIDIA GB10, 580.1, 41, 12.09, [N/A]\ngpu_process 7, vllm, [N/A]\npath yes /srv/m\ntoken 3.4.c-1\n\
-        job 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\nend\n";
+        launcher nodes spark-vllm-docker\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
+        job_said 3.4 Error: no nodes\nend\n";
 
     #[test]
     fn readings_that_this_hardware_does_not_give_are_not_errors() {
@@ -139,6 +160,8 @@ mod tests {
         assert_eq!(gpu.power_w, Some(12.09));
         assert_eq!(gpu.processes[0].memory_bytes, None);
         assert_eq!(machine.jobs[0].state, JobState::Exited(0));
+        assert_eq!(machine.jobs[0].last_words.as_deref(), Some("Error: no nodes"));
+        assert_eq!(machine.launchers["spark-vllm-docker"], LauncherSeen::WithNodes);
         assert_eq!(machine.token.unwrap().to_string(), "3.4.c-1");
     }
 

@@ -1,6 +1,7 @@
 # Everything about one machine in one round trip. Changes nothing. One `key value` a line.
 #   cluster   whose jobs and token to read
 #   paths     directories to look for, one a line
+#   launchers directories of launchers, one a line
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
 echo "boot $(cat /proc/sys/kernel/random/boot_id)"
 echo "uptime $(cut -d . -f 1 /proc/uptime)"
@@ -20,6 +21,13 @@ printf '%s\n' "$paths" | while IFS= read -r path; do
     [ -n "$path" ] || continue
     if [ -d "$path" ]; then echo "path yes $path"; else echo "path no $path"; fi
 done
+printf '%s\n' "$launchers" | (cd && while IFS= read -r dir; do
+    [ -n "$dir" ] || continue
+    if [ ! -r "$dir/launch-cluster.sh" ]; then is=missing
+    elif grep -q '^CLUSTER_NODES=.*,' "$dir/.env" 2>/dev/null; then is=nodes
+    else is=alone; fi
+    echo "launcher $is $dir"
+done)
 if [ -r "$state/token" ]; then
     read -r epoch sequence controller <"$state/token"
     echo "token $epoch.$sequence.$controller"
@@ -35,6 +43,8 @@ for dir in "$state"/jobs/*/; do
     else
         is=lost
     fi
-    echo "job $(basename "$dir") $is $(cat "$dir/token") $(cat "$dir/started") $(cat "$dir/spec") $(cat "$dir/object")"
+    id=$(basename "$dir")
+    echo "job $id $is $(cat "$dir/token") $(cat "$dir/started") $(cat "$dir/spec") $(cat "$dir/object")"
+    [ "$is" = running ] || echo "job_said $id $(tail -n 1 "$dir/log" 2>/dev/null | tr -d '\000-\037' | cut -c 1-300)"
 done
 echo end

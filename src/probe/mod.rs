@@ -1,10 +1,12 @@
 //! Looking: all Sparks and endpoints at once, a deadline each. Decides nothing and changes nothing.
 
+pub mod completion;
 pub mod endpoint;
 pub mod machine;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,8 +17,9 @@ use crate::{
     core::{
         desired::{Desired, Object, Place, Source, Wanted},
         group::Group,
+        label,
         ledger::Ledger,
-        name::{ContainerName, SparkName},
+        name::{ContainerName, PlainPath, SparkName},
         observed::{Endpoint, Facts, Observed, SparkView},
         schedule,
     },
@@ -27,16 +30,24 @@ use crate::{
 /// For one Spark, everything included. A starved host may take seconds for a process start.
 const SPARK_DEADLINE: Duration = Duration::from_secs(15);
 
+/// What is looked with.
+#[derive(Clone, Copy)]
+pub struct Eyes<'a> {
+    pub transports: &'a BTreeMap<SparkName, SharedTransport>,
+    pub http: &'a Arc<dyn endpoint::Http>,
+    pub completions: &'a completion::Completions,
+}
+
 /// Look at everything that `desired` names. `previous` supplies last known facts and recent completions; `ledger` which
 /// model a slot was last started with, because that one answers there until it is stopped.
 pub async fn observe(
     desired: &Desired,
     ledger: &Ledger,
-    transports: &BTreeMap<SparkName, SharedTransport>,
-    http: &dyn endpoint::Http,
+    eyes: Eyes<'_>,
     previous: Option<&Observed>,
     now: impl Fn() -> Timestamp + Sync,
 ) -> Observed {
+    let Eyes { transports, http, completions } = eyes;
     let names = container_names(desired);
     let images = images(desired);
     let looking = desired.sparks.keys().map(|name| {
@@ -54,14 +65,16 @@ pub async fn observe(
         }
     });
     let sparks: BTreeMap<SparkName, SparkView> = join_all(looking).await.into_iter().collect();
-    let mut observed = Observed { at: now(), sparks, endpoints: BTreeMap::new() };
+    let mut observed =
+        Observed { at: now(), sparks, endpoints: BTreeMap::new(), unreadable_secrets: BTreeMap::new() };
     let targets = targets(desired, ledger, &observed, now());
     let probing = targets.into_iter().map(|(object, target)| {
         let last = previous.and_then(|previous| previous.endpoints.get(&object)).cloned();
         let now = &now;
         async move {
             let at = now();
-            let answer = endpoint::probe(http, &target, last.as_ref(), at).await;
+            let asker = endpoint::Asker { object: &object, http, completions };
+            let answer = endpoint::probe(asker, &target, last.as_ref(), at).await;
             (object, Endpoint { at, answer })
         }
     });
@@ -75,6 +88,11 @@ fn container_names(desired: &Desired) -> BTreeSet<String> {
     slots
         .chain(services.filter_map(|(_, service)| service.container.as_ref().map(ToString::to_string)))
         .collect()
+}
+
+fn launchers(desired: &Desired) -> BTreeSet<&PlainPath> {
+    let of_models = desired.models.values().filter_map(|model| model.launcher.as_ref());
+    desired.slots.values().map(|slot| &slot.launcher).chain(of_models).map(|launcher| &launcher.dir).collect()
 }
 
 fn images(desired: &Desired) -> BTreeSet<String> {
@@ -104,13 +122,20 @@ async fn facts(
             Source::Repo { .. } => None,
         })
         .collect();
-    let inside: Vec<&str> = names.iter().map(String::as_str).collect();
+    let launchers: Vec<&str> = launchers(desired).into_iter().map(PlainPath::as_str).collect();
+    // Those of the file, ours under whatever name, and what runs from an engine's image.
+    let inside = |listed: &docker::wire::Listed| {
+        names.contains(&listed.name())
+            || listed.labels.get(label::CLUSTER).is_some_and(|cluster| cluster == desired.cluster.as_str())
+            || images.contains(&listed.image)
+            || listed.image.strip_suffix(":latest").is_some_and(|image| images.contains(image))
+    };
     let image_ids = join_all(images.iter().map(|image| async move {
         let id = docker::image_id(transport, image, SPARK_DEADLINE).await?;
         Ok::<_, Unreachable>((image.clone(), id))
     }));
     let (machine, containers, image_ids) = tokio::join!(
-        machine::probe(transport, desired.cluster.as_str(), &paths, SPARK_DEADLINE),
+        machine::probe(transport, desired.cluster.as_str(), &paths, &launchers, SPARK_DEADLINE),
         docker::containers(transport, &inside, SPARK_DEADLINE),
         image_ids,
     );
@@ -125,6 +150,7 @@ async fn facts(
         containers: containers?,
         images: image_ids.into_iter().collect::<Result<_, _>>()?,
         paths: machine.paths,
+        launchers: machine.launchers,
         jobs: machine.jobs,
         token: machine.token,
     })

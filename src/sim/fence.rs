@@ -37,6 +37,10 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     if parameter("expect_boot") != format!("boot-{}", machine.boot) {
         return "refused restarted since".into();
     }
+    let uptime = now.duration_since(machine.booted_at).as_secs();
+    if parameter("expect_before").parse().is_ok_and(|latest: i64| uptime > latest) {
+        return "refused it comes too late".into();
+    }
     let free = parameter("expect_free");
     if machine.containers.iter().any(|container| container.name == free) {
         return format!("refused there is a container {free}");

@@ -114,6 +114,9 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     for path in program.parameter("paths").unwrap_or_default().lines().filter(|path| !path.is_empty()) {
         let _ = writeln!(text, "path yes {path}");
     }
+    for dir in program.parameter("launchers").unwrap_or_default().lines().filter(|dir| !dir.is_empty()) {
+        let _ = writeln!(text, "launcher alone {dir}");
+    }
     if let Some(token) = &machine.token {
         let _ = writeln!(text, "token {token}");
     }

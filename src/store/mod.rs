@@ -186,6 +186,18 @@ impl Store {
         Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
     }
 
+    /// The steps that were done since then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn done_since(&self, then: Timestamp) -> Result<Vec<Step>, StoreError> {
+        let sql = "SELECT step FROM journal WHERE at >= ?1 AND outcome = 'done'";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([format!("{then:.3}")], |row| row.get::<_, String>(0))?;
+        let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
+        Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
+    }
+
     /// # Errors
     /// [`StoreError`].
     pub fn add_event(

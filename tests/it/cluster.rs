@@ -88,9 +88,11 @@ impl Cluster {
             connect: Box::new(move |spark, _| {
                 Arc::new(Simulated { sim: sim.clone(), spark: spark.to_string() })
             }),
-            http: Box::new(InMemory { sim: self.sim.clone() }),
+            http: Arc::new(InMemory { sim: self.sim.clone() }),
             now: Box::new(move || now()),
             name: name.to_owned(),
+            // The file's times are those of the machine, not of the test.
+            quiet: Duration::ZERO,
         };
         let places = Places { file: self.directory.path().join("cluster.yaml"), data };
         Controller::new(places, world).expect("a controller")

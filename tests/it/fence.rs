@@ -1,6 +1,7 @@
 //! The remote program, run by a real `sh` in a directory of its own, with a `docker` that keeps its containers as files.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     os::unix::fs::PermissionsExt,
@@ -9,7 +10,12 @@ use std::{
 };
 
 use proptest::prelude::*;
-use spark_control::{apply::fence, core::observed::Token, host::Program, manifest::load::load};
+use spark_control::{
+    apply::fence,
+    core::observed::{Facts, Token},
+    host::Program,
+    manifest::load::load,
+};
 use tempfile::TempDir;
 
 /// Just enough of the client: a container is a file named by its id that holds `true` or `false`.
@@ -65,12 +71,32 @@ impl Spark {
     }
 }
 
+/// What is true of this machine now.
+fn seen() -> Facts {
+    let read = |path: &str| fs::read_to_string(path).unwrap();
+    let uptime = read("/proc/uptime");
+    Facts {
+        at: "2026-11-24T12:00:00Z".parse().unwrap(),
+        boot_id: read("/proc/sys/kernel/random/boot_id").trim().to_owned(),
+        uptime_secs: uptime.split('.').next().unwrap().parse().unwrap(),
+        memory_total_bytes: 0,
+        memory_available_bytes: 0,
+        gpu: None,
+        containers: Vec::new(),
+        images: BTreeMap::new(),
+        paths: BTreeMap::new(),
+        launchers: BTreeMap::new(),
+        jobs: Vec::new(),
+        token: None,
+    }
+}
+
 fn act(name: &str, epoch: u64, sequence: u64, controller: &str) -> Program {
     let text = "version: 1\nname: test\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
     let desired = load(text).unwrap().desired;
     let spark = desired.sparks.keys().next().unwrap();
     let token = Token { epoch, sequence, controller: controller.to_owned() };
-    fence::program(name, &desired, spark, &token, "")
+    fence::program(name, &desired, spark, &token, &seen())
 }
 
 /// If this failed, a message that was held up on its way could undo what a newer one did.
@@ -103,7 +129,7 @@ fn a_token_that_cannot_be_read_refuses_everybody() {
     for broken in ["", "\n", "x y z\n", "3\n"] {
         fs::write(spark.state().join("token"), broken).unwrap();
         let said = spark.run(&act("advance", 9, 9, "b"));
-        assert!(said.starts_with("failed") && said.contains("cannot be read"), "{broken:?}: {said}");
+        assert!(said.starts_with("refused") && said.contains("cannot be read"), "{broken:?}: {said}");
         assert_eq!(
             fs::read_to_string(spark.state().join("token")).unwrap(),
             broken,
@@ -142,6 +168,33 @@ fn the_audit_log_is_bounded() {
     assert_eq!(spark.run(&act("advance", 1, 2, "a")), "done");
     assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 1);
     assert!(spark.state().join("audit.log.1").exists());
+}
+
+/// If this failed, a message that hung for an hour would stop what serves by now.
+#[test]
+fn a_message_that_comes_too_late_is_refused() {
+    let spark = Spark::new();
+    fs::write(spark.home.path().join("c1"), "true\n").unwrap();
+    let uptime = seen().uptime_secs;
+    let late = act("stop", 1, 1, "a").with("container", "c1").with("expect_before", (uptime - 1).to_string());
+    assert_eq!(spark.run(&late), "refused it comes too late");
+    assert_eq!(fs::read_to_string(spark.home.path().join("c1")).unwrap(), "true\n");
+}
+
+/// If this failed, an Engine that hangs would keep the lock of its Spark, and count as a failed load.
+#[test]
+fn an_engine_that_does_not_answer_is_no_failure() {
+    let spark = Spark::new();
+    fs::write(spark.home.path().join("bin/docker"), "#!/bin/sh\nexit 1\n").unwrap();
+    let stop = act("stop", 1, 1, "a").with("container", "c1").with("remove", "yes").with("grace", "1");
+    assert_eq!(spark.run(&stop), "refused Docker did not answer");
+    let launch = act("launch", 1, 2, "a").with("expect_free", "vllm_node");
+    assert_eq!(spark.run(&launch), "refused Docker did not answer");
+    let text = act("stop", 1, 3, "a").text();
+    let calls = text.lines().filter(|line| line.contains("docker ") && !line.trim_start().starts_with('#'));
+    for call in calls {
+        assert!(call.contains("timeout "), "without a deadline: {call}");
+    }
 }
 
 /// If this failed, a step would act twice, or on a container that is not the one it was decided for.

@@ -7,7 +7,8 @@
 //! - `run TIME`: the controller takes rounds until nothing is left to do or TIME is over; tells what happened.
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
-//! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`: a person starts an engine.
+//! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`, `by-hand-as CONTAINER SPARK WORDS…`: a person
+//!   starts an engine.
 //! - `service SPARK CONTAINER PORT`: a TTS server that was there before us; `stop SPARK CONTAINER`: a person stops it;
 //!   `crash SPARK CONTAINER`: from now on it ends a second after each start; `mend SPARK CONTAINER`.
 
@@ -123,6 +124,10 @@ impl Stage {
             }
             ["by-hand", spark, words @ ..] => {
                 self.cluster.sim.start_by_hand(spark, "vllm_node", "vllm-node", words);
+                String::new()
+            }
+            ["by-hand-as", name, spark, words @ ..] => {
+                self.cluster.sim.start_by_hand(spark, name, "vllm-node", words);
                 String::new()
             }
             ["service", spark, container, port] => {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use spark_control::{
     controller::{Controller, Snapshot, round::Mode, run::run},
-    core::render::render,
+    core::{observed::Token, render::render},
     sim::Fault,
 };
 use tokio_util::sync::CancellationToken;
@@ -261,6 +261,95 @@ fn applying_a_plan_covers_its_contingency_and_nothing_else() {
         let turn = controller.round(Mode::Only(&shown)).await.unwrap();
         assert!(!turn.acted && turn.not_covered, "{turn:?}");
         assert_serves(&cluster, "alpha", "what was shown");
+    });
+}
+
+/// If this failed, `apply` would stop what serves for a wish that was never shown, or not go on with its own plan.
+#[test]
+fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("alpha");
+        cluster.settle(&controller, HOUR).await;
+        cluster.wish("beta");
+        controller.round(Mode::Preview).await.unwrap();
+        let shown = controller.snapshot().plan.clone().unwrap();
+        // The first step of every other wish is the same stop.
+        for other in ["wide", "none"] {
+            cluster.wish(other);
+            let turn = controller.round(Mode::Only(&shown)).await.unwrap();
+            assert!(!turn.acted && turn.not_covered, "{other}: {turn:?}");
+            assert_serves(&cluster, "alpha", other);
+        }
+        cluster.wish("beta");
+        controller.round(Mode::Only(&shown)).await.unwrap();
+        assert_serves(&cluster, "none", "its stop is done");
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        controller.round(Mode::Preview).await.unwrap();
+        controller.approve(&shown.id, "alice").unwrap();
+        for _ in 0..100 {
+            controller.round(Mode::Only(&shown)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        assert_serves(&cluster, "beta", "the same plan again");
+        // What somebody else did does.
+        cluster.wish("alpha");
+        controller.round(Mode::Preview).await.unwrap();
+        let shown = controller.snapshot().plan.clone().unwrap();
+        cluster.sim.fault("spark2", Fault::ContainersVanish, Duration::ZERO).unwrap();
+        controller.round(Mode::Preview).await.unwrap();
+        let refused = controller.approve(&shown.id, "alice").unwrap_err();
+        assert!(refused.to_string().contains("is gone from `spark2`"), "{refused}");
+    });
+}
+
+/// If this failed, two controllers that start at the same moment would keep each other from acting for good.
+#[test]
+fn of_two_that_claim_one_epoch_one_goes_on() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.wish("wide");
+        let (first, second) = (cluster.controller("a"), cluster.controller("b"));
+        // As if each had reached one Spark first.
+        for (spark, name) in [("spark1", "a"), ("spark2", "b")] {
+            let token = Token { epoch: 1, sequence: 1, controller: name.into() };
+            cluster.sim.world().sparks.get_mut(spark).unwrap().token = Some(token);
+        }
+        first.assume_epoch(1);
+        second.assume_epoch(1);
+        for _ in 0..100 {
+            first.round(Mode::Act).await.unwrap();
+            second.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        let fenced = [&first, &second].map(|controller| controller.snapshot().fenced.is_some());
+        assert_eq!(fenced, [true, false]);
+        assert_serves(&cluster, "wide", "one of them went on");
+        assert_eq!(cluster.sim.world().starts.len(), 2);
+    });
+}
+
+/// If this failed, a rank of a start that was given up could become part of the next.
+#[test]
+fn a_rank_of_an_earlier_start_is_not_part_of_a_later_one() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("wide");
+        cluster.settle(&controller, HOUR).await;
+        // What runs on spark2 is said to be of an older launch.
+        {
+            let mut world = cluster.sim.world();
+            let containers = &mut world.sparks.get_mut("spark2").unwrap().containers;
+            containers[0].labels.insert("spark-control.token".into(), "0.1.a".into());
+        }
+        controller.round(Mode::Preview).await.unwrap();
+        let plan = controller.snapshot().plan.clone().unwrap();
+        assert!(plan.has_steps(), "{}", render(&plan));
+        cluster.settle(&controller, HOUR).await;
+        assert_eq!(cluster.sim.world().starts.len(), 4, "both ranks were started again, together");
+        assert_serves(&cluster, "wide", "a whole group");
     });
 }
 

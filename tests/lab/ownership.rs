@@ -115,7 +115,21 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     );
     spark.docker(&["rm", "-f", CONTAINER]);
 
-    let plan = printed();
+    // A service that nobody can start is in the way of nothing else.
+    let broken =
+        "services: { lost: { kind: tts, spark: spark1, port: 8880, container: lost, state: running } }\n";
+    fs::write(&file, lab.manifest(&format!("{local}{broken}"))).unwrap();
+    let applied = command(&["apply"]);
+    assert_eq!(applied.status.code(), Some(4), "{}", text(&applied));
+    assert!(text(&applied).contains("blocked (NoContainer)"), "{}", text(&applied));
+    assert!(serving(&lab, "tiny"));
+    fs::write(&file, lab.manifest(&local.replace("model: tiny", "model: none"))).unwrap();
+    assert_eq!(command(&["apply"]).status.code(), Some(0));
+    assert_eq!(spark.running(CONTAINER), None);
+    fs::write(&file, lab.manifest(&local)).unwrap();
+
+    let output = command(&["plan", "--output", "json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let applied = command(&["apply", plan["id"].as_str().unwrap()]);
     assert_eq!(applied.status.code(), Some(0), "{}", text(&applied));
     assert!(serving(&lab, "tiny"));

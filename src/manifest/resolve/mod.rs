@@ -92,6 +92,8 @@ pub fn resolve(
             Some(Entry::Service(service)) => {
                 services.insert(name.clone(), service);
             }
+            // Neither looked at nor touched: it is no slot.
+            Some(Entry::Slot(_)) if cluster.disabled_services.contains(name) => {}
             Some(Entry::Slot(slot)) => {
                 slots.insert(Object::service(name), slot);
             }

@@ -1,11 +1,13 @@
 //! Entries of `models`, and the launchers that they and the slots name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
 
 use super::{Resolver, v1};
 use crate::core::{
     desired::{Launcher, Model, Source},
-    name::{ImageRef, ModelName, PlainPath, ServedName, SparkName, nearest},
+    name::{Flag, ImageRef, ModelName, PlainPath, ServedName, SparkName, nearest},
 };
 
 /// Arguments that we set ourselves, or that the launcher adds.
@@ -45,10 +47,7 @@ impl Resolver {
         if written.sparks.iter().collect::<BTreeSet<_>>().len() < written.sparks.len() {
             self.problem(&format!("{path}/sparks"), format!("`{name}` names a Spark twice"), None);
         }
-        for flag in written.args.keys().filter(|flag| OURS.contains(&flag.as_str())) {
-            let message = format!("`{flag}` is set by Spark Control or by the launcher");
-            self.problem(&format!("{path}/args/{flag}"), message, Some("take it out of `args`".into()));
-        }
+        let args = self.args(&path, &written.args);
         let memory_bytes = written.memory_gib.and_then(|gib| self.gib(&format!("{path}/memory_gib"), gib));
         let launcher = written
             .launcher
@@ -63,7 +62,7 @@ impl Resolver {
             source: source?,
             sparks: written.sparks.clone(),
             served_as: if written.served_as.is_empty() { vec![served] } else { written.served_as.clone() },
-            args: written.args.clone(),
+            args,
             env,
             port: written.port,
             launcher,
@@ -73,6 +72,31 @@ impl Resolver {
             memory_bytes,
         };
         known.then_some(model)
+    }
+
+    /// Engine arguments under their one name; ours are refused, and figures that memory is reckoned from are figures.
+    fn args(&mut self, path: &str, written: &BTreeMap<Flag, Json>) -> BTreeMap<Flag, Json> {
+        const FIGURES: [&str; 2] = ["gpu-memory-utilization", "kv-cache-memory-bytes"];
+        let mut args = BTreeMap::new();
+        for (flag, value) in written {
+            let path = format!("{path}/args/{flag}");
+            let canonical = flag.canonical();
+            if OURS.contains(&canonical.as_str()) {
+                let message = format!("`{flag}` is set by Spark Control or by the launcher");
+                self.problem(&path, message, Some("take it out of `args`".into()));
+            }
+            let figure = match value {
+                Json::String(text) => text.parse::<f64>().ok(),
+                other => other.as_f64(),
+            };
+            if FIGURES.contains(&canonical.as_str()) && figure.is_none_or(|figure| figure <= 0.0) {
+                self.problem(&path, format!("`{flag}` is not a positive number"), None);
+            }
+            if args.insert(canonical.clone(), value.clone()).is_some() {
+                self.problem(&path, format!("`{canonical}` is written twice, with `_` and with `-`"), None);
+            }
+        }
+        args
     }
 
     fn source(&mut self, name: &ModelName, written: &v1::Model) -> Option<Source> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
 use crate::core::{
-    desired::{Launcher, Model, Place, Service, ServiceKind, ServiceState, Slot},
+    desired::{Launcher, Model, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
     name::{ContainerName, ModelName, ServiceName, SparkName},
 };
 
@@ -87,6 +87,13 @@ impl Resolver {
     ) -> Option<Slot> {
         let path = format!("services/{name}");
         let wanted = self.wanted(&format!("{path}/model"), Some(model), models);
+        if let Wanted::Model(name) = &wanted
+            && models[name].sparks != [spark.clone()]
+        {
+            let message = format!("`{name}` does not run on `{spark}` alone, which is this slot's Spark");
+            let hint = format!("give it `sparks: [{spark}]`, or use another model");
+            self.problem(&format!("{path}/model"), message, Some(hint));
+        }
         let launcher = match &written.launcher {
             None => launcher.cloned(),
             written => self.launcher(&format!("{path}/launcher"), written.as_ref()),

@@ -1,0 +1,160 @@
+//! `apply`: perform a plan and follow it to its end. With a running controller the loop does the work and this follows
+//! it; without one this process does it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::bail;
+
+use super::{
+    Exit,
+    arguments::Format,
+    look, print,
+    reach::{self, Lock, Reached, Remote},
+};
+use crate::{
+    controller::{Controller, Places, Refusal, Snapshot, round::Mode},
+    core::{
+        plan::{Plan, Verdict, Work},
+        render,
+    },
+    web::control::By,
+};
+
+/// Between looks.
+const FOLLOW: Duration = Duration::from_secs(2);
+/// A step that was not done this often in a row is for a person.
+const MAX_FAILED: u32 = 3;
+
+/// # Errors
+/// When the controller cannot be reached, the store fails, or a step is not done again and again.
+pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format) -> anyhow::Result<Exit> {
+    let actor = match reach::reach(places)? {
+        Reached::Running(remote) => Actor::Loop(remote),
+        Reached::Own(controller, lock) => Actor::This(controller, lock),
+    };
+    let approved = match actor.plan(id).await? {
+        Ok(plan) => plan,
+        Err(refused) => {
+            eprintln!("{refused}");
+            return Ok(Exit::Stale);
+        }
+    };
+    if output == Format::Text {
+        print(&render::render(&approved))?;
+    }
+    let mut failed = 0;
+    loop {
+        let (seen, turn_failed) = actor.turn(&approved).await?;
+        let plan = look::plan_of(&seen)?;
+        failed = if turn_failed { failed + 1 } else { 0 };
+        if failed >= MAX_FAILED {
+            bail!("a step was not done {MAX_FAILED} times; `spark-control history` tells why");
+        }
+        let exit = match progress(&approved, plan, &actor) {
+            Progress::Done => {
+                eprintln!("done");
+                Exit::Done
+            }
+            Progress::Stuck => {
+                eprint!("{}", stuck(plan, &approved));
+                Exit::Blocked
+            }
+            Progress::UnderWay if no_wait => Exit::Done,
+            Progress::UnderWay => {
+                tokio::time::sleep(FOLLOW).await;
+                continue;
+            }
+        };
+        if output == Format::Json {
+            look::show_plan(plan, output)?;
+        }
+        return Ok(exit);
+    }
+}
+
+/// Who takes the steps.
+enum Actor {
+    Loop(Remote),
+    This(Arc<Controller>, #[expect(dead_code, reason = "held until the end")] Lock),
+}
+
+impl Actor {
+    /// The plan to perform, agreed to: the one of that id, or the one of this moment. The inner error is why it cannot be
+    /// any more.
+    async fn plan(&self, id: Option<&str>) -> anyhow::Result<Result<Plan, String>> {
+        match (self, id) {
+            (Self::Loop(remote), Some(id)) => {
+                let by = By { by: super::user() };
+                match remote.post(&format!("/plans/{id}/approve"), &by).await {
+                    Ok(_) => Ok(Ok(remote.get(&format!("/plans/{id}")).await?)),
+                    Err(error) => match reach::refused(&error, &["stale", "no_such_plan"]) {
+                        Some(message) => Ok(Err(message)),
+                        None => Err(error),
+                    },
+                }
+            }
+            (Self::Loop(remote), None) => Ok(Ok(look::plan_of(&remote.look().await?)?.clone())),
+            (Self::This(controller, _), id) => {
+                controller.round(Mode::Preview).await?;
+                let seen = controller.snapshot();
+                let current = look::plan_of(&seen)?;
+                let Some(id) = id else { return Ok(Ok(current.clone())) };
+                match controller.approve(id, &super::user()) {
+                    Ok(()) => {}
+                    Err(error @ (Refusal::Stale(_) | Refusal::NoSuchPlan(_))) => {
+                        return Ok(Err(error.to_string()));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                match controller.stored_plan(id)? {
+                    Some(plan) => Ok(Ok(plan)),
+                    None => {
+                        Ok(Err(format!("{id} is a file that takes much out, not a plan; it is approved now")))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Let a round pass. Tells what was seen, and whether a step of it was not done.
+    async fn turn(&self, approved: &Plan) -> anyhow::Result<(Snapshot, bool)> {
+        match self {
+            Self::Loop(remote) => Ok((remote.look().await?, false)),
+            Self::This(controller, _) => {
+                let turn = controller.round(Mode::Only(approved)).await?;
+                Ok((controller.snapshot().as_ref().clone(), turn.failed))
+            }
+        }
+    }
+}
+
+enum Progress {
+    Done,
+    UnderWay,
+    /// Nothing of it goes on by itself.
+    Stuck,
+}
+
+/// How far the objects of the approved plan are; what is in the way of others does not matter.
+fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> Progress {
+    let mut mine = plan.work.iter().filter(|work| approved.of(&work.object).is_some()).peekable();
+    if mine.peek().is_none() {
+        return Progress::Done;
+    }
+    let is_stuck = |work: &Work| match work.verdict {
+        Verdict::Blocked { .. } => true,
+        Verdict::Waiting { .. } => false,
+        Verdict::Open => matches!(actor, Actor::This(..)) && !approved.covers(work),
+    };
+    if mine.all(is_stuck) { Progress::Stuck } else { Progress::UnderWay }
+}
+
+fn stuck(plan: &Plan, approved: &Plan) -> String {
+    let covered = plan.work.iter().all(|work| work.verdict != Verdict::Open || approved.covers(work));
+    let now = render::render(plan);
+    if covered {
+        if now == render::render(approved) { String::new() } else { now }
+    } else {
+        format!("what is to be done now is not part of the plan that was applied\n{now}")
+    }
+}
