@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use spark_control::cli::{Arguments, Exit, arguments::Command, commands};
+use spark_control::cli::{Arguments, Exit, Stderr, arguments::Command, commands, write_talk};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main(worker_threads = 2)]
@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|_| EnvFilter::new(if quiet { "spark_control=error" } else { "spark_control=info" }));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     if matches!(arguments.command, Command::Serve { log_json: true, .. }) {
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     match commands::run(arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            write_talk(&format!("error: {error:#}\n"));
             Exit::Error.into()
         }
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     controller::{Controller, Places, Refusal, Snapshot, round::Mode},
     core::{
-        plan::{Plan, Verdict, Work},
+        plan::{Plan, Reason, Verdict, Work},
         render,
     },
     web::control::By,
@@ -28,14 +28,14 @@ const MAX_FAILED: u32 = 3;
 /// # Errors
 /// When the controller cannot be reached, the store fails, or a step is not done again and again.
 pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format) -> anyhow::Result<Exit> {
-    let actor = match reach::reach(places)? {
+    let actor = match reach::reach(places).await? {
         Reached::Running(remote) => Actor::Loop(remote),
         Reached::Own(controller, lock) => Actor::This(controller, lock),
     };
     let approved = match actor.plan(id).await? {
         Ok(plan) => plan,
         Err(refused) => {
-            eprintln!("{refused}");
+            talk!("{refused}");
             return Ok(Exit::Stale);
         }
     };
@@ -52,11 +52,11 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
         }
         let exit = match progress(&approved, plan, &actor) {
             Progress::Done => {
-                eprintln!("done");
+                talk!("done");
                 Exit::Done
             }
             Progress::Stuck => {
-                eprint!("{}", stuck(plan, &approved));
+                talk_on!("{}", stuck(plan, &approved));
                 Exit::Blocked
             }
             Progress::UnderWay if no_wait => Exit::Done,
@@ -66,7 +66,12 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
             }
         };
         if output == Format::Json {
-            look::show_plan(plan, output)?;
+            look::show_plan(&seen, output)?;
+        }
+        // A file that is not in force was not applied.
+        if let Some(error) = &seen.file_error {
+            talk!("the file is not in force; the last good one stays\n{error}");
+            return Ok(look::exit_of_file(&seen));
         }
         return Ok(exit);
     }
@@ -142,7 +147,8 @@ fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> Progress {
         return Progress::Done;
     }
     let is_stuck = |work: &Work| match work.verdict {
-        Verdict::Blocked { .. } => true,
+        // A Spark that is away may stay away.
+        Verdict::Blocked { .. } | Verdict::Waiting { reason: Reason::StopOwed, .. } => true,
         Verdict::Waiting { .. } => false,
         Verdict::Open => matches!(actor, Actor::This(..)) && !approved.covers(work),
     };

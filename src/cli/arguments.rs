@@ -8,15 +8,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "spark-control", version, max_term_width = 100)]
 pub struct Arguments {
-    /// The file that describes the cluster.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "SPARK_CONTROL_FILE",
-        default_value = "cluster.yaml"
-    )]
-    pub file: PathBuf,
+    /// The file that describes the cluster. [default: cluster.yaml]
+    #[arg(long, global = true, value_name = "FILE", env = "SPARK_CONTROL_FILE")]
+    pub file: Option<PathBuf>,
     /// Where the store, the key and the saved logs are kept. [default: the XDG state directory]
     #[arg(long, global = true, value_name = "DIR", env = "SPARK_CONTROL_DATA")]
     pub data: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! Each command, top to bottom.
 
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -19,21 +19,31 @@ use crate::{
     web::control::By,
 };
 
+/// No program reads more of one file.
+const MAX_PROBLEMS: usize = 1000;
+
 /// # Errors
 /// What went wrong, for the person at the terminal.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    super::remember_options(&arguments);
+    let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("cluster.yaml"));
+    let output = arguments.output;
+    // What needs no memory needs no home either.
+    match &arguments.command {
+        Command::Check => return check(&file, output),
+        Command::Schema => {
+            print(&manifest_schema())?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
     let data = match arguments.data.clone() {
         Some(data) => data,
         None => default_data()?,
     };
-    let places = Places { file: arguments.file.clone(), data };
-    let output = arguments.output;
+    let places = Places { file, is_file_told: arguments.file.is_some(), data };
     match arguments.command {
-        Command::Check => check(&places, output),
-        Command::Schema => {
-            print(&manifest_schema())?;
-            Ok(Exit::Done)
-        }
+        Command::Check | Command::Schema => unreachable!("done above"),
         Command::Serve { listen, .. } => {
             let world = controller::real_world(&places.data)?;
             serve::serve(places, world, listen, axum::Router::new()).await
@@ -45,7 +55,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let places = demo_places(places, arguments.data.is_some());
             demo::fault(&places, &spark, &fault, &length, output).await
         }
-        Command::Plan => look::show_plan(look::plan_of(&look::look(&places).await?)?, output),
+        Command::Plan => look::show_plan(&look::look(&places).await?, output),
         Command::Apply { plan, no_wait } => apply::apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object } => retry(&places, &object, output).await,
@@ -53,8 +63,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Status => look::show_status(&look::look(&places).await?, output),
         Command::Diff => look::show_diff(&look::look(&places).await?, output),
         Command::Trust { spark, fingerprint } => {
-            let text = fs::read_to_string(&places.file)
-                .with_context(|| format!("reading {}", places.file.display()))?;
+            let text = text_of(&places.file)?;
             let loaded = loaded(&places, &text)?;
             let Some((name, entry)) = loaded.desired.sparks.iter().find(|(name, _)| name.as_str() == spark)
             else {
@@ -92,11 +101,15 @@ fn loaded(places: &Places, text: &str) -> anyhow::Result<manifest::entries::Load
         .map_err(|problems| anyhow::anyhow!("{}", manifest::render(&problems, &path, text)))
 }
 
-fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
-    let path = places.file.display().to_string();
-    let bytes = fs::read(&places.file).with_context(|| format!("reading {path}"))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| anyhow::anyhow!("{path}: not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
+fn text_of(file: &Path) -> anyhow::Result<String> {
+    let path = file.display();
+    let bytes = manifest::read::read(file).with_context(|| format!("reading {path}"))?;
+    manifest::read::text(bytes).map_err(|why| anyhow::anyhow!("{path}: {why}"))
+}
+
+fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
+    let path = file.display().to_string();
+    let text = text_of(file)?;
     let (valid, problems) = match manifest::load::load(&text) {
         Ok(loaded) => (true, loaded.warnings),
         Err(problems) => (false, problems),
@@ -104,22 +117,24 @@ fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let shown = || manifest::render(&problems, &path, &text);
     match output {
         Format::Json => {
+            let lines = manifest::report::Lines::of(&text);
             let problem = |problem: &manifest::Problem| {
-                let line = text[..problem.span.start].matches('\n').count() + 1;
+                let (line, column, message, hint) = manifest::report::told(problem, &text, &lines);
                 json!({
                     "severity": problem.severity,
                     "line": line,
-                    "message": problem.message,
-                    "hint": problem.hint,
+                    "column": column,
+                    "message": message,
+                    "hint": hint,
                 })
             };
-            let problems: Vec<_> = problems.iter().map(problem).collect();
+            let problems: Vec<_> = problems.iter().take(MAX_PROBLEMS).map(problem).collect();
             print(&format!("{:#}\n", json!({ "valid": valid, "problems": problems })))?;
         }
         Format::Text if !valid => print(&format!("{}\n", shown()))?,
         Format::Text => {
             if !problems.is_empty() {
-                eprintln!("{}", shown());
+                talk!("{}", shown());
             }
             print(&format!("{path} is valid\n"))?;
         }
@@ -128,14 +143,14 @@ fn check(places: &Places, output: Format) -> anyhow::Result<Exit> {
 }
 
 async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
-    match reach::reach(places)? {
+    match reach::reach(places).await? {
         Reached::Running(remote) => {
             let by = By { by: super::user() };
             if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &by).await {
                 let Some(message) = reach::refused(&error, &["stale", "no_such_plan"]) else {
                     return Err(error);
                 };
-                eprintln!("{message}");
+                talk!("{message}");
                 return Ok(Exit::Stale);
             }
         }
@@ -144,7 +159,7 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
             match controller.approve(id, &super::user()) {
                 Ok(()) => {}
                 Err(error @ (Refusal::Stale(_) | Refusal::NoSuchPlan(_))) => {
-                    eprintln!("{error}");
+                    talk!("{error}");
                     return Ok(Exit::Stale);
                 }
                 Err(error) => return Err(error.into()),
@@ -155,7 +170,7 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
 }
 
 async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<Exit> {
-    match reach::reach(places)? {
+    match reach::reach(places).await? {
         Reached::Running(remote) => {
             remote.post(&format!("/retry/{object}"), &json!({})).await?;
         }
@@ -169,7 +184,7 @@ async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<
 
 /// What its containers say now; what it said before it was stopped when asked, or when nothing is there.
 async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> anyhow::Result<Exit> {
-    let current: Vec<Log> = match reach::reach(places)? {
+    let current: Vec<Log> = match reach::reach(places).await? {
         _ if saved => Vec::new(),
         Reached::Running(remote) => remote.get(&format!("/logs/{object}")).await?,
         Reached::Own(controller, _lock) => {
@@ -182,10 +197,10 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
         return Ok(Exit::Done);
     }
     for log in &current {
-        eprintln!("==> {} on {}", log.container, log.spark);
+        talk!("==> {} on {}", log.container, log.spark);
         match &log.text {
             Ok(text) => print(text)?,
-            Err(why) => eprintln!("{why}"),
+            Err(why) => talk!("{why}"),
         }
     }
     if !current.is_empty() {
@@ -198,7 +213,7 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
     match output {
         Format::Json => print(&format!("{:#}\n", json!([{ "file": path, "text": text }])))?,
         Format::Text => {
-            eprintln!("==> {}", path.display());
+            talk!("==> {}", path.display());
             print(&text)?;
         }
     }
@@ -206,12 +221,10 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
 }
 
 async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<Exit> {
-    let mut events: Vec<Event> = match reach::reach(places)? {
-        Reached::Running(remote) => remote.get("/events").await?,
+    let events: Vec<Event> = match reach::reach(places).await? {
+        Reached::Running(remote) => remote.get(&format!("/events?last={last}")).await?,
         Reached::Own(controller, _lock) => controller.events(last)?,
     };
-    let surplus = events.len().saturating_sub(usize::try_from(last).unwrap_or(usize::MAX));
-    events.drain(..surplus);
     match output {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&events)?))?,
         Format::Text => {

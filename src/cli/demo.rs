@@ -33,6 +33,9 @@ const TIMES: Times = Times {
     stop: Duration::from_secs(1),
 };
 
+/// Of the two simulated Sparks; the file names them too.
+const ADDRESSES: [&str; 2] = ["127.0.0.11", "127.0.0.12"];
+
 /// The file that the demo starts from.
 pub const MANIFEST: &str = include_str!("demo.yaml");
 
@@ -50,6 +53,10 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
     if !places.file.exists() {
         std::fs::write(&places.file, MANIFEST)
             .with_context(|| format!("writing {}", places.file.display()))?;
+    }
+    for address in ADDRESSES {
+        std::net::TcpListener::bind((address, 8888))
+            .with_context(|| format!("the simulated Sparks need {address}:8888; does another demo run?"))?;
     }
     forget(&places.data)?;
     let sim = sparks();
@@ -83,7 +90,13 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
 
 /// The simulated Sparks begin empty, so what an earlier demo remembers of them is not true any more.
 fn forget(data: &Path) -> anyhow::Result<()> {
+    let marker = data.join("demo");
+    let is_new = !data.exists() || std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_new && !marker.exists() {
+        bail!("{} was not made by a demo; name another one with --data", data.display());
+    }
     let Some(_lock) = lock(data)? else { bail!("a demo already runs with {}", data.display()) };
+    std::fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
     for entry in std::fs::read_dir(data).with_context(|| format!("reading {}", data.display()))? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"spark-control.db")) {
@@ -95,7 +108,7 @@ fn forget(data: &Path) -> anyhow::Result<()> {
 
 fn sparks() -> Sim {
     let sim = Sim::new(TIMES, Timestamp::now);
-    for (name, address) in [("spark1", "127.0.0.11"), ("spark2", "127.0.0.12")] {
+    for (name, address) in ["spark1", "spark2"].into_iter().zip(ADDRESSES) {
         sim.add(name, address, &[("vllm-node", "sha256:demo")]);
     }
     for (container, kind, port) in [
@@ -140,7 +153,7 @@ pub async fn fault(
 ) -> anyhow::Result<Exit> {
     let length = Span::try_from(length.to_owned()).map_err(anyhow::Error::msg)?;
     let request = FaultRequest { fault: fault.to_owned(), seconds: length.0.as_secs() };
-    match reach(places)? {
+    match reach(places).await? {
         Reached::Running(remote) => match remote.post(&format!("/demo/fault/{spark}"), &request).await {
             Ok(_) => {
                 let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });

@@ -72,7 +72,7 @@ fn read(from: impl Read) -> anyhow::Result<String> {
 }
 
 async fn get(places: &Places) -> anyhow::Result<Current> {
-    match reach::reach(places)? {
+    match reach::reach(places).await? {
         Reached::Running(remote) => remote.get("/desired").await,
         Reached::Own(controller, _lock) => Ok(controller.desired_now()?),
     }
@@ -89,7 +89,7 @@ async fn change_file(
     let edited = match send(places, &request).await? {
         Ok(edited) => edited,
         Err(refused) => {
-            eprintln!("{refused}");
+            talk!("{refused}");
             return Ok(Exit::Stale);
         }
     };
@@ -98,7 +98,7 @@ async fn change_file(
 
 /// The outer error is for what went wrong, the inner for an edit that came too late.
 async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edited, String>> {
-    match reach::reach(places)? {
+    match reach::reach(places).await? {
         Reached::Running(remote) => {
             // Only a preview needs to know what the Sparks hold.
             if request.dry_run {
@@ -129,14 +129,14 @@ async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edite
 
 fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> {
     for warning in &edited.warnings {
-        eprintln!("warning: {warning}");
+        talk!("warning: {warning}");
     }
     match output {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(edited)?))?,
         Format::Text => print(&edited.diff)?,
     }
     if edited.diff.is_empty() {
-        eprintln!("nothing changes");
+        talk!("nothing changes");
         return Ok(Exit::Done);
     }
     if dry_run {
@@ -147,10 +147,10 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
     }
     match (&edited.waits, edited.revision) {
         (Some(waits), _) => {
-            eprintln!("written, but not in force: {waits}");
+            talk!("written, but not in force: {waits}");
             return Ok(Exit::Blocked);
         }
-        (None, Some(revision)) => eprintln!("revision {revision} is in force"),
+        (None, Some(revision)) => talk!("revision {revision} is in force"),
         (None, None) => {}
     }
     Ok(Exit::Done)
@@ -175,7 +175,7 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
         let text = read(fs::File::open(&file)?)?;
         if text == current.text {
             fs::remove_file(&file)?;
-            eprintln!("nothing changes");
+            talk!("nothing changes");
             return Ok(Exit::Done);
         }
         let request =
@@ -186,11 +186,11 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
                 return show(&edited, false, output);
             }
             Ok(Err(refused)) => {
-                eprintln!("{refused}\nwhat you wrote is in {}", file.display());
+                talk!("{refused}\nwhat you wrote is in {}", file.display());
                 return Ok(Exit::Stale);
             }
             Err(error) => {
-                eprintln!("{error:#}");
+                talk!("{error:#}");
                 if !again()? {
                     bail!("nothing was changed; what you wrote is in {}", file.display());
                 }
@@ -205,7 +205,7 @@ fn again() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }
-    eprint!("edit it again? [Y/n] ");
+    talk_on!("edit it again? [Y/n] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

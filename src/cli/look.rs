@@ -16,6 +16,8 @@ use crate::{
     core::{drift::Drift, memory::gib, observed::SparkView, plan::Plan, render},
 };
 
+/// More would push the table off the screen.
+const SHOWN_WARNINGS: usize = 10;
 /// A look takes less, unless a Spark is silent.
 const OLD_SECS: i64 = 30;
 
@@ -24,7 +26,7 @@ const OLD_SECS: i64 = 30;
 /// # Errors
 /// When it cannot be reached, or the store fails.
 pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
-    let snapshot = match reach::reach(places)? {
+    let snapshot = match reach::reach(places).await? {
         Reached::Running(remote) => remote.look().await?,
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
@@ -33,10 +35,10 @@ pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
     };
     let age = snapshot.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
     if age > OLD_SECS {
-        eprintln!("this was seen {age} s ago; the controller is in the middle of a step");
+        talk!("this was seen {age} s ago; the controller is in the middle of a step");
     }
     if let (Some(error), Some(_)) = (&snapshot.file_error, &snapshot.plan) {
-        eprintln!("the file is not in force; the last good one stays\n{error}");
+        talk!("the file is not in force; the last good one stays\n{error}");
     }
     Ok(snapshot)
 }
@@ -51,16 +53,33 @@ pub fn plan_of(seen: &Snapshot) -> anyhow::Result<&Plan> {
 
 /// # Errors
 /// When stdout cannot be written.
-pub fn show_plan(plan: &Plan, output: Format) -> anyhow::Result<Exit> {
+pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
+    let plan = plan_of(seen)?;
     match output {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(plan)?))?,
+        Format::Text if plan.is_empty() && seen.file_error.is_some() => {
+            print(&format!("Nothing to do for revision {}, the last one in force.\n", plan.revision))?;
+        }
         Format::Text => print(&render::render(plan))?,
     }
-    Ok(exit_of(plan))
+    Ok(exit_of(seen, plan))
 }
 
-fn exit_of(plan: &Plan) -> Exit {
-    if plan.is_blocked() {
+/// A file that is not in force is never "done".
+pub fn exit_of_file(seen: &Snapshot) -> Exit {
+    match (&seen.waits, &seen.file_error) {
+        (Some(_), _) => Exit::Blocked,
+        (None, Some(_)) => Exit::Error,
+        (None, None) => Exit::Done,
+    }
+}
+
+/// What is blocked, be it by a file that is not in force.
+pub fn exit_of(seen: &Snapshot, plan: &Plan) -> Exit {
+    let exit = exit_of_file(seen);
+    if exit != Exit::Done {
+        exit
+    } else if plan.is_blocked() {
         Exit::Blocked
     } else if plan.is_empty() {
         Exit::Done
@@ -88,7 +107,10 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     } else {
         print(&status_text(seen, plan))?;
     }
-    Ok(exit_of(plan))
+    // What cannot be seen is not as it should be.
+    let unseen = seen.observed.iter().flat_map(|observed| observed.sparks.values());
+    let unseen = unseen.into_iter().any(|view| view.facts().is_none());
+    Ok(if unseen && exit_of(seen, plan) == Exit::Done { Exit::Blocked } else { exit_of(seen, plan) })
 }
 
 /// The status as a person reads it.
@@ -101,8 +123,12 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
         let first = error.lines().next().unwrap_or_default();
         let _ = writeln!(text, "FILE: the last good one is in force; {first}");
     }
-    for warning in &seen.warnings {
+    for warning in seen.warnings.iter().take(SHOWN_WARNINGS) {
         let _ = writeln!(text, "warning: {warning}");
+    }
+    if seen.warnings.len() > SHOWN_WARNINGS {
+        let more = seen.warnings.len() - SHOWN_WARNINGS;
+        let _ = writeln!(text, "and {more} more warnings; `spark-control check` shows where");
     }
     let mut table = table(["OBJECT", "DESIRED", "OBSERVED", "SYNC", "HEALTH", "WHY"]);
     for line in &seen.status {
@@ -137,13 +163,14 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
 /// # Errors
 /// When there is nothing to show, or stdout cannot be written.
 pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
-    plan_of(seen)?;
+    let plan = plan_of(seen)?;
     match output {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&seen.drift)?))?,
         Format::Text => print(&diff_text(&seen.drift))?,
     }
+    let exit = exit_of(seen, plan);
     let answered = seen.drift.iter().any(|drift| !drift.class.is_report_only());
-    Ok(if answered { Exit::Changes } else { Exit::Done })
+    Ok(if exit == Exit::Done && answered { Exit::Changes } else { exit })
 }
 
 /// The differences as a person reads them.

@@ -1,6 +1,12 @@
 //! The controller that a command works with: the one that runs, else one of its own. Never two actors.
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{DirBuilder, File},
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -17,6 +23,10 @@ use crate::{
 
 /// A round with a silent Spark in it, with room.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// A command that looks for itself takes a quarter of it.
+const LOCK_DEADLINE: Duration = Duration::from_secs(60);
+/// A wait that is worth telling of.
+const QUIET: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 64 << 20;
 
 /// The lock on a data directory. Held for as long as the value lives; the kernel frees it when its owner dies.
@@ -26,7 +36,12 @@ pub struct Lock {
 
 /// Take the lock, or `None` when somebody holds it.
 pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
-    std::fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
+    // The store holds what the file says.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("making {}", data.display()))?;
     let path = data.join("lock");
     let file = File::options()
         .create(true)
@@ -53,13 +68,33 @@ pub enum Reached {
 
 /// # Errors
 /// When neither is possible.
-pub fn reach(places: &Places) -> anyhow::Result<Reached> {
-    match lock(&places.data)? {
-        Some(lock) => {
+pub async fn reach(places: &Places) -> anyhow::Result<Reached> {
+    let socket = places.data.join("control.sock");
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        if let Some(lock) = lock(&places.data)? {
             let world = controller::real_world(&places.data)?;
-            Ok(Reached::Own(Arc::new(Controller::new(places.clone(), world)?), lock))
+            let controller = Controller::new(places.clone(), world)
+                .with_context(|| format!("opening the store in {}", places.data.display()))?;
+            return Ok(Reached::Own(Arc::new(controller), lock));
         }
-        None => Ok(Reached::Running(Remote { socket: places.data.join("control.sock") })),
+        if UnixStream::connect(&socket).await.is_ok() {
+            let remote = Remote { socket };
+            if places.is_file_told {
+                remote.is_about(&places.file).await?;
+            }
+            return Ok(Reached::Running(remote));
+        }
+        if began.elapsed() > LOCK_DEADLINE {
+            bail!("another command has worked with {} for a minute; end it first", places.data.display());
+        }
+        // One that has just started binds its socket in a moment.
+        if !told && began.elapsed() > QUIET {
+            talk!("another command is at work; waiting for it");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -79,6 +114,24 @@ pub fn refused(error: &anyhow::Error, codes: &[&str]) -> Option<String> {
 }
 
 impl Remote {
+    /// Fails when the controller keeps another file than the one that was named.
+    async fn is_about(&self, file: &Path) -> anyhow::Result<()> {
+        let seen: Snapshot = self.get("/snapshot").await?;
+        let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => std::path::absolute(a).is_ok_and(|a| a == b),
+        };
+        // Before its first round it has not said which.
+        if !seen.file.as_os_str().is_empty() && !same(file, &seen.file) {
+            bail!(
+                "the controller that runs keeps {}, not {}; use `check` for a draft, or another --data",
+                seen.file.display(),
+                file.display()
+            );
+        }
+        Ok(())
+    }
+
     /// Let it look, and answer with what it saw.
     ///
     /// # Errors

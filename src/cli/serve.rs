@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Longer than a look at the Sparks by a command.
-const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// `extra` routes answer on the control socket too.
 ///

@@ -57,7 +57,7 @@ pub async fn trust(
             say(output, &told(true), &format!("pinned {shown} for {name}"))
         }
         Some(expected) => {
-            eprintln!("`{name}` shows {shown}, not {expected}; nothing was pinned");
+            talk!("`{name}` shows {shown}, not {expected}; nothing was pinned");
             Ok(Exit::Stale)
         }
     }
@@ -86,18 +86,24 @@ async fn fingerprint_of(key: &str) -> anyhow::Result<String> {
 fn pin(data: &Path, key: &str) -> anyhow::Result<()> {
     let path = data.join("known_hosts");
     let host = key.split_whitespace().next().unwrap_or_default();
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    let mut text: String = old
-        .lines()
-        .filter(|line| line.split_whitespace().next() != Some(host))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    text.push_str(key);
-    text.push('\n');
+    let old = match fs::read(&path) {
+        Ok(old) => old,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    // Lines that are no text are kept as they are.
+    let mut text: Vec<u8> = Vec::new();
+    for line in old.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if line.split(|byte| *byte == b' ').next() != Some(host.as_bytes()) {
+            text.extend(line);
+            text.push(b'\n');
+        }
+    }
+    text.extend(format!("{key}\n").as_bytes());
     fs::create_dir_all(data)?;
     let new = data.join("known_hosts.new");
     let mut file = fs::File::create(&new)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))
 }

@@ -143,7 +143,11 @@ impl Controller {
             waits: None,
             written: false,
             diff: diff(&text, &new),
-            warnings: after.warnings.iter().map(|problem| problem.message.clone()).collect(),
+            warnings: {
+                let lines = manifest::report::Lines::of(&new);
+                let told = |problem| manifest::report::told(problem, &new, &lines).2;
+                after.warnings.iter().map(told).collect()
+            },
             plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
         };
         if request.dry_run || new == text {
@@ -160,7 +164,7 @@ impl Controller {
             Err(ReplaceError::Io(error)) => return Err(error.into()),
         };
         self.record(&request.by, &text, &new, &replaced)?;
-        self.read_file()?;
+        self.read_file(true)?;
         edited.written = true;
         edited.revision = self.state().current.as_ref().map(|current| current.revision);
         let state = self.state();
@@ -172,12 +176,10 @@ impl Controller {
 
     fn file_text(&self) -> Result<String, NotEdited> {
         // Whatever a person saved a moment ago becomes a revision of its own first.
-        self.read_file()?;
-        let bytes = std::fs::read(&self.places.file)?;
-        String::from_utf8(bytes).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            NotEdited::FileInvalid(format!("{}: not UTF-8 at byte {at}", self.places.file.display()))
-        })
+        self.read_file(true)?;
+        let bytes = manifest::read::read(&self.places.file)?;
+        manifest::read::text(bytes)
+            .map_err(|why| NotEdited::FileInvalid(format!("{}: {why}", self.places.file.display())))
     }
 
     fn checked(&self, text: &str) -> Result<Loaded, String> {

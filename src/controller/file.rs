@@ -37,9 +37,11 @@ impl Controller {
     }
 
     /// Read the file, and put it in force when it can be.
-    pub(super) fn read_file(&self) -> Result<(), StoreError> {
+    /// Without `record` it is only for showing: nothing of it is remembered.
+    pub(super) fn read_file(&self, record: bool) -> Result<(), StoreError> {
+        let bytes = manifest::read::read(&self.places.file);
         let mut state = self.state();
-        let bytes = match std::fs::read(&self.places.file) {
+        let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
                 state.last_text = None;
@@ -47,7 +49,7 @@ impl Controller {
                 if error.kind() == std::io::ErrorKind::NotFound {
                     message.push_str("; write one, or name another with --file");
                 }
-                return self.refuse(&mut state, message);
+                return self.refuse(&mut state, message, record);
             }
         };
         if state.last_text.as_ref() == Some(&bytes) {
@@ -55,21 +57,22 @@ impl Controller {
         }
         state.pending = None;
         let path = self.places.file.display().to_string();
-        let loaded = match std::str::from_utf8(&bytes) {
-            Ok(text) => manifest::load::load(text)
-                .map_err(|problems| manifest::render(&problems, &path, text))
+        let loaded = match manifest::read::text(bytes.clone()) {
+            Ok(text) => manifest::load::load(&text)
+                .map_err(|problems| manifest::render(&problems, &path, &text))
                 .map(|loaded| (loaded, text)),
-            Err(error) => Err(format!("{path}: not UTF-8 at byte {}", error.valid_up_to())),
+            Err(why) => Err(format!("{path}: {why}")),
         };
         match loaded {
-            Ok((loaded, text)) => self.take_in(&mut state, loaded, text)?,
-            Err(message) => self.refuse(&mut state, message)?,
+            Ok((loaded, text)) => self.take_in(&mut state, loaded, &text, record)?,
+            Err(message) => self.refuse(&mut state, message, record)?,
         }
-        state.last_text = Some(bytes);
+        // What was only shown is taken in when it is acted on.
+        state.last_text = record.then_some(bytes);
         Ok(())
     }
 
-    fn take_in(&self, state: &mut State, loaded: Loaded, text: &str) -> Result<(), StoreError> {
+    fn take_in(&self, state: &mut State, loaded: Loaded, text: &str, record: bool) -> Result<(), StoreError> {
         let id = removal_id(text);
         let removal =
             state.current.as_ref().and_then(|current| removal::large(&current.desired, &loaded.desired));
@@ -78,11 +81,12 @@ impl Controller {
             let message = format!(
                 "LargeRemoval: {what}, which may be half a file; to agree: spark-control approve {id}"
             );
-            return self.refuse(state, message);
+            return self.refuse(state, message, record);
         }
         let now = (self.world.now)();
         let revision = match state.store.last_revision()? {
             Some((revision, known)) if known == text => revision,
+            last if !record => last.map_or(1, |(revision, _)| revision + 1),
             _ => {
                 let revision = state.store.add_revision(text, now)?;
                 info!(revision, "the file is in force");
@@ -91,18 +95,25 @@ impl Controller {
             }
         };
         // Agreed to once, for these bytes.
-        if state.ledger.accepted_removals.remove(&id) {
+        if record && state.ledger.accepted_removals.remove(&id) {
             state.keep_ledger()?;
         }
-        state.warnings = loaded.warnings.iter().map(|problem| problem.message.clone()).collect();
+        let lines = manifest::report::Lines::of(text);
+        let told = |problem| manifest::report::told(problem, text, &lines).2;
+        state.warnings = loaded.warnings.iter().map(told).collect();
         state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
         state.file_error = None;
         Ok(())
     }
 
-    fn refuse(&self, state: &mut State, message: String) -> Result<(), StoreError> {
-        if state.file_error.as_ref() != Some(&message) {
-            warn!("the file is not in force; the last good one stays\n{message}");
+    fn refuse(&self, state: &mut State, message: String, record: bool) -> Result<(), StoreError> {
+        if record && state.file_error.as_ref() != Some(&message) {
+            let then = if state.current.is_some() {
+                "the last good one stays"
+            } else {
+                "nothing is done until it is"
+            };
+            warn!("the file is not in force; {then}\n{message}");
             // Commands that work without a controller come one after the other.
             if state.store.events(1)?.last().is_none_or(|event| event.message != message) {
                 state.store.add_event("file", "", &message, (self.world.now)())?;

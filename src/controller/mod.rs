@@ -54,6 +54,8 @@ pub struct World {
 #[derive(Debug, Clone)]
 pub struct Places {
     pub file: PathBuf,
+    /// Somebody named it, rather than its being the default.
+    pub is_file_told: bool,
     /// Store, key, known hosts, saved logs.
     pub data: PathBuf,
 }
@@ -130,6 +132,10 @@ pub struct Snapshot {
     pub revision: Option<u64>,
     /// Why the file is not the revision in force.
     pub file_error: Option<String>,
+    /// What to approve for the file to come into force, when that is all that is missing.
+    pub waits: Option<String>,
+    /// Where it is.
+    pub file: PathBuf,
     pub warnings: Vec<String>,
     pub fenced: Option<String>,
     pub plan: Option<Plan>,

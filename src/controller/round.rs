@@ -69,7 +69,7 @@ impl Controller {
         let _turn = self.turn.lock().await;
         let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         self.file_is_quiet().await;
-        self.read_file()?;
+        self.read_file(mode != Mode::Preview)?;
         let Some(Current { revision, desired }) = self.state().current.clone() else {
             self.publish(None, round, 0);
             return Ok(Turn::default());
@@ -354,6 +354,8 @@ impl Controller {
             looked_ms,
             revision: state.current.as_ref().map(|current| current.revision),
             file_error: state.file_error.clone(),
+            waits: state.pending.as_ref().map(|pending| pending.id.clone()),
+            file: std::path::absolute(&self.places.file).unwrap_or_else(|_| self.places.file.clone()),
             warnings: state.warnings.clone(),
             fenced: state.ledger.fenced.clone(),
             plan: seen.map(|(plan, ..)| plan.clone()),

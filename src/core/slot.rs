@@ -366,7 +366,7 @@ impl Case<'_> {
     fn not_seen(self, goal: &str) -> Option<Work> {
         let silent = self.slot.sparks.iter().find(|spark| self.observed.facts(spark).is_none())?;
         let message = format!("`{silent}` is not reachable, so what runs there is not known");
-        Some(Work::waiting(self.object, goal, Reason::Unreachable, message))
+        Some(Work::blocked(self.object, goal, Reason::Unreachable, message))
     }
 
     /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.

@@ -58,7 +58,12 @@ pub fn status(
         let (sync, health) = match &wanted {
             Wanted::Watch => {
                 let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
-                (Sync::InSync, answer.map_or(Health::Missing, |answer| seen(answer).0))
+                let silent = slot.sparks.iter().any(|spark| observed.facts(spark).is_none());
+                match answer {
+                    None if silent => (Sync::Unknown, Health::Unknown),
+                    None => (Sync::InSync, Health::Missing),
+                    Some(answer) => (Sync::InSync, seen(answer).0),
+                }
             }
             Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
             Wanted::Nothing if reason == Some(Reason::Unreachable) => (Sync::Unknown, Health::Unknown),

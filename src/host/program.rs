@@ -55,6 +55,13 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// The same for a person to read and to paste: plain words stay plain.
+pub fn quote_if_needed(text: &str) -> String {
+    let plain = !text.is_empty()
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-+:@%,".contains(letter));
+    if plain { text.to_owned() } else { quote(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

@@ -231,8 +231,21 @@ const SETTINGS_TEXT: &str = "GlobalKnownHostsFile /dev/null\nIdentitiesOnly yes\
 /// # Errors
 /// When it cannot be made.
 pub fn prepare(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(std::io::Error::other(format!("making {}: {error}", directory.display())));
+        }
+        _ => {}
+    }
+    // Its name can be guessed: what somebody else put there is not used.
+    let metadata = std::fs::symlink_metadata(directory)?;
+    let ours = metadata.is_dir()
+        && metadata.uid() == rustix::process::geteuid().as_raw()
+        && metadata.mode() & 0o077 == 0;
+    if !ours {
+        let why = format!("{} is not a folder of this user alone; remove it", directory.display());
+        return Err(std::io::Error::other(why));
+    }
     std::fs::write(directory.join(SETTINGS), SETTINGS_TEXT)
 }

@@ -113,7 +113,13 @@ impl de::Error for Error {
             }
             _ => None,
         };
-        let message = format!("found {unexpected}, expected {}", in_words(&expected.to_string()));
+        let found = match unexpected {
+            de::Unexpected::Unit => "nothing".to_owned(),
+            de::Unexpected::Seq => "a list".into(),
+            de::Unexpected::Map => "a map".into(),
+            other => other.to_string(),
+        };
+        let message = format!("found {found}, expected {}", in_words(&expected.to_string()));
         Self { message, hint, span: None, missing: false }
     }
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -172,6 +178,7 @@ impl<'de> Deserializer<'de> for From<'_> {
                 visitor.visit_map(Kept { rest: kept.into_iter(), value: None })
             }
             Value::Null => visitor.visit_map(Entries { rest: [].iter(), value: None }),
+            Value::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
         .map_err(|error| error.at(span))

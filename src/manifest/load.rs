@@ -72,7 +72,9 @@ fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantin
     let end = root.span.start..root.span.start;
     for needed in ["version", "sparks"] {
         if field(needed).is_none() {
-            problems.push(Problem::at(end.clone(), format!("`{needed}` is missing")));
+            let blank = fields.iter().find(|(key, _)| key.text == needed).map(|(key, _)| key.span.clone());
+            let is = if blank.is_some() { "blank" } else { "missing" };
+            problems.push(Problem::at(blank.unwrap_or(end.clone()), format!("`{needed}` is {is}")));
         }
     }
     let mut places = BTreeMap::new();

@@ -37,6 +37,18 @@ pub struct Key {
     pub span: Range<usize>,
 }
 
+/// What the parser says to programmers, and what it means to the owner of a file.
+const PARSER_WORDS: [(&str, &str); 8] = [
+    ("multiple YAML documents", "there is more than one document; take the `---` out"),
+    ("null into string", "a key is blank or `null`; put it in quotes if it is meant"),
+    ("Aliases", "more than 100 aliases (`*name`)"),
+    ("Nodes", "more than 200,000 values"),
+    ("Depth", "more than 32 levels inside each other"),
+    ("budget breached", "the file is larger than any that is used"),
+    ("recursive references", "an anchor (`&name`) contains itself"),
+    ("non-finite float", "infinity and NaN are no usable numbers"),
+];
+
 /// Parse `text`.
 ///
 /// # Errors
@@ -66,6 +78,9 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         let whole = error.without_snippet().to_string();
         // The crate appends its own place; the report shows ours with the line beneath it.
         let message = whole.split(" at line ").next().unwrap_or(&whole).trim_end_matches(':');
+        if let Some((_, ours)) = PARSER_WORDS.iter().find(|(theirs, _)| message.contains(theirs)) {
+            return Problem::at(place, (*ours).to_owned());
+        }
         if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
             let key = key.split(", set ").next().unwrap_or(key);
             return Problem::at(place, format!("`{key}` is written twice"));
@@ -101,7 +116,11 @@ fn node_of(spanned: Spanned<Any>, text: &str) -> Node {
         Any::Null => Value::Null,
         Any::Bool(value) => Value::Bool(value),
         Any::Int(value) => Value::Int(value),
-        Any::Float(value) => Value::Float(value),
+        // `017` is seventeen.
+        Any::Float(value) => match text.get(span.clone()).and_then(|written| written.parse().ok()) {
+            Some(whole) => Value::Int(whole),
+            None => Value::Float(value),
+        },
         Any::Text(value) => Value::Text(value),
         Any::List(items) => Value::List(items.into_iter().map(|item| node_of(item, text)).collect()),
         Any::Map(entries) => Value::Map(

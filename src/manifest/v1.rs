@@ -62,6 +62,19 @@ impl<'de> Deserialize<'de> for EnvValue {
     }
 }
 
+/// A port of a machine, 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "u16")]
+#[schemars(with = "u16", extend("minimum" = 1))]
+pub struct Port(pub u16);
+
+impl TryFrom<u16> for Port {
+    type Error = &'static str;
+    fn try_from(number: u16) -> Result<Self, &'static str> {
+        if number == 0 { Err("0 is no port") } else { Ok(Self(number)) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
@@ -81,7 +94,7 @@ pub struct Spark {
     /// Login name. Needed unless `transport: local`.
     pub user: Option<UserName>,
     /// Port of its SSH server; 22 when absent.
-    pub ssh_port: Option<u16>,
+    pub ssh_port: Option<Port>,
     /// Private key file; the controller's own when absent.
     pub key: Option<PlainPath>,
     #[serde(default)]
@@ -151,9 +164,9 @@ pub struct Vllm {
     /// Container name; `vllm_node` when absent.
     pub container: Option<ContainerName>,
     /// HTTP port; 8888 when absent.
-    pub port: Option<u16>,
+    pub port: Option<Port>,
     /// Port on which the ranks find each other; 29501 when absent.
-    pub master_port: Option<u16>,
+    pub master_port: Option<Port>,
     pub launcher: Option<Launcher>,
     /// Environment of every model in this slot.
     #[serde(default)]
@@ -170,41 +183,38 @@ pub struct Vllm {
 }
 
 /// A length of time such as `90s`, `20m` or `1h30m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String", extend("pattern" = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
 pub struct Span(pub std::time::Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Json::deserialize(deserializer)? {
+            Json::String(text) => Self::try_from(text).map_err(D::Error::custom),
+            Json::Number(number) => Err(D::Error::custom(format!(
+                "a length of time needs its unit: write `{number}s`, `m` or `h`"
+            ))),
+            _ => Err(D::Error::custom("expected a length of time such as `90s`, `20m` or `1h30m`")),
+        }
+    }
+}
 
 impl TryFrom<String> for Span {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` is not a length of time such as `90s`, `20m` or `1h30m`, up to 168h");
         let mut seconds: u64 = 0;
-        let mut number: Option<u64> = None;
-        for c in text.chars() {
-            match (c, number) {
-                ('0'..='9', _) => {
-                    let digit = u64::from(c as u8 - b'0');
-                    number = number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(digit));
-                }
-                ('h' | 'm' | 's', Some(n)) => {
-                    let unit = match c {
-                        'h' => 3600,
-                        'm' => 60,
-                        _ => 1,
-                    };
-                    seconds = n.checked_mul(unit).and_then(|n| seconds.checked_add(n)).unwrap_or(u64::MAX);
-                    number = None;
-                }
-                _ => number = None,
-            }
-            if number.is_none() && !"hms".contains(c) {
-                return Err(format!("`{text}` is not a length of time such as `90s`, `20m` or `1h30m`"));
-            }
+        let mut rest = text.as_str();
+        for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
+            let Some((number, after)) = rest.split_once(unit) else { continue };
+            let plain = !number.is_empty() && number.chars().all(|letter| letter.is_ascii_digit());
+            let number: u64 = number.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
+            seconds = number.checked_mul(length).and_then(|n| seconds.checked_add(n)).ok_or_else(wrong)?;
+            rest = after;
         }
-        if number.is_some() || seconds == 0 || seconds > 7 * 24 * 3600 {
-            return Err(format!(
-                "`{text}` is not a length of time such as `90s`, `20m` or `1h30m`, up to 168h"
-            ));
+        if !rest.is_empty() || seconds == 0 || seconds > 7 * 24 * 3600 {
+            return Err(wrong());
         }
         Ok(Self(std::time::Duration::from_secs(seconds)))
     }
@@ -240,7 +250,7 @@ pub struct Model {
     #[serde(default)]
     pub env: BTreeMap<Variable, EnvValue>,
     /// HTTP port, where it is not the slot's.
-    pub port: Option<u16>,
+    pub port: Option<Port>,
     /// Image, where it is not the launcher's.
     pub image: Option<ImageRef>,
     pub launcher: Option<Launcher>,
@@ -309,7 +319,7 @@ pub struct Service {
     pub spark: Option<SparkName>,
     /// Where it is reached when it runs elsewhere.
     pub address: Option<Address>,
-    pub port: Option<u16>,
+    pub port: Option<Port>,
     #[serde(default)]
     pub scheme: Scheme,
     /// Path of the request that shows it is up; the kind's own when absent.
@@ -329,7 +339,7 @@ pub struct Service {
     pub update_after: Option<Time>,
     /// For kind `vllm`: the model of this further slot. Absent: watched, not managed.
     pub model: Option<String>,
-    pub master_port: Option<u16>,
+    pub master_port: Option<Port>,
     pub launcher: Option<Launcher>,
     #[serde(default)]
     pub env: BTreeMap<Variable, EnvValue>,
@@ -407,8 +417,12 @@ impl TryFrom<String> for Clock {
     fn try_from(text: String) -> Result<Self, String> {
         let expected = || format!("`{text}` is not a time of day such as \"01:30\"");
         let (hours, minutes) = text.split_once(':').ok_or_else(expected)?;
-        if hours.len() != 2 || minutes.len() != 2 {
+        let plain = |part: &str| part.len() == 2 && part.chars().all(|letter| letter.is_ascii_digit());
+        if !plain(hours) || !plain(minutes) {
             return Err(expected());
+        }
+        if hours == "24" {
+            return Err(format!("`{text}` is not a time of day; midnight is \"00:00\""));
         }
         let (Ok(hours), Ok(minutes)) = (hours.parse(), minutes.parse()) else { return Err(expected()) };
         jiff::civil::Time::new(hours, minutes, 0, 0).map(Self).map_err(|_| expected())
@@ -478,4 +492,19 @@ pub struct Cluster {
     pub schedule: BTreeMap<WindowName, Window>,
     #[serde(default)]
     pub notify: BTreeMap<NotifyName, Notify>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, half a second would be read as eight hours.
+    #[test]
+    fn lengths_of_time_are_read_as_they_are_meant_or_not_at_all() {
+        let seconds = |text: &str| Span::try_from(text.to_owned()).ok().map(|span| span.0.as_secs());
+        assert_eq!(["90s", "20m", "1h30m", "1h0m5s"].map(seconds), [90, 1200, 5400, 3605].map(Some));
+        for wrong in ["", "500ms", "h5s", "5mm", "1s1m1h", "5", "-5s", "+5s", "1.5h", "0s", "169h", "5 s"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -26,16 +26,81 @@ pub fn watch(file: &Path, changed: Arc<Notify>) -> Result<impl Watcher + use<>, 
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
+    let target = std::fs::canonicalize(file).ok();
+    let names: Vec<_> = [Some(file), target.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter_map(Path::file_name)
+        .map(ToOwned::to_owned)
+        .collect();
     let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, notify::Error>| {
         // An error means that events may have been missed: look again.
-        let read_only = event.is_ok_and(|event| {
-            matches!(event.kind, EventKind::Access(kind)
-                if kind != AccessKind::Close(AccessMode::Write))
+        let matters = event.map_or(true, |event| {
+            let read_only = matches!(event.kind, EventKind::Access(kind)
+                if kind != AccessKind::Close(AccessMode::Write));
+            // Mounted configurations are swapped by a link that begins with two dots.
+            let ours = event.paths.is_empty()
+                || event.paths.iter().filter_map(|path| path.file_name()).any(|name| {
+                    names.iter().any(|ours| ours == name) || name.as_encoded_bytes().starts_with(b"..")
+                });
+            ours && !read_only
         });
-        if !read_only {
+        if matters {
             changed.notify_one();
         }
     })?;
     watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    // What a link points to is edited where it is. A link that points elsewhere later is found by the interval.
+    let here = std::fs::canonicalize(&directory).ok();
+    let elsewhere =
+        target.as_deref().and_then(Path::parent).filter(|folder| here.as_deref() != Some(*folder));
+    if let Some(elsewhere) = elsewhere {
+        watcher.watch(elsewhere, RecursiveMode::NonRecursive)?;
+    }
     Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    async fn is_woken(wake: &Notify) -> bool {
+        tokio::time::timeout(Duration::from_millis(500), wake.notified()).await.is_ok()
+    }
+
+    /// If this failed, an edit would be found only by the interval, or every file beside it would keep the loop awake.
+    #[tokio::test]
+    async fn every_way_to_change_the_file_is_seen_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+        fs::create_dir(&here).unwrap();
+        fs::create_dir(&there).unwrap();
+        fs::write(there.join("real.yaml"), "1").unwrap();
+        symlink("../there/real.yaml", here.join("cluster.yaml")).unwrap();
+        let wake = Arc::new(Notify::new());
+        let _watcher = watch(&here.join("cluster.yaml"), wake.clone()).unwrap();
+        assert!(!is_woken(&wake).await);
+
+        fs::write(there.join("real.yaml"), "2").unwrap();
+        assert!(is_woken(&wake).await, "what the link points to was written");
+        while is_woken(&wake).await {}
+        fs::write(there.join("new"), "3").unwrap();
+        fs::rename(there.join("new"), there.join("real.yaml")).unwrap();
+        assert!(is_woken(&wake).await, "renamed over");
+        while is_woken(&wake).await {}
+        symlink("../there/other.yaml", here.join("link")).unwrap();
+        fs::rename(here.join("link"), here.join("cluster.yaml")).unwrap();
+        assert!(is_woken(&wake).await, "the link was exchanged");
+        while is_woken(&wake).await {}
+        fs::write(here.join("unrelated"), "4").unwrap();
+        let _ = fs::read(there.join("real.yaml"));
+        assert!(!is_woken(&wake).await, "another file, and a reader");
+        symlink("..2026", here.join("..data")).unwrap();
+        assert!(is_woken(&wake).await, "as mounted configurations are swapped");
+        while is_woken(&wake).await {}
+        fs::remove_file(here.join("cluster.yaml")).unwrap();
+        assert!(is_woken(&wake).await, "deleted");
+    }
 }

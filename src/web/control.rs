@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path as UrlPath, State},
+    extract::{Path as UrlPath, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -60,6 +60,12 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/events", get(events))
         .route("/desired", get(desired).post(edit))
         .with_state(controller)
+}
+
+/// How much of the history.
+#[derive(Deserialize)]
+struct Last {
+    last: u32,
 }
 
 async fn snapshot(State(controller): State<Arc<Controller>>) -> Response {
@@ -143,8 +149,8 @@ async fn logs(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPat
     }
 }
 
-async fn events(State(controller): State<Arc<Controller>>) -> Response {
-    match controller.events(1000) {
+async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<Last>) -> Response {
+    match controller.events(asked.last) {
         Ok(events) => Json(events).into_response(),
         Err(error) => refusal(&Refusal::Store(error)),
     }

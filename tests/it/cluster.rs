@@ -94,7 +94,8 @@ impl Cluster {
             // The file's times are those of the machine, not of the test.
             quiet: Duration::ZERO,
         };
-        let places = Places { file: self.directory.path().join("cluster.yaml"), data };
+        let file = self.directory.path().join("cluster.yaml");
+        let places = Places { file, is_file_told: true, data };
         Controller::new(places, world).expect("a controller")
     }
 

@@ -74,6 +74,16 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     for line in ["spark_control_spark_reachable{spark=\"here\"} 0", "spark_control_file_valid 1", "# EOF"] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+    // Somebody asks about another file.
+    fs::write(folder.path().join("draft.yaml"), file).unwrap();
+    let other = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        .args(["--data", "data", "--file", "draft.yaml", "plan"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(told.contains("cluster.yaml, not draft.yaml"), "{told}");
     // A bad file: the last good one stays in force, and the monitors know.
     fs::write(folder.path().join("cluster.yaml"), "version: 1\n").unwrap();
     wait("the bad file to be seen", || {

@@ -75,6 +75,15 @@ impl Controller {
         command(&self.file, &self.data, arguments)
     }
 
+    /// The plan of this moment.
+    pub fn plan_id(&self) -> String {
+        let output = self.command(&["plan", "--output", "json"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(told, "", "there is something else to say");
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        plan["id"].as_str().expect("its id").to_owned()
+    }
+
     /// Ask on the control socket.
     pub fn ask(&self, method: &str, path: &str) -> serde_json::Value {
         let mut stream = UnixStream::connect(self.data.join("control.sock")).expect("it serves");

@@ -51,6 +51,33 @@ fn what_is_lost_on_one_spark_is_started_again() {
     settles_on(&lab, &controller, "beta");
 }
 
+/// If this failed, an edit or a lost container would be found only at the next full pass.
+#[test]
+fn docker_events_and_edits_wake_the_loop() {
+    let lab = Lab::up(1);
+    let file = lab.directory.join("cluster.yaml");
+    let manifest = |model: &str| {
+        lab.manifest(&on_one_spark(&format!("model: {model}\nreconcile: {{ interval: 24h }}\n{MODELS}")))
+    };
+    fs::write(&file, manifest("alpha")).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    let spark = lab.spark("spark1");
+    let settled = |model: &str| {
+        wait_until(model, SWAP, || serving(&lab, model));
+        // Without a command: each of those wakes the loop too.
+        wait_until("it to be known", SWAP, || controller.log().contains(&format!("`{model}` is ready")));
+    };
+    settled("alpha");
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let first = spark.running(CONTAINER).expect("it serves from there");
+    spark.docker(&["stop", "--time", "1", CONTAINER]);
+    wait_until("another container", SWAP, || spark.running(CONTAINER).is_some_and(|now| now != first));
+    wait_until("alpha", SWAP, || controller.log().matches("`alpha` is ready").count() == 2);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    save(&file, &manifest("beta"));
+    settled("beta");
+}
+
 /// If this failed, a group could go on half up, or its two halves be of two starts.
 #[test]
 fn a_missing_rank_is_half_up_and_the_group_is_started_again() {

@@ -89,6 +89,40 @@ fn killed_after_the_launch_it_resumes_and_starts_nothing_twice() {
     ]);
 }
 
+/// If this failed, a Spark that is cut off in the middle of a swap would cost a second start, or the swap.
+#[test]
+fn a_head_that_is_silent_in_any_phase_costs_only_time() {
+    let lab = Lab::up(2);
+    let file = lab.directory.join("cluster.yaml");
+    let quick = format!("reconcile: {{ interval: 2s }}\n{MODELS}");
+    fs::write(&file, lab.manifest(&format!("model: beta\n{quick}"))).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "beta");
+    let starts = || lab.sparks.iter().map(|spark| spark.starts(CONTAINER)).collect::<Vec<_>>();
+    let head = lab.spark("spark1");
+    let phases = [
+        Phase { name: "the stop is sent", is_reached: |log, _| sent(log, "stop and remove") },
+        Phase { name: "the memory is watched", is_reached: |log, _| done(log, "stop and remove") },
+        Phase { name: "the launch is sent", is_reached: |log, _| sent(log, "launch `wide`") },
+    ];
+    for (count, Phase { name, is_reached }) in phases.iter().enumerate() {
+        let model = if count % 2 == 0 { "wide" } else { "beta" };
+        let before = starts();
+        let seen = controller.log().len();
+        save(&file, &lab.manifest(&format!("model: {model}\n{quick}")));
+        wait_until(name, SWAP, || is_reached(&controller.log()[seen..], &lab));
+        head.cut();
+        wait_until("the silence to be seen", SWAP, || {
+            text(&controller.command(&["status"])).contains("spark1: UNREACHABLE")
+        });
+        head.mend();
+        settles_on(&lab, &controller, model);
+        let expected =
+            if model == "wide" { [before[0] + 1, before[1] + 1] } else { [before[0] + 1, before[1]] };
+        assert_eq!(starts(), expected, "{name}");
+    }
+}
+
 /// If this failed, two controllers would undo each other's work for ever.
 #[test]
 fn of_two_controllers_the_older_epoch_stops_acting() {

@@ -72,9 +72,7 @@ fn what_matches_is_adopted_and_what_does_not_waits_for_a_person() {
     });
     assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
     assert_eq!(spark.running(CONTAINER), Some(stranger), "it is left alone");
-    let plan = text(&controller.command(&["plan", "--output", "json"]));
-    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-    let approved = controller.command(&["approve", plan["id"].as_str().unwrap()]);
+    let approved = controller.command(&["approve", &controller.plan_id()]);
     assert!(approved.status.success(), "{}", text(&approved));
     settles_on(&lab, &controller, "beta");
 }
@@ -115,19 +113,6 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     );
     spark.docker(&["rm", "-f", CONTAINER]);
 
-    // A service that nobody can start is in the way of nothing else.
-    let broken =
-        "services: { lost: { kind: tts, spark: spark1, port: 8880, container: lost, state: running } }\n";
-    fs::write(&file, lab.manifest(&format!("{local}{broken}"))).unwrap();
-    let applied = command(&["apply"]);
-    assert_eq!(applied.status.code(), Some(4), "{}", text(&applied));
-    assert!(text(&applied).contains("blocked (NoContainer)"), "{}", text(&applied));
-    assert!(serving(&lab, "tiny"));
-    fs::write(&file, lab.manifest(&local.replace("model: tiny", "model: none"))).unwrap();
-    assert_eq!(command(&["apply"]).status.code(), Some(0));
-    assert_eq!(spark.running(CONTAINER), None);
-    fs::write(&file, lab.manifest(&local)).unwrap();
-
     let output = command(&["plan", "--output", "json"]);
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let applied = command(&["apply", plan["id"].as_str().unwrap()]);
@@ -137,4 +122,56 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     let mounted = spark.docker(&["exec", CONTAINER, "cat", &format!("{}/config.json", models.display())]);
     assert!(mounted.contains("lab"), "the model's files are at the same path inside");
     assert_eq!(command(&["apply", "no-such-plan"]).status.code(), Some(3));
+
+    fs::write(&file, lab.manifest(&local.replace("model: tiny", "model: none"))).unwrap();
+    assert_eq!(command(&["apply"]).status.code(), Some(0));
+    assert_eq!(spark.running(CONTAINER), None);
+    // A service that nobody can start is in the way of nothing else.
+    let broken =
+        "services: { lost: { kind: tts, spark: spark1, port: 8880, container: lost, state: running } }\n";
+    fs::write(&file, lab.manifest(&format!("{local}{broken}"))).unwrap();
+    let applied = command(&["apply"]);
+    assert_eq!(applied.status.code(), Some(4), "{}", text(&applied));
+    assert!(text(&applied).contains("blocked (NoContainer)"), "{}", text(&applied));
+    assert!(serving(&lab, "tiny"), "the model was started all the same");
+}
+
+/// If this failed, a group that somebody started with the launcher could not be taken over, or a stranger on one of two
+/// Sparks would be executed into.
+#[test]
+fn a_group_is_adopted_and_a_stranger_on_the_second_spark_waits_for_a_person() {
+    let lab = Lab::up(2);
+    let file = lab.directory.join("cluster.yaml");
+    let manifest = |model: &str| lab.manifest(&format!("model: {model}\n{MODELS}"));
+    // As an owner does it on the head: the launcher, without us and our labels.
+    let [first, second] = [&lab.sparks[0], &lab.sparks[1]].map(|spark| spark.address.to_string());
+    let words = "vllm serve lab/wide --gpu_memory_utilization=0.02 --tensor-parallel-size 2 --host 0.0.0.0 --port 8888 \
+                 --served-model-name wide";
+    let config = format!("CLUSTER_NODES={first},{second}\\nLOCAL_IP={first}\\nETH_IF=eth0\\n");
+    lab.sparks[0].by_ssh(&format!(
+        "cd spark-vllm-docker && printf '{config}' >by-hand && ./launch-cluster.sh --config by-hand -d exec {words}"
+    ));
+    wait_until("the engine", SWAP, || serving(&lab, "wide"));
+    let ids = || lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect::<Vec<_>>();
+    let before = ids();
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    fs::write(&file, manifest("wide")).unwrap();
+    let mut controller = Controller::serve(&lab, "data", &file);
+    wait_until("the adoption", SWAP, || text(&controller.command(&["history"])).contains("adopt"));
+    wait_until("a plan with nothing in it", SWAP, || in_sync(&controller));
+    assert_eq!(ids(), before, "nothing was restarted");
+    save(&file, &manifest("none"));
+    wait_until("an empty slot", SWAP, || ids().iter().all(Option::is_none));
+    controller.kill();
+
+    let stranger = start_by_hand(&lab.sparks[1], &["other/model", "--port", "9999"]);
+    save(&file, &manifest("wide"));
+    let controller = Controller::serve(&lab, "data", &file);
+    wait_until("the question", SWAP, || {
+        text(&controller.command(&["plan"])).contains("neither started nor adopted")
+    });
+    assert_eq!(ids(), [None, Some(stranger.clone())], "nothing is started beside it");
+    assert!(controller.command(&["approve", &controller.plan_id()]).status.success());
+    settles_on(&lab, &controller, "wide");
+    assert_ne!(ids()[1], Some(stranger), "it was not executed into");
 }

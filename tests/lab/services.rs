@@ -12,9 +12,7 @@ use crate::{
 /// The id of the plan that says so.
 fn wait_for_plan(controller: &Controller, part: &str) -> String {
     wait_until(part, SWAP, || text(&controller.command(&["plan"])).contains(part));
-    let plan = text(&controller.command(&["plan", "--output", "json"]));
-    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-    plan["id"].as_str().unwrap().to_owned()
+    controller.plan_id()
 }
 
 /// If this failed, a service that the owner runs by hand would be started or stopped, or one that is to run would not.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::shell::{sh, wait_until};
+use crate::shell::{run, sh, wait_until};
 
 pub struct Spark {
     pub name: String,
@@ -31,6 +31,18 @@ impl Spark {
             self.directory.join("bin").display()
         );
         (Path::new("/run/netns").join(&self.namespace), path)
+    }
+
+    /// A command of its user, as over SSH.
+    pub fn by_ssh(&self, command: &str) -> String {
+        let key = self.directory.parent().expect("the lab").join("key");
+        run(Command::new("ssh")
+            .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i"])
+            .arg(key)
+            .arg(format!("root@{}", self.address))
+            .arg(command)
+            .stdin(Stdio::null()))
     }
 
     /// Ask this Spark's Docker engine.

@@ -72,8 +72,8 @@ pub fn resolve(
         let slot = Slot {
             wanted,
             container: vllm.container.clone().unwrap_or_else(default_container),
-            port: vllm.port.unwrap_or(DEFAULT_PORT),
-            master_port: vllm.master_port.unwrap_or(DEFAULT_MASTER_PORT),
+            port: vllm.port.map_or(DEFAULT_PORT, |port| port.0),
+            master_port: vllm.master_port.map_or(DEFAULT_MASTER_PORT, |port| port.0),
             launcher: launcher.clone(),
             env,
             api_key: vllm.api_key.as_ref().map(secret),
@@ -133,6 +133,7 @@ pub fn resolve(
         schedule,
     };
     out.claims(&desired);
+    out.addresses(&desired);
     if out.problems.is_empty() {
         return Ok(Loaded { desired, warnings: out.warnings, set_aside: out.set_aside });
     }
@@ -282,7 +283,7 @@ impl Resolver {
             (v1::Transport::Local, _) => Reach::Local,
             (v1::Transport::Ssh, Some(user)) => Reach::Ssh {
                 user: user.clone(),
-                port: written.ssh_port.unwrap_or(22),
+                port: written.ssh_port.map_or(22, |port| port.0),
                 key: written.key.clone(),
             },
             (v1::Transport::Ssh, None) => {
@@ -307,6 +308,22 @@ impl Resolver {
                 ib_if: fabric.ib_if.clone(),
             }),
         })
+    }
+
+    /// Two names for one machine would each be told to hold what only one can.
+    fn addresses(&mut self, desired: &Desired) {
+        let mut seen: BTreeMap<String, &SparkName> = BTreeMap::new();
+        for (name, spark) in &desired.sparks {
+            let place = match &spark.reach {
+                Reach::Local => "this machine".to_owned(),
+                Reach::Ssh { port, .. } => format!("{}, port {port}", spark.address),
+            };
+            if let Some(other) = seen.get(&place) {
+                let message = format!("`{name}` and `{other}` are the same machine ({place})");
+                self.problem(&format!("sparks/{name}/address"), message, None);
+            }
+            seen.insert(place, name);
+        }
     }
 
     fn env(
@@ -384,7 +401,9 @@ impl Resolver {
         models: &BTreeMap<ModelName, Model>,
     ) -> Option<Window> {
         let path = format!("schedule/{name}");
-        if !models.contains_key(&written.model) {
+        if written.model.as_str() == "none" {
+            self.problem(&format!("{path}/model"), "a window needs a model; it cannot be `none`", None);
+        } else if !models.contains_key(&written.model) {
             self.no_such_model(&format!("{path}/model"), written.model.as_str());
         }
         let zone = written.timezone.as_deref().unwrap_or("Etc/UTC");

@@ -36,6 +36,9 @@ impl Resolver {
         cluster: &v1::Cluster,
     ) -> Option<Model> {
         let path = format!("models/{name}");
+        if name.as_str() == "none" {
+            self.problem(&path, "`none` keeps a slot empty, so no model can have that name", None);
+        }
         let source = self.source(name, written);
         if written.sparks.is_empty() {
             self.problem(&format!("{path}/sparks"), format!("`{name}` names no Spark to run on"), None);
@@ -49,6 +52,9 @@ impl Resolver {
         }
         let args = self.args(&path, &written.args);
         let memory_bytes = written.memory_gib.and_then(|gib| self.gib(&format!("{path}/memory_gib"), gib));
+        if memory_bytes == Some(0) {
+            self.problem(&format!("{path}/memory_gib"), "a model needs more than no memory", None);
+        }
         let launcher = written
             .launcher
             .as_ref()
@@ -64,7 +70,7 @@ impl Resolver {
             served_as: if written.served_as.is_empty() { vec![served] } else { written.served_as.clone() },
             args,
             env,
-            port: written.port,
+            port: written.port.map(|port| port.0),
             launcher,
             image: written.image.clone(),
             chat_template: written.chat_template.clone(),
@@ -91,6 +97,12 @@ impl Resolver {
             };
             if FIGURES.contains(&canonical.as_str()) && figure.is_none_or(|figure| figure <= 0.0) {
                 self.problem(&path, format!("`{flag}` is not a positive number"), None);
+            }
+            if let Json::String(word) = value
+                && ["yes", "no", "on", "off"].contains(&word.to_lowercase().as_str())
+            {
+                let hint = "write `true` or `false` for a switch, or quotes around a word".to_owned();
+                self.warning(&path, format!("`{word}` is a word here, not a switch"), Some(hint));
             }
             if args.insert(canonical.clone(), value.clone()).is_some() {
                 self.problem(&path, format!("`{canonical}` is written twice, with `_` and with `-`"), None);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
 use crate::core::{
-    desired::{Launcher, Model, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
+    desired::{Launcher, Model, Object, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
     name::{ContainerName, ModelName, ServiceName, SparkName},
 };
 
@@ -25,6 +25,13 @@ impl Resolver {
         launcher: Option<&Launcher>,
     ) -> Option<Entry> {
         let path = format!("services/{name}");
+        if name.as_str() == Object::main().as_str() {
+            let message = "`vllm` is the name of the main slot";
+            self.problem(&path, message, Some("give the service another name".into()));
+        }
+        if written.path.as_ref().is_some_and(|path| !path.as_str().starts_with('/')) {
+            self.problem(&format!("{path}/path"), "the path of a request begins with `/`", None);
+        }
         let place = match (&written.spark, &written.address) {
             (Some(spark), None) => {
                 if !self.known_spark(&format!("{path}/spark"), spark, cluster) {
@@ -104,8 +111,8 @@ impl Resolver {
         Some(Slot {
             wanted,
             container,
-            port: written.port?,
-            master_port: written.master_port.unwrap_or(DEFAULT_MASTER_PORT),
+            port: written.port?.0,
+            master_port: written.master_port.map_or(DEFAULT_MASTER_PORT, |port| port.0),
             launcher: launcher?,
             env: self.env(&format!("{path}/env"), &written.env),
             api_key: written.api_key.as_ref().map(secret),
@@ -134,7 +141,7 @@ fn watched(written: &v1::Service, place: Place) -> Service {
     Service {
         kind,
         place,
-        port: written.port,
+        port: written.port.map(|port| port.0),
         https: written.scheme == v1::Scheme::Https,
         path: written.path.clone(),
         container: written.container.clone(),
