@@ -20,7 +20,7 @@ use crate::{
     controller::{Places, World},
     core::desired::ServiceKind,
     manifest::v1::Span,
-    probe::endpoint::Network,
+    probe::http::Network,
     sim::{Fault, Service, Sim, Times, listeners, transport::Simulated},
     web::control::Failure,
 };

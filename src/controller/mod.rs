@@ -32,7 +32,7 @@ use crate::{
         plan::Plan,
     },
     host::{SharedTransport, local::Local, ssh},
-    probe::{completion::Completions, endpoint::Http},
+    probe::{completion::Completions, http::Http},
     store::{Store, StoreError},
 };
 
@@ -318,7 +318,7 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
     };
     Ok(World {
         connect: Box::new(connect),
-        http: Arc::new(crate::probe::endpoint::Network::new(crate::apply::secret)),
+        http: Arc::new(crate::probe::http::Network::new(crate::apply::secret)),
         now: Box::new(Timestamp::now),
         name: random_name(),
         quiet: crate::manifest::watch::QUIET,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::endpoint::{Http, NoAnswer, Request};
+use super::http::{Http, NoAnswer, Request};
 use crate::core::{
     desired::{Object, Secret},
     observed::Completion,

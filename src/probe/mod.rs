@@ -2,6 +2,7 @@
 
 pub mod completion;
 pub mod endpoint;
+pub mod http;
 pub mod machine;
 
 use std::{
@@ -34,7 +35,7 @@ const SPARK_DEADLINE: Duration = Duration::from_secs(15);
 #[derive(Clone, Copy)]
 pub struct Eyes<'a> {
     pub transports: &'a BTreeMap<SparkName, SharedTransport>,
-    pub http: &'a Arc<dyn endpoint::Http>,
+    pub http: &'a Arc<dyn http::Http>,
     pub completions: &'a completion::Completions,
 }
 

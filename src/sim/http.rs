@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{machine::Engine, world::Sim};
 use crate::{
     core::desired::ServiceKind,
-    probe::endpoint::{Http, NoAnswer, Reply, Request},
+    probe::http::{Http, NoAnswer, Reply, Request},
 };
 
 /// Dimensions of bge-m3's dense vectors.

@@ -13,6 +13,7 @@ mod drift;
 mod fencing;
 mod measure;
 mod memory;
+mod mounted;
 mod ownership;
 mod secrets;
 mod services;

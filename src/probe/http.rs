@@ -1,0 +1,141 @@
+//! How endpoints are reached: one request, one answer, by a deadline.
+
+use std::{net::SocketAddr, pin::Pin, time::Duration};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::{core::desired::Secret, host::address::ipv4};
+
+/// A request to an endpoint.
+pub struct Request {
+    pub url: String,
+    /// A JSON body makes it a POST.
+    pub body: Option<serde_json::Value>,
+    pub api_key: Option<Secret>,
+    pub deadline: Duration,
+}
+
+/// Why there was no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The machine said that nothing listens there.
+    Refused,
+    /// Anything else: not known.
+    Silent(String),
+}
+
+pub type Reply<'a> = Pin<Box<dyn Future<Output = Result<(u16, String), NoAnswer>> + Send + 'a>>;
+
+/// How endpoints are reached: `reqwest` for real, the simulated world in tests.
+pub trait Http: Send + Sync {
+    fn send(&self, request: Request) -> Reply<'_>;
+}
+
+/// Over the network.
+pub struct Network {
+    client: reqwest::Client,
+    secret: fn(&Secret) -> Result<String, String>,
+}
+
+impl Network {
+    /// # Panics
+    /// When the TLS library cannot be set up: a build without it.
+    pub fn new(secret: fn(&Secret) -> Result<String, String>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .dns_resolver(Ipv4Only)
+            .local_address(std::net::IpAddr::from([0, 0, 0, 0]))
+            .connect_timeout(Duration::from_secs(3))
+            // The engine's server closes idle connections after 5 s; a younger one is never stale.
+            .pool_idle_timeout(Duration::from_secs(3))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("the options are valid");
+        Self { client, secret }
+    }
+}
+
+/// Names are looked up as for SSH: `.local` names answer with link-local IPv6 first, which a client would try.
+struct Ipv4Only;
+
+impl Resolve for Ipv4Only {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = ipv4(name.as_str()).await?;
+            let addresses: Addrs = Box::new(std::iter::once(SocketAddr::from((found, 0))));
+            Ok(addresses)
+        })
+    }
+}
+
+/// More of an answer than this is not looked at.
+const MAX_BODY: usize = 4 << 20;
+
+impl Http for Network {
+    fn send(&self, request: Request) -> Reply<'_> {
+        Box::pin(async move {
+            let mut builder = match &request.body {
+                Some(body) => self.client.post(&request.url).json(body),
+                None => self.client.get(&request.url),
+            };
+            if let Some(place) = &request.api_key {
+                let key = (self.secret)(place).map_err(NoAnswer::Silent)?;
+                builder = builder.bearer_auth(key);
+            }
+            let sending = async {
+                let mut response = builder.send().await?;
+                let status = response.status().as_u16();
+                let mut body = Vec::new();
+                while let Some(chunk) = response.chunk().await? {
+                    body.extend_from_slice(&chunk);
+                    if body.len() > MAX_BODY {
+                        break;
+                    }
+                }
+                Ok::<_, reqwest::Error>((status, String::from_utf8_lossy(&body).into_owned()))
+            };
+            match tokio::time::timeout(request.deadline, sending).await {
+                Err(_) => Err(NoAnswer::Silent(format!("no answer within {} s", request.deadline.as_secs()))),
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(no_answer(&error)),
+            }
+        })
+    }
+}
+
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut last = String::new();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return NoAnswer::Refused;
+        }
+        last = cause.to_string();
+        source = cause.source();
+    }
+    NoAnswer::Silent(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, a `.local` name would be tried over IPv6 first, where nothing answers.
+    #[tokio::test]
+    async fn names_are_looked_up_as_ipv4() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = axum::Router::new().fallback(|| async { "here" });
+        let server = tokio::spawn(axum::serve(listener, router).into_future());
+        let network = Network::new(|_| Err("no secret here".into()));
+        let url = format!("http://localhost:{port}/");
+        let request = Request { url, body: None, api_key: None, deadline: Duration::from_secs(5) };
+        assert_eq!(network.send(request).await, Ok((200, "here".into())));
+        server.abort();
+        let found = Ipv4Only.resolve("localhost".parse().unwrap()).await.unwrap().collect::<Vec<_>>();
+        assert!(!found.is_empty() && found.iter().all(SocketAddr::is_ipv4), "{found:?}");
+    }
+}
