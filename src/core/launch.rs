@@ -27,6 +27,9 @@ pub struct Launch {
     pub group: Group,
     pub token: Token,
     pub at: Timestamp,
+    /// When its launcher was first seen to have ended.
+    #[serde(default)]
+    pub launcher_ended: Option<Timestamp>,
     pub state: LaunchState,
 }
 

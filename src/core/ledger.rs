@@ -297,8 +297,10 @@ impl Ledger {
             }
             Step::Launch { object, group } => {
                 let (group, token) = (group.clone(), token.clone());
-                self.launches
-                    .insert(object.clone(), Launch { group, token, at: now, state: LaunchState::Loading });
+                self.launches.insert(
+                    object.clone(),
+                    Launch { group, token, at: now, launcher_ended: None, state: LaunchState::Loading },
+                );
             }
             Step::Adopt { .. } | Step::Start { .. } | Step::Advance { .. } => {}
         }
@@ -325,7 +327,8 @@ impl Ledger {
                 self.proven.insert(object.clone(), proven);
                 let (group, token, state) =
                     (group.clone(), token.clone(), LaunchState::Serving { since: now });
-                self.launches.insert(object.clone(), Launch { group, token, at: now, state });
+                self.launches
+                    .insert(object.clone(), Launch { group, token, at: now, launcher_ended: None, state });
             }
             (Step::Stop { container, .. }, Came::Done) => {
                 self.adopted.remove(container);

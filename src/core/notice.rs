@@ -120,7 +120,7 @@ impl Ledger {
         let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
         self.proven.insert(object.clone(), proven);
         let state = LaunchState::Serving { since: now };
-        self.launches.insert(object.clone(), Launch { group, token, at: now, state });
+        self.launches.insert(object.clone(), Launch { group, token, at: now, launcher_ended: None, state });
     }
 
     /// Take in how the launch of `object` goes.
@@ -136,6 +136,13 @@ impl Ledger {
         let Some(slot) = desired.slots.get(object) else { return };
         let group = &launch.group;
         let loading = matches!(launch.state, LaunchState::Loading);
+        let head = observed.facts(group.head());
+        let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
+        if let Some(known) = self.launches.get_mut(object)
+            && job.is_some_and(|job| job.state != JobState::Running)
+        {
+            known.launcher_ended.get_or_insert(now);
+        }
         let readiness = ready::readiness(object, group, desired, observed, self);
         let next = match (&launch.state, readiness) {
             (LaunchState::Loading, Readiness::Ready) => {
@@ -193,8 +200,6 @@ impl Ledger {
                 LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. },
                 Readiness::Dead { why },
             ) => {
-                let head = observed.facts(group.head());
-                let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
                 if loading && job.is_none() && head.is_some_and(|facts| facts.at > launch.at) {
                     // The message never arrived; a later one, with a higher token, makes it worthless.
                     self.launches.remove(object);
@@ -203,7 +208,11 @@ impl Ledger {
                     return;
                 }
                 let age = now.duration_since(launch.at);
-                let launching = job.is_some_and(|job| job.state == JobState::Running) || age < ENGINE_GRACE;
+                // Containers and jobs are not seen at the same instant: what a launcher started with its last word may
+                // show only at the next look.
+                let ended = launch.launcher_ended.unwrap_or(now);
+                let launching = job.is_some_and(|job| job.state == JobState::Running)
+                    || now.duration_since(ended) < ENGINE_GRACE;
                 if loading && launching && age <= LAUNCH_DEADLINE {
                     return;
                 }

@@ -30,6 +30,30 @@ pub fn is_open(window: &Window, now: Timestamp) -> bool {
     }
 }
 
+const DAY: i32 = 24 * 60;
+const WEEK: i32 = 7 * DAY;
+
+/// Whether there is a minute of a week in which both are open. Windows of different zones are compared as if their clocks
+/// showed the same: what they are apart changes with the season.
+pub fn overlap(one: &Window, other: &Window) -> bool {
+    let (one, other) = (minutes(one), minutes(other));
+    one.iter().any(|(from, to)| {
+        other.iter().any(|(start, end)| {
+            // The week is a circle.
+            [-WEEK, 0, WEEK].iter().any(|turn| from + turn < *end && start - turn < *to)
+        })
+    })
+}
+
+/// From and to in minutes since Monday, for each day on which it starts.
+fn minutes(window: &Window) -> Vec<(i32, i32)> {
+    let of = |time: civil::Time| i32::from(time.hour()) * 60 + i32::from(time.minute());
+    let (from, to) = (of(window.from), of(window.to));
+    let length = if to <= from { to + DAY - from } else { to - from };
+    let start = |day: &i8| (i32::from(*day) - 1) * DAY + from;
+    window.days.iter().map(|day| (start(day), start(day) + length)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +66,24 @@ mod tests {
             to: to.parse().unwrap(),
             zone: jiff::tz::TimeZone::UTC,
             model: ModelName::new("m").unwrap(),
+        }
+    }
+
+    #[test]
+    fn windows_overlap_in_any_minute_of_the_week() {
+        let at = window("22:00", "06:00", &[7]);
+        for (from, to, days, expected) in [
+            ("05:00", "07:00", &[1][..], true),
+            ("06:00", "07:00", &[1], false),
+            ("21:00", "22:00", &[7], false),
+            ("21:00", "22:01", &[7], true),
+            ("23:00", "23:30", &[6], false),
+            ("00:00", "00:00", &[3], false),
+            ("00:00", "00:00", &[7], true),
+        ] {
+            let other = window(from, to, days);
+            assert_eq!(overlap(&at, &other), expected, "{from} {to} {days:?}");
+            assert_eq!(overlap(&other, &at), expected, "{from} {to} {days:?}, the other way");
         }
     }
 

@@ -20,7 +20,7 @@ sparks:
 pub const MODELS: &str = "models:
   alpha: { repo: lab/alpha, sparks: [spark1], args: { gpu-memory-utilization: 0.7 } }
   beta:  { repo: lab/beta, sparks: [spark2], args: { gpu-memory-utilization: 0.7 } }
-  wide:  { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.8 } }
+  wide:  { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.8, tensor-parallel-size: 2 } }
 ";
 
 /// Run with tokio's clock paused: time passes when everybody waits.

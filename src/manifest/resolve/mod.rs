@@ -25,6 +25,7 @@ use crate::core::{
         Slot, Spark, Wanted, Window,
     },
     name::{ClusterName, ContainerName, ModelName, PlainPath, ServiceName, SparkName, Variable, nearest},
+    schedule,
 };
 use service::Entry;
 
@@ -134,6 +135,7 @@ pub fn resolve(
     };
     out.claims(&desired);
     out.addresses(&desired);
+    out.windows(&desired);
     if out.problems.is_empty() {
         return Ok(Loaded { desired, warnings: out.warnings, set_aside: out.set_aside });
     }
@@ -308,6 +310,18 @@ impl Resolver {
                 ib_if: fabric.ib_if.clone(),
             }),
         })
+    }
+
+    /// Two windows that are open at one moment would each have their model.
+    fn windows(&mut self, desired: &Desired) {
+        let windows: Vec<_> = desired.schedule.iter().collect();
+        for (at, (name, window)) in windows.iter().enumerate() {
+            let other = windows[..at].iter().find(|(_, other)| schedule::overlap(window, other));
+            if let Some((other, _)) = other {
+                let message = format!("`{name}` and `{other}` are open at the same time");
+                self.problem(&format!("schedule/{name}/from"), message, None);
+            }
+        }
     }
 
     /// Two names for one machine would each be told to hold what only one can.

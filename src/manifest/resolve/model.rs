@@ -51,6 +51,8 @@ impl Resolver {
             self.problem(&format!("{path}/sparks"), format!("`{name}` names a Spark twice"), None);
         }
         let args = self.args(&path, &written.args);
+        self.ranks(name, written, &args);
+        self.template(&path, written);
         let memory_bytes = written.memory_gib.and_then(|gib| self.gib(&format!("{path}/memory_gib"), gib));
         if memory_bytes == Some(0) {
             self.problem(&format!("{path}/memory_gib"), "a model needs more than no memory", None);
@@ -60,8 +62,13 @@ impl Resolver {
             .as_ref()
             .and_then(|launcher| self.launcher(&format!("{path}/launcher"), Some(launcher)));
         let env = self.env(&format!("{path}/env"), &written.env);
-        if written.weights.is_some() {
-            self.not_yet(&format!("{path}/weights"), "weights");
+        match (written.weights, &written.local_path) {
+            (Some(v1::Weights::Absent), Some(_)) => {
+                let message = "the files of a `local_path` are the owner's: they are never deleted";
+                self.problem(&format!("{path}/weights"), message, None);
+            }
+            (Some(_), _) => self.not_yet(&format!("{path}/weights"), "weights"),
+            (None, _) => {}
         }
         let served = ServedName::new(name.as_str()).expect("a model's name is a served name");
         let model = Model {
@@ -91,6 +98,11 @@ impl Resolver {
                 let message = format!("`{flag}` is set by Spark Control or by the launcher");
                 self.problem(&path, message, Some("take it out of `args`".into()));
             }
+            if canonical.as_str() == "enable-sleep-mode" && *value != Json::Bool(false) {
+                let message = "waking an engine from sleep can take the whole Spark down";
+                let hint = "take it out; a swap stops the container instead".to_owned();
+                self.problem(&path, message, Some(hint));
+            }
             let figure = match value {
                 Json::String(text) => text.parse::<f64>().ok(),
                 other => other.as_f64(),
@@ -109,6 +121,37 @@ impl Resolver {
             }
         }
         args
+    }
+
+    /// A Spark has one GPU, so the ranks that the engine is told of and the Sparks must be as many: the launcher leaves out
+    /// Sparks that it has no rank for, and gives up when there are too few.
+    fn ranks(&mut self, name: &ModelName, written: &v1::Model, args: &BTreeMap<Flag, Json>) {
+        const SIZES: [&str; 3] = ["tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"];
+        let size = |flag: &str| args.get(flag).map_or(Some(1), Json::as_u64);
+        let product = SIZES.iter().try_fold(1_u64, |product, flag| product.checked_mul(size(flag)?));
+        let sparks = written.sparks.len();
+        if sparks == 0 || product == u64::try_from(sparks).ok() {
+            return;
+        }
+        let ranks = product.map_or("no number of ranks".to_owned(), |ranks| format!("{ranks} of them"));
+        let message = format!("`{name}` runs on {sparks} Sparks, but its parallel sizes use {ranks}");
+        let hint = format!("`tensor-parallel-size: {sparks}` uses all");
+        let at = SIZES.iter().find(|flag| args.contains_key(**flag));
+        let path = at.map_or(format!("models/{name}/sparks"), |flag| format!("models/{name}/args/{flag}"));
+        self.problem(&path, message, Some(hint));
+    }
+
+    /// The container sees a model's directory and nothing else of the Spark.
+    fn template(&mut self, path: &str, written: &v1::Model) {
+        let Some(template) = &written.chat_template else { return };
+        let inside = written.local_path.as_ref().is_some_and(|local| {
+            template.as_str().strip_prefix(local.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        });
+        if !inside {
+            let message =
+                format!("`{template}` is not inside `local_path`, so the container does not see it");
+            self.problem(&format!("{path}/chat_template"), message, None);
+        }
     }
 
     fn source(&mut self, name: &ModelName, written: &v1::Model) -> Option<Source> {
