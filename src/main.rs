@@ -3,7 +3,12 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use spark_control::cli::{Arguments, Exit, Stderr, arguments::Command, commands, write_talk};
+use spark_control::cli::{
+    Arguments, Exit,
+    arguments::Command,
+    commands,
+    talk::{self, Stderr},
+};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main(worker_threads = 2)]
@@ -31,7 +36,7 @@ async fn main() -> ExitCode {
     match commands::run(arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {
-            write_talk(&format!("error: {error:#}\n"));
+            talk::write(&format!("error: {error:#}\n"));
             Exit::Error.into()
         }
     }

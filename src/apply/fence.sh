@@ -7,8 +7,8 @@
 #   expect_before                       seconds of uptime after which this message is too old
 #   expect_free                         a container name that nothing may have
 #   expect_image expect_image_id        an image reference, and the image that it must name
-# and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the step expects, acts,
-# and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
+# and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the
+# step expects, acts, and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
 #   done | already                      it is so now
 #   refused DETAIL | fenced TOKEN       nothing was tried
 #   failed DETAIL                       it was tried

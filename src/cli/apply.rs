@@ -8,7 +8,7 @@ use anyhow::bail;
 use super::{
     Exit,
     arguments::Format,
-    look, print,
+    look, print_told,
     reach::{self, Lock, Reached, Remote},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
         }
     };
     if output == Format::Text {
-        print(&render::render(&approved))?;
+        print_told(&render::render(&approved))?;
     }
     let mut failed = 0;
     loop {

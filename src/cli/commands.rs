@@ -10,7 +10,7 @@ use super::{
     arguments::{Command, DemoAction, Format},
     demo, desired, look, print,
     reach::{self, Reached},
-    say, serve, trust,
+    say, serve, talk, trust,
 };
 use crate::{
     controller::{self, Places, Refusal, logs::Log, round::Mode},
@@ -25,7 +25,7 @@ const MAX_PROBLEMS: usize = 1000;
 /// # Errors
 /// What went wrong, for the person at the terminal.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    super::remember_options(&arguments);
+    talk::remember_options(&arguments);
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("cluster.yaml"));
     let output = arguments.output;
     // What needs no memory needs no home either.

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::{
     Exit,
     arguments::{DesiredAction, EditArguments, Format},
-    print,
+    print, print_told,
     reach::{self, Reached},
 };
 use crate::{
@@ -141,7 +141,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
     }
     if dry_run {
         if let (Some(plan), Format::Text) = (&edited.plan, output) {
-            print(&format!("\n{}", render(plan)))?;
+            print_told(&format!("\n{}", render(plan)))?;
         }
         return Ok(Exit::Changes);
     }

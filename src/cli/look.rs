@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Exit,
     arguments::Format,
-    print,
+    print, print_told,
     reach::{self, Reached},
 };
 use crate::{
@@ -60,7 +60,7 @@ pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
         Format::Text if plan.is_empty() && seen.file_error.is_some() => {
             print(&format!("Nothing to do for revision {}, the last one in force.\n", plan.revision))?;
         }
-        Format::Text => print(&render::render(plan))?,
+        Format::Text => print_told(&render::render(plan))?,
     }
     Ok(exit_of(seen, plan))
 }
@@ -105,7 +105,7 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
         });
         print(&format!("{answer:#}\n"))?;
     } else {
-        print(&status_text(seen, plan))?;
+        print_told(&status_text(seen, plan))?;
     }
     // What cannot be seen is not as it should be.
     let unseen = seen.observed.iter().flat_map(|observed| observed.sparks.values());
@@ -166,7 +166,7 @@ pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&seen.drift)?))?,
-        Format::Text => print(&diff_text(&seen.drift))?,
+        Format::Text => print_told(&diff_text(&seen.drift))?,
     }
     let exit = exit_of(seen, plan);
     let answered = seen.drift.iter().any(|drift| !drift.class.is_report_only());

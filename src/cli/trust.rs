@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use super::{Exit, arguments::Format, print, say};
+use super::{Exit, arguments::Format, print, print_told, say};
 use crate::{
     core::desired::{Reach, Spark},
     host::address::ipv4,
@@ -45,7 +45,7 @@ pub async fn trust(
     match fingerprint {
         None if output == Format::Json => Ok(Exit::Changes),
         None => {
-            print(&format!(
+            print_told(&format!(
                 "{name} ({address}) shows the ED25519 key {shown}\nCompare it with what this prints on the Spark:\n  \
                  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\nand pin it:\n  \
                  spark-control trust {name} --fingerprint {shown}\n"

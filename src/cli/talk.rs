@@ -1,0 +1,89 @@
+//! What is said: data on stdout, talk on stderr. That nobody reads talk is not an error.
+
+use super::{Arguments, Exit, arguments::Format};
+
+/// A line for the person at the terminal.
+macro_rules! talk {
+    ($($words:tt)*) => { $crate::cli::talk::write(&format!("{}\n", format_args!($($words)*))) };
+}
+/// The same without an end of line.
+macro_rules! talk_on {
+    ($($words:tt)*) => { $crate::cli::talk::write(&format!($($words)*)) };
+}
+
+/// What was done: data for a program, talk for a person.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn say(output: Format, data: &serde_json::Value, talk: &str) -> anyhow::Result<Exit> {
+    match output {
+        Format::Json => print(&format!("{data:#}\n"))?,
+        Format::Text => talk!("{talk}"),
+    }
+    Ok(Exit::Done)
+}
+
+/// For `talk!`.
+pub fn write(text: &str) {
+    use std::io::Write;
+    let _ = anstream::stderr().lock().write_all(with_options(text).as_bytes());
+}
+
+/// Stderr that swallows its own failures: a full disk under the log must not end the controller.
+pub struct Stderr;
+
+impl std::io::Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Options that this run was given and that every command it proposes needs too.
+static OPTIONS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// Remember them, before anything is printed.
+pub fn remember_options(arguments: &Arguments) {
+    let mut options = String::new();
+    for (name, path) in [("--data", &arguments.data), ("--file", &arguments.file)] {
+        if let Some(path) = path {
+            options += &format!(" {name} {}", crate::host::quote_if_needed(&path.display().to_string()));
+        }
+    }
+    let _ = OPTIONS.set(options);
+}
+
+/// Commands that are proposed, with the options of this run.
+fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
+    let options = OPTIONS.get().map_or("", String::as_str);
+    if options.is_empty() || !text.contains("spark-control ") {
+        return text.into();
+    }
+    let mut text = text.to_owned();
+    for command in ["approve", "history", "logs", "retry", "trust"] {
+        text =
+            text.replace(&format!("spark-control {command} "), &format!("spark-control{options} {command} "));
+    }
+    text.into()
+}
+
+/// Text for a person to stdout: commands that it proposes carry the options of this run.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_told(text: &str) -> anyhow::Result<()> {
+    print(&with_options(text))
+}
+
+/// Write to stdout. A reader that went away (`| head`) is not an error.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
