@@ -82,7 +82,10 @@ fn an_unreachable_spark_blocks_its_model_and_nothing_is_stopped() {
     assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
     assert_eq!(lab.spark("spark1").running(CONTAINER), before, "what serves is left alone");
     lab.spark("spark2").mend();
-    wait_until("wide", SWAP, || serving(&lab, "wide"));
+    settles_on(&lab, &controller, "wide");
+    for spark in &lab.sparks {
+        assert!(spark.running(CONTAINER).is_some(), "{} has its rank", spark.name);
+    }
 }
 
 /// If this failed, a cable pulled in the middle of a load would cost the load, or a second start.
