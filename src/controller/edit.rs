@@ -143,11 +143,7 @@ impl Controller {
             waits: None,
             written: false,
             diff: diff(&text, &new),
-            warnings: {
-                let lines = manifest::report::Lines::of(&new);
-                let told = |problem| manifest::report::told(problem, &new, &lines).2;
-                after.warnings.iter().map(told).collect()
-            },
+            warnings: manifest::report::messages(&after.warnings, &new),
             plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
         };
         if request.dry_run || new == text {

@@ -98,9 +98,7 @@ impl Controller {
         if record && state.ledger.accepted_removals.remove(&id) {
             state.keep_ledger()?;
         }
-        let lines = manifest::report::Lines::of(text);
-        let told = |problem| manifest::report::told(problem, text, &lines).2;
-        state.warnings = loaded.warnings.iter().map(told).collect();
+        state.warnings = manifest::report::messages(&loaded.warnings, text);
         state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
         state.file_error = None;
         Ok(())

@@ -15,7 +15,7 @@ use crate::{
     core::{
         desired::Desired,
         drift,
-        ledger::{Came, Ledger},
+        ledger::Came,
         name::SparkName,
         observed::{Observed, Token},
         plan::{Plan, PlannedStep, Work},
@@ -153,8 +153,7 @@ impl Controller {
         let Some(epoch) = state.epoch else { return };
         for (name, view) in &observed.sparks {
             let Some(token) = view.facts().and_then(|facts| facts.token.as_ref()) else { continue };
-            if token.epoch == epoch && token.controller < self.id {
-                // Both claimed it at the same moment, on different Sparks. One of the two goes on, with a higher one.
+            if self.gives_way_to_us(state, token) {
                 state.epoch = None;
                 return;
             }
@@ -169,10 +168,19 @@ impl Controller {
         }
     }
 
-    /// It claimed the same epoch at the same moment as we did, on another Spark: the one whose name comes first gives way.
-    fn gives_way_to_us(&self, state: &State, token: &str) -> bool {
-        let Ok(token) = token.parse::<Token>() else { return false };
+    /// It claimed the same epoch at the same moment as we did, on another Spark: the one whose name comes first gives way,
+    /// and the other goes on with a higher one.
+    fn gives_way_to_us(&self, state: &State, token: &Token) -> bool {
         state.epoch == Some(token.epoch) && token.controller < self.id
+    }
+
+    /// An act was fenced off by that token.
+    fn met(&self, state: &mut State, place: &str, by: &str) {
+        if by.parse().is_ok_and(|token| self.gives_way_to_us(state, &token)) {
+            state.epoch = None;
+        } else {
+            self.fence(state, format!("{place} is fenced by {by}; restart this controller to take over"));
+        }
     }
 
     fn fence(&self, state: &mut State, why: String) {
@@ -220,15 +228,7 @@ impl Controller {
         });
         for (name, verdict) in join_all(claiming).await {
             if let Verdict::Fenced(by) = verdict {
-                let mut state = self.state();
-                if self.gives_way_to_us(&state, &by) {
-                    state.epoch = None;
-                    continue;
-                }
-                self.fence(
-                    &mut state,
-                    format!("`{name}` is fenced by {by}; restart this controller to take over"),
-                );
+                self.met(&mut self.state(), &format!("`{name}`"), &by);
             }
         }
         Ok(())
@@ -298,12 +298,8 @@ impl Controller {
         let saved = log.map(|log| self.save_log(step, log.as_deref()));
         let mut state = self.state();
         let state = &mut *state;
-        if let Verdict::Fenced(by) = &outcome.verdict
-            && self.gives_way_to_us(state, by)
-        {
-            state.epoch = None;
-        } else if let Verdict::Fenced(by) = &outcome.verdict {
-            self.fence(state, format!("a Spark is fenced by {by}; restart this controller to take over"));
+        if let Verdict::Fenced(by) = &outcome.verdict {
+            self.met(state, "a Spark", by);
         }
         let mut message = step.to_string();
         for part in [detail.as_str(), saved.as_deref().unwrap_or("")] {
@@ -369,11 +365,6 @@ impl Controller {
     /// For tests: what it is to have claimed an epoch.
     pub fn assume_epoch(&self, epoch: u64) {
         self.state().epoch = Some(epoch);
-    }
-
-    /// For tests and tools: what this controller remembers.
-    pub fn ledger(&self) -> Ledger {
-        self.state().ledger.clone()
     }
 }
 

@@ -33,6 +33,12 @@ pub struct Launch {
     pub state: LaunchState,
 }
 
+impl Launch {
+    pub fn new(group: Group, token: Token, at: Timestamp, state: LaunchState) -> Self {
+        Self { group, token, at, launcher_ended: None, state }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum LaunchState {

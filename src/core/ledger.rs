@@ -228,9 +228,12 @@ impl Ledger {
     /// A launch was refused before anything was tried: no load failed, and the next try waits a little.
     fn refused(&mut self, object: &Object, group: &Group, what: &str, now: Timestamp) {
         let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
-        let last = Failure { at: now, what: format!("it was refused: {what}") };
+        self.attempted(object, group, failed_loads, format!("it was refused: {what}"), now);
+    }
+
+    fn attempted(&mut self, object: &Object, group: &Group, failed_loads: u32, what: String, now: Timestamp) {
         let not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
-        let attempts = Attempts { failed_loads, last, not_before };
+        let attempts = Attempts { failed_loads, last: Failure { at: now, what }, not_before };
         self.attempts.insert(attempt_key(object, &group.spec), attempts);
     }
 
@@ -244,10 +247,8 @@ impl Ledger {
     ) -> LaunchState {
         let message = format!("`{}` failed: {what}", group.model);
         noticed.push(Noticed { object: object.clone(), kind: "failed", message });
-        let not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
         let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads) + 1;
-        let attempts = Attempts { failed_loads, last: Failure { at: now, what }, not_before };
-        self.attempts.insert(attempt_key(object, &group.spec), attempts);
+        self.attempted(object, group, failed_loads, what, now);
         LaunchState::Failed { at: now, in_load: self.is_loading(object) }
     }
 }
@@ -297,10 +298,7 @@ impl Ledger {
             }
             Step::Launch { object, group } => {
                 let (group, token) = (group.clone(), token.clone());
-                self.launches.insert(
-                    object.clone(),
-                    Launch { group, token, at: now, launcher_ended: None, state: LaunchState::Loading },
-                );
+                self.launches.insert(object.clone(), Launch::new(group, token, now, LaunchState::Loading));
             }
             Step::Adopt { .. } | Step::Start { .. } | Step::Advance { .. } => {}
         }
@@ -327,8 +325,7 @@ impl Ledger {
                 self.proven.insert(object.clone(), proven);
                 let (group, token, state) =
                     (group.clone(), token.clone(), LaunchState::Serving { since: now });
-                self.launches
-                    .insert(object.clone(), Launch { group, token, at: now, launcher_ended: None, state });
+                self.launches.insert(object.clone(), Launch::new(group, token, now, state));
             }
             (Step::Stop { container, .. }, Came::Done) => {
                 self.adopted.remove(container);

@@ -120,7 +120,7 @@ impl Ledger {
         let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
         self.proven.insert(object.clone(), proven);
         let state = LaunchState::Serving { since: now };
-        self.launches.insert(object.clone(), Launch { group, token, at: now, launcher_ended: None, state });
+        self.launches.insert(object.clone(), Launch::new(group, token, now, state));
     }
 
     /// Take in how the launch of `object` goes.

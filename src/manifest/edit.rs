@@ -94,14 +94,9 @@ fn differ(path: &str, old: &Json, new: &Json, found: &mut Vec<String>) {
             let gone = old.keys().filter(|key| !new.contains_key(*key));
             for key in gone.chain(new.keys()) {
                 let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
-                differ(
-                    &path,
-                    old.get(key).unwrap_or(&Json::Null),
-                    new.get(key).unwrap_or(&Json::Null),
-                    found,
-                );
-                if old.contains_key(key) != new.contains_key(key) && !found.contains(&path) {
-                    found.push(path);
+                match (old.get(key), new.get(key)) {
+                    (Some(old), Some(new)) => differ(&path, old, new, found),
+                    _ => found.push(path),
                 }
             }
         }

@@ -36,6 +36,12 @@ pub fn told(problem: &Problem, text: &str, lines: &Lines) -> (usize, usize, Stri
     (number, column, message, hint)
 }
 
+/// The words of each problem, for lists that show no places.
+pub fn messages(problems: &[Problem], text: &str) -> Vec<String> {
+    let lines = Lines::of(text);
+    problems.iter().map(|problem| told(problem, text, &lines).2).collect()
+}
+
 fn block(problem: &Problem, path: &str, text: &str, lines: &Lines) -> String {
     let span = clip(&problem.span, text);
     let number = lines.number(span.start);

@@ -180,10 +180,7 @@ impl Store {
     /// [`StoreError`].
     pub fn take_interrupted(&self, now: Timestamp) -> Result<Vec<Step>, StoreError> {
         let sql = "UPDATE journal SET ended = ?1, outcome = 'interrupted' WHERE ended IS NULL RETURNING step";
-        let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([format!("{now:.3}")], |row| row.get::<_, String>(0))?;
-        let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
-        Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
+        self.steps(sql, now)
     }
 
     /// The steps that were done since then.
@@ -192,8 +189,13 @@ impl Store {
     /// [`StoreError`].
     pub fn done_since(&self, then: Timestamp) -> Result<Vec<Step>, StoreError> {
         let sql = "SELECT step FROM journal WHERE at >= ?1 AND outcome = 'done'";
+        self.steps(sql, then)
+    }
+
+    /// The steps that a statement about one moment answers with.
+    fn steps(&self, sql: &str, at: Timestamp) -> Result<Vec<Step>, StoreError> {
         let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([format!("{then:.3}")], |row| row.get::<_, String>(0))?;
+        let rows = statement.query_map([format!("{at:.3}")], |row| row.get::<_, String>(0))?;
         let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
         Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
     }

@@ -223,6 +223,12 @@ impl Resolver {
         self.places.contains_key(&format!("{section}/{name}"))
     }
 
+    /// The names of a section's entries, whether they can be read or not.
+    fn names(&self, section: &str) -> impl Iterator<Item = &str> {
+        let inside = self.places.keys().filter_map(move |place| place.strip_prefix(section));
+        inside.filter(|rest| !rest.contains('/'))
+    }
+
     fn problem(&mut self, path: &str, message: impl Into<String>, hint: Option<String>) {
         let span = self.place(path);
         self.problems.push(Problem::at(span, message.into()).hint(hint));
@@ -381,8 +387,7 @@ impl Resolver {
         if self.has("models", name) {
             return;
         }
-        let known = self.places.keys().filter_map(|place| place.strip_prefix("models/"));
-        let near = nearest(name, known.filter(|rest| !rest.contains('/')).chain(["none"]));
+        let near = nearest(name, self.names("models/").chain(["none"]));
         let hint = near.map(|near| format!("did you mean `{near}`?"));
         self.problem(path, format!("no model is named `{name}`"), hint);
     }
@@ -396,8 +401,7 @@ impl Resolver {
                 Object::service(object)
             }
             Some(object) => {
-                let known = self.places.keys().filter_map(|place| place.strip_prefix("services/"));
-                let near = nearest(object.as_str(), known.filter(|rest| !rest.contains('/')).chain(["vllm"]));
+                let near = nearest(object.as_str(), self.names("services/").chain(["vllm"]));
                 let hint = near.map(|near| format!("did you mean `{near}`?"));
                 let message = format!("no slot or service is named `{object}`");
                 self.problem(&format!("holds/{name}/object"), message, hint);
