@@ -99,3 +99,40 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     assert_eq!(last["fields"]["message"], "ended");
     assert!(!folder.path().join("data/control.sock").exists(), "nothing lies about");
 }
+
+/// If this failed, a file that is still being written would come into force in pieces: half of it is often valid.
+#[test]
+fn a_file_that_is_being_written_is_read_when_it_is_quiet() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("cluster.yaml");
+    let start = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\n";
+    fs::write(&file, start).unwrap();
+    let mut child = serve(folder.path());
+    let revisions = || {
+        let lines = log(folder.path());
+        let is_new = |line: &&Value| line["fields"]["message"] == "the file is in force";
+        lines.iter().filter(is_new).filter_map(|line| line["fields"]["revision"].as_u64()).max().unwrap_or(0)
+    };
+    wait("the first revision", || (revisions() == 1).then_some(()));
+    for attempt in 1.. {
+        assert!(attempt < 20, "this machine is too busy to write a line every 20 ms");
+        let before = revisions();
+        // Each prefix is a valid file of its own.
+        let mut writing = fs::File::options().append(true).open(&file).unwrap();
+        let mut longest = Duration::ZERO;
+        for line in 0..20 {
+            let began = Instant::now();
+            writeln!(writing, "x-{attempt}-{line}: written").unwrap();
+            sleep(Duration::from_millis(20));
+            longest = longest.max(began.elapsed());
+        }
+        let now = wait("a revision", || Some(revisions()).filter(|now| *now > before));
+        sleep(Duration::from_millis(500));
+        if longest < Duration::from_millis(80) {
+            assert_eq!((now, revisions()), (before + 1, before + 1), "it came in one piece");
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
