@@ -357,3 +357,42 @@ impl Ledger {
         noticed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::name::ServedName;
+
+    /// If this failed, clearing a rank that was left on another Spark would count as the end of what serves.
+    #[test]
+    fn a_stop_on_another_spark_is_not_the_end_of_what_serves() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let spark = |name: &str| SparkName::new(name).unwrap();
+        let token = Token { epoch: 1, sequence: 1, controller: "a".into() };
+        let group = Group {
+            model: ModelName::new("m").unwrap(),
+            spec: SpecHash::of_label("v1-0"),
+            sparks: vec![spark("spark1")],
+            container: ContainerName::new("vllm_node").unwrap(),
+            port: 8888,
+            root: "lab/m".into(),
+            served_as: vec![ServedName::new("m").unwrap()],
+        };
+        let serving = LaunchState::Serving { since: now };
+        let mut ledger = Ledger::default();
+        ledger.launches.insert(Object::main(), Launch::new(group, token.clone(), now, serving.clone()));
+        let stop = |name: &str| Step::Stop {
+            object: Object::main(),
+            spark: spark(name),
+            container: "c1".into(),
+            name: "vllm_node".into(),
+            remove: true,
+            grace_secs: 1,
+            pids: Vec::new(),
+        };
+        ledger.intend(&stop("spark2"), &token, now);
+        assert_eq!(ledger.launches[&Object::main()].state, serving);
+        ledger.intend(&stop("spark1"), &token, now);
+        assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
+    }
+}
