@@ -13,8 +13,8 @@ use crate::{
     host::{Output, Program, Transport, Unreachable},
 };
 
-/// Longer than the longest act: a stop of 60 s, a removal of 60 s, and the lock.
-const DEADLINE: Duration = Duration::from_secs(150);
+/// Longer than the longest act: an owner's program of 60 s, a stop of 60 s, a removal of 60 s, and the lock.
+const DEADLINE: Duration = Duration::from_secs(210);
 
 /// What the Spark said about one act.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, s
         .with("expect_image", "")
         .with("expect_image_id", "")
         .with("environment", "")
+        .with("own_program", "")
 }
 
 /// Perform it.

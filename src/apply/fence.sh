@@ -6,6 +6,7 @@
 #   expect_boot                         the boot this decision was made on
 #   expect_before                       seconds of uptime after which this message is too old
 #   expect_free                         a container name that nothing may have
+#   own_dir own_program name            of a stop: the owner's program that goes first, and the container's name for it
 #   expect_image expect_image_id        an image reference, and the image that it must name
 # and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the
 # step expects, acts, and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
@@ -89,6 +90,13 @@ advance) say done ;;
 stop)
     is=$(running "$container") || { say "refused Docker did not answer"; return 0; }
     if [ -z "$is" ]; then say already; return 0; fi
+    # What the owner's own program leaves running is stopped all the same, whatever it says.
+    if [ "$is" = true ] && [ -n "$own_program" ]; then
+        (cd && cd "$own_dir" && SPARK_CONTROL_CONTAINER="$name" timeout -k 5 55 "./$own_program") \
+            >"$state/stop.log" 2>&1 </dev/null 9>&-
+        is=$(running "$container") || { say "unknown Docker did not answer"; return 0; }
+        if [ -z "$is" ]; then say done; return 0; fi
+    fi
     if [ "$is" = true ]; then
         timeout 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" ||
             [ -z "$(running "$container")" ] || { say "failed $(tail -n 1 "$state/err")"; return 0; }

@@ -7,12 +7,12 @@ use crate::{
         desired::{Desired, Effective, Object, Secret},
         group::Group,
         launch::LAUNCH_DEADLINE,
-        observed::{Facts, Observed, Token},
+        observed::{Checkout, Facts, LauncherSeen, Observed, Token},
         step::Step,
     },
     docker,
     host::{Program, SharedTransport},
-    launcher::launch_cluster,
+    launcher::{self, Order, environment::environment},
 };
 
 use fence::Verdict;
@@ -57,10 +57,14 @@ pub async fn perform(
             };
             plain(verdict)
         }
-        Step::Stop { container, remove, grace_secs, .. } => {
+        Step::Stop { container, name, remove, grace_secs, own, .. } => {
             // Containers of the launchers vanish with their logs.
             let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await;
+            let own = own.as_ref();
             let program = act("stop")
+                .with("own_dir", own.map_or("", |own| own.dir.as_str()))
+                .with("own_program", own.map_or("", |own| own.program.as_str()))
+                .with("name", name.clone())
                 .with("container", container.clone())
                 .with("remove", if *remove { "yes" } else { "no" })
                 .with("grace", grace_secs.to_string());
@@ -75,7 +79,7 @@ pub async fn perform(
         }
         Step::Launch { object, group } => {
             let act = room(act("launch"), object, group, desired, facts);
-            let launch = act.and_then(|act| launch(object, group, token, batch, desired, act));
+            let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
             let verdict = match launch {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
                 Err(why) => Verdict::Refused(why),
@@ -109,11 +113,20 @@ fn launch(
     token: &Token,
     batch: u64,
     desired: &Desired,
+    facts: &Facts,
     act: Program,
 ) -> Result<Program, String> {
     let (program, file) = with_environment(act, object, group, token, batch, desired)?;
     let effective = effective(object, group, desired)?;
-    let script = launch_cluster::script(object, &effective, desired, token, file.as_deref());
+    let seen = effective.launcher.how.dir().and_then(|dir| facts.launchers.get(dir.as_str()));
+    let none = Checkout::default();
+    let checkout = match seen {
+        Some(LauncherSeen::Present(checkout)) => checkout,
+        Some(LauncherSeen::Missing) | None => &none,
+    };
+    let order =
+        Order { object, effective: &effective, desired, token, environment_file: file.as_deref(), checkout };
+    let script = launcher::script(order);
     Ok(program
         .with("object", object.as_str())
         .with("spec", group.spec.as_str())
@@ -131,8 +144,8 @@ fn with_environment(
     desired: &Desired,
 ) -> Result<(Program, Option<String>), String> {
     let limit = LAUNCH_DEADLINE.as_secs().to_string();
-    let environment = launch_cluster::environment(&effective(object, group, desired)?, secret)
-        .map_err(|e| e.to_string())?;
+    let environment =
+        environment(&effective(object, group, desired)?, secret).map_err(|error| error.to_string())?;
     let act = act.with("limit", limit);
     if environment.is_empty() {
         return Ok((act, None));

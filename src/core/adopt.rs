@@ -2,6 +2,7 @@
 
 use super::{
     desired::{Effective, Object},
+    group::Sign,
     observed::{EndpointAnswer, Observed},
     plan::{Item, PlannedStep, Work},
     ready,
@@ -10,7 +11,8 @@ use super::{
 };
 
 /// The work of taking over, when exactly the model's Sparks run containers of the slot's name that nobody labelled,
-/// with the wanted image and engine command line, and the head serves the wanted names.
+/// with the wanted image and engine command line, and the head serves the wanted names. Where the file has only some of
+/// the engine's options, because a recipe or a script has the others, those are taken as they are.
 pub fn adoption(
     object: &Object,
     target: &Effective<'_>,
@@ -25,10 +27,11 @@ pub fn adoption(
         let container = entry.container;
         let image = observed.facts(spark)?.images.get(target.image.as_str())?.as_ref()?;
         let taken = entry.is_ours() || container.labels.is_some();
-        if taken || container.engine_alive() != Some(true) || container.image_id != *image {
+        if taken || group.is_alive(spark, container) != Some(true) || container.image_id != *image {
             return None;
         }
-        if !same_command(container.engine_command()?, target) {
+        let has_command = group.sign == Sign::Engine || (group.sign == Sign::Ray && spark == group.head());
+        if has_command && !same_command(container.engine_command()?, target) {
             return None;
         }
         containers.push(container.id.clone());
@@ -58,13 +61,21 @@ fn same_command(command: &str, target: &Effective<'_>) -> bool {
     }
     // Process lists join words with spaces: a word with a space in it is several here, on both sides.
     let arguments = target.arguments();
-    let mut expected: Vec<String> = std::iter::once(target.model.source.root())
+    let mut expected: Vec<String> = target
+        .model
+        .source
+        .root()
+        .into_iter()
         .chain(arguments.iter().flat_map(|word| word.split_whitespace()))
         .flat_map(one_spelling)
         .collect();
     found.sort_unstable();
     expected.sort_unstable();
-    found == expected
+    if target.launcher.how.words_are_all() {
+        found == expected
+    } else {
+        expected.iter().all(|word| found.binary_search(word).is_ok())
+    }
 }
 
 /// `--max_model_len=1` and `--max-model-len 1` are the same to the engine.

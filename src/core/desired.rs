@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::name::{
-    Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, PlainPath, RepoId,
-    ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+use super::{
+    launcher::{How, Launcher},
+    name::{
+        Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, PlainPath,
+        RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+    },
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -112,13 +115,6 @@ pub enum OnFailure {
     Stall,
 }
 
-/// How a model is started. Kinds that this version cannot drive are refused when the file is checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launcher {
-    pub dir: PlainPath,
-    pub image: ImageRef,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Secret {
     Env(Variable),
@@ -181,16 +177,39 @@ pub struct Model {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    Repo { repo: RepoId, revision: Option<String> },
+    Repo {
+        repo: RepoId,
+        revision: Option<String>,
+    },
     LocalPath(PlainPath),
+    /// A recipe of the launcher's checkout, which says what is loaded.
+    Recipe(PlainPath),
 }
 
 impl Source {
-    /// What the engine is told to load, and what its `root` must say.
-    pub fn root(&self) -> &str {
+    /// What the engine is told to load, and what its `root` must say; a recipe keeps that to itself.
+    pub fn root(&self) -> Option<&str> {
+        match self {
+            Self::Repo { repo, .. } => Some(repo.as_str()),
+            Self::LocalPath(path) => Some(path.as_str()),
+            Self::Recipe(_) => None,
+        }
+    }
+
+    /// Repository and revision, where there is a cache to look into.
+    pub fn cache_key(&self) -> Option<String> {
+        match self {
+            Self::Repo { repo, revision: None } => Some(repo.to_string()),
+            Self::Repo { repo, revision: Some(revision) } => Some(format!("{repo}@{revision}")),
+            Self::LocalPath(_) | Self::Recipe(_) => None,
+        }
+    }
+
+    /// As the file names it.
+    pub fn name(&self) -> &str {
         match self {
             Self::Repo { repo, .. } => repo.as_str(),
-            Self::LocalPath(path) => path.as_str(),
+            Self::LocalPath(path) | Self::Recipe(path) => path.as_str(),
         }
     }
 }
@@ -307,9 +326,13 @@ impl Desired {
 }
 
 impl Effective<'_> {
-    /// Words for the engine after `vllm serve MODEL`, one per argv entry, ours last.
+    /// Words for the engine after `vllm serve MODEL`, one per argv entry, ours last. None for a launch script, which has
+    /// its own.
     pub fn arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if matches!(self.launcher.how, How::LaunchCluster { script: Some(_), .. }) {
+            return words;
+        }
         for (flag, value) in &self.model.args {
             match value {
                 Json::Bool(true) => words.push(format!("--{flag}")),
@@ -337,7 +360,8 @@ impl Effective<'_> {
     /// Identity of everything the container receives, with the version of the rule that made it.
     ///
     /// `v1` is SHA-256 over the fields below in this order, as JSON, first 16 hex digits. A change of the rule is a
-    /// new version beside this one, never an edit: labels of running containers carry the old one.
+    /// new version beside this one, never an edit: labels of running containers carry the old one. What a new kind of
+    /// launcher adds stands at the end, and only for that kind.
     pub fn spec_hash(&self) -> SpecHash {
         let env: BTreeMap<&str, Json> = self
             .env
@@ -351,18 +375,19 @@ impl Effective<'_> {
                 (name.as_str(), value)
             })
             .collect();
-        let received = serde_json::json!([
-            self.model.source.root(),
-            self.image,
-            self.slot.container,
-            self.slot.master_port,
-            self.model.sparks,
-            self.arguments(),
-            env,
-            self.model.mods,
-            self.slot.api_key.is_some(),
-        ]);
-        let digest = Sha256::digest(received.to_string().as_bytes());
+        let mut received = vec![
+            Json::from(self.model.source.name()),
+            serde_json::json!(self.image),
+            serde_json::json!(self.slot.container),
+            self.slot.master_port.into(),
+            serde_json::json!(self.model.sparks),
+            self.arguments().into(),
+            serde_json::json!(env),
+            serde_json::json!(self.model.mods),
+            self.slot.api_key.is_some().into(),
+        ];
+        received.extend(self.launcher.how.received());
+        let digest = Sha256::digest(Json::Array(received).to_string().as_bytes());
         SpecHash(format!("v1-{}", hex(&digest[..8])))
     }
 }

@@ -14,6 +14,7 @@ use super::{
     name::SparkName,
     observed::{Container, Observed, SparkView},
     plan::{Plan, Verdict},
+    platform,
     ready::{self, Readiness},
     schedule,
     standing::{Standing, standing},
@@ -96,6 +97,8 @@ pub fn diff(
     }
     services(desired, observed, &mut found);
     unmanaged(desired, observed, &mut found);
+    strangers_on_the_gpu(desired, observed, &mut found);
+    second_authority(desired, observed, &mut found);
     platform(desired, observed, &mut found);
     for drift in &mut found {
         drift.response = response(drift, plan);
@@ -178,7 +181,10 @@ fn slot(
         standing.iter().filter(|entry| group.sparks.contains(entry.spark)).collect();
     let is_of_group = |entry: &&&Standing<'_>| entry.spec.as_ref() == Some(&group.spec);
     let ranks = there.iter().filter(is_of_group).count();
-    let alive = there.iter().filter(is_of_group).filter(|entry| entry.container.engine_alive() == Some(true));
+    let alive = there
+        .iter()
+        .filter(is_of_group)
+        .filter(|entry| group.is_alive(entry.spark, entry.container) == Some(true));
     let launched = ledger.launches.get(object).map(|launch| &launch.group);
     let (class, seen) = match (launched, there.first()) {
         (_, None) => (Class::Missing, why),
@@ -239,12 +245,7 @@ fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
 fn unmanaged(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
-        let slots = desired.slots.values().filter(|slot| slot.sparks.contains(spark));
-        let mut claimed: BTreeSet<&str> = slots.map(|slot| slot.container.as_str()).collect();
-        claimed.extend(desired.services.values().filter_map(|service| match &service.place {
-            Place::Spark(place) if place == spark => service.container.as_ref().map(|name| name.as_str()),
-            Place::Spark(_) | Place::Elsewhere(_) => None,
-        }));
+        let claimed = claimed(desired, spark);
         for container in facts.containers.iter().filter(|container| container.running) {
             let cluster = container.labels.as_ref().map(|labels| labels.cluster.as_str());
             if claimed.contains(container.name.as_str())
@@ -260,7 +261,6 @@ fn unmanaged(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
 }
 
 fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
-    let mut drivers: Vec<(&SparkName, &str)> = Vec::new();
     for (name, view) in &observed.sparks {
         let facts = match view {
             SparkView::Reachable(facts) => facts,
@@ -274,14 +274,74 @@ fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
             let seen = format!("{} free", gib(facts.memory_available_bytes));
             found.push(about(Class::Memory, name, format!("{} kept free", gib(floor)), seen));
         }
-        drivers.extend(facts.gpu.as_ref().map(|gpu| (name, gpu.driver.as_str())));
     }
-    if let Some(((first, expected), rest)) = drivers.split_first() {
-        for (name, driver) in rest.iter().filter(|(_, driver)| driver != expected) {
-            let wanted = format!("driver {expected}, as `{first}`");
-            found.push(about(Class::Platform, name, wanted, format!("driver {driver}")));
+    let differences = platform::differences(desired, observed).into_iter();
+    found.extend(differences.map(|one| about(Class::Platform, &one.spark, one.expected, one.found)));
+}
+
+/// Docker starts some of what is ours to start: two authorities over one container.
+fn second_authority(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+    let slots = desired.slots.iter().filter(|(_, slot)| slot.wanted != Wanted::Watch);
+    let slots = slots.flat_map(|(object, slot)| {
+        slot.sparks.iter().map(move |spark| (object.clone(), spark, slot.container.as_str()))
+    });
+    let services = desired.services.iter().filter_map(|(name, service)| {
+        let is_kept = service.state.is_some() && !desired.disabled.contains(name);
+        match (&service.place, &service.container) {
+            (Place::Spark(spark), Some(container)) if is_kept => {
+                Some((Object::service(name), spark, container.as_str()))
+            }
+            _ => None,
+        }
+    });
+    for (object, spark, name) in slots.chain(services) {
+        let container = observed.facts(spark).and_then(|facts| facts.container(name));
+        let Some(policy) = container.and_then(|container| container.restarts.as_ref()) else { continue };
+        found.push(Drift {
+            class: Class::Platform,
+            object: Some(object),
+            spark: Some(spark.clone()),
+            desired: "started and stopped by this controller alone".into(),
+            observed: format!("Docker starts `{name}` too: its restart policy is `{policy}`"),
+            response: String::new(),
+        });
+    }
+}
+
+/// Processes on the GPU that belong to nothing in the file.
+fn strangers_on_the_gpu(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+    for (spark, view) in &observed.sparks {
+        let Some(facts) = view.facts() else { continue };
+        let claimed = claimed(desired, spark);
+        for process in facts.gpu.iter().flat_map(|gpu| &gpu.processes) {
+            let id = process.container.as_ref();
+            let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
+            // An engine that is a stranger has been told of.
+            let known = |container: &Container| {
+                claimed.contains(container.name.as_str())
+                    || container.labels.is_some()
+                    || container.engine_alive() == Some(true)
+            };
+            if container.is_some_and(known) {
+                continue;
+            }
+            let of = container.map_or(String::new(), |container| format!(" in `{}`", container.name));
+            let held = process.memory_bytes.map_or(String::new(), |bytes| format!(", {}", gib(bytes)));
+            let seen = format!("`{}` ({}){of} on the GPU{held}", process.name, process.pid);
+            found.push(about(Class::Unmanaged, spark, "not in the file".into(), seen));
         }
     }
+}
+
+/// Container names of the file on that Spark.
+fn claimed<'a>(desired: &'a Desired, spark: &SparkName) -> BTreeSet<&'a str> {
+    let slots = desired.slots.values().filter(|slot| slot.sparks.contains(spark));
+    let mut claimed: BTreeSet<&str> = slots.map(|slot| slot.container.as_str()).collect();
+    claimed.extend(desired.services.values().filter_map(|service| match &service.place {
+        Place::Spark(place) if place == spark => service.container.as_ref().map(|name| name.as_str()),
+        Place::Spark(_) | Place::Elsewhere(_) => None,
+    }));
+    claimed
 }
 
 fn about(class: Class, spark: &SparkName, desired: String, observed: String) -> Drift {

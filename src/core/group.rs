@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     desired::{Effective, SpecHash},
-    name::{ContainerName, ModelName, ServedName, SparkName},
+    launcher::{How, Ranks},
+    name::{ContainerName, ModelName, PlainPath, ServedName, SparkName},
+    observed::{Container, is_ray},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,19 +21,61 @@ pub struct Group {
     pub container: ContainerName,
     /// Where the head answers.
     pub port: u16,
-    /// What `/v1/models` must name as loaded.
-    pub root: String,
+    /// What `/v1/models` must name as loaded; `None` when only the launcher knows.
+    pub root: Option<String>,
     /// Canonical name first; never empty.
     pub served_as: Vec<ServedName>,
+    #[serde(default)]
+    pub sign: Sign,
+    /// The owner's own program that stops it, on the head.
+    #[serde(default)]
+    pub stop: Option<OwnStop>,
+}
+
+/// What shows that a rank lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// An engine process in each container.
+    #[default]
+    Engine,
+    /// An engine process on the head, Ray on the others.
+    Ray,
+    /// The container runs: what the owner's program starts in it is not ours to know.
+    Container,
+}
+
+/// A program in a directory below the home directory, or an absolute one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnStop {
+    pub dir: PlainPath,
+    pub program: PlainPath,
 }
 
 impl Group {
+    /// The rank in `container` on `spark` lives: `None` when that could not be seen.
+    pub fn is_alive(&self, spark: &SparkName, container: &Container) -> Option<bool> {
+        match self.sign {
+            Sign::Container => Some(container.running),
+            Sign::Ray if spark != self.head() => container.runs(is_ray),
+            Sign::Engine | Sign::Ray => container.engine_alive(),
+        }
+    }
+
     pub fn head(&self) -> &SparkName {
         &self.sparks[0]
     }
 }
 
 impl Effective<'_> {
+    fn sign(&self) -> Sign {
+        match &self.launcher.how {
+            How::LaunchCluster { ranks: Ranks::Ray, .. } | How::Recipe { ranks: Ranks::Ray, .. } => Sign::Ray,
+            How::LaunchCluster { .. } | How::Recipe { .. } | How::Docker { .. } => Sign::Engine,
+            How::Command { .. } => Sign::Container,
+        }
+    }
+
     pub fn group(&self) -> Group {
         Group {
             model: self.name.clone(),
@@ -39,8 +83,17 @@ impl Effective<'_> {
             sparks: self.model.sparks.clone(),
             container: self.slot.container.clone(),
             port: self.port,
-            root: self.model.source.root().to_owned(),
+            root: self.model.source.root().map(str::to_owned),
             served_as: self.model.served_as.clone(),
+            sign: self.sign(),
+            stop: match &self.launcher.how {
+                How::Command { dir, stop: Some(stop), .. } => {
+                    Some(OwnStop { dir: dir.clone(), program: stop.clone() })
+                }
+                How::Command { .. } | How::LaunchCluster { .. } | How::Recipe { .. } | How::Docker { .. } => {
+                    None
+                }
+            },
         }
     }
 }

@@ -361,7 +361,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::name::ServedName;
+    use crate::core::{group::Sign, name::ServedName};
 
     /// If this failed, clearing a rank that was left on another Spark would count as the end of what serves.
     #[test]
@@ -375,8 +375,10 @@ mod tests {
             sparks: vec![spark("spark1")],
             container: ContainerName::new("vllm_node").unwrap(),
             port: 8888,
-            root: "lab/m".into(),
+            root: Some("lab/m".into()),
             served_as: vec![ServedName::new("m").unwrap()],
+            sign: Sign::Engine,
+            stop: None,
         };
         let serving = LaunchState::Serving { since: now };
         let mut ledger = Ledger::default();
@@ -389,6 +391,7 @@ mod tests {
             remove: true,
             grace_secs: 1,
             pids: Vec::new(),
+            own: None,
         };
         ledger.intend(&stop("spark2"), &token, now);
         assert_eq!(ledger.launches[&Object::main()].state, serving);

@@ -45,6 +45,8 @@ pub fn need(effective: &Effective<'_>, total_bytes: u64) -> (u64, &'static str) 
     let declared = effective.model.memory_bytes.unwrap_or(0);
     let (engine, basis) = match figure("kv-cache-memory-bytes") {
         Some(bytes) => (bytes as u64, "kv-cache-memory-bytes"),
+        // A recipe's or a script's own share is not known here.
+        None if share.is_none() && declared > 0 && !effective.launcher.how.words_are_all() => (0, ""),
         None => (
             (share.unwrap_or(ENGINE_SHARE) * total_bytes as f64) as u64,
             if share.is_some() { "gpu-memory-utilization" } else { "the engine's default share" },

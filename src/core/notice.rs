@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     desired::{Desired, Object, Place, Slot, Wanted},
-    group::Group,
+    group::{Group, Sign},
     launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState},
-    ledger::{KEPT_SAMPLES, Kept, Ledger, Noticed, Proven, Sample, Samples, attempt_key},
+    ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Proven, Sample, Samples, attempt_key},
     memory::RELEASE_DEADLINE,
     name::SparkName,
     observed::{Facts, JobState, Observed},
@@ -143,6 +143,9 @@ impl Ledger {
         {
             known.launcher_ended.get_or_insert(now);
         }
+        if loading && job.is_some() && group.sign == Sign::Container {
+            self.take_started(object, group, observed);
+        }
         let readiness = ready::readiness(object, group, desired, observed, self);
         let next = match (&launch.state, readiness) {
             (LaunchState::Loading, Readiness::Ready) => {
@@ -232,6 +235,19 @@ impl Ledger {
         };
         if let Some(launch) = self.launches.get_mut(object) {
             launch.state = next;
+        }
+    }
+
+    /// An owner's own program need not label what it starts. The name was free on every Spark of the group when it was
+    /// told to start, so what has it now was started by it.
+    fn take_started(&mut self, object: &Object, group: &Group, observed: &Observed) {
+        for spark in &group.sparks {
+            let container = observed.facts(spark).and_then(|facts| facts.container(group.container.as_str()));
+            if let Some(container) = container.filter(|container| container.labels.is_none()) {
+                let (object, spec) = (object.clone(), group.spec.clone());
+                let adopted = Adopted { object, spark: spark.clone(), spec };
+                self.adopted.entry(container.id.clone()).or_insert(adopted);
+            }
         }
     }
 

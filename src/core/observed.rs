@@ -1,6 +1,6 @@
 //! What was seen, when, and what could not be seen. A Spark that did not answer is `Unreachable`, never empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     desired::{Object, SpecHash},
     name::SparkName,
+    platform::{CacheSeen, Platform},
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,13 +45,15 @@ impl Observed {
 }
 
 /// One Spark, at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     pub at: Timestamp,
     pub boot_id: String,
     pub uptime_secs: u64,
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
+    pub platform: Platform,
     /// `None` when `nvidia-smi` did not answer.
     pub gpu: Option<Gpu>,
     /// Every container, running or not.
@@ -59,22 +62,52 @@ pub struct Facts {
     pub images: BTreeMap<String, Option<String>>,
     /// Model directories of the file, and whether each is there.
     pub paths: BTreeMap<String, bool>,
-    /// Launcher directories of the file, and what is in each.
+    /// Repositories that are wanted here, as the Hugging Face cache has them; by [`Source::cache_key`].
+    ///
+    /// [`Source::cache_key`]: super::desired::Source::cache_key
+    pub caches: BTreeMap<String, CacheSeen>,
+    /// Directories of `launch-cluster.sh` in the file, and what is in each.
     pub launchers: BTreeMap<String, LauncherSeen>,
+    /// Programs that launchers of the file need, and whether each can be run.
+    pub programs: BTreeMap<String, bool>,
+    /// Recipes that are wanted here, by directory and name.
+    pub recipes: BTreeMap<String, RecipeSeen>,
     pub jobs: Vec<Job>,
     /// The last token that acted there.
     pub token: Option<Token>,
 }
 
 /// A launcher's directory on a Spark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
 pub enum LauncherSeen {
     Missing,
-    /// Its own configuration names no nodes.
-    Present,
+    Present(Checkout),
+}
+
+/// What its text and its configuration tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
     /// Its own configuration names the nodes of a cluster.
-    WithNodes,
+    pub names_nodes: bool,
+    /// Options that it knows, of those that came and went with the years.
+    pub options: BTreeSet<String>,
+}
+
+impl Checkout {
+    pub fn knows(&self, option: &str) -> bool {
+        self.options.contains(option)
+    }
+}
+
+/// A recipe as the launcher's dry run shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum RecipeSeen {
+    /// What `vllm serve` is told to load.
+    Readable { root: String },
+    /// It failed, or shows no `vllm serve`.
+    Unreadable { why: String },
 }
 
 impl Facts {
@@ -92,6 +125,7 @@ pub struct Gpu {
     pub temperature_c: Option<f64>,
     pub power_w: Option<f64>,
     pub utilization_percent: Option<f64>,
+    pub clock_mhz: Option<f64>,
     pub processes: Vec<GpuProcess>,
 }
 
@@ -100,6 +134,9 @@ pub struct GpuProcess {
     pub pid: u32,
     pub name: String,
     pub memory_bytes: Option<u64>,
+    /// The id of the container that it runs in; `None` outside of any.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,6 +148,12 @@ pub struct Container {
     pub running: bool,
     pub exit_code: Option<i64>,
     pub started_at: Option<Timestamp>,
+    /// Docker starts it again by itself: `always`, `unless-stopped` or `on-failure`.
+    #[serde(default)]
+    pub restarts: Option<String>,
+    /// How often Docker has.
+    #[serde(default)]
+    pub restart_count: u32,
     pub labels: Option<Labels>,
     /// Command lines inside; `None` when they could not be read. Read for containers that the file names.
     pub processes: Option<Vec<Process>>,
@@ -135,11 +178,16 @@ pub struct Labels {
 impl Container {
     /// The engine inside is alive: `None` when that could not be seen.
     pub fn engine_alive(&self) -> Option<bool> {
+        self.runs(is_engine)
+    }
+
+    /// One of the command lines inside is such: `None` when they could not be seen.
+    pub fn runs(&self, is: fn(&str) -> bool) -> Option<bool> {
         if !self.running {
             return Some(false);
         }
         let processes = self.processes.as_ref()?;
-        Some(processes.iter().any(|process| is_engine(&process.command)))
+        Some(processes.iter().any(|process| is(&process.command)))
     }
 
     pub fn engine_command(&self) -> Option<&str> {
@@ -149,6 +197,12 @@ impl Container {
             .find(|process| is_engine(&process.command))
             .map(|p| p.command.as_str())
     }
+}
+
+/// Ray's process on every node of its cluster.
+pub fn is_ray(command: &str) -> bool {
+    let program = command.split_whitespace().next().unwrap_or_default();
+    program.rsplit('/').next() == Some("raylet")
 }
 
 /// `vllm serve …`, whatever interpreter runs it; not a shell whose command line only mentions it.
@@ -268,8 +322,8 @@ pub struct EngineAnswer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServedModel {
     pub id: String,
-    /// What was loaded: a repository or a path.
-    pub root: String,
+    /// What was loaded: a repository or a path; `None` when the server does not tell.
+    pub root: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

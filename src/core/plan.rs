@@ -125,6 +125,7 @@ pub enum Reason {
     FilesMissing,
     FabricMissing,
     LauncherMissing,
+    PortTaken,
     SecretMissing,
     NoContainer,
     EngineStalled,

@@ -4,22 +4,32 @@ use jiff::Timestamp;
 
 use super::{
     desired::{Desired, Effective, Object, Source, Wanted},
+    launcher::{How, Ranks},
+    ledger::Ledger,
     memory,
-    name::SparkName,
-    observed::{LauncherSeen, Observed},
+    name::{PlainPath, SparkName},
+    observed::{Facts, LauncherSeen, Observed, RecipeSeen},
     plan::Reason,
+    platform::CacheSeen,
     schedule,
+    standing::Standing,
 };
 
 type InTheWay = (Reason, String);
+
+/// Options without which a checkout cannot be driven: `--launch-script` came three weeks before `-d` began to work with
+/// `exec`, in February 2026.
+const NEEDED: [&str; 2] = ["--solo", "--launch-script"];
 
 /// # Errors
 /// The first thing that is in the way. Every Spark of the model must be reachable.
 pub fn preflight(
     object: &Object,
     target: &Effective<'_>,
+    standing: &[Standing<'_>],
     desired: &Desired,
     observed: &Observed,
+    ledger: &Ledger,
     now: Timestamp,
 ) -> Result<(), InTheWay> {
     images_and_files(target, observed)?;
@@ -27,6 +37,7 @@ pub fn preflight(
         memory_of(object, target, spark, desired, observed, now)?;
     }
     launcher(target, desired, observed)?;
+    ports(object, target, standing, observed, ledger)?;
     secrets(target, observed)
 }
 
@@ -46,6 +57,20 @@ fn images_and_files(target: &Effective<'_>, observed: &Observed) -> Result<(), I
         if *first.get_or_insert(id) != id {
             let message = format!("`{image}` on `{spark}` is not the image that `{head}` has");
             return Err((Reason::ImageDiffers, message));
+        }
+        if let Some(key) = target.model.source.cache_key() {
+            let what = match facts.caches.get(&key) {
+                Some(CacheSeen::Present) => None,
+                Some(CacheSeen::Partial { missing }) => Some(format!("only a part of `{key}` ({missing})")),
+                Some(CacheSeen::Absent) => Some(format!("no files of `{key}`")),
+                // A model that takes over for another is not asked for at every look.
+                None => None,
+            };
+            if let Some(what) = what {
+                let message =
+                    format!("`{spark}` has {what} in its Hugging Face cache; download it there first");
+                return Err((Reason::FilesMissing, message));
+            }
         }
         if let Source::LocalPath(path) = &target.model.source
             && facts.paths.get(path.as_str()) != Some(&true)
@@ -93,25 +118,66 @@ fn memory_of(
     Err((Reason::CannotFit, message))
 }
 
-/// It is there, and it will not have to ask anybody which Sparks to use.
+/// What it needs is there.
 fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> Result<(), InTheWay> {
     let head = &target.model.sparks[0];
-    let dir = &target.launcher.dir;
-    let seen = observed.facts(head).and_then(|facts| facts.launchers.get(dir.as_str()));
-    if seen.is_none_or(|seen| *seen == LauncherSeen::Missing) {
+    let Some(facts) = observed.facts(head) else { return Ok(()) };
+    let missing = |what: String| Err((Reason::LauncherMissing, what));
+    for program in target.launcher.how.programs() {
+        if facts.programs.get(&program) != Some(&true) {
+            return missing(format!("`{program}` is not there on `{head}`, or cannot be run"));
+        }
+    }
+    if let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&target.launcher.how, &target.model.source) {
+        match facts.recipes.get(&format!("{dir}/{recipe}")) {
+            Some(RecipeSeen::Readable { .. }) => {}
+            Some(RecipeSeen::Unreadable { why }) => {
+                return missing(format!("the recipe `{recipe}` cannot be used on `{head}`: {why}"));
+            }
+            None => return missing(format!("the recipe `{recipe}` has not been read on `{head}`")),
+        }
+    }
+    match &target.launcher.how {
+        How::LaunchCluster { dir, ranks, .. } | How::Recipe { dir, ranks } => {
+            checkout(target, dir, *ranks, desired, facts)
+        }
+        How::Docker { .. } | How::Command { .. } => Ok(()),
+    }
+}
+
+/// The checkout is there and not too old, and it will not have to ask anybody which Sparks to use.
+fn checkout(
+    target: &Effective<'_>,
+    dir: &PlainPath,
+    ranks: Ranks,
+    desired: &Desired,
+    facts: &Facts,
+) -> Result<(), InTheWay> {
+    let sparks = &target.model.sparks;
+    let head = &sparks[0];
+    let Some(LauncherSeen::Present(seen)) = facts.launchers.get(dir.as_str()) else {
         let message = format!("there is no `launch-cluster.sh` in `{dir}` on `{head}`");
         return Err((Reason::LauncherMissing, message));
+    };
+    if let Some(option) = NEEDED.iter().find(|option| !seen.knows(option)) {
+        let message =
+            format!("`launch-cluster.sh` in `{dir}` on `{head}` is too old: it has no `{option}`; update it");
+        return Err((Reason::LauncherMissing, message));
     }
-    let sparks = &target.model.sparks;
+    // Before that option Ray was all there was.
+    if sparks.len() > 1 && ranks == Ranks::Processes && !seen.knows("--no-ray") {
+        let message = format!(
+            "`launch-cluster.sh` in `{dir}` on `{head}` knows only Ray for models on several Sparks; update it, or set \
+             `ray: true`"
+        );
+        return Err((Reason::LauncherMissing, message));
+    }
     let without = sparks.iter().find(|spark| desired.sparks[*spark].fabric.is_none());
     match without {
         _ if sparks.len() == 1 => Ok(()),
         None => Ok(()),
         // None at all is fine when the launcher's own configuration names them.
-        Some(_)
-            if seen == Some(&LauncherSeen::WithNodes)
-                && sparks.iter().all(|spark| desired.sparks[spark].fabric.is_none()) =>
-        {
+        Some(_) if seen.names_nodes && sparks.iter().all(|spark| desired.sparks[spark].fabric.is_none()) => {
             Ok(())
         }
         Some(spark) => {
@@ -122,6 +188,33 @@ fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> R
             Err((Reason::FabricMissing, message))
         }
     }
+}
+
+/// Nobody else listens where the head will. What stands in the slot's own place goes before, and its ports with it.
+fn ports(
+    object: &Object,
+    target: &Effective<'_>,
+    standing: &[Standing<'_>],
+    observed: &Observed,
+    ledger: &Ledger,
+) -> Result<(), InTheWay> {
+    let sparks = &target.model.sparks;
+    let Some(facts) = observed.facts(&sparks[0]) else { return Ok(()) };
+    let Some(listening) = &facts.platform.listening else { return Ok(()) };
+    let own = ledger.launched(object).filter(|group| *group.head() == sparks[0]);
+    let stands = standing.iter().any(|entry| *entry.spark == sparks[0] && entry.container.running);
+    let mut needed = vec![target.port];
+    if sparks.len() > 1 {
+        needed.push(target.slot.master_port);
+    }
+    for port in needed {
+        let goes = stands && own.is_none_or(|group| group.port == port || port == target.slot.master_port);
+        if listening.contains(&port) && !goes {
+            let message = format!("something else listens on port {port} of `{}`", sparks[0]);
+            return Err((Reason::PortTaken, message));
+        }
+    }
+    Ok(())
 }
 
 fn secrets(target: &Effective<'_>, observed: &Observed) -> Result<(), InTheWay> {

@@ -3,7 +3,7 @@
 
 use super::{
     desired::{Desired, Object},
-    group::Group,
+    group::{Group, Sign},
     ledger::Ledger,
     name::SparkName,
     observed::{Completion, Container, EndpointAnswer, EngineAnswer, Observed},
@@ -65,7 +65,7 @@ pub fn readiness(
         let Some(container) = rank(object, group, spark, desired, observed, ledger) else {
             return Readiness::Dead { why: format!("`{name}` is not running on `{spark}`") };
         };
-        match container.engine_alive() {
+        match group.is_alive(spark, container) {
             Some(true) => {}
             Some(false) if !container.running => {
                 return Readiness::Dead { why: format!("`{name}` has stopped on `{spark}`") };
@@ -104,18 +104,23 @@ pub fn readiness(
     }
 }
 
-/// Every name of `group` is served, and is what was to be loaded.
+/// Every name of `group` is served, and is what was to be loaded, as far as either is known.
 ///
 /// # Errors
 /// What is served instead.
 pub fn serves(group: &Group, engine: &EngineAnswer) -> Result<(), String> {
     for name in &group.served_as {
-        match engine.models.iter().find(|model| model.id == name.as_str()) {
-            None => return Err(format!("`{name}` is not served")),
-            Some(model) if model.root != group.root => {
-                return Err(format!("`{name}` is `{}`, not `{}`", model.root, group.root));
+        let Some(model) = engine.models.iter().find(|model| model.id == name.as_str()) else {
+            return Err(format!("`{name}` is not served"));
+        };
+        match (&model.root, &group.root) {
+            (Some(found), Some(wanted)) if found != wanted => {
+                return Err(format!("`{name}` is `{found}`, not `{wanted}`"));
             }
-            Some(_) => {}
+            (None, Some(_)) if group.sign != Sign::Container => {
+                return Err(format!("what was loaded as `{name}` is not told"));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -56,6 +56,7 @@ pub fn plan(
             remove: false,
             grace_secs: GRACE_SECS,
             pids: Vec::new(),
+            own: None,
         }
     } else {
         Step::Start { object: object.clone(), spark: place, container: id, name }

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use super::{
     adopt::adoption,
     consent::{self, Cause},
-    desired::{Desired, Effective, Object, OnFailure, Slot, SpecHash, Wanted},
-    group::Group,
+    desired::{Desired, Effective, Object, OnFailure, Slot, Source, SpecHash, Wanted},
+    group::{Group, OwnStop},
     launch::{LaunchState, MAX_LOADS},
+    launcher::How,
     ledger::Ledger,
     memory::{self, Released},
     name::{ModelName, SparkName},
-    observed::{Container, Job, Observed, SparkView},
+    observed::{Container, Job, Observed, RecipeSeen, SparkView},
     plan::{Consent, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     preflight::preflight,
     ready::{self, Readiness},
@@ -248,7 +249,7 @@ fn replace(
     };
 
     // Everything that can be known before the outage is asked before the outage.
-    if let Err((reason, message)) = preflight(object, target, desired, observed, case.now) {
+    if let Err((reason, message)) = preflight(object, target, standing, desired, observed, ledger, case.now) {
         work.items.clear();
         work.verdict = Verdict::Blocked { reason, message };
         return work;
@@ -274,10 +275,25 @@ fn replace(
         model: group.model.to_string(),
         deadline_secs: ledger.load_deadline(target.slot, &group.spec).as_secs(),
     };
+    let mut group = group;
+    group.root = group.root.or_else(|| recipe_root(target, observed));
     let launch = Step::Launch { object: object.clone(), group };
     work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(Item::Gate(ready));
     work
+}
+
+/// What the recipe loads, as the launcher's dry run shows it.
+fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option<String> {
+    let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&target.launcher.how, &target.model.source)
+    else {
+        return None;
+    };
+    let seen = observed.facts(&target.model.sparks[0])?.recipes.get(&format!("{dir}/{recipe}"))?;
+    match seen {
+        RecipeSeen::Readable { root } => Some(root.clone()),
+        RecipeSeen::Unreadable { .. } => None,
+    }
 }
 
 /// What goes away.
@@ -358,8 +374,16 @@ impl Case<'_> {
             remove: true,
             grace_secs: grace_secs(entry.container),
             pids: entry.container.processes.iter().flatten().map(|process| process.pid).collect(),
+            own: self.own_stop(entry),
         };
         entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()
+    }
+
+    /// The owner's own program stops what the owner's own program started, while it is known that it did.
+    fn own_stop(self, entry: &Standing<'_>) -> Option<OwnStop> {
+        let group = &self.ledger.launches.get(self.object)?.group;
+        let started = entry.spec.as_ref() == Some(&group.spec) && entry.spark == group.head();
+        group.stop.clone().filter(|_| started && entry.container.running)
     }
 
     /// Nothing of this slot was seen; but not everywhere could be looked.
@@ -396,8 +420,18 @@ impl Case<'_> {
 
     /// What goes away when these containers do.
     fn serving(self, in_the_way: &[&Standing<'_>]) -> Option<Serving> {
-        let alive = in_the_way.iter().find(|entry| entry.container.engine_alive() != Some(false))?;
-        let launched = self.ledger.launches.get(self.object).filter(|_| alive.is_ours());
+        let launched = self.ledger.launches.get(self.object);
+        let is_alive = |entry: &&&Standing<'_>| {
+            let group = launched.map(|launch| &launch.group);
+            let ours = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
+            let alive = ours.map_or_else(
+                || entry.container.engine_alive(),
+                |group| group.is_alive(entry.spark, entry.container),
+            );
+            alive != Some(false)
+        };
+        let alive = in_the_way.iter().find(is_alive)?;
+        let launched = launched.filter(|_| alive.is_ours());
         Some(match launched {
             Some(launch) => Serving::Model(launch.group.model.clone()),
             None => Serving::Stranger(alive.container.name.clone()),

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{desired::Object, group::Group, name::SparkName};
+use super::{
+    desired::Object,
+    group::{Group, OwnStop},
+    name::SparkName,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step")]
@@ -20,6 +24,9 @@ pub enum Step {
         remove: bool,
         grace_secs: u32,
         pids: Vec<u32>,
+        /// The owner's own program goes first.
+        #[serde(default)]
+        own: Option<OwnStop>,
     },
     /// Start a container that is there but not running.
     Start { object: Object, spark: SparkName, container: String, name: String },
@@ -103,9 +110,13 @@ impl std::fmt::Display for Step {
                     .collect();
                 write!(f, "adopt {} as `{}`: it runs and matches", places.join(" and "), group.model)
             }
-            Self::Stop { spark, container, name, remove, .. } => {
+            Self::Stop { spark, container, name, remove, own, .. } => {
                 let what = if *remove { "stop and remove" } else { "stop" };
-                write!(f, "{what} `{name}` ({}) on {spark}, its logs saved first", short(container))
+                write!(f, "{what} `{name}` ({}) on {spark}, its logs saved first", short(container))?;
+                match own {
+                    Some(own) => write!(f, ", with `{}`", own.program),
+                    None => Ok(()),
+                }
             }
             Self::Start { spark, container, name, .. } => {
                 write!(f, "start `{name}` ({}) on {spark}", short(container))

@@ -37,6 +37,8 @@ pub async fn containers(
             image_id: listed.image_id,
             exit_code: None,
             started_at: None,
+            restarts: None,
+            restart_count: 0,
             labels: labels(&listed.labels),
             processes: None,
             id: listed.id,
@@ -45,6 +47,9 @@ pub async fn containers(
             let path = format!("/containers/{}/json", container.id);
             if let Ok(inspected) = get::<wire::Inspected>(transport, &path, deadline).await {
                 container.exit_code = Some(inspected.state.exit_code);
+                let policy = inspected.host_config.restart_policy.name;
+                container.restarts = Some(policy).filter(|policy| !matches!(policy.as_str(), "" | "no"));
+                container.restart_count = inspected.restart_count;
                 container.started_at = inspected.state.started_at.parse::<Timestamp>().ok();
             }
             if running {

@@ -40,6 +40,24 @@ impl Listed {
 #[serde(rename_all = "PascalCase")]
 pub struct Inspected {
     pub state: State,
+    #[serde(default)]
+    pub restart_count: u32,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub host_config: HostConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostConfig {
+    #[serde(default, deserialize_with = "or_empty")]
+    pub restart_policy: RestartPolicy,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartPolicy {
+    #[serde(default)]
+    pub name: String,
 }
 
 #[derive(Debug, Deserialize)]

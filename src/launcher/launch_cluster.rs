@@ -1,117 +1,90 @@
-//! `launch-cluster.sh` of a spark-vllm-docker checkout.
+//! `launch-cluster.sh` of a spark-vllm-docker checkout, of any age since February 2026.
 //!
-//! Everything is explicit so that it never prompts and never discovers: nodes, interfaces, image, name and ports by a
-//! configuration file of ours, labels through its docker-args hook, `-d` so that no lost session stops the cluster.
+//! Everything is explicit so that it never prompts and never discovers: nodes, interfaces, image, name and ports, labels
+//! through its docker-args hook, `-d` so that no lost session stops the cluster.
 
 use std::fmt::Write;
 
+use super::{Order, options::options};
 use crate::{
-    core::{
-        desired::{Desired, Effective, EnvValue, Object, Secret, Source},
-        label::{CLUSTER, OBJECT, SPEC, TOKEN},
-        observed::Token,
-    },
+    core::{launcher::Ranks, name::PlainPath, observed::Checkout},
     host::quote,
 };
 
-/// A secret of the model cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the secret `{name}` cannot be read: {cause}")]
-pub struct NoSecret {
-    name: String,
-    cause: String,
-}
-
-/// What the job on the head runs. The labels' values are checked names, so the docker-args hook's lack of quoting is
-/// safe; everything else is quoted here, once. `environment_file` is at that path on every Spark of the model.
-pub fn script(
-    object: &Object,
-    effective: &Effective<'_>,
-    desired: &Desired,
-    token: &Token,
-    environment_file: Option<&str>,
-) -> String {
-    let mut text = String::from("job=$PWD\ncd\n");
-    let dir = quote(effective.launcher.dir.as_str());
-    let _ = writeln!(text, "cd {dir} || exit 1");
-    write_config(&mut text, effective, desired);
-    let mut hook = labels_and_mounts(object, effective, desired, token);
-    if let Some(file) = environment_file {
-        let _ = write!(hook, " --env-file {file}");
+/// The line that starts it, after [`prepare`].
+pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks, launch_script: Option<&PlainPath>) -> String {
+    let effective = order.effective;
+    let mut text = prepare(order, dir);
+    let mut words = common_words(order, ranks);
+    words.push("-d".into());
+    match (launch_script, effective.model.source.root()) {
+        (Some(script), _) => words.extend(["--launch-script".into(), script.to_string()]),
+        (None, Some(root)) => {
+            words.extend(["exec", "vllm", "serve", root].map(String::from));
+            words.extend(effective.arguments());
+        }
+        (None, None) => unreachable!("resolved: recipes have a launcher of their own"),
     }
-    let _ = writeln!(text, "export VLLM_SPARK_EXTRA_DOCKER_ARGS={}", quote(&hook));
-    if let Some(hf_home) =
-        desired.sparks.get(&effective.model.sparks[0]).and_then(|spark| spark.hf_home.as_ref())
-    {
-        let _ = writeln!(text, "export HF_HOME={}", quote(hf_home.as_str()));
+    text.push_str("./launch-cluster.sh");
+    if order.checkout.knows("--config") {
+        text.push_str(" --config \"$job/config\"");
     }
-    let mut words: Vec<String> = Vec::new();
-    if effective.model.sparks.len() == 1 {
-        words.push("--solo".into());
-    }
-    words.extend([
-        "-t".into(),
-        effective.image.to_string(),
-        "--name".into(),
-        effective.slot.container.to_string(),
-    ]);
-    for path in &effective.model.mods {
-        words.extend(["--apply-mod".into(), path.to_string()]);
-    }
-    words.extend(["-d", "exec", "vllm", "serve", effective.model.source.root()].map(String::from));
-    words.extend(effective.arguments());
-    text.push_str("./launch-cluster.sh --config \"$job/config\"");
     for word in &words {
         let _ = write!(text, " {}", quote(word));
     }
-    text.push_str("\ncode=$?\n");
-    if let Some(file) = environment_file {
-        let _ = writeln!(text, "rm -f {}", quote(file));
-    }
-    text.push_str("exit $code\n");
+    text.push('\n');
     text
 }
 
-/// Lines for `docker run --env-file`: the model's environment, plain and secret. A file and not options, because the
-/// launcher pastes its options into a shell line of each worker, and because argv is for everybody to read.
-///
-/// # Errors
-/// [`NoSecret`], without the value.
-pub fn environment(
-    effective: &Effective<'_>,
-    secret: impl Fn(&Secret) -> Result<String, String>,
-) -> Result<String, NoSecret> {
-    let value =
-        |name: &str, place: &Secret| secret(place).map_err(|cause| NoSecret { name: name.to_owned(), cause });
-    let mut lines = String::new();
-    for (name, written) in &effective.env {
-        let text = match written {
-            EnvValue::Plain(text) => text.clone(),
-            EnvValue::Secret(place) => value(name.as_str(), place)?,
-        };
-        let _ = writeln!(lines, "{name}={text}");
+/// Into its directory, with its configuration and its hook set: what `run-recipe.sh` of the same checkout needs too.
+pub(super) fn prepare(order: Order<'_>, dir: &PlainPath) -> String {
+    let mut text = String::from("job=$PWD\ncd\n");
+    let _ = writeln!(text, "cd {} || exit 1", quote(dir.as_str()));
+    if order.checkout.knows("--config") {
+        write_config(&mut text, order);
     }
-    if let Some(place) = &effective.slot.api_key {
-        let _ = writeln!(lines, "VLLM_API_KEY={}", value("api_key", place)?);
+    // The hook is expanded without quotes: its words have nothing that needs them.
+    let hook = options(order).join(" ");
+    let _ = writeln!(text, "export VLLM_SPARK_EXTRA_DOCKER_ARGS={}", quote(&hook));
+    let head = order.desired.sparks.get(&order.effective.model.sparks[0]);
+    if let Some(hf_home) = head.and_then(|spark| spark.hf_home.as_ref()) {
+        let _ = writeln!(text, "export HF_HOME={}", quote(hf_home.as_str()));
     }
-    Ok(lines)
+    text
 }
 
-fn labels_and_mounts(object: &Object, effective: &Effective<'_>, desired: &Desired, token: &Token) -> String {
-    let mut hook = format!(
-        "--label {CLUSTER}={} --label {OBJECT}={object} --label {SPEC}={} --label {TOKEN}={token}",
-        desired.cluster,
-        effective.spec_hash(),
-    );
-    if let Source::LocalPath(path) = &effective.model.source {
-        let _ = write!(hook, " -v {path}:{path}:ro");
+/// Options that both programs of a checkout take.
+pub(super) fn common_words(order: Order<'_>, ranks: Ranks) -> Vec<String> {
+    let Order { effective, checkout, .. } = order;
+    let mut words: Vec<String> = Vec::new();
+    if effective.model.sparks.len() == 1 {
+        words.push("--solo".into());
+    } else {
+        words.extend(of_ranks(ranks, checkout).map(String::from));
     }
-    hook
+    let (image, name) = (effective.image.to_string(), effective.slot.container.to_string());
+    words.extend(["-t".into(), image, "--name".into(), name]);
+    if !checkout.knows("--config") {
+        words.extend(nodes_as_options(order));
+    }
+    for path in &effective.model.mods {
+        words.extend(["--apply-mod".into(), path.to_string()]);
+    }
+    words
 }
 
-/// Our configuration file for the launcher: what the owner's `.env` says of other things, then ours. The file and not
-/// options, because the launcher lets `.env` win over an option that happens to equal its default.
-fn write_config(text: &mut String, effective: &Effective<'_>, desired: &Desired) {
+/// Ray was all there was, then the default beside `--no-ray`, then an option beside the other default.
+fn of_ranks(ranks: Ranks, checkout: &Checkout) -> Option<&'static str> {
+    let option = match ranks {
+        Ranks::Processes => "--no-ray",
+        Ranks::Ray => "--ray",
+    };
+    checkout.knows(option).then_some(option)
+}
+
+/// The nodes, their interfaces and the ports, in the words of its configuration file.
+fn settings(order: Order<'_>) -> Vec<(&'static str, String)> {
+    let Order { effective, desired, .. } = order;
     let mut ours = vec![
         ("CONTAINER_NAME", effective.slot.container.to_string()),
         ("MASTER_PORT", effective.slot.master_port.to_string()),
@@ -128,6 +101,29 @@ fn write_config(text: &mut String, effective: &Effective<'_>, desired: &Desired)
         ours.push(("ETH_IF", head.eth_if.to_string()));
         ours.extend(head.ib_if.as_ref().map(|ib_if| ("IB_IF", ib_if.to_string())));
     }
+    ours
+}
+
+/// For checkouts without configuration files.
+fn nodes_as_options(order: Order<'_>) -> Vec<String> {
+    let mut words = Vec::new();
+    for (key, value) in settings(order) {
+        let option = match key {
+            "CLUSTER_NODES" => "-n",
+            "ETH_IF" => "--eth-if",
+            "IB_IF" => "--ib-if",
+            "MASTER_PORT" if order.checkout.knows("--master-port") => "--master-port",
+            _ => continue,
+        };
+        words.extend([option.to_owned(), value]);
+    }
+    words
+}
+
+/// Our configuration file for the launcher: what the owner's `.env` says of other things, then ours. The file and not
+/// options, because the launcher lets `.env` win over an option that happens to equal its default.
+fn write_config(text: &mut String, order: Order<'_>) {
+    let ours = settings(order);
     let keys: Vec<&str> = ours.iter().map(|(key, _)| *key).collect();
     let _ = writeln!(text, "{{");
     let _ = writeln!(text, "[ ! -r .env ] || grep -vE {} .env", quote(&format!("^({})=", keys.join("|"))));

@@ -123,11 +123,11 @@ pub struct Fabric {
 pub enum LauncherKind {
     /// `launch-cluster.sh` of a spark-vllm-docker checkout.
     LaunchCluster,
-    /// `run-recipe.sh` of the same checkout.
+    /// `run-recipe.sh` of the same checkout, for models with a `recipe`.
     Recipe,
-    /// `docker run` on one Spark.
+    /// `docker run` on one Spark, of an image that has `vllm`.
     Docker,
-    /// sparkrun.
+    /// sparkrun. Read, and not driven yet.
     Sparkrun,
     /// The owner's own start and stop scripts.
     Command,
@@ -140,12 +140,32 @@ pub struct Launcher {
     pub kind: LauncherKind,
     /// The launcher's directory on the head Spark, absolute or below the home directory.
     pub dir: Option<PlainPath>,
-    /// The container image.
+    /// The container image. Needed for `docker` and `command`; `vllm-node` when absent otherwise.
     pub image: Option<ImageRef>,
+    /// For `launch-cluster` and `recipe`: let Ray carry models on several Sparks, instead of an engine process on each.
+    pub ray: Option<bool>,
+    /// For `launch-cluster`: a launch script of the checkout, which has the engine's whole command line.
+    pub script: Option<PlainPath>,
+    /// For `launch-cluster` and `docker`: what containers see of every Spark of the model, such as `/srv/cache:/cache`.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
     /// For `command`: the program that starts the model, below `dir`.
     pub start: Option<PlainPath>,
     /// For `command`: the program that stops it, below `dir`.
     pub stop: Option<PlainPath>,
+}
+
+/// A directory or file of a Spark and where a container sees it: `/from:/to`, with `:ro` when it may only be read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^/[A-Za-z0-9/_.+@=%-]*:/[A-Za-z0-9/_.+@=%-]*(:ro|:rw)?$"))]
+pub struct Volume(pub crate::core::launcher::Volume);
+
+impl TryFrom<String> for Volume {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -237,7 +257,7 @@ pub struct Model {
     pub revision: Option<Flagless>,
     /// Directory that holds the model, at the same absolute path on every Spark of the model.
     pub local_path: Option<PlainPath>,
-    /// Recipe name for `kind: recipe` launchers.
+    /// Name of a recipe of the launcher's checkout.
     pub recipe: Option<PlainPath>,
     /// Where it runs; the head first.
     pub sparks: Vec<SparkName>,

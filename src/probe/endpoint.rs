@@ -137,10 +137,8 @@ async fn engine(
         Err(NoAnswer::Refused) => return EndpointAnswer::Refused,
         Err(NoAnswer::Silent(why)) => return EndpointAnswer::Silent { why },
     };
-    let models: Vec<ServedModel> = models
-        .into_iter()
-        .map(|card| ServedModel { root: card.root.unwrap_or_else(|| card.id.clone()), id: card.id })
-        .collect();
+    let models: Vec<ServedModel> =
+        models.into_iter().map(|card| ServedModel { root: card.root, id: card.id }).collect();
     let healthy = !matches!(health, Ok((503, _)));
     let load = match metrics {
         Ok((200, body)) => load(&body),
@@ -329,7 +327,7 @@ mod tests {
         let ask = Ask::Engine(in_container("c1"));
         let target = Target { address: "192.0.2.1".into(), port: 1, https: false, ask };
         let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let models = vec![ServedModel { id: "a".into(), root: "lab/a".into() }];
+        let models = vec![ServedModel { id: "a".into(), root: Some("lab/a".into()) }];
         let completion = Completion::Proven { at: start };
         let container = Some("c1".to_owned());
         let engine = EngineAnswer { container, models, healthy: true, load: None, completion, failures: 0 };

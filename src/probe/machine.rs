@@ -1,29 +1,73 @@
 //! One machine's facts by one small program, `machine.sh`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
     core::{
         desired::SpecHash,
-        observed::{Gpu, GpuProcess, Job, JobState, LauncherSeen, Token},
+        observed::{Checkout, Gpu, GpuProcess, Job, JobState, LauncherSeen, RecipeSeen, Token},
+        platform::{CacheSeen, Disk, Interface, Platform},
     },
-    host::{Program, Transport, Unreachable},
+    host::{Program, Transport, Unreachable, quote},
 };
 
 /// What the program said.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Machine {
     pub boot_id: String,
     pub uptime_secs: u64,
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
+    pub platform: Platform,
     pub gpu: Option<Gpu>,
     pub paths: BTreeMap<String, bool>,
+    pub caches: BTreeMap<String, CacheSeen>,
     pub launchers: BTreeMap<String, LauncherSeen>,
+    pub programs: BTreeMap<String, bool>,
+    pub recipes: BTreeMap<String, RecipeSeen>,
     pub jobs: Vec<Job>,
     pub token: Option<Token>,
+}
+
+/// What to look for there.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    pub hf_home: Option<String>,
+    /// Directories.
+    pub paths: Vec<String>,
+    /// Repositories in the Hugging Face cache.
+    pub caches: Vec<Cached>,
+    /// Directories of `launch-cluster.sh`.
+    pub launchers: Vec<String>,
+    pub programs: Vec<String>,
+    pub recipes: Vec<DryRun>,
+}
+
+/// A repository to look for in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cached {
+    pub key: String,
+    pub repo: String,
+    pub revision: Option<String>,
+}
+
+/// A recipe to read by the launcher's own dry run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DryRun {
+    /// Directory and name.
+    pub key: String,
+    pub dir: String,
+    pub words: Vec<String>,
+}
+
+/// Calls of a shell function, one a line.
+fn calls<'a>(function: &str, calls: impl IntoIterator<Item = Vec<&'a str>>) -> String {
+    let call = |words: Vec<&str>| {
+        words.into_iter().fold(function.to_owned(), |line, word| format!("{line} {}", quote(word)))
+    };
+    calls.into_iter().map(call).collect::<Vec<_>>().join("\n")
 }
 
 /// # Errors
@@ -31,15 +75,27 @@ pub struct Machine {
 pub async fn probe(
     transport: &dyn Transport,
     cluster: &str,
-    paths: &[&str],
-    launchers: &[&str],
+    asked: &Asked,
     deadline: Duration,
 ) -> Result<Machine, Unreachable> {
+    let folders: Vec<String> =
+        asked.caches.iter().map(|cached| format!("models--{}", cached.repo.replace('/', "--"))).collect();
+    let cached = asked.caches.iter().zip(&folders).map(|(cached, folder)| {
+        vec![cached.key.as_str(), folder, cached.revision.as_deref().unwrap_or_default()]
+    });
+    let recipes = asked.recipes.iter().map(|recipe| {
+        let words = recipe.words.iter().map(String::as_str);
+        [recipe.key.as_str(), &recipe.dir].into_iter().chain(words).collect()
+    });
     let program =
         Program::new("machine", concat!(include_str!("../host/alive.sh"), include_str!("machine.sh")))
             .with("cluster", cluster)
-            .with("paths", paths.join("\n"))
-            .with("launchers", launchers.join("\n"));
+            .with("hf_home", asked.hf_home.clone().unwrap_or_default())
+            .with("paths", asked.paths.join("\n"))
+            .with("caches", calls("cached", cached))
+            .with("launchers", asked.launchers.join("\n"))
+            .with("programs", asked.programs.join("\n"))
+            .with("recipes", calls("dry_run", recipes));
     let output = transport.run(&program, deadline).await?;
     parse(&output.stdout).ok_or_else(|| {
         let last = output.stderr.lines().last().unwrap_or("its answer was cut short").to_owned();
@@ -54,39 +110,46 @@ fn parse(text: &str) -> Option<Machine> {
     }
     let mut boot_id = None;
     let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut gpu: Option<Gpu> = None;
-    let mut machine = Machine {
-        boot_id: String::new(),
-        uptime_secs: 0,
-        memory_total_bytes: 0,
-        memory_available_bytes: 0,
-        gpu: None,
-        paths: BTreeMap::new(),
-        launchers: BTreeMap::new(),
-        jobs: Vec::new(),
-        token: None,
-    };
+    let mut machine = Machine::default();
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         match key {
             "boot" => boot_id = Some(value.to_owned()),
-            "uptime" | "memory_total_kib" | "memory_available_kib" => {
+            "uptime" | "memory_total_kib" | "memory_available_kib" | "swap_total_kib" | "swap_free_kib" => {
                 numbers.insert(key, value.parse().ok()?);
             }
-            "gpu" => gpu = gpu_of(value),
-            "gpu_process" => gpu.iter_mut().for_each(|gpu| gpu.processes.extend(gpu_process_of(value))),
+            "kernel" => value.clone_into(&mut machine.platform.kernel),
+            "earlyoom" => machine.platform.earlyoom = true,
+            "listening" => {
+                let ports = value.split(' ').filter_map(|port| u16::from_str_radix(port, 16).ok());
+                machine.platform.listening = Some(ports.collect());
+            }
+            "link" => machine.platform.interfaces.extend(link_of(value)),
+            "address" => {
+                let (name, address) = value.split_once(' ')?;
+                let interface = machine.platform.interfaces.get_mut(name);
+                let address = address.parse::<Ipv4Addr>().ok();
+                interface.into_iter().for_each(|interface| interface.addresses.extend(address));
+            }
+            "disk" => machine.platform.disks.extend(disk_of(value)),
+            "gpu" => machine.gpu = gpu_of(value),
+            "gpu_process" => {
+                machine.gpu.iter_mut().for_each(|gpu| gpu.processes.extend(gpu_process_of(value)));
+            }
             "path" => {
                 let (there, path) = value.split_once(' ')?;
                 machine.paths.insert(path.to_owned(), there == "yes");
             }
-            "launcher" => {
-                let (is, dir) = value.split_once(' ')?;
-                let seen = match is {
-                    "missing" => LauncherSeen::Missing,
-                    "nodes" => LauncherSeen::WithNodes,
-                    _ => LauncherSeen::Present,
-                };
-                machine.launchers.insert(dir.to_owned(), seen);
+            "cache" => machine.caches.extend(cache_of(value)),
+            "launcher" => machine.launchers.extend(launcher_of(value)),
+            "program" => {
+                let (there, program) = value.split_once(' ')?;
+                machine.programs.insert(program.to_owned(), there == "yes");
+            }
+            "recipe" => {
+                let mut fields = value.splitn(3, ' ');
+                let (is, key) = (fields.next()?, fields.next()?);
+                machine.recipes.insert(key.to_owned(), recipe_of(is, fields.next().unwrap_or_default()));
             }
             "token" => machine.token = value.parse().ok(),
             "job" => machine.jobs.extend(job_of(value)),
@@ -103,29 +166,97 @@ fn parse(text: &str) -> Option<Machine> {
     machine.uptime_secs = *numbers.get("uptime")?;
     machine.memory_total_bytes = numbers.get("memory_total_kib")? * 1024;
     machine.memory_available_bytes = numbers.get("memory_available_kib")? * 1024;
-    machine.gpu = gpu;
+    machine.platform.swap_total_bytes = numbers.get("swap_total_kib").map_or(0, |kib| kib * 1024);
+    machine.platform.swap_free_bytes = numbers.get("swap_free_kib").map_or(0, |kib| kib * 1024);
     Some(machine)
+}
+
+/// `NAME SPEED <FLAGS> mtu N … KIND …`, after what `ip -d -o link` prints.
+fn link_of(line: &str) -> Option<(String, Interface)> {
+    let mut words = line.split_whitespace();
+    let name = words.next()?.to_owned();
+    // Those that are down tell -1 or nothing.
+    let speed_mbps = words.next()?.parse().ok();
+    let flags = words.next()?;
+    let mut interface = Interface {
+        is_up: flags.trim_matches(['<', '>']).split(',').any(|flag| flag == "LOWER_UP"),
+        is_wireguard: line.split_whitespace().any(|word| word == "wireguard"),
+        speed_mbps,
+        ..Interface::default()
+    };
+    while let Some(word) = words.next() {
+        if word == "mtu" {
+            interface.mtu = words.next()?.parse().ok()?;
+        }
+    }
+    Some((name, interface))
+}
+
+/// `BLOCK-BYTES BLOCKS FREE-BLOCKS PATH`
+fn disk_of(line: &str) -> Option<(String, Disk)> {
+    let mut fields = line.splitn(4, ' ');
+    let mut number = || fields.next()?.parse::<u64>().ok();
+    let (block, total, free) = (number()?, number()?, number()?);
+    let disk = Disk { total_bytes: block.checked_mul(total)?, free_bytes: block.checked_mul(free)? };
+    Some((fields.next()?.to_owned(), disk))
+}
+
+fn cache_of(line: &str) -> Option<(String, CacheSeen)> {
+    let mut fields = line.splitn(3, ' ');
+    let (is, key) = (fields.next()?, fields.next()?);
+    let seen = match is {
+        "present" => CacheSeen::Present,
+        "partial" => CacheSeen::Partial { missing: fields.next().unwrap_or_default().to_owned() },
+        _ => CacheSeen::Absent,
+    };
+    Some((key.to_owned(), seen))
+}
+
+fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
+    let mut fields = line.splitn(3, ' ');
+    let (is, options, dir) = (fields.next()?, fields.next()?, fields.next()?);
+    let options = options.split(',').filter(|option| option.starts_with("--")).map(str::to_owned).collect();
+    let seen = match is {
+        "missing" => LauncherSeen::Missing,
+        is => LauncherSeen::Present(Checkout { names_nodes: is == "nodes", options }),
+    };
+    Some((dir.to_owned(), seen))
+}
+
+fn recipe_of(is: &str, said: &str) -> RecipeSeen {
+    let root = said.split_once("vllm serve ").map(|(_, rest)| rest).filter(|_| is == "yes");
+    let root = root.and_then(|rest| rest.split_whitespace().next());
+    match root.map(|root| root.trim_matches(['\'', '"'])) {
+        Some(root) if !root.starts_with('-') => RecipeSeen::Readable { root: root.to_owned() },
+        Some(_) => RecipeSeen::Unreadable { why: "its `vllm serve` does not begin with the model".into() },
+        None if said.is_empty() => RecipeSeen::Unreadable { why: "its dry run said nothing".into() },
+        None => RecipeSeen::Unreadable { why: said.to_owned() },
+    }
 }
 
 fn gpu_of(line: &str) -> Option<Gpu> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    let [name, driver, temperature, power, utilization] = fields[..] else { return None };
+    let [name, driver, temperature, power, utilization, clock] = fields[..] else { return None };
     Some(Gpu {
         name: name.into(),
         driver: driver.into(),
         temperature_c: temperature.parse().ok(),
         power_w: power.parse().ok(),
         utilization_percent: utilization.parse().ok(),
+        clock_mhz: clock.parse().ok(),
         processes: Vec::new(),
     })
 }
 
+/// `CONTAINER PID, NAME, MEBIBYTES`, with `-` for none.
 fn gpu_process_of(line: &str) -> Option<GpuProcess> {
+    let (container, line) = line.split_once(' ')?;
     let mut fields = line.split(',').map(str::trim);
     let pid = fields.next()?.parse().ok()?;
     let name = fields.next()?.to_owned();
     let mebibytes: Option<u64> = fields.next().and_then(|field| field.parse().ok());
-    Some(GpuProcess { pid, name, memory_bytes: mebibytes.map(|mebibytes| mebibytes << 20) })
+    let memory_bytes = mebibytes.map(|mebibytes| mebibytes << 20);
+    Some(GpuProcess { pid, name, memory_bytes, container: (container != "-").then(|| container.to_owned()) })
 }
 
 fn job_of(line: &str) -> Option<Job> {
@@ -147,9 +278,15 @@ fn job_of(line: &str) -> Option<Job> {
 mod tests {
     use super::*;
 
-    const ANSWER: &str = "boot b-1\nuptime 77\nmemory_total_kib 2048\nmemory_available_kib 1024\n\
-        gpu NVIDIA GB10, 580.1, 41, 12.09, [N/A]\ngpu_process 7, vllm, [N/A]\npath yes /srv/m\ntoken 3.4.c-1\n\
-        launcher nodes spark-vllm-docker\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
+    const ANSWER: &str = "boot b-1\nuptime 77\nmemory_total_kib 2048\nmemory_available_kib 1024\nkernel 6.11.0\n\
+        swap_total_kib 4\nearlyoom yes\nlistening 0016 22B8\n\
+        link eth0 200000 <BROADCAST,UP,LOWER_UP> mtu 9000 qdisc mq state UP\n\
+        link wg0 - <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 link/none \\    wireguard addrgenmode none\n\
+        address wg0 192.0.2.9\ndisk 4096 1000 10 /srv/m\n\
+        gpu NVIDIA GB10, 580.1, 41, 12.09, [N/A], 2411\ngpu_process - 7, vllm, [N/A]\ngpu_process abc 8, python3, 2\n\
+        path yes /srv/m\ncache partial lab/a model-2.safetensors\ntoken 3.4.c-1\n\
+        launcher nodes --config,--solo, spark-vllm-docker\nrecipe yes d/r   vllm serve 'lab/a' \\\n\
+        recipe no d/x Error: no recipe\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
         job_said 3.4 Error: no nodes\nend\n";
 
     #[test]
@@ -158,10 +295,22 @@ mod tests {
         let gpu = machine.gpu.unwrap();
         assert_eq!(gpu.utilization_percent, None);
         assert_eq!(gpu.power_w, Some(12.09));
-        assert_eq!(gpu.processes[0].memory_bytes, None);
+        assert_eq!((gpu.processes[0].memory_bytes, &gpu.processes[0].container), (None, &None));
+        assert_eq!(gpu.processes[1].container.as_deref(), Some("abc"));
+        let platform = machine.platform;
+        assert_eq!(platform.wireguard(), Some([192, 0, 2, 9].into()));
+        assert_eq!(platform.interfaces["eth0"].speed_mbps, Some(200_000));
+        assert_eq!((platform.interfaces["wg0"].speed_mbps, platform.interfaces["wg0"].mtu), (None, 1420));
+        assert_eq!(platform.listening, Some([22, 8888].into()));
+        assert_eq!(platform.disks["/srv/m"], Disk { total_bytes: 4_096_000, free_bytes: 40_960 });
+        assert!(platform.earlyoom && platform.swap_total_bytes == 4096);
+        assert_eq!(machine.caches["lab/a"], CacheSeen::Partial { missing: "model-2.safetensors".into() });
         assert_eq!(machine.jobs[0].state, JobState::Exited(0));
         assert_eq!(machine.jobs[0].last_words.as_deref(), Some("Error: no nodes"));
-        assert_eq!(machine.launchers["spark-vllm-docker"], LauncherSeen::WithNodes);
+        let LauncherSeen::Present(checkout) = &machine.launchers["spark-vllm-docker"] else { panic!() };
+        assert!(checkout.names_nodes && checkout.knows("--config") && !checkout.knows("--ray"));
+        assert_eq!(machine.recipes["d/r"], RecipeSeen::Readable { root: "lab/a".into() });
+        assert_eq!(machine.recipes["d/x"], RecipeSeen::Unreadable { why: "Error: no recipe".into() });
         assert_eq!(machine.token.unwrap().to_string(), "3.4.c-1");
     }
 

@@ -1,50 +1,130 @@
-# Everything about one machine in one round trip. Changes nothing. One `key value` a line.
+# Everything about one machine in one round trip. Changes nothing. One `key value` a line. What a machine has no program
+# to tell is left out.
 #   cluster   whose jobs and token to read
 #   paths     directories to look for, one a line
+#   caches    calls of `cached` below
 #   launchers directories of launchers, one a line
+#   programs  files that must be there and can be run, one a line
+#   recipes   calls of `dry_run` below
+#   hf_home   the Hugging Face cache; empty: the usual place
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
-echo "boot $(cat /proc/sys/kernel/random/boot_id)"
-echo "uptime $(cut -d . -f 1 /proc/uptime)"
+[ -n "$hf_home" ] || hf_home="${HF_HOME:-$HOME/.cache/huggingface}"
+read -r boot </proc/sys/kernel/random/boot_id
+echo "boot $boot"
+read -r uptime _ </proc/uptime
+echo "uptime ${uptime%.*}"
 while read -r key value _; do
     case "$key" in
     MemTotal:) echo "memory_total_kib $value" ;;
     MemAvailable:) echo "memory_available_kib $value" ;;
+    SwapTotal:) echo "swap_total_kib $value" ;;
+    SwapFree:) echo "swap_free_kib $value" ;;
     esac
 done </proc/meminfo
-if gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,temperature.gpu,power.draw,utilization.gpu \
+read -r kernel </proc/sys/kernel/osrelease && echo "kernel $kernel"
+pgrep -x earlyoom >/dev/null 2>&1 && echo "earlyoom yes"
+if ports=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { sub(".*:", "", $2); print $2 }'); then
+    echo "listening" $ports
+fi
+ip -d -o link show 2>/dev/null | while read -r _ name rest; do
+    case "$name" in lo:) continue ;; esac
+    name=${name%:} speed=-
+    read -r speed 2>/dev/null <"/sys/class/net/${name%@*}/speed" || speed=-
+    echo "link ${name%@*} ${speed:--} $rest"
+done
+ip -4 -o addr show 2>/dev/null | while read -r _ name _ address _; do
+    case "$name" in lo) ;; *) echo "address $name ${address%/*}" ;; esac
+done
+if gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,temperature.gpu,power.draw,utilization.gpu,clocks.sm \
     --format=csv,noheader,nounits 2>/dev/null); then
     echo "gpu $gpu"
     timeout 5 nvidia-smi --query-compute-apps=pid,process_name,used_gpu_memory --format=csv,noheader,nounits \
-        2>/dev/null | while IFS= read -r line; do echo "gpu_process $line"; done
+        2>/dev/null | while IFS= read -r line; do
+        container=
+        while IFS= read -r group; do
+            group=${group##*/} group=${group#docker-} group=${group%.scope}
+            [ ${#group} -eq 64 ] && container=$group
+        done 2>/dev/null <"/proc/${line%%,*}/cgroup"
+        echo "gpu_process ${container:--} $line"
+    done
 fi
 printf '%s\n' "$paths" | while IFS= read -r path; do
     [ -n "$path" ] || continue
     if [ -d "$path" ]; then echo "path yes $path"; else echo "path no $path"; fi
 done
+printf '%s\n%s\n' "$paths" "$hf_home" | while IFS= read -r path; do [ ! -d "$path" ] || printf '%s\0' "$path"; done |
+    xargs -0 -r stat -f -c 'disk %S %b %a %n' 2>/dev/null
+#   cached KEY FOLDER REVISION   the files of a repository, FOLDER as the cache names it
+cached() {
+    folder="$hf_home/hub/$2" revision=${3:-main}
+    if [ ! -d "$folder/snapshots" ]; then echo "cache absent $1"; return; fi
+    [ ! -r "$folder/refs/$revision" ] || read -r revision <"$folder/refs/$revision"
+    snapshot="$folder/snapshots/$revision"
+    if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
+    for blob in "$folder"/blobs/*.incomplete; do
+        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
+    done
+    if [ -r "$snapshot/model.safetensors.index.json" ]; then
+        for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.safetensors"' "$snapshot/model.safetensors.index.json" | tr -d '"' | sort -u); do
+            if [ ! -e "$snapshot/$shard" ]; then echo "cache partial $1 $shard"; return; fi
+        done
+        echo "cache present $1"
+        return
+    fi
+    for file in "$snapshot"/*.safetensors "$snapshot"/*.bin "$snapshot"/*.gguf "$snapshot"/*.pt; do
+        if [ -e "$file" ]; then echo "cache present $1"; return; fi
+    done
+    echo "cache partial $1 no weights"
+}
+eval "$caches"
 printf '%s\n' "$launchers" | (cd && while IFS= read -r dir; do
     [ -n "$dir" ] || continue
-    if [ ! -r "$dir/launch-cluster.sh" ]; then is=missing
-    elif grep -q '^CLUSTER_NODES=.*,' "$dir/.env" 2>/dev/null; then is=nodes
-    else is=alone; fi
-    echo "launcher $is $dir"
+    if [ ! -r "$dir/launch-cluster.sh" ]; then
+        echo "launcher missing - $dir"
+        continue
+    fi
+    # Options that came and went with the years, where its own parser names them: it has no version to ask for.
+    options=$(grep -oE -e '--(solo|config|launch-script|no-ray|ray|master-port)[|)]' "$dir/launch-cluster.sh" |
+        tr -d '|)' | sort -u | tr '\n' ,)
+    if grep -q '^CLUSTER_NODES=.*,' "$dir/.env" 2>/dev/null; then is=nodes; else is=alone; fi
+    echo "launcher $is ${options:--} $dir"
 done)
+printf '%s\n' "$programs" | (cd && while IFS= read -r program; do
+    [ -n "$program" ] || continue
+    if [ -f "$program" ] && [ -x "$program" ]; then echo "program yes $program"; else echo "program no $program"; fi
+done)
+#   dry_run KEY DIR WORD...   what the recipe would run, as the launcher's own dry run prints it
+dry_run() {
+    key=$1 dir=$2
+    shift 2
+    said=$(cd && cd "$dir" && timeout -k 1 10 ./run-recipe.sh "$@" </dev/null 2>&1)
+    command=$(printf '%s\n' "$said" | grep -m 1 'vllm serve ')
+    if [ -n "$command" ]; then echo "recipe yes $key $command"; else
+        echo "recipe no $key $(printf '%s\n' "$said" | grep . | tail -n 1)"
+    fi
+}
+eval "$recipes"
 if [ -r "$state/token" ]; then
     read -r epoch sequence controller <"$state/token"
     echo "token $epoch.$sequence.$controller"
 fi
-boot=$(cat /proc/sys/kernel/random/boot_id)
 for dir in "$state"/jobs/*/; do
     [ -r "$dir/token" ] || continue
+    read -r token <"$dir/token"
+    read -r started <"$dir/started"
+    read -r spec <"$dir/spec"
+    read -r object <"$dir/object"
     if [ -r "$dir/status" ]; then
-        is="exited:$(cat "$dir/status")"
-    elif [ -r "$dir/pid" ] && read -r pid start <"$dir/pid" && [ "$(cat "$dir/boot")" = "$boot" ] &&
+        read -r status <"$dir/status"
+        is="exited:$status"
+    elif [ -r "$dir/pid" ] && read -r pid start <"$dir/pid" && read -r at <"$dir/boot" && [ "$at" = "$boot" ] &&
         alive "$pid" "$start"; then
         is=running
     else
         is=lost
     fi
-    id=$(basename "$dir")
-    echo "job $id $is $(cat "$dir/token") $(cat "$dir/started") $(cat "$dir/spec") $(cat "$dir/object")"
+    id=${dir%/} id=${id##*/}
+    echo "job $id $is $token $started $spec $object"
     [ "$is" = running ] || echo "job_said $id $(tail -n 1 "$dir/log" 2>/dev/null | tr -d '\000-\037' | cut -c 1-300)"
 done
 echo end

@@ -16,16 +16,18 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        desired::{Desired, Object, Place, Source, Wanted},
+        desired::{Desired, Effective, Object, Place, Source, Wanted},
         group::Group,
         label,
+        launcher::{How, Launcher},
         ledger::Ledger,
-        name::{ContainerName, PlainPath, SparkName},
+        name::{ContainerName, SparkName},
         observed::{Endpoint, Facts, Observed, SparkView},
         schedule,
     },
     docker,
     host::{SharedTransport, Transport, Unreachable},
+    launcher::recipe,
 };
 
 /// For one Spark, everything included. A starved host may take seconds for a process start.
@@ -56,7 +58,7 @@ pub async fn observe(
         async move {
             let result = match transports.get(name) {
                 Some(transport) => {
-                    let asking = facts(transport.as_ref(), desired, name, names, images, now());
+                    let asking = facts(transport.as_ref(), desired, ledger, name, names, images, now());
                     let late = Err(Unreachable::Deadline(SPARK_DEADLINE));
                     tokio::time::timeout(SPARK_DEADLINE, asking).await.unwrap_or(late)
                 }
@@ -91,9 +93,65 @@ fn container_names(desired: &Desired) -> BTreeSet<String> {
         .collect()
 }
 
-fn launchers(desired: &Desired) -> BTreeSet<&PlainPath> {
-    let of_models = desired.models.values().filter_map(|model| model.launcher.as_ref());
-    desired.slots.values().map(|slot| &slot.launcher).chain(of_models).map(|launcher| &launcher.dir).collect()
+/// What the file makes worth looking for on this Spark.
+fn asked(desired: &Desired, ledger: &Ledger, spark: &SparkName, now: Timestamp) -> machine::Asked {
+    let models = desired.models.values();
+    let launchers: Vec<&Launcher> = desired
+        .slots
+        .values()
+        .map(|slot| &slot.launcher)
+        .chain(models.clone().filter_map(|model| model.launcher.as_ref()))
+        .collect();
+    let checkouts = launchers.iter().filter_map(|launcher| match &launcher.how {
+        How::LaunchCluster { dir, .. } | How::Recipe { dir, .. } => Some(dir.to_string()),
+        How::Docker { .. } | How::Command { .. } => None,
+    });
+    let programs = launchers.iter().flat_map(|launcher| launcher.how.programs());
+    let here = models.filter(|model| model.sparks.contains(spark));
+    let paths = here.filter_map(|model| match &model.source {
+        Source::LocalPath(path) => Some(path.to_string()),
+        Source::Repo { .. } | Source::Recipe(_) => None,
+    });
+    // What is under way or serves has been looked at.
+    let waited_for: Vec<Effective<'_>> = desired
+        .slots
+        .iter()
+        .filter_map(|(object, slot)| {
+            let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return None };
+            let effective = desired.effective(slot, &name)?;
+            let is_started = ledger.launched(object).is_some_and(|group| group.spec == effective.spec_hash());
+            (!is_started).then_some(effective)
+        })
+        .collect();
+    let recipes = waited_for.iter().filter_map(|effective| {
+        let (How::Recipe { dir, .. }, Source::Recipe(recipe)) =
+            (&effective.launcher.how, &effective.model.source)
+        else {
+            return None;
+        };
+        (effective.model.sparks[0] == *spark).then(|| machine::DryRun {
+            key: format!("{dir}/{recipe}"),
+            dir: dir.to_string(),
+            words: recipe::dry_run(effective, desired),
+        })
+    });
+    let caches = waited_for.iter().filter(|effective| effective.model.sparks.contains(spark));
+    let caches = caches.filter_map(|effective| match &effective.model.source {
+        Source::Repo { repo, revision } => Some(machine::Cached {
+            key: effective.model.source.cache_key()?,
+            repo: repo.to_string(),
+            revision: revision.clone(),
+        }),
+        Source::LocalPath(_) | Source::Recipe(_) => None,
+    });
+    machine::Asked {
+        hf_home: desired.sparks.get(spark).and_then(|spark| spark.hf_home.as_ref()).map(ToString::to_string),
+        caches: caches.collect::<BTreeSet<_>>().into_iter().collect(),
+        paths: paths.collect::<BTreeSet<_>>().into_iter().collect(),
+        launchers: checkouts.collect::<BTreeSet<_>>().into_iter().collect(),
+        programs: programs.collect::<BTreeSet<_>>().into_iter().collect(),
+        recipes: recipes.collect(),
+    }
 }
 
 fn images(desired: &Desired) -> BTreeSet<String> {
@@ -109,21 +167,13 @@ fn images(desired: &Desired) -> BTreeSet<String> {
 async fn facts(
     transport: &dyn Transport,
     desired: &Desired,
+    ledger: &Ledger,
     name: &SparkName,
     names: &BTreeSet<String>,
     images: &BTreeSet<String>,
     at: Timestamp,
 ) -> Result<Facts, Unreachable> {
-    let paths: Vec<&str> = desired
-        .models
-        .values()
-        .filter(|model| model.sparks.contains(name))
-        .filter_map(|model| match &model.source {
-            Source::LocalPath(path) => Some(path.as_str()),
-            Source::Repo { .. } => None,
-        })
-        .collect();
-    let launchers: Vec<&str> = launchers(desired).into_iter().map(PlainPath::as_str).collect();
+    let asked = asked(desired, ledger, name, at);
     // Those of the file, ours under whatever name, and what runs from an engine's image.
     let inside = |listed: &docker::wire::Listed| {
         names.contains(&listed.name())
@@ -136,7 +186,7 @@ async fn facts(
         Ok::<_, Unreachable>((image.clone(), id))
     }));
     let (machine, containers, image_ids) = tokio::join!(
-        machine::probe(transport, desired.cluster.as_str(), &paths, &launchers, SPARK_DEADLINE),
+        machine::probe(transport, desired.cluster.as_str(), &asked, SPARK_DEADLINE),
         docker::containers(transport, &inside, SPARK_DEADLINE),
         image_ids,
     );
@@ -147,11 +197,15 @@ async fn facts(
         uptime_secs: machine.uptime_secs,
         memory_total_bytes: machine.memory_total_bytes,
         memory_available_bytes: machine.memory_available_bytes,
+        platform: machine.platform,
         gpu: machine.gpu,
         containers: containers?,
         images: image_ids.into_iter().collect::<Result<_, _>>()?,
         paths: machine.paths,
+        caches: machine.caches,
         launchers: machine.launchers,
+        programs: machine.programs,
+        recipes: machine.recipes,
         jobs: machine.jobs,
         token: machine.token,
     })

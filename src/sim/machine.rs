@@ -224,6 +224,13 @@ impl Machine {
             .filter_map(|container| container.engine.as_ref())
     }
 
+    /// Where something listens.
+    pub fn ports(&self, now: Timestamp) -> impl Iterator<Item = u16> {
+        let engines = self.engines().filter(move |engine| engine.is_ready(now)).map(|engine| engine.port);
+        let running = self.containers.iter().filter(|container| container.running);
+        engines.chain(running.filter_map(|container| container.service.map(|service| service.port)))
+    }
+
     pub fn container(&mut self, id: &str) -> Option<&mut Container> {
         self.containers.iter_mut().find(|container| container.id == id)
     }

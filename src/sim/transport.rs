@@ -107,15 +107,28 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     let _ = writeln!(text, "memory_total_kib {}", machine.memory_total() / 1024);
     let _ = writeln!(text, "memory_available_kib {}", machine.memory_available(now) / 1024);
     let busy = machine.engines().any(|engine| engine.running > 0);
-    let _ = writeln!(text, "gpu NVIDIA GB10, 580.95.05, 48, {}, [N/A]", if busy { "45.2" } else { "12.1" });
-    for engine in machine.engines() {
-        let _ = writeln!(text, "gpu_process {}, vllm, {}", engine.pid, engine.memory >> 20);
+    let _ =
+        writeln!(text, "gpu NVIDIA GB10, 580.95.05, 48, {}, [N/A], 2411", if busy { "45.2" } else { "12.1" });
+    for container in machine.containers.iter().filter(|container| container.running) {
+        if let Some(engine) = &container.engine {
+            let memory = engine.memory >> 20;
+            let _ = writeln!(text, "gpu_process {} {}, vllm, {memory}", container.id, engine.pid);
+        }
+    }
+    let _ = writeln!(text, "kernel 6.11.0-1016-nvidia\nswap_total_kib 16777212\nswap_free_kib 16777212");
+    let _ = writeln!(text, "link eth0 200000 <BROADCAST,UP,LOWER_UP> mtu 9000 state UP");
+    let _ = writeln!(text, "address eth0 {}", machine.address);
+    let ports: Vec<String> = machine.ports(now).map(|port| format!("{port:04X}")).collect();
+    let _ = writeln!(text, "listening {}", ports.join(" "));
+    for call in program.parameter("caches").unwrap_or_default().lines() {
+        let key = call.split('\'').nth(1).unwrap_or_default();
+        let _ = writeln!(text, "cache present {key}");
     }
     for path in program.parameter("paths").unwrap_or_default().lines().filter(|path| !path.is_empty()) {
         let _ = writeln!(text, "path yes {path}");
     }
     for dir in program.parameter("launchers").unwrap_or_default().lines().filter(|dir| !dir.is_empty()) {
-        let _ = writeln!(text, "launcher alone {dir}");
+        let _ = writeln!(text, "launcher alone --config,--launch-script,--no-ray,--ray,--solo {dir}");
     }
     if let Some(token) = &machine.token {
         let _ = writeln!(text, "token {token}");

@@ -1,7 +1,6 @@
 //! The remote program, run by a real `sh` in a directory of its own, with a `docker` that keeps its containers as files.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Write,
     os::unix::fs::PermissionsExt,
@@ -79,15 +78,7 @@ fn seen() -> Facts {
         at: "2026-11-24T12:00:00Z".parse().unwrap(),
         boot_id: read("/proc/sys/kernel/random/boot_id").trim().to_owned(),
         uptime_secs: uptime.split('.').next().unwrap().parse().unwrap(),
-        memory_total_bytes: 0,
-        memory_available_bytes: 0,
-        gpu: None,
-        containers: Vec::new(),
-        images: BTreeMap::new(),
-        paths: BTreeMap::new(),
-        launchers: BTreeMap::new(),
-        jobs: Vec::new(),
-        token: None,
+        ..Facts::default()
     }
 }
 

@@ -13,7 +13,8 @@ pub fn image(base: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/image/vllm.rs");
     let lock = File::create(base.join("image.lock")).expect("a lock file");
     lock.lock().expect("the lock");
-    let text = fs::read(&source).expect("the engine's source");
+    let mut text = fs::read(&source).expect("the engine's source");
+    text.extend(include_bytes!("image.rs"));
     let tar = base.join("image.tar");
     let made_from = base.join("image.source");
     if tar.exists() && fs::read(&made_from).is_ok_and(|old| old == text) {
@@ -25,13 +26,14 @@ pub fn image(base: &Path) -> PathBuf {
         fs::create_dir_all(root.join(path)).expect("the image's root");
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-    for applet in ["sh", "sleep", "cat", "echo", "kill", "true"] {
+    for applet in ["sh", "sleep", "cat", "echo", "kill", "true", "sed"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("an applet");
     }
     run(Command::new("rustc")
         .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"])
         .arg(root.join("usr/bin/vllm"))
         .arg(&source));
+    std::os::unix::fs::symlink("vllm", root.join("usr/bin/raylet")).expect("Ray's name");
     sh(&format!("tar -C {} -cf {} .", root.display(), tar.display()));
     fs::write(made_from, text).expect("a note of the source");
     tar

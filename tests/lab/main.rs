@@ -11,6 +11,7 @@ mod spark;
 
 mod drift;
 mod fencing;
+mod launchers;
 mod measure;
 mod memory;
 mod mounted;

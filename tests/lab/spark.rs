@@ -75,7 +75,7 @@ impl Spark {
         output
             .status
             .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+            .then(|| String::from_utf8_lossy(&output.stdout).split('\0').map(str::to_owned).collect())
     }
 
     /// How often a container of that name was started on this engine.
@@ -143,8 +143,17 @@ impl Spark {
         fs::create_dir_all(self.home().join(".ssh")).expect("home");
         fs::create_dir_all(self.home().join("spark-vllm-docker")).expect("the launcher's directory");
         fs::copy(here.join("nvidia-smi"), bin.join("nvidia-smi")).expect("nvidia-smi");
-        fs::copy(here.join("launch-cluster.sh"), self.home().join("spark-vllm-docker/launch-cluster.sh"))
-            .expect("the launcher");
+        for program in ["launch-cluster.sh", "run-recipe.sh"] {
+            fs::copy(here.join(program), self.home().join("spark-vllm-docker").join(program))
+                .expect("the launcher");
+        }
+        for model in ["alpha", "beta", "wide"] {
+            let cached = self.home().join(format!(".cache/huggingface/hub/models--lab--{model}"));
+            fs::create_dir_all(cached.join("refs")).expect("the cache");
+            fs::create_dir_all(cached.join("snapshots/c0ffee")).expect("the cache");
+            fs::write(cached.join("refs/main"), "c0ffee\n").expect("the cache");
+            fs::write(cached.join("snapshots/c0ffee/model.safetensors"), "").expect("the cache");
+        }
         // With this on its PATH the engine accepts `--gpus all`.
         let hook = bin.join("nvidia-container-runtime-hook");
         fs::write(&hook, "#!/bin/sh\n").expect("the hook");

@@ -5,6 +5,7 @@
 //! two things in one place.
 
 mod claims;
+mod launcher;
 mod model;
 mod service;
 

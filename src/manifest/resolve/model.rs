@@ -1,4 +1,4 @@
-//! Entries of `models`, and the launchers that they and the slots name.
+//! Entries of `models`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 
 use super::{Resolver, v1};
 use crate::core::{
-    desired::{Launcher, Model, Source},
-    name::{Flag, ImageRef, ModelName, PlainPath, ServedName, SparkName, nearest},
+    desired::{Model, Source},
+    name::{Flag, ModelName, ServedName, SparkName, nearest},
 };
 
 /// Arguments that we set ourselves, or that the launcher adds.
@@ -51,16 +51,13 @@ impl Resolver {
             self.problem(&format!("{path}/sparks"), format!("`{name}` names a Spark twice"), None);
         }
         let args = self.args(&path, &written.args);
-        self.ranks(name, written, &args);
+        let launcher = self.launcher_of_model(&path, written, cluster);
+        self.ranks(name, written, &args, words_are_all(written, cluster));
         self.template(&path, written);
         let memory_bytes = written.memory_gib.and_then(|gib| self.gib(&format!("{path}/memory_gib"), gib));
         if memory_bytes == Some(0) {
             self.problem(&format!("{path}/memory_gib"), "a model needs more than no memory", None);
         }
-        let launcher = written
-            .launcher
-            .as_ref()
-            .and_then(|launcher| self.launcher(&format!("{path}/launcher"), Some(launcher)));
         let env = self.env(&format!("{path}/env"), &written.env);
         match (written.weights, &written.local_path) {
             (Some(v1::Weights::Absent), Some(_)) => {
@@ -116,6 +113,9 @@ impl Resolver {
                 let hint = "write `true` or `false` for a switch, or quotes around a word".to_owned();
                 self.warning(&path, format!("`{word}` is a word here, not a switch"), Some(hint));
             }
+            if value.to_string().contains("\\u0000") {
+                self.problem(&path, format!("`{flag}` holds a NUL, which no program can be given"), None);
+            }
             if args.insert(canonical.clone(), value.clone()).is_some() {
                 self.problem(&path, format!("`{canonical}` is written twice, with `_` and with `-`"), None);
             }
@@ -124,13 +124,15 @@ impl Resolver {
     }
 
     /// A Spark has one GPU, so the ranks that the engine is told of and the Sparks must be as many: the launcher leaves out
-    /// Sparks that it has no rank for, and gives up when there are too few.
-    fn ranks(&mut self, name: &ModelName, written: &v1::Model, args: &BTreeMap<Flag, Json>) {
+    /// Sparks that it has no rank for, and gives up when there are too few. What a recipe or a script says of it is not known
+    /// here.
+    fn ranks(&mut self, name: &ModelName, written: &v1::Model, args: &BTreeMap<Flag, Json>, all_known: bool) {
         const SIZES: [&str; 3] = ["tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"];
         let size = |flag: &str| args.get(flag).map_or(Some(1), Json::as_u64);
         let product = SIZES.iter().try_fold(1_u64, |product, flag| product.checked_mul(size(flag)?));
         let sparks = written.sparks.len();
-        if sparks == 0 || product == u64::try_from(sparks).ok() {
+        let told = SIZES.iter().any(|flag| args.contains_key(*flag));
+        if sparks == 0 || product == u64::try_from(sparks).ok() || !(all_known || told) {
             return;
         }
         let ranks = product.map_or("no number of ranks".to_owned(), |ranks| format!("{ranks} of them"));
@@ -167,11 +169,7 @@ impl Resolver {
                 self.problem(&format!("{path}/local_path"), "`local_path` must be absolute", None);
                 None
             }
-            (None, None, Some(_)) => {
-                let hint = "use `repo` or `local_path` with the `launch-cluster` launcher".to_owned();
-                self.problem(&format!("{path}/recipe"), "recipes are not supported yet", Some(hint));
-                None
-            }
+            (None, None, Some(recipe)) => Some(Source::Recipe(recipe.clone())),
             _ => {
                 let message = format!("`{name}` needs exactly one of `repo`, `local_path` and `recipe`");
                 self.problem(&path, message, None);
@@ -192,26 +190,14 @@ impl Resolver {
         }
         false
     }
+}
 
-    pub(super) fn launcher(&mut self, path: &str, written: Option<&v1::Launcher>) -> Option<Launcher> {
-        let default_dir = || PlainPath::new("spark-vllm-docker").expect("a plain path");
-        let default_image = || ImageRef::new("vllm-node").expect("an image");
-        let Some(written) = written else {
-            return Some(Launcher { dir: default_dir(), image: default_image() });
-        };
-        match written.kind {
-            v1::LauncherKind::LaunchCluster => Some(Launcher {
-                dir: written.dir.clone().unwrap_or_else(default_dir),
-                image: written.image.clone().unwrap_or_else(default_image),
-            }),
-            v1::LauncherKind::Recipe
-            | v1::LauncherKind::Docker
-            | v1::LauncherKind::Sparkrun
-            | v1::LauncherKind::Command => {
-                let message = "this launcher kind is not supported yet";
-                self.problem(&format!("{path}/kind"), message, Some("`kind: launch-cluster` is".into()));
-                None
-            }
-        }
-    }
+/// `args` are all that the engine is told beside what we tell it.
+fn words_are_all(model: &v1::Model, cluster: &v1::Cluster) -> bool {
+    let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
+    model.recipe.is_none()
+        && model.launcher.as_ref().or(slot).is_none_or(|launcher| {
+            launcher.script.is_none()
+                && matches!(launcher.kind, v1::LauncherKind::LaunchCluster | v1::LauncherKind::Docker)
+        })
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
 use crate::core::{
-    desired::{Launcher, Model, Object, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
+    desired::{Model, Object, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
+    launcher::{How, Launcher},
     name::{ContainerName, ModelName, ServiceName, SparkName},
 };
 
@@ -105,6 +106,12 @@ impl Resolver {
             None => launcher.cloned(),
             written => self.launcher(&format!("{path}/launcher"), written.as_ref()),
         };
+        if let (Some(Launcher { how: How::Recipe { .. }, .. }), Wanted::Model(name)) = (&launcher, &wanted)
+            && models[name].launcher.is_none()
+        {
+            let message = format!("a launcher of kind `recipe` cannot start `{name}`, which has no `recipe`");
+            self.problem(&format!("{path}/launcher"), message, None);
+        }
         let container = written.container.clone().unwrap_or_else(|| {
             ContainerName::new(name.as_str()).expect("a service's name is a container name")
         });

@@ -26,12 +26,18 @@ struct Engine {
 
 fn main() {
     let args: Vec<String> = env::args().collect();
+    // Ray's process, under its own name.
+    if args[0].ends_with("raylet") {
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
     if args.get(1).map(String::as_str) != Some("serve") {
         eprintln!("usage: vllm serve MODEL …");
         exit(2);
     }
-    // Tests read what really arrived: one line per word.
-    let _ = std::fs::write("/tmp/vllm-argv", args[1..].join("\n") + "\n");
+    // Tests read what really arrived.
+    let _ = std::fs::write("/tmp/vllm-argv", args[1..].join("\0"));
     let model = args.get(2).cloned().unwrap_or_default();
     let mut port = 8000_u16;
     let mut served: Vec<String> = Vec::new();

@@ -1,8 +1,10 @@
 #!/bin/bash
 # The lab's launcher. It keeps the published command line and behaviour of spark-vllm-docker's launch-cluster.sh, its
 # lies included: containers are started with --rm and outlive their engine, a failed `docker run` is not noticed,
-# exit 0 means "dispatched", and a container that is already running is executed into. Written for these tests.
-name=vllm_node image=vllm-node solo=false daemon=false config=.env nodes= eth= ib= port=29501
+# exit 0 means "dispatched", and a container that is already running is executed into. Written for these tests. Lines
+# that end in `# since WORD` are not in checkouts from before WORD.
+name=vllm_node image=vllm-node solo=false daemon=false config=.env nodes= eth= ib= port=29501 ray=true script=
+ray=false # since no-ray-by-default
 docker_args=() action= command=()
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -13,8 +15,11 @@ while [ $# -gt 0 ]; do
     -n | --nodes) nodes=$2; shift ;;
     --eth-if) eth=$2; shift ;;
     --ib-if) ib=$2; shift ;;
-    --master-port) port=$2; shift ;;
-    --config) config=$2; shift ;;
+    --master-port) port=$2; shift ;; # since no-ray
+    --config) config=$2; shift ;; # since config
+    --no-ray) ray=false ;; # since no-ray
+    --ray) ray=true ;; # since no-ray-by-default
+    --launch-script) script=$2; shift ;;
     -e) docker_args+=(-e "$2"); shift ;;
     -v) docker_args+=(-v "$2"); shift ;;
     --apply-mod) [ -e "$2/run.sh" ] || { echo "Error: mod $2 has no run.sh"; exit 1; }; shift ;;
@@ -24,17 +29,23 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ -n "$script" ]; then
+    [ -z "$action" ] || { echo "Error: --launch-script takes no action"; exit 1; }
+    action=exec
+    for found in "$script" "examples/$script" "examples/$script.sh"; do [ ! -f "$found" ] || break; done
+    [ -f "$found" ] || { echo "Error: no launch script $script"; exit 1; }
+fi
 [ -n "$action" ] || { echo "Error: No action specified."; exit 1; }
 declare -A env=()
-if [ -r "$config" ]; then
-    while IFS= read -r line; do
-        case "$line" in '' | '#'*) continue ;; esac
-        [[ $line =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || { echo "Error: Invalid .env file syntax. Aborting."; exit 1; }
-        key=${line%%=*}
-        [ -z "${env[$key]+x}" ] || { echo "Error: Invalid .env file syntax. Aborting."; exit 1; }
-        env[$key]=${line#*=}
-    done <"$config"
-fi
+if [ -r "$config" ]; then # since config
+    while IFS= read -r line; do # since config
+        case "$line" in '' | '#'*) continue ;; esac # since config
+        [[ $line =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || { echo "Error: Invalid .env file syntax. Aborting."; exit 1; } # since config
+        key=${line%%=*} # since config
+        [ -z "${env[$key]+x}" ] || { echo "Error: Invalid .env file syntax. Aborting."; exit 1; } # since config
+        env[$key]=${line#*=} # since config
+    done <"$config" # since config
+fi # since config
 # The published quirk: an option equal to its default loses against the file.
 [ "$name" = vllm_node ] && name=${env[CONTAINER_NAME]:-$name}
 [ "$port" = 29501 ] && port=${env[MASTER_PORT]:-$port}
@@ -51,6 +62,7 @@ if ! $solo; then
         echo "Error: no nodes"; exit 1
     fi
     local_ip=${env[LOCAL_IP]:-}
+    [ -n "$local_ip" ] || local_ip=$(ip -4 -o addr show | grep -oE '[0-9.]+/' | tr -d / | grep -Fx "${nodes//,/$'\n'}" | head -n 1)
     peers=()
     IFS=, read -r -a all <<<"$nodes"
     for node in "${all[@]}"; do [ "$node" = "$local_ip" ] || peers+=("$node"); done
@@ -97,18 +109,46 @@ else
     $solo || for peer in "${peers[@]}"; do start_container "$peer"; done
 fi
 sleep 0.2
+# inside NODE COMMAND : detached, in the container of that node ("" is here); its output is the container's log
+inside() {
+    local text="exec $2 >/proc/1/fd/1 2>&1"
+    if [ -n "$1" ]; then remote "$1" "docker exec -d $name sh -c $(printf %q "$text")"; else
+        docker exec -d "$name" sh -c "$text"
+    fi
+}
+if [ -n "$script" ]; then
+    for node in "" "${peers[@]}"; do
+        copy=$(mktemp)
+        cat "$found" >"$copy"
+        if [ -n "$node" ]; then
+            remote "$node" "cat >$copy && docker cp $copy $name:/exec-script.sh" <"$copy"
+        else docker cp "$copy" "$name:/exec-script.sh" >/dev/null; fi
+    done
+fi
 printf -v quoted ' %q' "${command[@]}"
-if ! $solo; then
+# run NODE TAIL : the command with TAIL at its end, or the launch script patched with it
+run() {
+    if [ -n "$script" ]; then
+        local patch="sed -i -e ':a' -e '/[\\]\$/ { N; s/[\\]\n */ /; ba; }' -e '/vllm serve/ s|\$|$2|' /exec-script.sh"
+        if [ -n "$1" ]; then remote "$1" "docker exec $name sh -c $(printf %q "$patch")"; else
+            docker exec "$name" sh -c "$patch"
+        fi
+        inside "$1" "sh /exec-script.sh"
+    else inside "$1" "$quoted$2"; fi
+}
+if $solo; then
+    run "" ""
+elif $ray; then
+    for node in "" "${peers[@]}"; do inside "$node" raylet; done
+    run "" " --distributed-executor-backend ray"
+else
     rank=1
     for peer in "${peers[@]}"; do
-        tail=" --nnodes ${#all[@]} --node-rank $rank --master-addr $local_ip --master-port $port --headless"
-        inner="exec$quoted$tail >/proc/1/fd/1 2>&1"
-        remote "$peer" "docker exec -d $name sh -c $(printf %q "$inner")"
+        run "$peer" " --nnodes ${#all[@]} --node-rank $rank --master-addr $local_ip --master-port $port --headless"
         rank=$((rank + 1))
     done
-    quoted="$quoted --nnodes ${#all[@]} --node-rank 0 --master-addr $local_ip --master-port $port"
+    run "" " --nnodes ${#all[@]} --node-rank 0 --master-addr $local_ip --master-port $port"
 fi
-docker exec -d "$name" sh -c "exec$quoted >/proc/1/fd/1 2>&1"
 $daemon || docker logs -f "$name"
 echo "Command dispatched in background (Daemon mode). Container: $name"
 exit 0

@@ -1,0 +1,45 @@
+//! `docker run` of an image that has `vllm`, on one Spark. The engine is the container's main process: when it dies, the
+//! container stops and its logs stay.
+
+use std::fmt::Write;
+
+use super::{Order, options::options};
+use crate::{core::desired::Source, host::quote};
+
+/// Where images of vLLM look for the Hugging Face cache.
+const CACHE: &str = "/root/.cache/huggingface";
+
+pub fn script(order: Order<'_>) -> String {
+    let Order { effective, desired, .. } = order;
+    let head = desired.sparks.get(&effective.model.sparks[0]);
+    let mut text = match head.and_then(|spark| spark.hf_home.as_ref()) {
+        Some(hf_home) => format!("cache={}\n", quote(hf_home.as_str())),
+        None => "cache=${HF_HOME:-$HOME/.cache/huggingface}\n".to_owned(),
+    };
+    // Docker makes what is missing, and root owns it then.
+    text.push_str("mkdir -p \"$cache\"\n");
+    let mut words = ["run", "-d", "--init", "--gpus", "all", "--ipc=host", "--network", "host", "--name"]
+        .map(String::from)
+        .to_vec();
+    words.push(effective.slot.container.to_string());
+    words.extend(options(order));
+    text.push_str("docker");
+    for word in &words {
+        let _ = write!(text, " {}", quote(word));
+    }
+    let _ = write!(text, " -v \"$cache:{CACHE}\"");
+    let root = match &effective.model.source {
+        Source::Repo { .. } | Source::LocalPath(_) => effective.model.source.root(),
+        Source::Recipe(_) => None,
+    };
+    let root = root.expect("resolved: recipes have a launcher of their own");
+    // The image's own entry point may be anything, or nothing.
+    let mut command =
+        ["--entrypoint", "vllm", effective.image.as_str(), "serve", root].map(String::from).to_vec();
+    command.extend(effective.arguments());
+    for word in &command {
+        let _ = write!(text, " {}", quote(word));
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,57 @@
+//! `run-recipe.sh` of a spark-vllm-docker checkout. The recipe has the engine's command line; ours comes after it, where
+//! the engine lets the last word win.
+
+use std::fmt::Write;
+
+use super::{Order, launch_cluster};
+use crate::{
+    core::{
+        desired::{Desired, Effective, Source},
+        launcher::Ranks,
+        name::PlainPath,
+    },
+    host::quote,
+};
+
+fn name<'a>(effective: &Effective<'a>) -> &'a str {
+    match &effective.model.source {
+        Source::Recipe(recipe) => recipe.as_str(),
+        Source::Repo { .. } | Source::LocalPath(_) => unreachable!("resolved: this launcher is for recipes"),
+    }
+}
+
+pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks) -> String {
+    let effective = order.effective;
+    let mut text = launch_cluster::prepare(order, dir);
+    let _ = write!(text, "./run-recipe.sh {}", quote(name(effective)));
+    if order.checkout.knows("--config") {
+        text.push_str(" --config \"$job/config\"");
+    }
+    let mut words = launch_cluster::common_words(order, ranks);
+    words.extend(["-d".into(), "--port".into(), effective.port.to_string(), "--".into()]);
+    words.extend(effective.arguments());
+    for word in &words {
+        let _ = write!(text, " {}", quote(word));
+    }
+    text.push('\n');
+    text
+}
+
+/// Words for `run-recipe.sh` that print what it would do. Without nodes it would go and look for them.
+pub fn dry_run(effective: &Effective<'_>, desired: &Desired) -> Vec<String> {
+    let mut words = vec![name(effective).to_owned(), "--dry-run".into()];
+    let ips: Vec<String> = effective
+        .model
+        .sparks
+        .iter()
+        .filter_map(|spark| desired.sparks[spark].fabric.as_ref())
+        .map(|fabric| fabric.ip.to_string())
+        .collect();
+    if effective.model.sparks.len() == 1 {
+        words.push("--solo".into());
+    } else if !ips.is_empty() {
+        words.extend(["-n".into(), ips.join(",")]);
+    }
+    words.extend(["-t".into(), effective.image.to_string()]);
+    words
+}

@@ -1,0 +1,149 @@
+//! Launchers that slots and models name: what each kind needs, and what it cannot have.
+
+use super::{Resolver, v1};
+use crate::core::{
+    launcher::{How, Launcher, Ranks},
+    name::{ImageRef, PlainPath},
+};
+
+fn default_dir() -> PlainPath {
+    PlainPath::new("spark-vllm-docker").expect("a plain path")
+}
+
+fn default_image() -> ImageRef {
+    ImageRef::new("vllm-node").expect("an image")
+}
+
+/// Of a slot that names none.
+fn common() -> Launcher {
+    let how =
+        How::LaunchCluster { dir: default_dir(), ranks: Ranks::Processes, script: None, volumes: Vec::new() };
+    Launcher { image: default_image(), how }
+}
+
+impl Resolver {
+    pub(super) fn launcher(&mut self, path: &str, written: Option<&v1::Launcher>) -> Option<Launcher> {
+        let Some(written) = written else { return Some(common()) };
+        let before = self.problems.len();
+        self.only_what_belongs(path, written);
+        let kind = kind_name(written.kind);
+        let dir = written.dir.clone();
+        let ranks = if written.ray == Some(true) { Ranks::Ray } else { Ranks::Processes };
+        let volumes = || written.volumes.iter().map(|volume| volume.0.clone()).collect();
+        let needed = |out: &mut Self, field: &str, there: bool| {
+            if !there {
+                out.problem(path, format!("a launcher of kind `{kind}` needs `{field}`"), None);
+            }
+        };
+        let how = match written.kind {
+            v1::LauncherKind::LaunchCluster => How::LaunchCluster {
+                dir: dir.unwrap_or_else(default_dir),
+                ranks,
+                script: written.script.clone(),
+                volumes: volumes(),
+            },
+            v1::LauncherKind::Recipe => How::Recipe { dir: dir.unwrap_or_else(default_dir), ranks },
+            v1::LauncherKind::Docker => {
+                needed(self, "image", written.image.is_some());
+                How::Docker { volumes: volumes() }
+            }
+            v1::LauncherKind::Command => {
+                needed(self, "image", written.image.is_some());
+                needed(self, "dir", dir.is_some());
+                needed(self, "start", written.start.is_some());
+                let start = written.start.clone();
+                let (Some(dir), Some(start)) = (dir, start) else { return None };
+                How::Command { dir, start, stop: written.stop.clone() }
+            }
+            v1::LauncherKind::Sparkrun => {
+                let message = "this launcher kind is not supported yet";
+                let hint = "`launch-cluster`, `recipe`, `docker` and `command` are".to_owned();
+                self.problem(&format!("{path}/kind"), message, Some(hint));
+                return None;
+            }
+        };
+        let image = written.image.clone().unwrap_or_else(default_image);
+        (self.problems.len() == before).then_some(Launcher { image, how })
+    }
+
+    /// A field of another kind would silently do nothing.
+    fn only_what_belongs(&mut self, path: &str, written: &v1::Launcher) {
+        use v1::LauncherKind::{Command, Docker, LaunchCluster, Recipe};
+        let fields: [(&str, bool, &[v1::LauncherKind]); 6] = [
+            ("dir", written.dir.is_some(), &[LaunchCluster, Recipe, Command]),
+            ("ray", written.ray.is_some(), &[LaunchCluster, Recipe]),
+            ("script", written.script.is_some(), &[LaunchCluster]),
+            ("volumes", !written.volumes.is_empty(), &[LaunchCluster, Docker]),
+            ("start", written.start.is_some(), &[Command]),
+            ("stop", written.stop.is_some(), &[Command]),
+        ];
+        for (field, is_written, kinds) in fields {
+            if is_written && !kinds.contains(&written.kind) {
+                let kinds: Vec<&str> = kinds.iter().map(|kind| kind_name(*kind)).collect();
+                let message = format!("`{field}` belongs to launchers of kind `{}`", kinds.join("` or `"));
+                self.problem(&format!("{path}/{field}"), message, None);
+            }
+        }
+        let inside = [("script", &written.script), ("start", &written.start), ("stop", &written.stop)];
+        for (field, program) in inside {
+            if program.as_ref().is_some_and(|program| program.as_str().starts_with('/')) {
+                self.problem(&format!("{path}/{field}"), "it is a path below `dir`", None);
+            }
+        }
+    }
+
+    /// The launcher of a model's own; a recipe without one is of the slot's checkout. Also finds what does not go
+    /// together.
+    pub(super) fn launcher_of_model(
+        &mut self,
+        path: &str,
+        model: &v1::Model,
+        cluster: &v1::Cluster,
+    ) -> Option<Launcher> {
+        let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
+        let own = match (&model.launcher, &model.recipe) {
+            (Some(written), _) => Some(self.launcher(&format!("{path}/launcher"), Some(written))?),
+            (None, Some(_)) => {
+                let dir = slot.and_then(|slot| slot.dir.clone()).unwrap_or_else(default_dir);
+                let image = slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image);
+                let ray = slot.and_then(|slot| slot.ray) == Some(true);
+                let ranks = if ray { Ranks::Ray } else { Ranks::Processes };
+                Some(Launcher { image, how: How::Recipe { dir, ranks } })
+            }
+            (None, None) => None,
+        };
+        let written = model.launcher.as_ref().or(slot);
+        let how = own.as_ref().map(|launcher| &launcher.how);
+        let kind = how.map_or(written.map_or("launch-cluster", |written| kind_name(written.kind)), How::kind);
+        if model.recipe.is_some() != (kind == "recipe") {
+            let message = match &model.recipe {
+                Some(_) => format!("a `recipe` is started by a launcher of kind `recipe`, not `{kind}`"),
+                None => "a launcher of kind `recipe` starts models that have a `recipe`".to_owned(),
+            };
+            self.problem(&format!("{path}/launcher"), message, None);
+        }
+        if kind == "docker" && model.sparks.len() > 1 {
+            let message = "a launcher of kind `docker` starts a model on one Spark";
+            self.problem(&format!("{path}/sparks"), message, None);
+        }
+        if !model.mods.is_empty() && !matches!(kind, "launch-cluster" | "recipe") {
+            self.problem(&format!("{path}/mods"), format!("a launcher of kind `{kind}` has no mods"), None);
+        }
+        let has_script = written.is_some_and(|written| written.script.is_some()) && model.recipe.is_none();
+        if has_script && !model.args.is_empty() {
+            let message = "the launch script has the engine's whole command line, so `args` would do nothing";
+            self.problem(&format!("{path}/args"), message, Some("put them into the script".into()));
+        }
+        own
+    }
+}
+
+fn kind_name(kind: v1::LauncherKind) -> &'static str {
+    match kind {
+        v1::LauncherKind::LaunchCluster => "launch-cluster",
+        v1::LauncherKind::Recipe => "recipe",
+        v1::LauncherKind::Docker => "docker",
+        v1::LauncherKind::Sparkrun => "sparkrun",
+        v1::LauncherKind::Command => "command",
+    }
+}
