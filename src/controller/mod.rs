@@ -6,6 +6,7 @@
 pub mod edit;
 pub mod file;
 pub mod logs;
+pub mod pulse;
 pub mod round;
 pub mod run;
 
@@ -32,7 +33,7 @@ use crate::{
         plan::Plan,
     },
     host::{SharedTransport, local::Local, ssh},
-    probe::{completion::Completions, http::Http},
+    probe::{http::Http, proof::Proofs},
     store::{Store, StoreError},
 };
 
@@ -68,7 +69,7 @@ pub struct Controller {
     state: Mutex<State>,
     /// One round at a time.
     turn: tokio::sync::Mutex<()>,
-    completions: Completions,
+    proofs: Proofs,
     /// Rounds that have begun.
     begun: AtomicU64,
     /// One edit at a time.
@@ -192,7 +193,7 @@ impl Controller {
             id,
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
-            completions: Completions::default(),
+            proofs: Proofs::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
             wake: Arc::new(Notify::new()),

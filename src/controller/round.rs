@@ -81,8 +81,7 @@ impl Controller {
         };
         let now = &self.world.now;
         let began = now();
-        let eyes =
-            probe::Eyes { transports: &transports, http: &self.world.http, completions: &self.completions };
+        let eyes = probe::Eyes { transports: &transports, http: &self.world.http, proofs: &self.proofs };
         let mut observed = probe::observe(&desired, &ledger, eyes, previous.as_ref(), now).await;
         observed.unreadable_secrets = desired
             .secrets()

@@ -54,6 +54,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         tokio::select! {
             () = end.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
+            () = controller.until_health_changes() => {}
             () = controller.wake.notified() => {
                 let burst = began.len() >= BURST && began[0].elapsed() < BURST_WINDOW;
                 tokio::time::sleep(if burst { LOOK_AGAIN } else { SETTLE }).await;

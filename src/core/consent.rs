@@ -7,7 +7,7 @@ use super::{
     group::Group,
     ledger::Ledger,
     name::HoldName,
-    observed::{Completion, EndpointAnswer, Observed},
+    observed::{EndpointAnswer, Observed, Proof},
     plan::{Consent, Reason, Verdict},
     standing::Standing,
 };
@@ -102,8 +102,8 @@ pub fn on_edit(desired: &Desired) -> Option<Consent> {
 
 fn answers(object: &Object, observed: &Observed) -> bool {
     match observed.endpoints.get(object).map(|endpoint| &endpoint.answer) {
-        Some(EndpointAnswer::Up) => true,
-        Some(EndpointAnswer::Engine(engine)) => matches!(engine.completion, Completion::Proven { .. }),
+        Some(EndpointAnswer::Up(_)) => true,
+        Some(EndpointAnswer::Engine(engine)) => matches!(engine.completion, Proof::Proven { .. }),
         _ => false,
     }
 }

@@ -11,6 +11,7 @@ pub mod consent;
 pub mod desired;
 pub mod drift;
 pub mod group;
+pub mod health;
 pub mod label;
 pub mod launch;
 pub mod launcher;

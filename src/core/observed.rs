@@ -302,11 +302,11 @@ pub enum EndpointAnswer {
         why: String,
     },
     /// A service of another kind than an engine is up.
-    Up,
+    Up(ServiceAnswer),
     Engine(EngineAnswer),
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineAnswer {
     /// The container that was asked, where it is known: what another one answered proves nothing of this one.
     pub container: Option<String>,
@@ -314,9 +314,25 @@ pub struct EngineAnswer {
     /// `/health`: false is 503, which is an engine that knows it is dead.
     pub healthy: bool,
     pub load: Option<EngineLoad>,
-    pub completion: Completion,
+    /// Requests run or wait, and since then no token was seen to move.
+    #[serde(default)]
+    pub still_since: Option<Timestamp>,
+    pub completion: Proof,
     /// Completions that failed since the last that did not.
     pub failures: u32,
+    /// Looks in a row that it did not answer: this is from before them.
+    #[serde(default)]
+    pub missed: u32,
+}
+
+/// What a service that is not an engine showed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceAnswer {
+    pub container: Option<String>,
+    /// It did what it is for: spoke, embedded, transcribed. For kinds of which nothing can be asked, that it answers.
+    pub proof: Proof,
+    pub failures: u32,
+    pub missed: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -334,12 +350,13 @@ pub struct EngineLoad {
     pub progress: f64,
 }
 
-/// The last one-token completion of the container that serves now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "completion")]
-pub enum Completion {
+/// The last time that it was asked for what it is for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "proof")]
+pub enum Proof {
+    #[default]
     NotTried,
-    /// It was sent, and there is no answer yet.
+    /// It was asked, and there is no answer yet.
     Asked,
     Proven {
         at: Timestamp,

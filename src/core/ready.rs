@@ -4,9 +4,10 @@
 use super::{
     desired::{Desired, Object},
     group::{Group, Sign},
+    health::{self, Judgement},
     ledger::Ledger,
     name::SparkName,
-    observed::{Completion, Container, EndpointAnswer, EngineAnswer, Observed},
+    observed::{Container, EndpointAnswer, EngineAnswer, Observed},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,21 +87,21 @@ pub fn readiness(
         EndpointAnswer::Refused => Readiness::NotYet { why: "the engine does not listen yet".into() },
         EndpointAnswer::Silent { why } => Readiness::Unknown { why: why.clone() },
         EndpointAnswer::Wrong { why } => Readiness::NotYet { why: why.clone() },
-        EndpointAnswer::Up => Readiness::NotYet { why: "it does not answer like an engine".into() },
-        EndpointAnswer::Engine(engine) if !engine.healthy => {
-            Readiness::Dead { why: "the engine reports that it is dead".into() }
+        EndpointAnswer::Up(_) => Readiness::NotYet { why: "it does not answer like an engine".into() },
+        EndpointAnswer::Engine(engine) => {
+            if let Err(why) = serves(group, engine)
+                && engine.healthy
+            {
+                return Readiness::NotYet { why };
+            }
+            let gpu = observed.facts(group.head()).and_then(|facts| facts.gpu.as_ref());
+            match health::judge(engine, gpu.and_then(|gpu| gpu.power_w), endpoint.at) {
+                Judgement::Dead => Readiness::Dead { why: "the engine reports that it is dead".into() },
+                Judgement::Ready | Judgement::Busy => Readiness::Ready,
+                Judgement::Unproven { why } => Readiness::NotYet { why: why.into() },
+                Judgement::Stalled { why } | Judgement::Degraded { why } => Readiness::NotYet { why },
+            }
         }
-        EndpointAnswer::Engine(engine) => match serves(group, engine) {
-            Err(why) => Readiness::NotYet { why },
-            Ok(()) => match &engine.completion {
-                Completion::Proven { .. } => Readiness::Ready,
-                Completion::Asked => Readiness::NotYet { why: "a completion is under way".into() },
-                Completion::NotTried => Readiness::NotYet { why: "no completion has been tried yet".into() },
-                Completion::Failed { why, .. } => {
-                    Readiness::NotYet { why: format!("a completion failed: {why}") }
-                }
-            },
-        },
     }
 }
 

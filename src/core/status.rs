@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, Place, ServiceState, Wanted},
+    desired::{Desired, Object, Place, Service, ServiceState, Wanted},
+    health::{self, Judgement},
     ledger::Ledger,
-    observed::{Completion, EndpointAnswer, Observed},
+    observed::{EndpointAnswer, Observed, Proof},
     plan::{Plan, Reason, Verdict, Work},
     ready::{self, Readiness},
     schedule,
@@ -62,7 +63,7 @@ pub fn status(
                 match answer {
                     None if silent => (Sync::Unknown, Health::Unknown),
                     None => (Sync::InSync, Health::Missing),
-                    Some(answer) => (Sync::InSync, seen(answer).0),
+                    Some(answer) => (Sync::InSync, seen(answer, now).0),
                 }
             }
             Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
@@ -111,8 +112,8 @@ pub fn status(
             _ if service.state == Some(ServiceState::Stopped) && work.is_none() => {
                 (Health::Healthy, "stopped".into())
             }
-            Some(answer) => seen(answer),
-            None => (Health::Unknown, "not looked at".into()),
+            Some(answer) => seen(answer, now),
+            None => without_endpoint(service, observed),
         };
         let sync = match (away, work) {
             (true, _) => Sync::Unknown,
@@ -140,24 +141,44 @@ fn told(work: Option<&Work>) -> (Option<Reason>, String) {
     }
 }
 
+/// A service without a port, such as a bot: its container is all there is to see.
+fn without_endpoint(service: &Service, observed: &Observed) -> (Health, String) {
+    let (Place::Spark(spark), Some(name)) = (&service.place, &service.container) else {
+        return (Health::Unknown, "nothing of it can be seen".into());
+    };
+    let Some(facts) = observed.facts(spark) else {
+        return (Health::Unknown, format!("`{spark}` is not reachable"));
+    };
+    match facts.container(name.as_str()) {
+        Some(container) if container.running => (Health::Healthy, "running".into()),
+        Some(container) => {
+            let code = container.exit_code.map_or(String::new(), |code| format!(" with code {code}"));
+            (Health::Missing, format!("ended{code}"))
+        }
+        None => (Health::Missing, "no container".into()),
+    }
+}
+
 /// What an endpoint showed, by itself.
-fn seen(answer: &EndpointAnswer) -> (Health, String) {
+fn seen(answer: &EndpointAnswer, now: Timestamp) -> (Health, String) {
     match answer {
-        EndpointAnswer::Up => (Health::Healthy, "up".into()),
+        EndpointAnswer::Up(service) => match &service.proof {
+            Proof::Proven { .. } => (Health::Healthy, "up".into()),
+            Proof::Failed { why, .. } => (Health::Degraded, format!("it answers, but {why}")),
+            Proof::Asked | Proof::NotTried => (Health::Progressing, "up, not proven yet".into()),
+        },
         EndpointAnswer::Refused => (Health::Missing, "down".into()),
         EndpointAnswer::Silent { why } => (Health::Unknown, why.clone()),
         EndpointAnswer::Wrong { why } => (Health::Degraded, why.clone()),
-        EndpointAnswer::Engine(engine) if !engine.healthy => {
-            (Health::Degraded, "the engine reports that it is dead".into())
-        }
         EndpointAnswer::Engine(engine) => {
             let model = engine.models.first().map_or("no model", |model| model.id.as_str());
-            match &engine.completion {
-                Completion::Proven { .. } => (Health::Healthy, model.to_owned()),
-                Completion::Failed { why, .. } => {
-                    (Health::Degraded, format!("{model}, but a completion failed: {why}"))
+            match health::judge(engine, None, now) {
+                Judgement::Dead => (Health::Degraded, "the engine reports that it is dead".into()),
+                Judgement::Ready | Judgement::Busy => (Health::Healthy, model.to_owned()),
+                Judgement::Stalled { why } | Judgement::Degraded { why } => {
+                    (Health::Degraded, format!("{model}, but {why}"))
                 }
-                Completion::Asked | Completion::NotTried => (Health::Progressing, model.to_owned()),
+                Judgement::Unproven { .. } => (Health::Progressing, model.to_owned()),
             }
         }
     }

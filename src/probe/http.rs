@@ -9,10 +9,17 @@ use crate::{core::desired::Secret, host::address::ipv4};
 /// A request to an endpoint.
 pub struct Request {
     pub url: String,
-    /// A JSON body makes it a POST.
-    pub body: Option<serde_json::Value>,
+    pub body: Body,
     pub api_key: Option<Secret>,
     pub deadline: Duration,
+}
+
+/// What is sent; anything makes it a POST.
+#[derive(Debug, Clone)]
+pub enum Body {
+    None,
+    Json(serde_json::Value),
+    Bytes { kind: String, bytes: Vec<u8> },
 }
 
 /// Why there was no answer.
@@ -24,7 +31,8 @@ pub enum NoAnswer {
     Silent(String),
 }
 
-pub type Reply<'a> = Pin<Box<dyn Future<Output = Result<(u16, String), NoAnswer>> + Send + 'a>>;
+/// Status and body.
+pub type Reply<'a> = Pin<Box<dyn Future<Output = Result<(u16, Vec<u8>), NoAnswer>> + Send + 'a>>;
 
 /// How endpoints are reached: `reqwest` for real, the simulated world in tests.
 pub trait Http: Send + Sync {
@@ -75,9 +83,12 @@ const MAX_BODY: usize = 4 << 20;
 impl Http for Network {
     fn send(&self, request: Request) -> Reply<'_> {
         Box::pin(async move {
-            let mut builder = match &request.body {
-                Some(body) => self.client.post(&request.url).json(body),
-                None => self.client.get(&request.url),
+            let mut builder = match request.body {
+                Body::None => self.client.get(&request.url),
+                Body::Json(body) => self.client.post(&request.url).json(&body),
+                Body::Bytes { kind, bytes } => {
+                    self.client.post(&request.url).header("content-type", kind).body(bytes)
+                }
             };
             if let Some(place) = &request.api_key {
                 let key = (self.secret)(place).map_err(NoAnswer::Silent)?;
@@ -93,7 +104,7 @@ impl Http for Network {
                         break;
                     }
                 }
-                Ok::<_, reqwest::Error>((status, String::from_utf8_lossy(&body).into_owned()))
+                Ok::<_, reqwest::Error>((status, body))
             };
             match tokio::time::timeout(request.deadline, sending).await {
                 Err(_) => Err(NoAnswer::Silent(format!("no answer within {} s", request.deadline.as_secs()))),
@@ -132,8 +143,8 @@ mod tests {
         let server = tokio::spawn(axum::serve(listener, router).into_future());
         let network = Network::new(|_| Err("no secret here".into()));
         let url = format!("http://localhost:{port}/");
-        let request = Request { url, body: None, api_key: None, deadline: Duration::from_secs(5) };
-        assert_eq!(network.send(request).await, Ok((200, "here".into())));
+        let request = Request { url, body: Body::None, api_key: None, deadline: Duration::from_secs(5) };
+        assert_eq!(network.send(request).await, Ok((200, b"here".to_vec())));
         server.abort();
         let found = Ipv4Only.resolve("localhost".parse().unwrap()).await.unwrap().collect::<Vec<_>>();
         assert!(!found.is_empty() && found.iter().all(SocketAddr::is_ipv4), "{found:?}");

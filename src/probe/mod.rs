@@ -1,9 +1,11 @@
 //! Looking: all Sparks and endpoints at once, a deadline each. Decides nothing and changes nothing.
 
-pub mod completion;
+pub mod deep;
 pub mod endpoint;
+pub mod engine;
 pub mod http;
 pub mod machine;
+pub mod proof;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +40,7 @@ const SPARK_DEADLINE: Duration = Duration::from_secs(15);
 pub struct Eyes<'a> {
     pub transports: &'a BTreeMap<SparkName, SharedTransport>,
     pub http: &'a Arc<dyn http::Http>,
-    pub completions: &'a completion::Completions,
+    pub proofs: &'a proof::Proofs,
 }
 
 /// Look at everything that `desired` names. `previous` supplies last known facts and recent completions; `ledger` which
@@ -50,7 +52,7 @@ pub async fn observe(
     previous: Option<&Observed>,
     now: impl Fn() -> Timestamp + Sync,
 ) -> Observed {
-    let Eyes { transports, http, completions } = eyes;
+    let Eyes { transports, .. } = eyes;
     let names = container_names(desired);
     let images = images(desired);
     let looking = desired.sparks.keys().map(|name| {
@@ -70,19 +72,28 @@ pub async fn observe(
     let sparks: BTreeMap<SparkName, SparkView> = join_all(looking).await.into_iter().collect();
     let mut observed =
         Observed { at: now(), sparks, endpoints: BTreeMap::new(), unreadable_secrets: BTreeMap::new() };
-    let targets = targets(desired, ledger, &observed, now());
-    let probing = targets.into_iter().map(|(object, target)| {
-        let last = previous.and_then(|previous| previous.endpoints.get(&object)).cloned();
-        let now = &now;
-        async move {
-            let at = now();
-            let asker = endpoint::Asker { object: &object, http, completions };
-            let answer = endpoint::probe(asker, &target, last.as_ref(), at).await;
-            (object, Endpoint { at, answer })
-        }
-    });
-    observed.endpoints = join_all(probing).await.into_iter().collect();
+    observed.endpoints = endpoints(desired, ledger, &observed, eyes, previous, &now).await;
     observed
+}
+
+/// Ask the endpoints alone. `observed` says which containers are there.
+pub async fn endpoints(
+    desired: &Desired,
+    ledger: &Ledger,
+    observed: &Observed,
+    eyes: Eyes<'_>,
+    previous: Option<&Observed>,
+    now: &(impl Fn() -> Timestamp + Sync),
+) -> BTreeMap<Object, Endpoint> {
+    let Eyes { http, proofs, .. } = eyes;
+    let targets = targets(desired, ledger, observed, now());
+    let probing = targets.into_iter().map(|(object, target)| async move {
+        let last = previous.and_then(|previous| previous.endpoints.get(&object)).cloned();
+        let asker = endpoint::Asker { object: &object, http, proofs };
+        let endpoint = endpoint::probe(asker, &target, last.as_ref(), now()).await;
+        (object, endpoint)
+    });
+    join_all(probing).await.into_iter().collect()
 }
 
 fn container_names(desired: &Desired) -> BTreeSet<String> {
@@ -265,7 +276,7 @@ fn targets(
                 address: place.address.to_string(),
                 port: group.as_ref().map_or(slot.port, |group| group.port),
                 https: false,
-                ask: endpoint::Ask::Engine(endpoint::Engine {
+                ask: endpoint::Ask::Engine(engine::Engine {
                     served: group.as_ref().map(|group| group.served_as[0].to_string()),
                     container: container_id(observed, spark, Some(&slot.container)),
                     api_key: slot.api_key.clone(),
@@ -285,7 +296,7 @@ fn targets(
             }
             Place::Elsewhere(address) => (address.to_string(), None),
         };
-        let engine = endpoint::Engine { served: None, container, api_key: service.api_key.clone() };
+        let engine = engine::Engine { served: None, container, api_key: service.api_key.clone() };
         let path = service.path.as_ref().map(|path| path.as_str());
         let ask = endpoint::Ask::of(service.kind, path, engine);
         targets.push((Object::service(name), endpoint::Target { address, port, https: service.https, ask }));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{machine::Engine, world::Sim};
 use crate::{
     core::desired::ServiceKind,
-    probe::http::{Http, NoAnswer, Reply, Request},
+    probe::http::{Body, Http, NoAnswer, Reply, Request},
 };
 
 /// Dimensions of bge-m3's dense vectors.
@@ -25,10 +25,15 @@ impl Http for InMemory {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             let (address, port) = authority.split_once(':').unwrap_or((authority, "80"));
             let port = port.parse().unwrap_or(80);
-            match answer(&self.sim, address, port, &format!("/{path}"), request.body.as_ref()) {
-                Some(Served::Answer(answer)) => {
-                    Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
-                }
+            // What is no JSON is taken for a form, which nothing here looks into.
+            let form = Value::Null;
+            let body = match &request.body {
+                Body::None => None,
+                Body::Json(body) => Some(body),
+                Body::Bytes { .. } => Some(&form),
+            };
+            match answer(&self.sim, address, port, &format!("/{path}"), body) {
+                Some(Served::Answer(answer)) => Ok((answer.status, answer.body)),
                 Some(Served::Silent) => {
                     tokio::time::sleep(request.deadline).await;
                     Err(NoAnswer::Silent(format!("no answer within {} s", request.deadline.as_secs())))

@@ -10,6 +10,7 @@ mod desired;
 mod edit;
 mod fence;
 mod golden;
+mod health;
 mod hostile;
 mod licences;
 mod manifest;

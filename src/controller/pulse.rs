@@ -1,0 +1,71 @@
+//! Between rounds: the endpoints alone, every few seconds. A change of health is a reason for a round; nothing is decided
+//! here, and no Spark is asked for more.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::Controller;
+use crate::{
+    core::{
+        health::{self, Judgement},
+        observed::{Endpoint, EndpointAnswer, Proof},
+    },
+    probe,
+};
+
+const EVERY: Duration = Duration::from_secs(5);
+
+impl Controller {
+    /// Ask until something is not any more as it was.
+    pub(super) async fn until_health_changes(&self) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if self.pulse().await {
+                return;
+            }
+        }
+    }
+
+    /// Ask once; tells whether any endpoint changed. What a round saw meanwhile is newer, and stays.
+    async fn pulse(&self) -> bool {
+        let round = self.begun.load(Ordering::SeqCst);
+        let (desired, mut observed, ledger) = {
+            let state = self.state();
+            let (Some(current), Some(observed)) = (&state.current, &state.observed) else { return false };
+            (current.desired.clone(), observed.clone(), state.ledger.clone())
+        };
+        let transports = std::collections::BTreeMap::new();
+        let eyes = probe::Eyes { transports: &transports, http: &self.world.http, proofs: &self.proofs };
+        let now = &self.world.now;
+        let endpoints = probe::endpoints(&desired, &ledger, &observed, eyes, Some(&observed), now).await;
+        let changed = endpoints
+            .iter()
+            .any(|(object, new)| observed.endpoints.get(object).is_none_or(|old| word(old) != word(new)));
+        observed.endpoints = endpoints;
+        let mut state = self.state();
+        if self.begun.load(Ordering::SeqCst) == round {
+            state.observed = Some(observed);
+        }
+        changed
+    }
+}
+
+/// What an endpoint shows, without its figures.
+fn word(endpoint: &Endpoint) -> &'static str {
+    match &endpoint.answer {
+        EndpointAnswer::Refused => "refused",
+        EndpointAnswer::Silent { .. } => "silent",
+        EndpointAnswer::Wrong { .. } => "wrong",
+        EndpointAnswer::Up(service) => match service.proof {
+            Proof::Proven { .. } => "proven",
+            Proof::Failed { .. } => "failed",
+            Proof::NotTried | Proof::Asked => "up",
+        },
+        EndpointAnswer::Engine(engine) => match health::judge(engine, None, endpoint.at) {
+            Judgement::Dead => "dead",
+            Judgement::Stalled { .. } => "stalled",
+            Judgement::Busy | Judgement::Ready => "ready",
+            Judgement::Degraded { .. } => "degraded",
+            Judgement::Unproven { .. } => "unproven",
+        },
+    }
+}

@@ -1,0 +1,109 @@
+//! Is an engine well? Judged by what one that hangs cannot do: move tokens while requests run, answer while none do.
+//! `/health` and the list of models say nothing of it: both are answered by a process that only waits for the engine.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::observed::{EngineAnswer, Proof};
+
+/// A prefill of a long prompt moves no token for half a minute on this hardware; two are not a prefill.
+const STALL_GRACE: SignedDuration = SignedDuration::from_secs(120);
+/// With the GPU at rest there is no prefill either.
+const STALL_GRACE_AT_REST: SignedDuration = SignedDuration::from_secs(45);
+/// Requests that wait while none runs.
+const QUEUE_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// A GB10 that works draws 45 W and more, one that hangs 11 to 20 W; whatever its utilisation says.
+const AT_REST_W: f64 = 30.0;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// It says so itself.
+    Dead,
+    /// Requests, and no tokens.
+    Stalled { why: String },
+    /// Requests, and tokens that move.
+    Busy,
+    /// No requests, and it answers one.
+    Ready,
+    /// It is there, and does not answer.
+    Degraded { why: String },
+    /// Nothing has been asked of it yet.
+    Unproven { why: &'static str },
+}
+
+/// Judge an answer that was seen at `at`, with the power that the head's GPU draws.
+pub fn judge(engine: &EngineAnswer, power_w: Option<f64>, at: Timestamp) -> Judgement {
+    if !engine.healthy {
+        return Judgement::Dead;
+    }
+    let load = engine.load.as_ref();
+    let (running, waiting) = load.map_or((0.0, 0.0), |load| (load.running, load.waiting));
+    if let Some(since) = engine.still_since {
+        let still = at.duration_since(since);
+        let at_rest = power_w.filter(|power| *power < AT_REST_W);
+        let grace = match at_rest {
+            _ if running <= 0.0 => QUEUE_GRACE,
+            Some(_) => STALL_GRACE_AT_REST,
+            None => STALL_GRACE,
+        };
+        if still >= grace {
+            let what = match running > 0.0 {
+                true => format!("{running} requests run"),
+                false => format!("{waiting} requests wait and none runs"),
+            };
+            let power = at_rest.map_or(String::new(), |power| format!(", at {power:.0} W"));
+            let why = format!("{what}, and no token has moved for {} s{power}", still.as_secs());
+            return Judgement::Stalled { why };
+        }
+    }
+    match &engine.completion {
+        Proof::Proven { .. } if running > 0.0 => Judgement::Busy,
+        Proof::Proven { .. } => Judgement::Ready,
+        Proof::Failed { why, .. } => Judgement::Degraded { why: format!("a completion failed: {why}") },
+        Proof::Asked => Judgement::Unproven { why: "a completion is under way" },
+        Proof::NotTried => Judgement::Unproven { why: "no completion has been tried yet" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::observed::EngineLoad;
+
+    const NOW: &str = "2026-11-24T12:10:00Z";
+
+    fn engine(running: f64, waiting: f64, still_secs: Option<i64>) -> EngineAnswer {
+        let now: Timestamp = NOW.parse().unwrap();
+        EngineAnswer {
+            healthy: true,
+            load: Some(EngineLoad { running, waiting, progress: 7.0 }),
+            still_since: still_secs.map(|secs| now.checked_sub(SignedDuration::from_secs(secs)).unwrap()),
+            completion: Proof::Proven { at: now },
+            ..EngineAnswer::default()
+        }
+    }
+
+    fn judged(engine: &EngineAnswer, power_w: Option<f64>) -> Judgement {
+        judge(engine, power_w, NOW.parse().unwrap())
+    }
+
+    /// If this failed, an engine that hangs for hours would look healthy because it lists its models; or a long prompt
+    /// would be taken for a hang.
+    #[test]
+    fn frozen_tokens_are_a_stall_only_after_a_prefill_would_be_over() {
+        assert_eq!(judged(&engine(1.0, 0.0, Some(119)), None), Judgement::Busy);
+        assert!(matches!(judged(&engine(1.0, 0.0, Some(120)), None), Judgement::Stalled { .. }));
+        assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(46.0)), Judgement::Busy, "it works");
+        let Judgement::Stalled { why } = judged(&engine(1.0, 0.0, Some(60)), Some(14.2)) else {
+            panic!("requests run while the GPU rests")
+        };
+        assert_eq!(why, "1 requests run, and no token has moved for 60 s, at 14 W");
+        assert!(matches!(judged(&engine(0.0, 3.0, Some(31)), Some(46.0)), Judgement::Stalled { .. }));
+    }
+
+    #[test]
+    fn what_it_says_of_itself_counts_when_it_is_bad() {
+        let dead = EngineAnswer { healthy: false, ..engine(0.0, 0.0, None) };
+        assert_eq!(judged(&dead, None), Judgement::Dead);
+        assert_eq!(judged(&engine(0.0, 0.0, None), None), Judgement::Ready);
+    }
+}

@@ -1,0 +1,283 @@
+//! What each kind of service is for, asked in the smallest way: one token, one word, one vector, one second of tone.
+//!
+//! An answer counts for what is in it. Servers of every kind say 200 while the part behind them is gone.
+
+use std::{f64::consts::TAU, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::http::{Body, Http, NoAnswer, Request};
+use crate::core::{desired::Secret, observed::Proof};
+
+/// One token, on an engine that may have to compile a kernel for it first.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Of the speech that "ok." becomes, at 24,000 samples of two bytes a second: a fifth of a second.
+const MIN_SPEECH_BYTES: usize = 9_600;
+/// Root mean square of 16-bit samples below which nobody hears anything.
+const SILENCE_RMS: f64 = 30.0;
+/// bge-m3's dense vectors.
+const BGE_M3_DIMENSIONS: usize = 1024;
+const UNIT_TOLERANCE: f64 = 1e-3;
+
+/// What is asked of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Scheme, address and port.
+    pub base: String,
+    /// Another container is another engine, whatever it answers.
+    pub container: Option<String>,
+    pub api_key: Option<Secret>,
+    pub deed: Deed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    Complete {
+        model: String,
+    },
+    Speak,
+    Embed,
+    Transcribe,
+    Rerank,
+    /// Find a name in a sentence, by Presidio's route.
+    Recognise,
+}
+
+/// Ask it, and look at what came back.
+pub async fn ask(http: Arc<dyn Http>, question: Question, now: Timestamp) -> Proof {
+    let asked = Asked { http: http.as_ref(), question: &question };
+    let came = match &question.deed {
+        Deed::Complete { model } => asked.complete(model).await,
+        Deed::Speak => asked.speak().await,
+        Deed::Embed => asked.embed().await,
+        Deed::Transcribe => asked.transcribe().await,
+        Deed::Rerank => asked.rerank().await,
+        Deed::Recognise => asked.recognise().await,
+    };
+    match came {
+        Ok(()) => Proof::Proven { at: now },
+        Err(why) => Proof::Failed { at: now, why },
+    }
+}
+
+struct Asked<'a> {
+    http: &'a dyn Http,
+    question: &'a Question,
+}
+
+impl Asked<'_> {
+    async fn send(&self, path: &str, body: Body) -> Result<(u16, Vec<u8>), String> {
+        let request = Request {
+            url: format!("{}{path}", self.question.base),
+            body,
+            api_key: self.question.api_key.clone(),
+            deadline: DEADLINE,
+        };
+        self.http.send(request).await.map_err(|error| match error {
+            NoAnswer::Refused => "the connection was refused".into(),
+            NoAnswer::Silent(why) => why,
+        })
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Result<Vec<u8>, String> {
+        match self.send(path, Body::Json(body)).await? {
+            (200, body) => Ok(body),
+            (status, _) => Err(format!("{path} answered {status}")),
+        }
+    }
+
+    /// The first model that it lists: servers that have one insist on its name.
+    async fn first_model(&self, otherwise: &str) -> String {
+        let listed = match self.send("/v1/models", Body::None).await {
+            Ok((200, body)) => serde_json::from_slice::<Value>(&body).ok(),
+            Ok(_) | Err(_) => None,
+        };
+        let first = listed.as_ref().and_then(|list| list.pointer("/data/0/id")).and_then(Value::as_str);
+        first.unwrap_or(otherwise).to_owned()
+    }
+
+    async fn complete(&self, model: &str) -> Result<(), String> {
+        let question = json!({
+            "model": model,
+            "messages": [{ "role": "user", "content": "ping" }],
+            "max_tokens": 1,
+            "temperature": 0,
+            "stream": false,
+        });
+        match self.send("/v1/chat/completions", Body::Json(question)).await? {
+            (200, body) if has_token(&body) => Ok(()),
+            (200, _) => Err("it held no token".into()),
+            (status, _) => Err(format!("it answered {status}")),
+        }
+    }
+
+    async fn speak(&self) -> Result<(), String> {
+        // Names that OpenAI's clients send, which servers of this kind know.
+        let question = json!({
+            "model": "tts-1", "voice": "alloy", "input": "ok.", "response_format": "pcm", "stream": false,
+        });
+        is_speech(&self.post("/v1/audio/speech", question).await?)
+    }
+
+    async fn embed(&self) -> Result<(), String> {
+        let model = self.first_model("bge-m3").await;
+        let question = json!({ "model": model, "input": "ping", "encoding_format": "float" });
+        is_unit_vector(&self.post("/v1/embeddings", question).await?, &model)
+    }
+
+    async fn transcribe(&self) -> Result<(), String> {
+        let model = self.first_model("whisper-1").await;
+        let (status, body) = self.send("/v1/audio/transcriptions", tone_form(&model)).await?;
+        let text = serde_json::from_slice::<Value>(&body).ok();
+        match (status, text.as_ref().and_then(|answer| answer["text"].as_str())) {
+            // A tone is no word; that it was listened to is what counts.
+            (200, Some(_)) => Ok(()),
+            (200, None) => Err("its transcription holds no text".into()),
+            (status, _) => Err(format!("/v1/audio/transcriptions answered {status}")),
+        }
+    }
+
+    async fn rerank(&self) -> Result<(), String> {
+        let model = self.first_model("bge-reranker").await;
+        let question = json!({
+            "model": model, "query": "ping", "documents": ["ping"],
+        });
+        let body = match self.send("/v1/rerank", Body::Json(question)).await? {
+            // Text Embeddings Inference has its own words.
+            (404 | 405, _) => self.post("/rerank", json!({ "query": "ping", "texts": ["ping"] })).await?,
+            (200, body) => body,
+            (status, _) => return Err(format!("/v1/rerank answered {status}")),
+        };
+        let answer: Value =
+            serde_json::from_slice(&body).map_err(|_| "its scores are not JSON".to_owned())?;
+        let score = answer.pointer("/results/0/relevance_score").or_else(|| answer.pointer("/0/score"));
+        match score.and_then(Value::as_f64) {
+            Some(score) if score.is_finite() => Ok(()),
+            _ => Err("its answer holds no score".into()),
+        }
+    }
+
+    async fn recognise(&self) -> Result<(), String> {
+        let question = json!({ "text": "Alice lives in Paris.", "language": "en" });
+        match self.send("/analyze", Body::Json(question)).await? {
+            (200, body) if serde_json::from_slice::<Vec<Value>>(&body).is_ok() => Ok(()),
+            (200, _) => Err("its findings are no list".into()),
+            // Another server of this kind, with routes of its own.
+            (404 | 405, _) => Ok(()),
+            (status, _) => Err(format!("/analyze answered {status}")),
+        }
+    }
+}
+
+/// `usage.completion_tokens >= 1`, or a finish reason. Empty text is fine: some models only reason.
+fn has_token(body: &[u8]) -> bool {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
+    let tokens = answer.pointer("/usage/completion_tokens").and_then(Value::as_u64).unwrap_or(0);
+    let finish = answer.pointer("/choices/0/finish_reason").and_then(Value::as_str);
+    tokens >= 1 || matches!(finish, Some("stop" | "length"))
+}
+
+/// Raw samples, or a WAV file that holds them.
+fn is_speech(body: &[u8]) -> Result<(), String> {
+    let samples = if body.starts_with(b"RIFF") { body.get(44..).unwrap_or_default() } else { body };
+    if samples.len() < MIN_SPEECH_BYTES {
+        return Err(format!("its speech is {} bytes long", samples.len()));
+    }
+    let (sum, count) = samples.chunks_exact(2).fold((0.0, 0.0), |(sum, count), pair| {
+        let sample = f64::from(i16::from_le_bytes([pair[0], pair[1]]));
+        (sum + sample * sample, count + 1.0)
+    });
+    if (sum / count).sqrt() < SILENCE_RMS { Err("its speech is silence".into()) } else { Ok(()) }
+}
+
+fn is_unit_vector(body: &[u8], model: &str) -> Result<(), String> {
+    let answer: Value = serde_json::from_slice(body).map_err(|_| "its vectors are not JSON".to_owned())?;
+    let vector = answer.pointer("/data/0/embedding").and_then(Value::as_array);
+    let numbers: Option<Vec<f64>> = vector.and_then(|vector| vector.iter().map(Value::as_f64).collect());
+    let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) else {
+        return Err("its answer holds no vector".into());
+    };
+    if model.to_lowercase().contains("bge-m3") && numbers.len() != BGE_M3_DIMENSIONS {
+        return Err(format!("its vector has {} numbers, not {BGE_M3_DIMENSIONS}", numbers.len()));
+    }
+    let length = numbers.iter().map(|number| number * number).sum::<f64>().sqrt();
+    if (length - 1.0).abs() > UNIT_TOLERANCE {
+        return Err(format!("its vector is {length:.3} long, not 1"));
+    }
+    Ok(())
+}
+
+/// A second of 440 Hz as WAV, 16 bit, one channel, 16,000 samples a second, in a form as clients send it.
+fn tone_form(model: &str) -> Body {
+    const RATE: u32 = 16_000;
+    const BOUNDARY: &str = "spark-control-7b1f0c";
+    #[allow(clippy::cast_possible_truncation)] // 8000 at most
+    let samples: Vec<u8> = (0..RATE)
+        .map(|n| ((f64::from(n) * 440.0 * TAU / f64::from(RATE)).sin() * 8000.0) as i16)
+        .flat_map(i16::to_le_bytes)
+        .collect();
+    let bytes = RATE * 2;
+    let mut body = Vec::new();
+    for (name, value) in [("model", model), ("response_format", "json")] {
+        body.extend(
+            format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                .bytes(),
+        );
+    }
+    body.extend(
+        format!(
+            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"tone.wav\"\r\n\
+             content-type: audio/wav\r\n\r\n"
+        )
+        .bytes(),
+    );
+    body.extend(b"RIFF");
+    body.extend((36 + bytes).to_le_bytes());
+    body.extend(b"WAVEfmt ");
+    body.extend(16_u32.to_le_bytes());
+    // PCM, one channel.
+    body.extend([1, 0, 1, 0]);
+    body.extend(RATE.to_le_bytes());
+    body.extend(bytes.to_le_bytes());
+    // Two bytes a sample, sixteen bits.
+    body.extend([2, 0, 16, 0]);
+    body.extend(b"data");
+    body.extend(bytes.to_le_bytes());
+    body.extend(samples);
+    body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
+    Body::Bytes { kind: format!("multipart/form-data; boundary={BOUNDARY}"), bytes: body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reasoning_answer_without_text_counts_as_a_token() {
+        assert!(has_token(br#"{"choices":[{"finish_reason":"length","message":{"content":null}}]}"#));
+        assert!(!has_token(br#"{"choices":[],"usage":{"completion_tokens":0}}"#));
+        assert!(!has_token(br#"{"error":"Unauthorized"}"#));
+        assert!(!has_token(b"<html>"));
+    }
+
+    /// If this failed, a speech server without a voice would pass for one that speaks.
+    #[test]
+    fn speech_is_long_enough_and_heard() {
+        let tone: Vec<u8> = (0..6000_i16).flat_map(|n| (n % 100 * 50).to_le_bytes()).collect();
+        assert_eq!(is_speech(&tone), Ok(()));
+        assert!(is_speech(&tone[..9000]).is_err());
+        assert!(is_speech(&vec![0; 20_000]).unwrap_err().contains("silence"));
+        assert!(is_speech(br#"{"detail":"no voice"}"#).is_err());
+    }
+
+    #[test]
+    fn a_vector_is_of_length_one_and_has_its_models_size() {
+        let of = |numbers: &[f64]| json!({ "data": [{ "embedding": numbers }] }).to_string().into_bytes();
+        assert_eq!(is_unit_vector(&of(&[0.6, 0.8]), "small"), Ok(()));
+        assert!(is_unit_vector(&of(&[0.6, 0.9]), "small").unwrap_err().contains("long"));
+        assert!(is_unit_vector(&of(&[0.6, 0.8]), "BAAI/bge-m3").unwrap_err().contains("2 numbers"));
+        assert!(is_unit_vector(&of(&[]), "small").is_err());
+        assert!(is_unit_vector(br#"{"data":[{"embedding":[null]}]}"#, "small").is_err());
+    }
+}

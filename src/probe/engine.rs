@@ -1,0 +1,168 @@
+//! An OpenAI-compatible engine: what it lists, what it says of itself, how its tokens move, and one of them on request.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::{
+    deep::{Deed, Question},
+    endpoint::Asker,
+    http::{Body, NoAnswer, Request},
+    proof,
+};
+use crate::core::{
+    desired::Secret,
+    observed::{EndpointAnswer, EngineAnswer, EngineLoad, Proof, ServedModel},
+};
+
+/// Static answers come in milliseconds; a busy machine may need a second.
+const SHALLOW: Duration = Duration::from_secs(5);
+/// An idle engine is asked for a token this often; a container is asked at once.
+const COMPLETION_EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// An engine, and what is known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    /// The name to ask a completion of; the first that it lists when absent.
+    pub served: Option<String>,
+    pub container: Option<String>,
+    pub api_key: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+struct Models {
+    data: Vec<Card>,
+}
+
+#[derive(Deserialize)]
+struct Card {
+    id: String,
+    root: Option<String>,
+}
+
+/// Ask. `before` is the last answer of this object, of whatever container.
+pub async fn probe(
+    asker: Asker<'_>,
+    base: &str,
+    asked: &Engine,
+    before: Option<&EngineAnswer>,
+    now: Timestamp,
+) -> EndpointAnswer {
+    let get = |path: &str| Request {
+        url: format!("{base}{path}"),
+        body: Body::None,
+        api_key: asked.api_key.clone(),
+        deadline: SHALLOW,
+    };
+    let http = asker.http;
+    let (models, health, metrics) =
+        tokio::join!(http.send(get("/v1/models")), http.send(get("/health")), http.send(get("/metrics")));
+    let models = match models {
+        Ok((200, body)) => match serde_json::from_slice::<Models>(&body) {
+            Ok(models) => models.data,
+            Err(_) => return EndpointAnswer::Wrong { why: "/v1/models is not a list of models".into() },
+        },
+        Ok((401 | 403, _)) => {
+            return EndpointAnswer::Wrong { why: "it wants an API key; set `api_key`".into() };
+        }
+        Ok((status, _)) => return EndpointAnswer::Wrong { why: format!("/v1/models answered {status}") },
+        Err(NoAnswer::Refused) => return EndpointAnswer::Refused,
+        Err(NoAnswer::Silent(why)) => return EndpointAnswer::Silent { why },
+    };
+    let models: Vec<ServedModel> =
+        models.into_iter().map(|card| ServedModel { root: card.root, id: card.id }).collect();
+    let load = match metrics {
+        Ok((200, body)) => load(&String::from_utf8_lossy(&body)),
+        Ok(_) | Err(_) => None,
+    };
+    let before = before.filter(|old| old.models == models && old.container == asked.container);
+    let mut answer = EngineAnswer {
+        container: asked.container.clone(),
+        healthy: !matches!(health, Ok((503, _))),
+        still_since: load.as_ref().and_then(|load| still_since(load, before, now)),
+        models,
+        load,
+        ..EngineAnswer::default()
+    };
+    let wanted = |model: &&ServedModel| asked.served.as_ref().is_none_or(|served| *served == model.id);
+    if let Some(model) = answer.models.iter().find(wanted) {
+        let question = Question {
+            base: base.to_owned(),
+            container: asked.container.clone(),
+            api_key: asked.api_key.clone(),
+            deed: Deed::Complete { model: model.id.clone() },
+        };
+        (answer.completion, answer.failures) = match before.filter(|old| is_kept(old, &answer, now)) {
+            Some(old) => (old.completion.clone(), 0),
+            None => {
+                let known = before.map(|old| (&old.completion, old.failures));
+                proof::judged(known, asker.proofs.ask(asker.object, question, asker.http, now).await)
+            }
+        };
+    }
+    EndpointAnswer::Engine(answer)
+}
+
+/// A completion stands for a while, and for as long as the engine has requests: then its tokens tell, and one more request
+/// would only wait behind them.
+fn is_kept(before: &EngineAnswer, answer: &EngineAnswer, now: Timestamp) -> bool {
+    let Proof::Proven { at } = before.completion else { return false };
+    let busy = answer.load.as_ref().is_some_and(is_busy);
+    now.duration_since(at) < COMPLETION_EVERY || busy
+}
+
+fn is_busy(load: &EngineLoad) -> bool {
+    load.running > 0.0 || load.waiting > 0.0
+}
+
+/// Since when there are requests and no tokens. A counter that fell was set back by a restart, which is a movement too.
+#[allow(clippy::float_cmp)] // the very same counter
+fn still_since(load: &EngineLoad, before: Option<&EngineAnswer>, now: Timestamp) -> Option<Timestamp> {
+    if !is_busy(load) {
+        return None;
+    }
+    let moved = before.and_then(|old| old.load.as_ref()).is_none_or(|old| old.progress != load.progress);
+    let since = before.and_then(|old| old.still_since).filter(|_| !moved);
+    Some(since.unwrap_or(now))
+}
+
+/// Requests and progress out of Prometheus text. Families come with and without `_total`; labels are summed over.
+fn load(text: &str) -> Option<EngineLoad> {
+    let sum = |names: &[&str]| {
+        let mut found = None;
+        for line in text.lines() {
+            let name = line.split(['{', ' ']).next().unwrap_or("");
+            if !names.contains(&name) {
+                continue;
+            }
+            let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
+            if value.is_finite() {
+                *found.get_or_insert(0.0) += value;
+            }
+        }
+        found
+    };
+    let running = sum(&["vllm:num_requests_running"])?;
+    let waiting = sum(&["vllm:num_requests_waiting"]).unwrap_or(0.0);
+    let progress = sum(&["vllm:generation_tokens_total", "vllm:generation_tokens"]).unwrap_or(0.0)
+        + sum(&["vllm:prompt_tokens_total", "vllm:prompt_tokens"]).unwrap_or(0.0)
+        + sum(&["vllm:iteration_tokens_total_count"]).unwrap_or(0.0);
+    Some(EngineLoad { running, waiting, progress })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::load;
+
+    #[test]
+    fn old_and_new_metric_names_are_read_and_nan_is_no_number() {
+        let new = "vllm:num_requests_running{engine=\"0\"} 1.0\nvllm:num_requests_running{engine=\"1\"} 2.0\n\
+                   vllm:generation_tokens_total{a=\"b c\"} 10\nvllm:num_requests_waiting NaN\n";
+        let read = load(new).unwrap();
+        assert_eq!((read.running, read.waiting, read.progress), (3.0, 0.0, 10.0));
+        let old = "vllm:num_requests_running 0\nvllm:generation_tokens 5\n";
+        assert_eq!(load(old).unwrap().progress, 5.0);
+        assert_eq!(load("other 1\n"), None);
+    }
+}
