@@ -1,11 +1,13 @@
 //! What containers of a slot or service say now, and what they said before they were stopped.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ const LINES: u32 = 500;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Of all objects together; a swap on two Sparks saves two.
 const KEPT_FILES: usize = 200;
+/// More than two thousand long lines.
+const MAX_SAVED: u64 = 64 << 20;
 
 /// Keep a container's last words below the data directory, and forget the oldest of too many.
 ///
@@ -32,8 +36,10 @@ pub fn save(data: &Path, object: &Object, spark: &str, log: &str, now: Timestamp
     let directory = data.join("logs");
     fs::create_dir_all(&directory)?;
     let at = now.strftime("%Y%m%dT%H%M%S").to_string();
-    let path = directory.join(format!("{object}-{at}-{spark}.log"));
-    fs::write(&path, log)?;
+    let path = directory.join(format!("{object}-{at}-{spark}.log.gz"));
+    let mut file = GzEncoder::new(File::create(&path)?, Compression::default());
+    file.write_all(log.as_bytes())?;
+    file.finish()?.sync_all()?;
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(&directory)?
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -62,7 +68,11 @@ pub fn saved(data: &Path, object: &str) -> io::Result<Option<(PathBuf, String)>>
         name.strip_prefix(&prefix)?.starts_with(|letter: char| letter.is_ascii_digit()).then(|| entry.path())
     });
     match files.max() {
-        Some(path) => Ok(Some((path.clone(), fs::read_to_string(path)?))),
+        Some(path) => {
+            let mut text = String::new();
+            GzDecoder::new(File::open(&path)?).take(MAX_SAVED).read_to_string(&mut text)?;
+            Ok(Some((path, text)))
+        }
         None => Ok(None),
     }
 }

@@ -13,7 +13,7 @@ use super::{Controller, Current, Snapshot, State, logs};
 use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
-        desired::Desired,
+        desired::{Desired, Object},
         drift,
         ledger::Came,
         name::SparkName,
@@ -95,9 +95,13 @@ impl Controller {
             state.observed = Some((*observed).clone());
             self.check_fence(state, &observed);
             let mut ledger = state.ledger.clone();
-            for noticed in ledger.notice(&desired, &observed, now()) {
+            let noticed = ledger.notice(&desired, &observed, now());
+            for noticed in &noticed {
                 info!(object = %noticed.object, kind = noticed.kind, "{}", noticed.message);
                 state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now())?;
+                if noticed.kind == "failed" {
+                    self.save_lost_logs(state, &noticed.object, previous.as_ref(), &observed)?;
+                }
             }
             if ledger != state.ledger {
                 state.store.set_ledger(&ledger)?;
@@ -318,6 +322,33 @@ impl Controller {
         state.store.add_event(kind, step.object().as_str(), &message, now)?;
         state.keep_ledger()?;
         Ok(came == Came::Done)
+    }
+
+    /// A container that ended with `--rm` took its log with it: what was read of it last is kept.
+    fn save_lost_logs(
+        &self,
+        state: &State,
+        object: &Object,
+        previous: Option<&Observed>,
+        observed: &Observed,
+    ) -> Result<(), StoreError> {
+        let Some(ranks) = previous.and_then(|previous| previous.loads.get(object)) else { return Ok(()) };
+        for (spark, seen) in ranks {
+            let there = |id: &str| {
+                let containers = observed.facts(spark).map(|facts| facts.containers.as_slice());
+                containers.unwrap_or_default().iter().any(|container| container.id == id)
+            };
+            if seen.log.is_empty() || observed.facts(spark).is_none() || there(&seen.container) {
+                continue;
+            }
+            let now = (self.world.now)();
+            let message = match logs::save(&self.places.data, object, spark.as_str(), &seen.log, now) {
+                Ok(path) => format!("its last words on `{spark}` are in {}", path.display()),
+                Err(error) => format!("its last words on `{spark}` could not be saved: {error}"),
+            };
+            state.store.add_event("log", object.as_str(), &message, now)?;
+        }
+        Ok(())
     }
 
     /// Keep a container's last words, and say where.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{group::Group, observed::Token};
+use super::{group::Group, observed::Token, progress::Progress};
 
 /// A load that ends without a named cause is tried this often, then it is for a person.
 pub const MAX_LOADS: u32 = 2;
@@ -27,6 +27,9 @@ pub struct Launch {
     pub group: Group,
     pub token: Token,
     pub at: Timestamp,
+    /// The furthest that its ranks were seen to be, the slowest of them.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// When its launcher was first seen to have ended.
     #[serde(default)]
     pub launcher_ended: Option<Timestamp>,
@@ -35,7 +38,7 @@ pub struct Launch {
 
 impl Launch {
     pub fn new(group: Group, token: Token, at: Timestamp, state: LaunchState) -> Self {
-        Self { group, token, at, launcher_ended: None, state }
+        Self { group, token, at, progress: None, launcher_ended: None, state }
     }
 }
 

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod planner;
 pub mod platform;
 pub mod preflight;
+pub mod progress;
 pub mod ready;
 pub mod removal;
 pub mod render;

@@ -146,8 +146,16 @@ impl Ledger {
         if loading && job.is_some() && group.sign == Sign::Container {
             self.take_started(object, group, observed);
         }
+        let fatal = self.take_progress(object, observed).filter(|_| loading);
         let readiness = ready::readiness(object, group, desired, observed, self);
         let next = match (&launch.state, readiness) {
+            // It says that it gave up: its container stays, and nothing more comes.
+            (LaunchState::Loading, Readiness::NotYet { .. } | Readiness::Unknown { .. })
+                if fatal.is_some() =>
+            {
+                let (spark, cause) = fatal.expect("asked for above");
+                self.failed(object, group, format!("the engine gave up on `{spark}`: {cause}"), now, noticed)
+            }
             (LaunchState::Loading, Readiness::Ready) => {
                 let took = now.duration_since(launch.at).as_secs().unsigned_abs();
                 self.proved(object, group, took, now);
@@ -224,6 +232,11 @@ impl Ledger {
                 } else {
                     why
                 };
+                let what = match fatal {
+                    Some((spark, cause)) if what.contains(spark.as_str()) => format!("{what}: {cause}"),
+                    Some((spark, cause)) => format!("{what}; on `{spark}`: {cause}"),
+                    None => what,
+                };
                 let last_words = job.filter(|_| loading).and_then(|job| job.last_words.as_deref());
                 let what = match last_words {
                     Some(words) => format!("{what}; the launcher's last words: {words}"),
@@ -236,6 +249,28 @@ impl Ledger {
         if let Some(launch) = self.launches.get_mut(object) {
             launch.state = next;
         }
+    }
+
+    /// Take in what the ranks of a load say; the cause when one of them gave up. A load is as far as its slowest rank, and
+    /// does not go back.
+    fn take_progress(&mut self, object: &Object, observed: &Observed) -> Option<(SparkName, String)> {
+        let launch = self.launches.get_mut(object)?;
+        let ranks = observed.loads.get(object)?;
+        let slowest = ranks.values().map(|seen| &seen.progress).min_by_key(|seen| (seen.phase, seen.shards));
+        let further = slowest.filter(|seen| {
+            launch
+                .progress
+                .as_ref()
+                .is_none_or(|known| (seen.phase, seen.shards) >= (known.phase, known.shards))
+        });
+        if let Some(further) = further {
+            launch.progress = Some(further.clone());
+        }
+        // The head's wrapper may point at another rank's cause.
+        let mut fatal = ranks.iter().filter_map(|(spark, seen)| Some((spark, seen.progress.fatal.as_ref()?)));
+        let is_head = |spark: &SparkName| *spark == launch.group.sparks[0];
+        let first = fatal.clone().find(|(spark, _)| !is_head(spark)).or_else(|| fatal.next())?;
+        Some((first.0.clone(), first.1.clone()))
     }
 
     /// An owner's own program need not label what it starts. The name was free on every Spark of the group when it was

@@ -1,6 +1,9 @@
 //! What was seen, when, and what could not be seen. A Spark that did not answer is `Unreachable`, never empty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,6 +12,7 @@ use super::{
     desired::{Object, SpecHash},
     name::SparkName,
     platform::{CacheSeen, Platform},
+    progress::Progress,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +21,9 @@ pub struct Observed {
     pub sparks: BTreeMap<SparkName, SparkView>,
     /// Slots (at their head) and services that have a port.
     pub endpoints: BTreeMap<Object, Endpoint>,
+    /// What the ranks of models that load say, by Spark.
+    #[serde(default)]
+    pub loads: BTreeMap<Object, BTreeMap<SparkName, LoadSeen>>,
     /// Secrets of the file that this controller cannot read, and why; by what they are for.
     pub unreadable_secrets: BTreeMap<String, String>,
 }
@@ -26,6 +33,20 @@ pub struct Observed {
 pub enum SparkView {
     Reachable(Box<Facts>),
     Unreachable { since: Timestamp, why: String, last: Option<Box<Facts>> },
+}
+
+fn nothing() -> Arc<str> {
+    "".into()
+}
+
+/// One rank of a load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadSeen {
+    pub container: String,
+    pub progress: Progress,
+    /// Its last words, for when it is gone with its log.
+    #[serde(skip, default = "nothing")]
+    pub log: Arc<str>,
 }
 
 impl SparkView {

@@ -331,10 +331,11 @@ fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
 impl Case<'_> {
     /// What loads is left to end: it becomes ready, or it fails.
     fn load(self, group: &Group, wanted: &Effective<'_>) -> Work {
-        let mut message = match ready::readiness(self.object, group, self.desired, self.observed, self.ledger)
-        {
-            Readiness::NotYet { why } | Readiness::Dead { why } | Readiness::Unknown { why } => why,
+        let readiness = ready::readiness(self.object, group, self.desired, self.observed, self.ledger);
+        let mut message = match readiness {
             Readiness::Ready => "it has just become ready".into(),
+            Readiness::Unknown { why } => why,
+            Readiness::NotYet { why } | Readiness::Dead { why } => self.how_far(group).unwrap_or(why),
         };
         if group.spec != wanted.spec_hash() {
             message = format!("{message}; `{}` as the file has it comes after", wanted.name);
@@ -346,6 +347,15 @@ impl Case<'_> {
         let goal = format!("start `{}`", group.model);
         let work = Work::waiting(self.object, goal, Reason::LoadInProgress, message);
         Work { items: vec![Item::Gate(gate)], ..work }
+    }
+
+    /// How far the load is, and how long it takes.
+    fn how_far(self, group: &Group) -> Option<String> {
+        let launch = self.ledger.launches.get(self.object)?;
+        let elapsed = self.now.duration_since(launch.at).as_secs();
+        let expected = self.ledger.expected_load_secs(&group.spec);
+        let expected = expected.map_or(String::new(), |(secs, _)| format!(" of about {secs}"));
+        Some(format!("{}; {elapsed} s{expected}", launch.progress.as_ref()?))
     }
 
     /// A silent Spark was last seen with a container of ours that should not be there: it is stopped when the Spark

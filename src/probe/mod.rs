@@ -24,8 +24,8 @@ use crate::{
         launcher::{How, Launcher},
         ledger::Ledger,
         name::{ContainerName, SparkName},
-        observed::{Endpoint, Facts, Observed, SparkView},
-        schedule,
+        observed::{Endpoint, Facts, LoadSeen, Observed, SparkView},
+        progress, schedule,
     },
     docker,
     host::{SharedTransport, Transport, Unreachable},
@@ -34,6 +34,10 @@ use crate::{
 
 /// For one Spark, everything included. A starved host may take seconds for a process start.
 const SPARK_DEADLINE: Duration = Duration::from_secs(15);
+
+/// The engine's wrapper traceback alone has 40; every rank has its own.
+const LOAD_LINES: u32 = 400;
+const LOG_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is looked with.
 #[derive(Clone, Copy)]
@@ -70,10 +74,46 @@ pub async fn observe(
         }
     });
     let sparks: BTreeMap<SparkName, SparkView> = join_all(looking).await.into_iter().collect();
-    let mut observed =
-        Observed { at: now(), sparks, endpoints: BTreeMap::new(), unreadable_secrets: BTreeMap::new() };
-    observed.endpoints = endpoints(desired, ledger, &observed, eyes, previous, &now).await;
+    let mut observed = Observed {
+        at: now(),
+        sparks,
+        endpoints: BTreeMap::new(),
+        loads: BTreeMap::new(),
+        unreadable_secrets: BTreeMap::new(),
+    };
+    let (endpoints, loads) = tokio::join!(
+        endpoints(desired, ledger, &observed, eyes, previous, &now),
+        loads(ledger, &observed, transports)
+    );
+    observed.endpoints = endpoints;
+    observed.loads = loads;
     observed
+}
+
+/// What the ranks of models that load say by now.
+async fn loads(
+    ledger: &Ledger,
+    observed: &Observed,
+    transports: &BTreeMap<SparkName, SharedTransport>,
+) -> BTreeMap<Object, BTreeMap<SparkName, LoadSeen>> {
+    let loading = ledger.launches.iter().filter(|(object, _)| ledger.is_loading(object));
+    let ranks = loading.flat_map(|(object, launch)| {
+        launch.group.sparks.iter().filter_map(move |spark| {
+            let name = launch.group.container.as_str();
+            let container = observed.facts(spark)?.container(name)?;
+            Some((object, spark, container.id.clone(), transports.get(spark)?))
+        })
+    });
+    let reading = ranks.map(|(object, spark, container, way)| async move {
+        let log = docker::logs(way.as_ref(), &container, LOAD_LINES, LOG_DEADLINE).await.ok()?;
+        let progress = progress::read(&log);
+        Some((object.clone(), spark.clone(), LoadSeen { container, progress, log: log.into() }))
+    });
+    let mut loads: BTreeMap<Object, BTreeMap<SparkName, LoadSeen>> = BTreeMap::new();
+    for (object, spark, seen) in join_all(reading).await.into_iter().flatten() {
+        loads.entry(object).or_default().insert(spark, seen);
+    }
+    loads
 }
 
 /// Ask the endpoints alone. `observed` says which containers are there.
