@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "spark-control", version, max_term_width = 100)]
 pub struct Arguments {
-    /// The file that describes the cluster. [default: cluster.yaml]
+    /// The file that describes the cluster. [default: cluster.yaml here, else in spark-control in the XDG config directory]
     #[arg(long, global = true, value_name = "FILE", env = "SPARK_CONTROL_FILE")]
     pub file: Option<PathBuf>,
     /// Where the store, the key and the saved logs are kept. [default: the XDG state directory]
@@ -57,9 +57,38 @@ pub enum Command {
         action: DesiredAction,
     },
     /// What should be, what is, and what is in the way.
-    Status,
+    Status {
+        /// Show it again whenever it changed, until Ctrl-C.
+        #[arg(long, short)]
+        watch: bool,
+    },
     /// What differs between the file and the Sparks.
     Diff,
+    /// "Do not swap": keep what serves, until a time or until it is released. Without a name, what is held.
+    Hold {
+        /// A name for it.
+        name: Option<String>,
+        #[command(flatten)]
+        arguments: HoldArguments,
+    },
+    /// Look, but do nothing: about one slot or service, or about everything.
+    Suspend {
+        /// The slot or service; `vllm` is the main slot.
+        object: Option<String>,
+        /// Print what would change; write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The end of `suspend`.
+    Resume {
+        /// The slot or service; `vllm` is the main slot.
+        object: Option<String>,
+        /// Print what would change; write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Which model serves when, and what comes next.
+    Schedule,
     /// Keep the Sparks in the desired state until told to end.
     Serve {
         /// Where to answer `/healthz`, `/readyz` and `/metrics`.
@@ -71,11 +100,17 @@ pub enum Command {
     },
     /// Print the JSON schema of the file.
     Schema,
+    /// Describe Sparks that nobody described yet: make a key, look at what runs, and write a first file.
+    Init {
+        #[command(flatten)]
+        arguments: InitArguments,
+    },
     /// Pin the host key of a Spark, after showing it.
     Trust {
         /// The Spark's name in the file.
         spark: String,
-        /// The fingerprint to expect (`SHA256:…`); without it the key is shown and nothing is pinned.
+        /// The fingerprint to expect (`SHA256:…`); without it the key is shown, and pinned when a person at a terminal says
+        /// so.
         #[arg(long)]
         fingerprint: Option<String>,
     },
@@ -86,6 +121,9 @@ pub enum Command {
         /// What was saved before the last one was stopped.
         #[arg(long)]
         saved: bool,
+        /// Go on with what they say next, until Ctrl-C.
+        #[arg(long, short, conflicts_with = "saved")]
+        follow: bool,
     },
     /// Try it: two simulated Sparks, and a `cluster.yaml` in the working directory to edit.
     Demo {
@@ -94,6 +132,13 @@ pub enum Command {
         /// Where to answer `/healthz`, `/readyz` and `/metrics`.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
         listen: std::net::SocketAddr,
+    },
+    /// Print completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages.
+    Man {
+        /// Where to.
+        directory: PathBuf,
     },
     /// What happened, oldest first.
     History {
@@ -130,6 +175,52 @@ pub enum DesiredAction {
     },
     /// Open the file in $VISUAL or $EDITOR; it is replaced when what was written is valid.
     Edit,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InitArguments {
+    /// A Spark: NAME=USER@ADDRESS, with :PORT where its SSH server has another, or NAME=local. Once for each.
+    #[arg(long = "spark", value_name = "SPARK")]
+    pub sparks: Vec<String>,
+    /// Take over the files of the original system in this directory, and its environment variables.
+    #[arg(long, value_name = "DIR")]
+    pub from_spark_control: Option<PathBuf>,
+    /// The host key to expect of a Spark: NAME=SHA256:… . Once for each; otherwise a person at a terminal is asked.
+    #[arg(long = "fingerprint", value_name = "FINGERPRINT")]
+    pub fingerprints: Vec<String>,
+    /// Use this private key, instead of one of the controller's own.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The Docker Engine's socket on the Sparks, where it is not the usual one.
+    #[arg(long, value_name = "PATH")]
+    pub docker_socket: Option<String>,
+    /// Ask no Spark: write what is known without.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct HoldArguments {
+    /// Until this time, such as 2026-12-01T06:00:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with = "length")]
+    pub until: Option<jiff::Timestamp>,
+    /// For this long, such as 8h.
+    #[arg(long = "for", value_name = "LENGTH")]
+    pub length: Option<String>,
+    /// Whose it is; nobody else may release it. [default: the user who types it]
+    #[arg(long)]
+    pub owner: Option<String>,
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// The service or slot that is held. [default: the main slot]
+    #[arg(long)]
+    pub object: Option<String>,
+    /// Take it out of the file.
+    #[arg(long, conflicts_with_all = ["until", "length", "reason", "object"])]
+    pub release: bool,
+    /// Print what would change; write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]

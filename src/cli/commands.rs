@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::CommandFactory;
 use serde_json::json;
 
 use super::{
     Arguments, Exit, apply,
     arguments::{Command, DemoAction, Format},
-    demo, desired, look, print,
+    demo, desired, init, look, print, print_json,
     reach::{self, Reached},
-    say, serve, talk, trust,
+    say, serve, talk, trust, watch, wishes,
 };
 use crate::{
     controller::{self, Places, Refusal, logs::Log, round::Mode},
@@ -26,13 +27,25 @@ const MAX_PROBLEMS: usize = 1000;
 /// What went wrong, for the person at the terminal.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     talk::remember_options(&arguments);
-    let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("cluster.yaml"));
+    let file = arguments.file.clone().unwrap_or_else(default_file);
     let output = arguments.output;
     // What needs no memory needs no home either.
     match &arguments.command {
         Command::Check => return check(&file, output),
         Command::Schema => {
             print(&manifest_schema())?;
+            return Ok(Exit::Done);
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "spark-control", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            return Ok(Exit::Done);
+        }
+        Command::Man { directory } => {
+            std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+            clap_mangen::generate_to(Arguments::command(), directory)
+                .with_context(|| format!("writing into {}", directory.display()))?;
             return Ok(Exit::Done);
         }
         _ => {}
@@ -43,7 +56,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     };
     let places = Places { file, is_file_told: arguments.file.is_some(), data };
     match arguments.command {
-        Command::Check | Command::Schema => unreachable!("done above"),
+        Command::Check | Command::Schema | Command::Completions { .. } | Command::Man { .. } => {
+            unreachable!("done above")
+        }
         Command::Serve { listen, .. } => {
             let world = controller::real_world(&places.data)?;
             serve::serve(places, world, listen, axum::Router::new()).await
@@ -60,8 +75,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object } => retry(&places, &object, output).await,
         Command::Desired { action } => desired::run(&places, action, output).await,
-        Command::Status => look::show_status(&look::look(&places).await?, output),
+        Command::Status { watch: true } => watch::status(&places, output).await,
+        Command::Status { watch: false } => look::show_status(&look::look(&places).await?, output),
+        Command::Hold { name, arguments } => wishes::hold(&places, name, arguments, output).await,
+        Command::Suspend { object, dry_run } => wishes::suspend(&places, object, true, dry_run, output).await,
+        Command::Resume { object, dry_run } => wishes::suspend(&places, object, false, dry_run, output).await,
+        Command::Schedule => {
+            let loaded = loaded(&places, &text_of(&places.file)?)?;
+            wishes::schedule(&loaded.desired, jiff::Timestamp::now(), output)
+        }
         Command::Diff => look::show_diff(&look::look(&places).await?, output),
+        Command::Init { arguments } => init::init(&places, arguments, output).await,
         Command::Trust { spark, fingerprint } => {
             let text = text_of(&places.file)?;
             let loaded = loaded(&places, &text)?;
@@ -71,7 +95,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             };
             trust::trust(entry, name.as_str(), fingerprint.as_deref(), &places.data, output).await
         }
-        Command::Logs { object, saved } => logs(&places, &object, saved, output).await,
+        Command::Logs { object, follow: true, .. } => watch::logs(&places, &object).await,
+        Command::Logs { object, saved, follow: false } => logs(&places, &object, saved, output).await,
         Command::History { last } => history(&places, last, output).await,
     }
 }
@@ -79,6 +104,18 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 /// The demo keeps its memory beside its file, unless told otherwise.
 fn demo_places(places: Places, told: bool) -> Places {
     if told { places } else { Places { data: PathBuf::from(".spark-control-demo"), ..places } }
+}
+
+/// The one in the working directory, else the one of this user, when there is one.
+fn default_file() -> PathBuf {
+    let here = PathBuf::from("cluster.yaml");
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = config.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let of_user = config.map(|config| config.join("spark-control/cluster.yaml"));
+    match of_user.filter(|of_user| !here.exists() && of_user.exists()) {
+        Some(of_user) => of_user,
+        None => here,
+    }
 }
 
 fn default_data() -> anyhow::Result<PathBuf> {
@@ -109,7 +146,16 @@ fn text_of(file: &Path) -> anyhow::Result<String> {
 
 fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
     let path = file.display().to_string();
-    let text = text_of(file)?;
+    let text = match text_of(file) {
+        Ok(text) => text,
+        // A program that asked for JSON gets it, whatever is wrong.
+        Err(error) if output == Format::Json => {
+            let problem = json!({ "severity": "error", "message": format!("{error:#}") });
+            print_json(&json!({ "valid": false, "problems": [problem] }))?;
+            return Ok(Exit::Error);
+        }
+        Err(error) => return Err(error),
+    };
     let (valid, problems) = match manifest::load::load(&text) {
         Ok(loaded) => (true, loaded.warnings),
         Err(problems) => (false, problems),
@@ -129,7 +175,7 @@ fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
                 })
             };
             let problems: Vec<_> = problems.iter().take(MAX_PROBLEMS).map(problem).collect();
-            print(&format!("{:#}\n", json!({ "valid": valid, "problems": problems })))?;
+            print_json(&json!({ "valid": valid, "problems": problems }))?;
         }
         Format::Text if !valid => print(&format!("{}\n", shown()))?,
         Format::Text => {
@@ -193,7 +239,7 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
         }
     };
     if output == Format::Json && !current.is_empty() {
-        print(&format!("{}\n", serde_json::to_string_pretty(&current)?))?;
+        print_json(&json!({ "logs": current }))?;
         return Ok(Exit::Done);
     }
     for log in &current {
@@ -211,7 +257,7 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
         bail!("nothing of `{object}` runs, and no log of it has been saved in {data}");
     };
     match output {
-        Format::Json => print(&format!("{:#}\n", json!([{ "file": path, "text": text }])))?,
+        Format::Json => print_json(&json!({ "saved": [{ "file": path, "text": text }] }))?,
         Format::Text => {
             talk!("==> {}", path.display());
             print(&text)?;
@@ -226,7 +272,7 @@ async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<E
         Reached::Own(controller, _lock) => controller.events(last)?,
     };
     match output {
-        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&events)?))?,
+        Format::Json => print_json(&json!({ "events": events }))?,
         Format::Text => {
             for event in events {
                 print(&format!("{} {:<10} {:<14} {}\n", event.at, event.kind, event.object, event.message))?;

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::{
     Exit,
     arguments::{DesiredAction, EditArguments, Format},
-    print, print_told,
+    print, print_json, print_told,
     reach::{self, Reached},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub async fn run(places: &Places, action: DesiredAction, output: Format) -> anyh
         DesiredAction::Get => {
             let current = get(places).await?;
             match output {
-                Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&current)?))?,
+                Format::Json => print_json(&current)?,
                 Format::Text => print(&current.text)?,
             }
             Ok(Exit::Done)
@@ -71,14 +71,14 @@ fn read(from: impl Read) -> anyhow::Result<String> {
     Ok(text)
 }
 
-async fn get(places: &Places) -> anyhow::Result<Current> {
+pub(super) async fn get(places: &Places) -> anyhow::Result<Current> {
     match reach::reach(places).await? {
         Reached::Running(remote) => remote.get("/desired").await,
         Reached::Own(controller, _lock) => Ok(controller.desired_now()?),
     }
 }
 
-async fn change_file(
+pub(super) async fn change_file(
     places: &Places,
     change: Asked,
     how: EditArguments,
@@ -132,7 +132,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
         talk!("warning: {warning}");
     }
     match output {
-        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(edited)?))?,
+        Format::Json => print_json(edited)?,
         Format::Text => print(&edited.diff)?,
     }
     if edited.diff.is_empty() {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Exit,
     arguments::Format,
-    print, print_told,
+    paint, print, print_json, print_told,
     reach::{self, Reached},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub fn plan_of(seen: &Snapshot) -> anyhow::Result<&Plan> {
 pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
-        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(plan)?))?,
+        Format::Json => print_json(plan)?,
         Format::Text if plan.is_empty() && seen.file_error.is_some() => {
             print(&format!("Nothing to do for revision {}, the last one in force.\n", plan.revision))?;
         }
@@ -93,17 +93,7 @@ pub fn exit_of(seen: &Snapshot, plan: &Plan) -> Exit {
 pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     if output == Format::Json {
-        let answer = json!({
-            "version": 1,
-            "revision": plan.revision,
-            "at": plan.at,
-            "file_error": seen.file_error,
-            "warnings": seen.warnings,
-            "fenced": seen.fenced,
-            "objects": seen.status,
-            "sparks": seen.observed.as_ref().map(|observed| &observed.sparks),
-        });
-        print(&format!("{answer:#}\n"))?;
+        print(&format!("{:#}\n", status_json(seen, plan)))?;
     } else {
         print_told(&status_text(seen, plan))?;
     }
@@ -111,6 +101,21 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let unseen = seen.observed.iter().flat_map(|observed| observed.sparks.values());
     let unseen = unseen.into_iter().any(|view| view.facts().is_none());
     Ok(if unseen && exit_of(seen, plan) == Exit::Done { Exit::Blocked } else { exit_of(seen, plan) })
+}
+
+/// The status as a program reads it.
+pub fn status_json(seen: &Snapshot, plan: &Plan) -> serde_json::Value {
+    json!({
+        "version": 1,
+        "revision": plan.revision,
+        "at": plan.at,
+        "file_error": seen.file_error,
+        "warnings": seen.warnings,
+        "fenced": seen.fenced,
+        "objects": seen.status,
+        "loads": seen.observed.as_ref().map(|observed| &observed.loads),
+        "sparks": seen.observed.as_ref().map(|observed| &observed.sparks),
+    })
 }
 
 /// The status as a person reads it.
@@ -165,7 +170,7 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
 pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
-        Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&seen.drift)?))?,
+        Format::Json => print_json(&json!({ "drift": seen.drift }))?,
         Format::Text => print_told(&diff_text(&seen.drift))?,
     }
     let exit = exit_of(seen, plan);
@@ -192,10 +197,15 @@ pub fn diff_text(drift: &[Drift]) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
-fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
+/// Columns without lines, no wider than the terminal.
+pub fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header);
+    if let Some(width) = paint::width() {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        table.set_width(width);
+    }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

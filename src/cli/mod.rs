@@ -10,13 +10,18 @@ pub mod arguments;
 pub mod commands;
 pub mod demo;
 pub mod desired;
+pub mod import;
+pub mod init;
 pub mod look;
+pub mod paint;
 pub mod reach;
 pub mod serve;
 pub mod trust;
+pub mod watch;
+pub mod wishes;
 
 pub use arguments::Arguments;
-pub use talk::{print, print_told, say};
+pub use talk::{print, print_json, print_told, say};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ macro_rules! talk_on {
 /// When stdout cannot be written.
 pub fn say(output: Format, data: &serde_json::Value, talk: &str) -> anyhow::Result<Exit> {
     match output {
-        Format::Json => print(&format!("{data:#}\n"))?,
+        Format::Json => print_json(data)?,
         Format::Text => talk!("{talk}"),
     }
     Ok(Exit::Done)
@@ -63,7 +63,7 @@ fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
         return text.into();
     }
     let mut text = text.to_owned();
-    for command in ["approve", "history", "logs", "retry", "trust"] {
+    for command in ["approve", "check", "history", "logs", "retry", "trust"] {
         text =
             text.replace(&format!("spark-control {command} "), &format!("spark-control{options} {command} "));
     }
@@ -75,7 +75,34 @@ fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
 /// # Errors
 /// When stdout cannot be written.
 pub fn print_told(text: &str) -> anyhow::Result<()> {
-    print(&with_options(text))
+    print(&super::paint::paint(&with_options(text)))
+}
+
+/// Of the shapes that `--output json` prints. Fields may be added to it; what is there stays.
+const JSON_VERSION: u32 = 1;
+
+/// An object for a program, to stdout, with the version of its shape.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{:#}\n", versioned(value)?))
+}
+
+/// The object with its version in front.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn versioned(value: &impl serde::Serialize) -> anyhow::Result<serde_json::Value> {
+    let mut object = serde_json::Map::new();
+    object.insert("version".into(), JSON_VERSION.into());
+    match serde_json::to_value(value)? {
+        serde_json::Value::Object(fields) => object.extend(fields),
+        other => {
+            object.insert("value".into(), other);
+        }
+    }
+    Ok(object.into())
 }
 
 /// Write to stdout. A reader that went away (`| head`) is not an error.

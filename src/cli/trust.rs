@@ -1,18 +1,48 @@
 //! `trust`: show a Spark's host key, and pin it when a person or a script says which one to expect.
 
-use std::{fs, io::Write, path::Path, process::Stdio, time::Duration};
+use std::{fs, io::Write, net::Ipv4Addr, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use super::{Exit, arguments::Format, print, print_told, say};
+use super::{Exit, arguments::Format, print_json, print_told, say};
 use crate::{
     core::desired::{Reach, Spark},
     host::address::ipv4,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The key that a Spark shows.
+struct Shown {
+    address: Ipv4Addr,
+    /// As `known_hosts` has it.
+    line: String,
+    fingerprint: String,
+}
+
+async fn shown(spark: &Spark, name: &str) -> anyhow::Result<Shown> {
+    let Reach::Ssh { port, .. } = &spark.reach else {
+        bail!("`{name}` is local; there is no host key to trust");
+    };
+    let address = ipv4(spark.address.as_str()).await?;
+    let scanning = Command::new("ssh-keyscan")
+        .args(["-T", "5", "-t", "ed25519", "-p", &port.to_string(), &address.to_string()])
+        .stdin(Stdio::null())
+        .output();
+    let scanned = timeout(DEADLINE, scanning)
+        .await
+        .context("ssh-keyscan did not end")?
+        .context("ssh-keyscan, which is part of OpenSSH")?;
+    let keys = String::from_utf8_lossy(&scanned.stdout).into_owned();
+    let Some(line) = keys.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty()) else {
+        bail!("`{name}` ({address}, port {port}) showed no ED25519 host key; is its SSH server running?");
+    };
+    Ok(Shown { address, fingerprint: fingerprint_of(line).await?, line: line.to_owned() })
+}
+
+const COMPARE: &str = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
 
 /// # Errors
 /// When the Spark does not show a key, or shows another than the expected one.
@@ -23,44 +53,76 @@ pub async fn trust(
     data: &Path,
     output: Format,
 ) -> anyhow::Result<Exit> {
-    let Reach::Ssh { port, .. } = &spark.reach else {
-        bail!("`{name}` is local; there is no host key to trust");
+    let shown = shown(spark, name).await?;
+    let told = |pinned: bool| json!({ "spark": name, "address": shown.address, "shows": shown.fingerprint, "pinned": pinned });
+    let expected = match fingerprint {
+        Some(expected) if expected != shown.fingerprint => {
+            if output == Format::Json {
+                print_json(&told(false))?;
+            }
+            talk!("`{name}` shows {}, not {expected}; nothing was pinned", shown.fingerprint);
+            return Ok(Exit::Stale);
+        }
+        Some(_) => true,
+        None => output == Format::Text && ask(name, &shown)?,
     };
+    if expected {
+        pin(data, &shown.line)?;
+        return say(output, &told(true), &format!("pinned {} for {name}", shown.fingerprint));
+    }
+    if output == Format::Json {
+        print_json(&told(false))?;
+    } else {
+        print_told(&format!(
+            "{name} ({}) shows the ED25519 key {fingerprint}\nCompare it with what this prints on the Spark:\n  \
+             {COMPARE}\nand pin it:\n  spark-control trust {name} --fingerprint {fingerprint}\n",
+            shown.address,
+            fingerprint = shown.fingerprint,
+        ))?;
+    }
+    Ok(Exit::Changes)
+}
+
+/// A person who can compare the key says that it is right. Without one, nobody does.
+fn ask(name: &str, shown: &Shown) -> anyhow::Result<bool> {
+    if !super::init::is_interactive() {
+        return Ok(false);
+    }
+    talk_on!(
+        "{name} ({}) shows the ED25519 key {}\nCompare it with what this prints on the Spark:\n  {COMPARE}\nIs it the \
+         same? [y/N] ",
+        shown.address,
+        shown.fingerprint
+    );
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Pin the key of a Spark that has none pinned, when a script or a person says which one to expect.
+///
+/// # Errors
+/// When it shows another, or nobody said anything.
+pub async fn ensure(spark: &Spark, name: &str, expected: Option<&str>, data: &Path) -> anyhow::Result<()> {
+    let Reach::Ssh { port, .. } = &spark.reach else { return Ok(()) };
     let address = ipv4(spark.address.as_str()).await?;
-    let scanning = Command::new("ssh-keyscan")
-        .args(["-T", "5", "-t", "ed25519", "-p", &port.to_string(), &address.to_string()])
-        .stdin(Stdio::null())
-        .output();
-    let scanned =
-        timeout(DEADLINE, scanning).await.context("ssh-keyscan did not end")?.context("ssh-keyscan")?;
-    let keys = String::from_utf8_lossy(&scanned.stdout).into_owned();
-    let Some(key) = keys.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty()) else {
-        bail!("`{name}` ({address}, port {port}) showed no ED25519 host key; is its SSH server running?");
-    };
-    let shown = fingerprint_of(key).await?;
-    let told = |pinned: bool| json!({ "spark": name, "address": address, "shows": shown, "pinned": pinned });
-    if output == Format::Json && fingerprint.is_none_or(|expected| expected != shown) {
-        print(&format!("{:#}\n", told(false)))?;
+    let host = if *port == 22 { address.to_string() } else { format!("[{address}]:{port}") };
+    let known = fs::read_to_string(data.join("known_hosts")).unwrap_or_default();
+    if expected.is_none() && known.lines().any(|line| line.split(' ').next() == Some(&host)) {
+        return Ok(());
     }
-    match fingerprint {
-        None if output == Format::Json => Ok(Exit::Changes),
-        None => {
-            print_told(&format!(
-                "{name} ({address}) shows the ED25519 key {shown}\nCompare it with what this prints on the Spark:\n  \
-                 ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\nand pin it:\n  \
-                 spark-control trust {name} --fingerprint {shown}\n"
-            ))?;
-            Ok(Exit::Changes)
-        }
-        Some(expected) if expected == shown => {
-            pin(data, key)?;
-            say(output, &told(true), &format!("pinned {shown} for {name}"))
-        }
-        Some(expected) => {
-            talk!("`{name}` shows {shown}, not {expected}; nothing was pinned");
-            Ok(Exit::Stale)
-        }
+    let shown = shown(spark, name).await?;
+    match expected {
+        Some(expected) if expected == shown.fingerprint => {}
+        Some(expected) => bail!("`{name}` shows {}, not {expected}; nothing was pinned", shown.fingerprint),
+        None if ask(name, &shown)? => {}
+        None => bail!(
+            "the host key of `{name}` is not pinned; it shows {fingerprint}. Compare that with what `{COMPARE}` prints there, \
+             then add --fingerprint {name}={fingerprint}",
+            fingerprint = shown.fingerprint
+        ),
     }
+    pin(data, &shown.line)
 }
 
 async fn fingerprint_of(key: &str) -> anyhow::Result<String> {

@@ -3,9 +3,11 @@
 use super::{
     desired::{Effective, Object},
     group::Sign,
+    launcher::How,
     observed::{EndpointAnswer, Observed},
     plan::{Item, PlannedStep, Work},
     ready,
+    recognise::{self, Command},
     standing::{Standing, relied_on},
     step::Step,
 };
@@ -45,46 +47,38 @@ pub fn adoption(
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
-/// The engine's command line says what the file says; what launchers add for several ranks is left out.
+/// The engine's command line says what the file says; what launchers add for several ranks is left out, and so is how a
+/// word was spelled.
 fn same_command(command: &str, target: &Effective<'_>) -> bool {
-    const WITH_VALUE: [&str; 5] =
-        ["--distributed-executor-backend", "--nnodes", "--node-rank", "--master-addr", "--master-port"];
-    let after = command.split_whitespace().skip_while(|word| *word != "serve").skip(1);
-    let mut words = after.flat_map(one_spelling);
-    let mut found: Vec<String> = Vec::new();
-    while let Some(word) = words.next() {
-        if WITH_VALUE.contains(&word.as_str()) {
-            words.next();
-        } else if word != "--headless" {
-            found.push(word);
-        }
-    }
     // Process lists join words with spaces: a word with a space in it is several here, on both sides.
     let arguments = target.arguments();
-    let mut expected: Vec<String> = target
-        .model
-        .source
-        .root()
-        .into_iter()
-        .chain(arguments.iter().flat_map(|word| word.split_whitespace()))
-        .flat_map(one_spelling)
-        .collect();
-    found.sort_unstable();
-    expected.sort_unstable();
-    if target.launcher.how.words_are_all() {
-        found == expected
-    } else {
-        expected.iter().all(|word| found.binary_search(word).is_ok())
+    let root = target.model.source.root();
+    let expected = ["vllm", "serve"].into_iter().chain(root).chain(arguments.iter().map(String::as_str));
+    let split = |words: &mut dyn Iterator<Item = &str>| {
+        let words: Vec<String> = words.flat_map(str::split_whitespace).map(str::to_owned).collect();
+        recognise::command(&words).map(with_defaults)
+    };
+    let Some(found) = split(&mut std::iter::once(command)) else { return false };
+    // A recipe keeps the model to itself.
+    let Some(expected) = split(&mut expected.chain(root.is_none().then_some(found.root.as_str()))) else {
+        return false;
+    };
+    let same = (&found.root, &found.revision, &found.served_as, found.port, &found.chat_template)
+        == (&expected.root, &expected.revision, &expected.served_as, expected.port, &expected.chat_template);
+    match (&target.launcher.how, target.launcher.how.words_are_all()) {
+        (_, true) => same && found.args == expected.args,
+        // A launch script has all of them.
+        (How::LaunchCluster { .. }, false) => found.root == expected.root,
+        (How::Recipe { .. } | How::Docker { .. } | How::Command { .. }, false) => {
+            same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value))
+        }
     }
 }
 
-/// `--max_model_len=1` and `--max-model-len 1` are the same to the engine.
-fn one_spelling(word: &str) -> Vec<String> {
-    if !word.starts_with("--") {
-        return vec![word.to_owned()];
+/// What the engine does when it is not told.
+fn with_defaults(mut command: Command) -> Command {
+    if command.served_as.is_empty() {
+        command.served_as.push(command.root.clone());
     }
-    match word.split_once('=') {
-        Some((flag, value)) => vec![flag.replace('_', "-"), value.to_owned()],
-        None => vec![word.replace('_', "-")],
-    }
+    command
 }

@@ -26,6 +26,7 @@ pub mod platform;
 pub mod preflight;
 pub mod progress;
 pub mod ready;
+pub mod recognise;
 pub mod removal;
 pub mod render;
 pub mod restart;

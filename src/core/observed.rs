@@ -175,6 +175,12 @@ pub struct Container {
     /// How often Docker has.
     #[serde(default)]
     pub restart_count: u32,
+    /// Ports of the machine that Docker forwards to it; none for one in the machine's own network.
+    #[serde(default)]
+    pub published: BTreeSet<u16>,
+    /// Names of its labels, ours and others'.
+    #[serde(default)]
+    pub label_names: BTreeSet<String>,
     pub labels: Option<Labels>,
     /// Command lines inside; `None` when they could not be read. Read for containers that the file names.
     pub processes: Option<Vec<Process>>,

@@ -30,6 +30,26 @@ pub fn is_open(window: &Window, now: Timestamp) -> bool {
     }
 }
 
+/// When the window opens or closes next, whichever comes first; `None` when its days never come.
+pub fn next(window: &Window, now: Timestamp) -> Option<Timestamp> {
+    let today = now.to_zoned(window.zone.clone()).date();
+    let at = |date: civil::Date, time: civil::Time| {
+        let moment = window.zone.to_ambiguous_zoned(date.to_datetime(time)).compatible().ok()?;
+        Some(moment.timestamp())
+    };
+    // A window that began yesterday may close today; one of a single day may be a week away.
+    let dates = (-1..=7).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
+    dates
+        .filter(|date| window.days.contains(&date.weekday().to_monday_one_offset()))
+        .flat_map(|date| {
+            let end = if window.to <= window.from { date.tomorrow().ok() } else { Some(date) };
+            [at(date, window.from), end.and_then(|end| at(end, window.to))]
+        })
+        .flatten()
+        .filter(|moment| *moment > now)
+        .min()
+}
+
 const DAY: i32 = 24 * 60;
 const WEEK: i32 = 7 * DAY;
 

@@ -106,7 +106,11 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
     if let Some(launch) = ledger.launches.get(object).filter(|_| ledger.is_loading(object)) {
         return Some(case.load(&launch.group, wanted));
     }
-    let readiness = |group: &Group| ready::readiness(object, group, desired, observed, ledger);
+    // A load that was given up is over, though its ranks may still run: what there is of it is torn down.
+    let readiness = |group: &Group| match ready::readiness(object, group, desired, observed, ledger) {
+        Readiness::NotYet { why } if ledger.failed_in_load(object, &group.spec) => Readiness::Dead { why },
+        other => other,
+    };
     let exhausted =
         ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.failed_loads >= MAX_LOADS);
     let standing = standing(object, slot, desired, observed, ledger);

@@ -39,6 +39,8 @@ pub async fn containers(
             started_at: None,
             restarts: None,
             restart_count: 0,
+            published: listed.ports.iter().filter_map(|port| port.public_port).collect(),
+            label_names: listed.labels.keys().cloned().collect(),
             labels: labels(&listed.labels),
             processes: None,
             id: listed.id,

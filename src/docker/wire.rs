@@ -25,6 +25,15 @@ pub struct Listed {
     pub state: String,
     #[serde(default, deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub ports: Vec<Port>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Port {
+    #[serde(default)]
+    pub public_port: Option<u16>,
 }
 
 impl Listed {

@@ -2,6 +2,7 @@
 //!
 //! Begin with `load`: text in, a complete `Desired` or every problem with its place out.
 
+pub mod compose;
 pub mod decode;
 pub mod edit;
 pub mod entries;

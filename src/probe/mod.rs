@@ -6,6 +6,7 @@ pub mod engine;
 pub mod http;
 pub mod machine;
 pub mod proof;
+pub mod survey;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

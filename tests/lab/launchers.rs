@@ -250,7 +250,7 @@ fn keeps_the_contract(way: &Way) {
     // A load that fails, whatever the launcher's exit code says: at most two, then a person.
     save(&file, &manifest("beta", json!({ "LAB_FAIL": "load" })));
     wait_until("the slot to be given up", 2 * SWAP, || {
-        text(&controller.command(&["status"])).contains("Stalled")
+        text(&controller.command(&["status"])).contains(" Stalled: ")
     });
     wait_until("what is left to be cleared", SWAP, || spark.running(CONTAINER).is_none());
     assert!(spark.starts(CONTAINER) <= 5, "two loads at most");

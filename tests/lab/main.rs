@@ -11,7 +11,9 @@ mod spark;
 
 mod drift;
 mod fencing;
+mod init;
 mod launchers;
+mod loads;
 mod measure;
 mod memory;
 mod mounted;

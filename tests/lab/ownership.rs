@@ -171,7 +171,8 @@ fn a_group_is_adopted_and_a_stranger_on_the_second_spark_waits_for_a_person() {
         text(&controller.command(&["plan"])).contains("neither started nor adopted")
     });
     assert_eq!(ids(), [None, Some(stranger.clone())], "nothing is started beside it");
-    assert!(controller.command(&["approve", &controller.plan_id()]).status.success());
+    let approved = controller.command(&["approve", &controller.plan_id()]);
+    assert!(approved.status.success(), "{}", text(&approved));
     settles_on(&lab, &controller, "wide");
     assert_ne!(ids()[1], Some(stranger), "it was not executed into");
 }

@@ -203,12 +203,13 @@ impl Spark {
         sh(&format!("nsenter -m -t $(cat {d}/sshd.pid) ls /dev/shm"))
     }
 
-    /// With a home and a shared memory of its own, though every Spark is this machine.
+    /// With a home, a shared memory and an Engine's usual socket of its own, though every Spark is this machine.
     pub fn start_sshd(&self) {
         let d = self.directory.display();
         sh(&format!(
             "nsenter --net=/run/netns/{} unshare -m -u sh -c '
-                hostname {}; mount --bind {d}/home /root; mount -t tmpfs tmpfs /dev/shm; exec /usr/sbin/sshd -f {d}/sshd_config -E {d}/sshd.log'",
+                hostname {}; mount --bind {d}/home /root; mount -t tmpfs tmpfs /dev/shm
+                mount -t tmpfs tmpfs /run; mkdir /run/sshd; ln -s {d}/docker.sock /run/docker.sock; exec /usr/sbin/sshd -f {d}/sshd_config -E {d}/sshd.log'",
             self.namespace, self.name
         ));
     }

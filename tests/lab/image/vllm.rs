@@ -3,6 +3,7 @@
 //!
 //! `vllm serve MODEL [--port P] [--served-model-name A B …] [--headless] …`. Faults and times come from the
 //! environment: `LAB_LOAD_MS`, and `LAB_FAIL` with `load` (dies while loading), `hang` (answers, never completes),
+//! `wedge` (a rank gives up and stays),
 //! `root` (serves another root).
 
 use std::{
@@ -60,6 +61,24 @@ fn main() {
     }
     let load_ms: u64 = env::var("LAB_LOAD_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(500);
     let fail = env::var("LAB_FAIL").unwrap_or_default();
+    // A rank that gave up and does not end: its container stays, and so does its process.
+    if fail == "wedge" && headless {
+        for line in 0..300 {
+            println!("INFO line {line} of many");
+        }
+        println!("ERROR ValueError: No available memory for the cache blocks.");
+        println!("ERROR RuntimeError: Engine core initialization failed. See root cause above.");
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+    // Its head waits for it, as heads do.
+    if fail == "wedge" {
+        println!("INFO Initializing a V1 LLM engine (v0.33.0)");
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
     println!("INFO vLLM server version 0.33.0");
     println!("INFO Initializing a V1 LLM engine (v0.33.0)");
     println!("INFO Starting to load model {model}...");

@@ -1,0 +1,115 @@
+//! `status --watch` and `logs --follow`: what is known, again and again, until the person has seen enough.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, stdout},
+    time::Duration,
+};
+
+use super::{
+    Exit,
+    arguments::Format,
+    look, print, print_told,
+    reach::{self, Reached},
+};
+use crate::{
+    controller::{Places, Snapshot, logs::Log, round::Mode},
+    core::name::SparkName,
+};
+
+const EVERY: Duration = Duration::from_secs(2);
+const LOG_EVERY: Duration = Duration::from_secs(1);
+/// To the top left, and away with what is below.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Show the status whenever it changed: in place on a terminal, one after the other otherwise, a line each as JSON.
+///
+/// # Errors
+/// When the controller goes away, or stdout cannot be written.
+pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
+    let in_place = output == Format::Text && stdout().is_terminal();
+    let reached = reach::reach(places).await?;
+    let mut shown = String::new();
+    loop {
+        let seen: Snapshot = match &reached {
+            // The controller looks by itself; to look for it would make it look all the time.
+            Reached::Running(remote) => remote.get("/snapshot").await?,
+            Reached::Own(controller, _) => {
+                controller.round(Mode::Preview).await?;
+                controller.snapshot().as_ref().clone()
+            }
+        };
+        let plan = look::plan_of(&seen)?;
+        let text = match output {
+            Format::Text => look::status_text(&seen, plan),
+            Format::Json => format!("{}\n", look::status_json(&seen, plan)),
+        };
+        if text != shown {
+            if in_place {
+                print(CLEAR)?;
+            }
+            print_told(&text)?;
+            shown = text;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// What containers say, as they say it.
+///
+/// # Errors
+/// When the controller goes away, or stdout cannot be written.
+pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
+    let reached = reach::reach(places).await?;
+    let mut said: BTreeMap<(SparkName, String), String> = BTreeMap::new();
+    loop {
+        let logs: Vec<Log> = match &reached {
+            Reached::Running(remote) => remote.get(&format!("/logs/{object}")).await?,
+            Reached::Own(controller, _) => {
+                controller.round(Mode::Preview).await?;
+                controller.logs(object).await?
+            }
+        };
+        let several = logs.len() > 1;
+        for log in logs {
+            let key = (log.spark.clone(), log.container.clone());
+            let Ok(text) = log.text else { continue };
+            let known = said.get(&key);
+            if known.is_none() {
+                talk!("==> {} on {}", log.container, log.spark);
+            }
+            for line in new_lines(known.map(String::as_str), &text) {
+                let place = if several { format!("{} | ", log.spark) } else { String::new() };
+                print(&format!("{place}{line}\n"))?;
+            }
+            said.insert(key, text);
+        }
+        tokio::time::sleep(LOG_EVERY).await;
+    }
+}
+
+/// The lines of `now` that come after those of `before`: what is read each time is the end of a log that grows.
+fn new_lines<'a>(before: Option<&str>, now: &'a str) -> Vec<&'a str> {
+    let lines: Vec<&str> = now.lines().collect();
+    let Some(before) = before else { return lines };
+    let known: Vec<&str> = before.lines().collect();
+    // What is read begins where it began before, or later: the longest end of the old that the new begins with.
+    let overlap = |start: &usize| lines.starts_with(&known[*start..]);
+    let start = (0..=known.len()).find(overlap).expect("everything begins with nothing");
+    lines[known.len() - start..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::new_lines;
+
+    /// If this failed, a follower would read a line twice, or miss one.
+    #[test]
+    fn only_what_was_not_said_is_new() {
+        assert_eq!(new_lines(None, "a\nb\n"), ["a", "b"]);
+        assert_eq!(new_lines(Some("a\nb\n"), "a\nb\nc\n"), ["c"]);
+        assert_eq!(new_lines(Some("a\nb\nb\n"), "b\nb\nb\n"), ["b"]);
+        assert_eq!(new_lines(Some("a\nb\n"), "a\nb\n"), Vec::<&str>::new());
+        assert_eq!(new_lines(Some("a\nb\n"), "x\ny\n"), ["x", "y"], "another container");
+    }
+}

@@ -1,0 +1,140 @@
+//! A first `cluster.yaml`, out of what was found: the reverse of `resolve`, once, for `init`. The text is for a person, who
+//! goes on with it.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value as Json};
+
+/// What the file will say.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// By name, in order.
+    pub sparks: Vec<(String, Json)>,
+    /// The model that serves, when it can be taken over.
+    pub model: Option<String>,
+    pub vllm: Map<String, Json>,
+    pub models: Vec<(String, Json)>,
+    pub services: Vec<(String, Json)>,
+    pub disabled: Vec<String>,
+    /// What a person should know: comments at the top.
+    pub notes: Vec<String>,
+}
+
+/// The text.
+pub fn text(draft: &Draft) -> String {
+    let mut text = String::from(
+        "# What should be. `spark-control check` says what is wrong with it, `spark-control plan` what would be done.\n",
+    );
+    for note in &draft.notes {
+        let _ = writeln!(text, "# {}", note.replace('\n', "\n# "));
+    }
+    text.push_str("version: 1\n\nsparks:\n");
+    entries(&mut text, &draft.sparks);
+    match &draft.model {
+        Some(model) => {
+            let _ = write!(
+                text,
+                "\n# What should be serving. Another name of `models` swaps it, `none` empties the slot.\nmodel: {}\n",
+                scalar(model)
+            );
+        }
+        None => text.push_str(
+            "\n# What should be serving: a name of `models`, or `none`. Blank: only watched.\nmodel:\n",
+        ),
+    }
+    if !draft.vllm.is_empty() {
+        text.push_str("\nvllm:\n");
+        for (key, value) in &draft.vllm {
+            let _ = writeln!(text, "  {key}: {}", flow(value));
+        }
+    }
+    if draft.models.is_empty() {
+        text.push_str("\n# models:\n#   my-model: { repo: owner/name, sparks: [spark1], args: { max-model-len: 32768 } }\n");
+    } else {
+        text.push_str("\nmodels:\n");
+        blocks(&mut text, &draft.models);
+    }
+    if !draft.services.is_empty() {
+        text.push_str(
+            "\n# Only watched. With `state: running` or `state: stopped` a service is kept so.\nservices:\n",
+        );
+        entries(&mut text, &draft.services);
+    }
+    if !draft.disabled.is_empty() {
+        let names: Vec<String> = draft.disabled.iter().map(|name| scalar(name)).collect();
+        let _ = write!(text, "\ndisabled_services: [{}]\n", names.join(", "));
+    }
+    text
+}
+
+/// One line each.
+fn entries(text: &mut String, entries: &[(String, Json)]) {
+    for (name, value) in entries {
+        let _ = writeln!(text, "  {}: {}", scalar(name), flow(value));
+    }
+}
+
+/// One field a line.
+fn blocks(text: &mut String, entries: &[(String, Json)]) {
+    for (name, value) in entries {
+        let _ = writeln!(text, "  {}:", scalar(name));
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let _ = writeln!(text, "    {key}: {}", flow(value));
+        }
+    }
+}
+
+fn flow(value: &Json) -> String {
+    match value {
+        Json::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Json::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Json::String(text) => scalar(text),
+        Json::Null | Json::Bool(_) | Json::Number(_) => value.to_string(),
+    }
+}
+
+/// Plain where nobody can read it as something else, in quotes otherwise.
+fn scalar(text: &str) -> String {
+    let mut letters = text.chars();
+    let plain = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '/')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || "_./-".contains(letter));
+    let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    // An address has two dots at least, so it is no number.
+    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    if (plain && !words.contains(&text.to_lowercase().as_str())) || address {
+        text.to_owned()
+    } else {
+        Json::String(text.to_owned()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_as_it_was() {
+        let args =
+            json!({ "a": "yes", "b": "0.90", "c": ["x", "1 2"], "d": "it's: #1", "e": 4096, "f": true });
+        let draft = Draft {
+            sparks: vec![("spark1".into(), json!({ "address": "192.0.2.1", "user": "alice" }))],
+            model: Some("m".into()),
+            models: vec![("m".into(), json!({ "repo": "o/m", "sparks": ["spark1"], "args": args }))],
+            services: vec![("tts".into(), json!({ "kind": "tts", "spark": "spark1", "port": 8880 }))],
+            notes: vec!["two\nlines".into()],
+            ..Draft::default()
+        };
+        let text = text(&draft);
+        let value = crate::manifest::edit::value(&text).unwrap();
+        assert_eq!(value["models"]["m"]["args"], args, "{text}");
+        let loaded =
+            crate::manifest::load::load(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        assert_eq!(loaded.warnings.len(), 1, "a word that is no switch: {:?}", loaded.warnings);
+    }
+}

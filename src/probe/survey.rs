@@ -1,0 +1,63 @@
+//! A Spark that no file describes yet: everything that runs there, with the exact words of its engines.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    core::{
+        observed::Container,
+        recognise::{self, Command},
+    },
+    docker,
+    host::{Program, Transport, Unreachable},
+    probe::machine::{self, Asked, Machine},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone)]
+pub struct Survey {
+    pub machine: Machine,
+    pub containers: Vec<Container>,
+    /// The engine inside a container, by the container's id.
+    pub engines: BTreeMap<String, Command>,
+    /// The id that each image reference of a running container names.
+    pub images: BTreeMap<String, Option<String>>,
+}
+
+/// # Errors
+/// When it does not answer.
+pub async fn survey(transport: &dyn Transport, cluster: &str) -> Result<Survey, Unreachable> {
+    let asked = Asked { launchers: vec!["spark-vllm-docker".into()], ..Asked::default() };
+    let (machine, containers) = tokio::join!(
+        machine::probe(transport, cluster, &asked, DEADLINE),
+        docker::containers(transport, &|_| true, DEADLINE)
+    );
+    let (machine, containers) = (machine?, containers?);
+    let mut of: BTreeMap<u32, &str> = BTreeMap::new();
+    for container in containers.iter().filter(|container| container.running) {
+        for process in container.processes.iter().flatten().filter(|p| p.command.contains(" serve ")) {
+            of.insert(process.pid, &container.id);
+        }
+    }
+    let pids: Vec<String> = of.keys().map(ToString::to_string).collect();
+    let program = Program::new("words", include_str!("words.sh")).with("pids", pids.join("\n"));
+    let output = transport.run(&program, DEADLINE).await?;
+    let mut words: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for line in output.stdout.lines().filter_map(|line| line.strip_prefix("word ")) {
+        let Some((pid, word)) = line.split_once(' ') else { continue };
+        let word = word.replace('\u{1e}', "\n");
+        pid.parse().into_iter().for_each(|pid| words.entry(pid).or_default().push(word.clone()));
+    }
+    let engines = words
+        .iter()
+        .filter_map(|(pid, words)| Some(((*of.get(pid)?).to_owned(), recognise::command(words)?)));
+    let engines: BTreeMap<String, Command> = engines.collect();
+    let mut images = BTreeMap::new();
+    for container in containers.iter().filter(|container| engines.contains_key(&container.id)) {
+        if !images.contains_key(&container.image) {
+            let id = docker::image_id(transport, &container.image, DEADLINE).await?;
+            images.insert(container.image.clone(), id);
+        }
+    }
+    Ok(Survey { machine, containers, engines, images })
+}

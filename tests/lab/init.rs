@@ -1,0 +1,227 @@
+//! From Sparks that nobody described to a file that describes them, without an outage.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::{
+    cluster::SWAP,
+    controller::{command, text},
+    lab::{CONTAINER, Lab},
+    shell::wait_until,
+};
+
+fn init(lab: &Lab, file: &Path, data: &Path, more: &[&str]) -> Output {
+    let mut arguments = vec!["init".to_owned()];
+    for spark in &lab.sparks {
+        arguments.extend(["--spark".into(), format!("{}=root@{}", spark.name, spark.address)]);
+    }
+    arguments.extend(more.iter().map(|word| (*word).to_owned()));
+    command(file, data, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// If this failed, taking the program into use would need an hour of writing, or cost an outage.
+#[test]
+fn what_runs_is_described_and_taken_over_as_it_is() {
+    let lab = Lab::up(2);
+    let (one, two) = (lab.spark("spark1"), lab.spark("spark2"));
+    // As launch-cluster.sh would have started it, in words of its owner's.
+    for (rank, spark) in lab.sparks.iter().enumerate() {
+        spark.docker(&[
+            "run",
+            "-d",
+            "--rm",
+            "--network",
+            "host",
+            "--name",
+            CONTAINER,
+            "vllm-node:latest",
+            "sleep",
+            "infinity",
+        ]);
+        let rank = rank.to_string();
+        let head = one.address.to_string();
+        let mut words = vec![
+            "exec",
+            "-d",
+            CONTAINER,
+            "vllm",
+            "serve",
+            "lab/wide",
+            "-tp",
+            "2",
+            "--gpu_memory_utilization=0.02",
+            "--port",
+            "8888",
+            "--served-model-name",
+            "wide",
+            "chat",
+            "--json",
+            "{\"a\": \"it's 1\"}",
+            "--nnodes",
+            "2",
+            "--node-rank",
+            &rank,
+            "--master-addr",
+            &head,
+            "--master-port",
+            "29501",
+        ];
+        if rank != "0" {
+            words.push("--headless");
+        }
+        spark.docker(&words);
+    }
+    two.docker(&[
+        "run",
+        "-d",
+        "--network",
+        "host",
+        "--name",
+        "kokoro-tts",
+        "vllm-node:latest",
+        "httpd",
+        "-f",
+        "-p",
+        "8880",
+    ]);
+    two.docker(&[
+        "run",
+        "-d",
+        "--network",
+        "host",
+        "--label",
+        "sparkrun.recipe=x",
+        "--name",
+        "sparkrun_0123_solo",
+        "vllm-node:latest",
+        "vllm",
+        "serve",
+        "other/model",
+        "--port",
+        "9000",
+    ]);
+    wait_until("the engine", SWAP, || one.served(8888).is_some());
+    let before: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
+    let data = lab.directory.join("new");
+    let file = lab.directory.join("new/etc/cluster.yaml");
+
+    // Host keys first: nobody is at a terminal, so a script must say which to expect.
+    let refused = init(&lab, &file, &data, &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused);
+    let shown: Vec<&str> =
+        told.split_whitespace().filter(|word| word.starts_with("spark1=SHA256:")).collect();
+    assert_eq!(shown.len(), 1, "{told}");
+    let keys: Vec<String> = lab
+        .sparks
+        .iter()
+        .map(|spark| {
+            let public = spark.directory.join("host_key.pub");
+            let printed = Command::new("ssh-keygen").arg("-lf").arg(public).output().unwrap();
+            let printed = String::from_utf8(printed.stdout).unwrap();
+            let fingerprint = printed.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
+            format!("{}={fingerprint}", spark.name)
+        })
+        .collect();
+    assert_eq!(shown[0], keys[0]);
+    let pins = ["--fingerprint", &keys[0], "--fingerprint", &keys[1]];
+    let wrong = init(&lab, &file, &data, &["--fingerprint", "spark1=SHA256:0000"]);
+    assert!(text(&wrong).contains("nothing was pinned"), "{}", text(&wrong));
+
+    // Then its own key, which no Spark knows yet: the line to run there is told.
+    let denied = init(&lab, &file, &data, &pins);
+    assert_eq!(denied.status.code(), Some(4), "{}", text(&denied));
+    let public = fs::read_to_string(data.join("id_ed25519.pub")).unwrap();
+    assert!(text(&denied).contains(public.trim()) && text(&denied).contains("authorized_keys"));
+    assert!(!file.exists(), "nothing is written before everything was seen");
+
+    let key = lab.directory.join("key");
+    let done = init(&lab, &file, &data, &["--key", key.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", text(&done));
+    let written = fs::read_to_string(&file).unwrap();
+    for part in [
+        "model: wide",
+        "repo: lab/wide",
+        "kokoro-tts: { kind: tts, spark: spark2, port: 8880",
+        "sparkrun_0123_solo",
+    ] {
+        assert!(written.contains(part), "{part}:\n{written}");
+    }
+    let plan = command(&file, &data, &["plan"]);
+    assert_eq!(plan.status.code(), Some(0), "{}\n{written}", text(&plan));
+    let status = text(&command(&file, &data, &["status"]));
+    assert!(
+        status
+            .lines()
+            .any(|line| line.starts_with("vllm") && line.contains("InSync") && line.contains("Healthy")),
+        "{status}"
+    );
+    let now: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
+    assert_eq!(now, before, "nothing was restarted");
+    assert!(two.running("sparkrun_0123_solo").is_some());
+    let again = init(&lab, &file, &data, &[]);
+    assert!(text(&again).contains("is there already"), "{}", text(&again));
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+}
+
+/// If this failed, an owner of the original system would have to write everything again.
+#[test]
+fn the_files_of_the_original_system_are_taken_over() {
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let old = lab.directory.join("old");
+    fs::create_dir_all(&old).unwrap();
+    let environment = format!(
+        "# the old one\nSPARK1_HOST={}\nSPARK_USER=root\nVLLM_PORT=8000\nexport VLLM_CONTAINER=\"my_vllm\"\nDISABLED_SERVICES=asr\nODD=1\n",
+        spark.address
+    );
+    fs::write(old.join(".env"), environment).unwrap();
+    fs::write(
+        old.join("services-overrides.yaml"),
+        "asr: { container: parakeet-asr, port: 8010 }\nkokoro: { host: spark1, enabled: true, colour: red }\nwhat: { x: 1 }\n",
+    )
+    .unwrap();
+    fs::write(
+        old.join("model-overrides.yaml"),
+        "models:\n  coder: { model: Qwen/Coder, max_model_len: 4096, served_model_name: coder }\n",
+    )
+    .unwrap();
+    let file = lab.directory.join("cluster.yaml");
+    let data = lab.data("data");
+    let key = lab.directory.join("key");
+    let arguments = ["init", "--from-spark-control", old.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let done = command(&file, &data, &arguments);
+    let told = text(&done);
+    assert!(done.status.success(), "{told}");
+    for left in ["`ODD` is not known", "`colour` of `kokoro` is not known", "what `what` is cannot be told"] {
+        assert!(told.contains(left), "{left}: {told}");
+    }
+    let written = fs::read_to_string(&file).unwrap();
+    for part in [
+        "port: 8000",
+        "container: my_vllm",
+        "disabled_services: [asr]",
+        "asr: { kind: asr, spark: spark1, port: 8010",
+        "kokoro: { kind: tts, spark: spark1, port: 8880 }",
+        "repo: Qwen/Coder",
+        "max-model-len: 4096",
+    ] {
+        assert!(written.contains(part), "{part}:\n{written}");
+    }
+    assert!(command(&file, &data, &["check"]).status.success());
+    assert_eq!(command(&file, &data, &["plan"]).status.code(), Some(0));
+    // A terminal is asked, and what it says counts.
+    let script = format!(
+        "printf 'y\\n' | script -qec '{} --file {} --data {} trust spark1' /dev/null",
+        env!("CARGO_BIN_EXE_spark-control"),
+        file.display(),
+        lab.directory.join("asked").display()
+    );
+    let asked = Command::new("sh").arg("-c").arg(script).stdin(Stdio::null()).output().unwrap();
+    assert!(text(&asked).contains("Is it the same? [y/N]"), "{}", text(&asked));
+    let pinned = fs::read_to_string(lab.directory.join("asked/known_hosts")).unwrap();
+    assert!(pinned.starts_with(&spark.address.to_string()), "{pinned}");
+}
