@@ -22,6 +22,8 @@ pub enum Verdict {
     Done,
     /// It was so already.
     Already,
+    /// What was asked was answered so.
+    Said(String),
     /// A precondition is not met; nothing was done.
     Refused(String),
     /// A newer controller acts there.
@@ -72,6 +74,7 @@ fn verdict(answer: Result<Output, Unreachable>) -> Verdict {
     match word {
         "done" => Verdict::Done,
         "already" => Verdict::Already,
+        "said" => Verdict::Said(detail.into()),
         "refused" => Verdict::Refused(detail.into()),
         "fenced" => Verdict::Fenced(detail.into()),
         "unknown" => Verdict::Unknown(detail.into()),

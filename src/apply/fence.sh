@@ -1,16 +1,18 @@
 # The one program that changes anything on a Spark. Parameters are variables set above this text:
 #   cluster epoch sequence controller   who acts (the token)
 #   socket                              of the Docker Engine
-#   act                                 advance | stop | start | end-job | launch
+#   act                                 advance | check | stop | start | end-job | launch
 #   environment environment_file limit  lines to bring, where to, and for how many seconds at most
 #   expect_boot                         the boot this decision was made on
 #   expect_before                       seconds of uptime after which this message is too old
 #   expect_free                         a container name that nothing may have
+#   words memory_kib                   of a check: the end of its `docker run`, quoted, and what must be free for it
 #   own_dir own_program name            of a stop: the owner's program that goes first, and the container's name for it
 #   expect_image expect_image_id        an image reference, and the image that it must name
 # and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the
 # step expects, acts, and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
 #   done | already                      it is so now
+#   said WORDS                          of a check: its answer
 #   refused DETAIL | fenced TOKEN       nothing was tried
 #   failed DETAIL                       it was tried
 #   unknown DETAIL                      it may still happen
@@ -87,6 +89,24 @@ fi
 
 case "$act" in
 advance) say done ;;
+check)
+    # Short-lived, without GPU or network, and limited: it must not take from what serves.
+    free=0
+    while read -r key value _; do case "$key" in MemAvailable:) free=$value ;; esac; done </proc/meminfo
+    if [ "$free" -lt "$memory_kib" ]; then say "said unknown too little memory is free for it"; return 0; fi
+    eval "set -- $words"
+    # Not after the slot's container: launchers look for that name inside others.
+    name="spark-control-check-$epoch.$sequence"
+    said=$(timeout -k 5 60 docker run --rm --name "$name" --network none --memory 4g --memory-swap 4g --pids-limit 512 \
+        --label "spark-control.check=$cluster" "$@" 2>"$state/err" </dev/null 9>&-)
+    code=$?
+    engine container rm --force "$name" >/dev/null 2>&1
+    case "$said" in
+    *"arguments valid"*) say "said valid" ;;
+    *"arguments "*) say "said ${said##*arguments }" ;;
+    *) say "said unknown it ended with $code: $(tail -n 1 "$state/err" | tr -d '\000-\037' | cut -c 1-200)" ;;
+    esac
+    ;;
 stop)
     is=$(running "$container") || { say "refused Docker did not answer"; return 0; }
     if [ -z "$is" ]; then say already; return 0; fi

@@ -11,7 +11,7 @@ use crate::{
         step::Step,
     },
     docker,
-    host::{Program, SharedTransport},
+    host::{Program, SharedTransport, quote},
     launcher::{self, Order, environment::environment},
 };
 
@@ -57,6 +57,13 @@ pub async fn perform(
             };
             plain(verdict)
         }
+        Step::Check { object, group, .. } => {
+            let checking = check(act("check"), object, group, desired, facts);
+            plain(match checking {
+                Ok(program) => fence::perform(transport.as_ref(), &program).await,
+                Err(why) => Verdict::Refused(why),
+            })
+        }
         Step::Stop { container, name, remove, grace_secs, own, .. } => {
             // Containers of the launchers vanish with their logs.
             let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await;
@@ -87,6 +94,34 @@ pub async fn perform(
             plain(verdict)
         }
     }
+}
+
+/// What the parser of vLLM takes beside the model's own need: its imports.
+const CHECK_BYTES: u64 = 4 << 30;
+
+/// The words of a model, for the image's own parser: in the mounts that the model has, without the model itself, whose place
+/// on the command line changed with the versions.
+fn check(
+    act: Program,
+    object: &Object,
+    group: &Group,
+    desired: &Desired,
+    facts: &Facts,
+) -> Result<Program, String> {
+    let effective = effective(object, group, desired)?;
+    let image = effective.image.as_str();
+    let id = facts.images.get(image).and_then(Option::as_deref);
+    let id = id.ok_or_else(|| format!("no image `{image}` was seen there"))?;
+    let mut words = launcher::options::mounts(&effective);
+    words.extend(["--entrypoint", "python3", image, "-c", include_str!("arguments.py")].map(String::from));
+    words.extend(effective.arguments());
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    let floor = desired.sparks.get(group.head()).map_or(0, |spark| spark.floor_bytes);
+    Ok(act
+        .with("expect_image", image)
+        .with("expect_image_id", id)
+        .with("memory_kib", ((CHECK_BYTES + floor) / 1024).to_string())
+        .with("words", quoted.join(" ")))
 }
 
 /// What a Spark must have to take a rank: the name free, and the image that the decision was made on.

@@ -291,6 +291,7 @@ impl Controller {
         let (came, kind, detail) = match &outcome.verdict {
             Verdict::Done => (Came::Done, "done", String::new()),
             Verdict::Already => (Came::Done, "done", "it was so already".into()),
+            Verdict::Said(what) => (Came::Done, "done", what.clone()),
             Verdict::Refused(why) => (Came::NotDone, "refused", why.clone()),
             Verdict::Fenced(by) => (Came::NotDone, "fenced", format!("{by} acts there now")),
             Verdict::Failed(why) => (Came::Failed, "failed", why.clone()),

@@ -40,6 +40,8 @@ pub struct Ledger {
     pub samples: BTreeMap<SparkName, Samples>,
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,
+    /// What engines said of arguments, by [`checked_key`].
+    pub checked: BTreeMap<String, Checked>,
     pub approvals: Vec<Approval>,
     /// Managed services that were once as the file says: what differs later is drift, not an edit.
     pub kept: BTreeMap<Object, Kept>,
@@ -103,6 +105,37 @@ pub struct Approval {
     pub steps: BTreeSet<String>,
     pub at: Timestamp,
     pub by: String,
+}
+
+/// What the engine says of a model's arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Checked {
+    Valid,
+    Invalid {
+        why: String,
+    },
+    /// It could not be asked, or did not end: not a reason to hold anything up.
+    Unknown {
+        why: String,
+    },
+}
+
+impl Checked {
+    /// `valid`, `invalid WHY` or anything else.
+    fn of(said: &str) -> Self {
+        match said.split_once(' ') {
+            _ if said == "valid" => Self::Valid,
+            Some(("invalid", why)) => Self::Invalid { why: why.to_owned() },
+            Some(("unknown", why)) => Self::Unknown { why: why.to_owned() },
+            _ => Self::Unknown { why: said.to_owned() },
+        }
+    }
+}
+
+/// The key of [`Ledger::checked`]: another image is another engine.
+pub fn checked_key(spec: &SpecHash, image_id: &str) -> String {
+    format!("{spec} {image_id}")
 }
 
 /// Something that the ledger noticed, for the log and the history.
@@ -180,6 +213,7 @@ impl Ledger {
         let before = (self.attempts.len(), self.restarts.len());
         self.attempts.retain(|key, _| key.split(' ').next() != Some(object));
         self.restarts.retain(|known, _| known.as_str() != object);
+        self.checked.clear();
         before != (self.attempts.len(), self.restarts.len())
     }
 
@@ -300,7 +334,7 @@ impl Ledger {
                 let (group, token) = (group.clone(), token.clone());
                 self.launches.insert(object.clone(), Launch::new(group, token, now, LaunchState::Loading));
             }
-            Step::Adopt { .. } | Step::Start { .. } | Step::Advance { .. } => {}
+            Step::Adopt { .. } | Step::Check { .. } | Step::Start { .. } | Step::Advance { .. } => {}
         }
     }
 
@@ -326,6 +360,13 @@ impl Ledger {
                 let (group, token, state) =
                     (group.clone(), token.clone(), LaunchState::Serving { since: now });
                 self.launches.insert(object.clone(), Launch::new(group, token, now, state));
+            }
+            (Step::Check { group, image_id, .. }, came) => {
+                let checked = match came {
+                    Came::Done => Checked::of(what),
+                    Came::NotDone | Came::Failed | Came::Unknown => Checked::Unknown { why: what.to_owned() },
+                };
+                self.checked.insert(checked_key(&group.spec, image_id), checked);
             }
             (Step::Stop { container, .. }, Came::Done) => {
                 self.adopted.remove(container);

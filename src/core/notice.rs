@@ -46,6 +46,13 @@ impl Ledger {
             let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));
             matches!(wanted, Some(Wanted::Model(_))) || now.duration_since(release.since) <= RELEASE_DEADLINE
         });
+        let known = |key: &str| {
+            desired.slots.values().any(|slot| {
+                let mut effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
+                effective.any(|effective| key.starts_with(&format!("{} ", effective.spec_hash())))
+            })
+        };
+        self.checked.retain(|key, _| known(key));
         if !self.attempts.is_empty() {
             let specs = desired.slots.iter().flat_map(|(object, slot)| {
                 let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));

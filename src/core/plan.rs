@@ -81,6 +81,8 @@ pub enum Consent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "gate")]
 pub enum Gate {
+    /// The engine takes the arguments, or cannot be asked.
+    Checked { model: String },
     /// What was stopped is gone and its memory is back, on each of these.
     Released { sparks: Vec<SparkName> },
     /// Containers on exactly these Sparks, engines alive, names and `root` right, a completion.
@@ -126,6 +128,7 @@ pub enum Reason {
     FabricMissing,
     LauncherMissing,
     PortTaken,
+    ArgumentsInvalid,
     SecretMissing,
     NoContainer,
     EngineStalled,

@@ -30,6 +30,9 @@ pub fn render(plan: &Plan) -> String {
                         let _ = writeln!(text, "  {number}. {}", step.step);
                     }
                 }
+                Item::Gate(Gate::Checked { model }) => {
+                    let _ = writeln!(text, "     go on unless the engine refuses the arguments of `{model}`");
+                }
                 Item::Gate(Gate::Released { sparks }) => {
                     let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
                     let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));

@@ -108,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn the_next_change_is_the_end_of_what_is_open_or_the_next_beginning() {
+        let night = window("23:00", "05:00", &[1]);
+        for (now, expected) in [
+            ("2026-11-23T22:00:00Z", "2026-11-23T23:00:00Z"),
+            ("2026-11-23T23:30:00Z", "2026-11-24T05:00:00Z"),
+            ("2026-11-24T04:59:59Z", "2026-11-24T05:00:00Z"),
+            ("2026-11-24T05:00:00Z", "2026-11-30T23:00:00Z"),
+        ] {
+            assert_eq!(next(&night, now.parse().unwrap()), Some(expected.parse().unwrap()), "{now}");
+        }
+    }
+
+    #[test]
     fn a_window_over_midnight_belongs_to_the_day_it_starts_on() {
         // 2026-11-23 is a Monday.
         let night = window("23:00", "05:00", &[1]);

@@ -14,7 +14,7 @@ use super::{
     group::{Group, OwnStop},
     launch::{LaunchState, MAX_LOADS},
     launcher::How,
-    ledger::Ledger,
+    ledger::{Checked, Ledger, checked_key},
     memory::{self, Released},
     name::{ModelName, SparkName},
     observed::{Container, Job, Observed, RecipeSeen, SparkView},
@@ -258,6 +258,19 @@ fn replace(
         work.verdict = Verdict::Blocked { reason, message };
         return work;
     }
+    match case.arguments(target, work.outage.is_some()) {
+        Arguments::Known => {}
+        Arguments::Refused(why) => {
+            let message = format!("the engine refuses the arguments of `{}`: {why}", target.name);
+            work.items.clear();
+            work.verdict = Verdict::Blocked { reason: Reason::ArgumentsInvalid, message };
+            return work;
+        }
+        Arguments::ToAsk(step) => {
+            let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
+            work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(step, None)]), gate]);
+        }
+    }
     let gate =
         if clearing { Some(Verdict::Open) } else { case.release_gate(target).or_else(|| case.busy(&group)) };
     if let Some(verdict) = gate {
@@ -285,6 +298,14 @@ fn replace(
     work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(Item::Gate(ready));
     work
+}
+
+/// What is known of a model's arguments.
+enum Arguments {
+    /// The engine took them, or nobody can tell.
+    Known,
+    Refused(String),
+    ToAsk(Step),
 }
 
 /// What the recipe loads, as the launcher's dry run shows it.
@@ -391,6 +412,28 @@ impl Case<'_> {
             own: self.own_stop(entry),
         };
         entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()
+    }
+
+    /// Whether to ask the engine about the arguments first: before something that serves is stopped for a model that has not
+    /// been loaded with them yet. A recipe's and a script's own words are not known here.
+    fn arguments(self, target: &Effective<'_>, outage: bool) -> Arguments {
+        let group = target.group();
+        let head = self.observed.facts(group.head());
+        let Some(Some(image_id)) = head.and_then(|facts| facts.images.get(target.image.as_str())) else {
+            return Arguments::Known;
+        };
+        match self.ledger.checked.get(&checked_key(&group.spec, image_id)) {
+            Some(Checked::Valid | Checked::Unknown { .. }) => Arguments::Known,
+            Some(Checked::Invalid { why }) => Arguments::Refused(why.clone()),
+            None => {
+                let proven = self.ledger.load_secs.contains_key(group.spec.as_str());
+                if proven || !outage || !target.launcher.how.words_are_all() {
+                    return Arguments::Known;
+                }
+                let (object, image_id) = (self.object.clone(), image_id.clone());
+                Arguments::ToAsk(Step::Check { object, group, image_id })
+            }
+        }
     }
 
     /// The owner's own program stops what the owner's own program started, while it is known that it did.

@@ -28,6 +28,8 @@ pub enum Step {
         #[serde(default)]
         own: Option<OwnStop>,
     },
+    /// Ask the engine itself, on the head, whether it takes the model's arguments.
+    Check { object: Object, group: Group, image_id: String },
     /// Start a container that is there but not running.
     Start { object: Object, spark: SparkName, container: String, name: String },
     /// End a job and everything it started that is still in its process group.
@@ -43,6 +45,7 @@ impl Step {
     pub fn object(&self) -> &Object {
         match self {
             Self::Adopt { object, .. }
+            | Self::Check { object, .. }
             | Self::Stop { object, .. }
             | Self::Start { object, .. }
             | Self::EndJob { object, .. }
@@ -59,7 +62,7 @@ impl Step {
             | Self::Start { spark, .. }
             | Self::EndJob { spark, .. }
             | Self::Advance { spark, .. } => Some(spark),
-            Self::Launch { group, .. } => Some(group.head()),
+            Self::Launch { group, .. } | Self::Check { group, .. } => Some(group.head()),
         }
     }
 
@@ -70,6 +73,7 @@ impl Step {
                 let ids: Vec<_> = containers.iter().map(|id| short(id)).collect();
                 format!("adopt {object} {} {}", group.spec, ids.join(","))
             }
+            Self::Check { object, group, .. } => format!("check {object} {} {}", group.spec, group.head()),
             Self::Stop { object, spark, container, .. } => {
                 format!("stop {object} {spark} {}", short(container))
             }
@@ -109,6 +113,14 @@ impl std::fmt::Display for Step {
                     .map(|(id, spark)| format!("{} on {spark}", short(id)))
                     .collect();
                 write!(f, "adopt {} as `{}`: it runs and matches", places.join(" and "), group.model)
+            }
+            Self::Check { group, .. } => {
+                write!(
+                    f,
+                    "ask the engine on {} whether it takes the arguments of `{}`",
+                    group.head(),
+                    group.model
+                )
             }
             Self::Stop { spark, container, name, remove, own, .. } => {
                 let what = if *remove { "stop and remove" } else { "stop" };

@@ -4,7 +4,7 @@
 
 use super::Order;
 use crate::core::{
-    desired::Source,
+    desired::{Effective, Source},
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
 };
 
@@ -21,14 +21,21 @@ pub fn options(order: Order<'_>) -> Vec<String> {
     for (key, value) in labels {
         words.extend(["--label".to_owned(), format!("{key}={value}")]);
     }
+    words.extend(mounts(effective));
+    if let Some(file) = order.environment_file {
+        words.extend(["--env-file".to_owned(), file.to_owned()]);
+    }
+    words
+}
+
+/// What the container sees of its Spark.
+pub fn mounts(effective: &Effective<'_>) -> Vec<String> {
+    let mut words = Vec::new();
     if let Source::LocalPath(path) = &effective.model.source {
         words.extend(["-v".to_owned(), format!("{path}:{path}:ro")]);
     }
     for volume in effective.launcher.how.volumes() {
         words.extend(["-v".to_owned(), volume.to_string()]);
-    }
-    if let Some(file) = order.environment_file {
-        words.extend(["--env-file".to_owned(), file.to_owned()]);
     }
     words
 }

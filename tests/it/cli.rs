@@ -128,3 +128,145 @@ fn what_others_put_into_a_shared_folder_is_not_used() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused).contains("is not a folder of this user alone"), "{}", text(&refused));
 }
+
+/// A file with something to hold, suspend and schedule. Nothing of it is reached.
+const WISHES: &str = "# mine
+version: 1
+sparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }
+model: small  # the usual one
+models:
+  small: { repo: lab/small, sparks: [here] }
+  large: { repo: lab/large, sparks: [here] }
+services:
+  kokoro: { kind: tts, spark: here, port: 8880, container: kokoro-tts, state: running }
+schedule:
+  night: { days: [mon, fri], from: \"23:00\", to: \"05:00\", model: large }
+";
+
+/// What a person types and reads; the commands that edit say what they changed, and refuse what is somebody else's.
+#[test]
+fn wishes_have_commands_of_their_own() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("cluster.yaml"), WISHES).unwrap();
+    let mut told = String::new();
+    for (user, line) in [
+        ("alice", "hold"),
+        ("alice", "hold nightly --until 2099-01-01T06:00:00Z --reason evaluation"),
+        ("bob", "hold nightly --release"),
+        ("bob", "hold"),
+        ("alice", "suspend"),
+        ("alice", "suspend kokorro"),
+        ("alice", "suspend kokoro --dry-run"),
+        ("alice", "resume"),
+        ("alice", "hold nightly --release"),
+        ("alice", "hold nightly --release"),
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let output = program(folder).args(&arguments).env("USER", user).output().unwrap();
+        let code = output.status.code().unwrap();
+        let (data, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        // The plan that a dry run shows is another test's.
+        let data = data.split("\nPlan ").next().unwrap_or_default();
+        told += &format!("{user} $ {line}\n{data}{talk}exit {code}\n\n");
+    }
+    crate::golden::assert_golden("tests/it/wishes.txt", &told);
+    let text_now = fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    assert!(text_now.starts_with("# mine\n") && text_now.contains("# the usual one"), "{text_now}");
+    let schedule = text(&run(folder, &["schedule"]));
+    assert!(
+        schedule.contains("night")
+            && schedule.contains("mon fri")
+            && schedule.contains("23:00–05:00 Etc/UTC"),
+        "{schedule}"
+    );
+}
+
+/// If this failed, a program that reads the output would break with the next release, or read colours.
+#[test]
+fn programs_read_json_with_a_version_and_text_without_colours() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("cluster.yaml"), WISHES).unwrap();
+    for arguments in [
+        &["check"][..],
+        &["plan"],
+        &["status"],
+        &["diff"],
+        &["history"],
+        &["schedule"],
+        &["hold"],
+        &["desired", "get"],
+        &["retry", "vllm"],
+        &["suspend", "--dry-run"],
+    ] {
+        let output = program(folder).args(["--output", "json"]).args(arguments).output().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", text(&output)));
+        assert_eq!(value["version"], 1, "{arguments:?}: {value}");
+        let plain = run(folder, arguments);
+        assert!(!text(&plain).contains('\u{1b}'), "{arguments:?}");
+    }
+    fs::remove_file(folder.join("cluster.yaml")).unwrap();
+    let output = run(folder, &["check", "--output", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &value["valid"]), (Some(1), &false.into()), "{value}");
+}
+
+/// On a terminal there is colour, unless its owner wants none, and no line is wider than it.
+#[test]
+fn a_terminal_gets_colour_and_its_width_unless_told_otherwise() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("cluster.yaml"), WISHES).unwrap();
+    let on_terminal = |environment: &str| {
+        let line =
+            format!("stty cols 70; {environment} {} --data data status", env!("CARGO_BIN_EXE_spark-control"));
+        let output = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .output()
+            .expect("`script` is installed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let coloured = on_terminal("TERM=xterm");
+    assert!(coloured.contains("\u{1b}[33mUnknown\u{1b}[0m"), "{coloured}");
+    let plain = on_terminal("NO_COLOR=1 TERM=xterm");
+    assert!(!plain.contains('\u{1b}') && plain.contains("Unknown"), "{plain}");
+    let table = plain
+        .lines()
+        .skip_while(|line| !line.starts_with("OBJECT"))
+        .take_while(|line| !line.starts_with("here:"));
+    let widest = table.map(|line| line.trim_end().chars().count()).max().unwrap();
+    assert!(widest <= 70, "{widest} columns:\n{plain}");
+}
+
+/// The file is found where such files are kept.
+#[test]
+fn the_file_of_a_user_is_found_and_the_one_here_wins() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let config = folder.join("config/spark-control");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("cluster.yaml"), FILE).unwrap();
+    let check =
+        || program(folder).env("XDG_CONFIG_HOME", folder.join("config")).arg("check").output().unwrap();
+    assert!(text(&check()).contains("config/spark-control/cluster.yaml is valid"), "{}", text(&check()));
+    fs::write(folder.join("cluster.yaml"), FILE).unwrap();
+    assert_eq!(text(&check()), "cluster.yaml is valid\n");
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_of_what_can_be_typed() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&run(folder, &["completions", shell]));
+        assert!(script.contains("suspend") && script.contains("from-spark-control"), "{shell}");
+    }
+    assert!(run(folder, &["man", "pages"]).status.success());
+    let page = fs::read_to_string(folder.join("pages/spark-control-hold.1")).unwrap();
+    assert!(page.contains("nobody else may release it"), "{page}");
+    assert!(fs::read_dir(folder.join("pages")).unwrap().count() > 20);
+}

@@ -29,6 +29,7 @@ case "$*" in
 "container stop"*) for id; do :; done; echo false >"$id" ;;
 "container start"*) for id; do :; done; echo true >"$id" ;;
 "container rm"*) for id; do :; done; rm "$id" ;;
+run*) sh ./answer ;;
 esac
 "#;
 
@@ -186,6 +187,77 @@ fn an_engine_that_does_not_answer_is_no_failure() {
     for call in calls {
         assert!(call.contains("timeout "), "without a deadline: {call}");
     }
+}
+
+/// If this failed, an engine that cannot be asked would hold up a swap, or be believed to have refused.
+#[test]
+fn a_check_answers_valid_invalid_or_unknown_and_takes_no_memory_from_what_serves() {
+    let spark = Spark::new();
+    fs::write(spark.home.path().join("image"), "sha256:aa\n").unwrap();
+    let check = |sequence, memory_kib: &str| {
+        act("check", 1, sequence, "a")
+            .with("expect_image", "vllm-node")
+            .with("expect_image_id", "sha256:aa")
+            .with("memory_kib", memory_kib)
+            .with("words", "'--entrypoint' 'python3' 'vllm-node' '-c' 'text' '--a' 'it'\\''s $(touch ran)'")
+    };
+    for (sequence, answer, expected) in [
+        (1, "echo arguments valid", "said valid"),
+        (
+            2,
+            "echo noise; echo 'arguments invalid unrecognized arguments: --x'",
+            "said invalid unrecognized arguments: --x",
+        ),
+        (3, "echo 'arguments unknown ImportError: x'", "said unknown ImportError: x"),
+        (4, "echo killed >&2; exit 137", "said unknown it ended with 137: killed"),
+        (5, "exit 124", "said unknown it ended with 124: "),
+    ] {
+        fs::write(spark.home.path().join("answer"), answer).unwrap();
+        assert_eq!(spark.run(&check(sequence, "1")).trim_end(), expected.trim_end());
+    }
+    let calls = fs::read_to_string(spark.home.path().join("calls")).unwrap();
+    let run = calls.lines().find(|call| call.starts_with("run ")).unwrap();
+    for option in
+        ["--rm", "--network none", "--memory 4g", "--name spark-control-check-1.1", "it's $(touch ran)"]
+    {
+        assert!(run.contains(option), "{option}: {run}");
+    }
+    assert!(!run.contains("--gpus") && !spark.home.path().join("ran").exists());
+    let runs = calls.matches("run --rm").count();
+    assert_eq!(spark.run(&check(6, "999999999999")), "said unknown too little memory is free for it");
+    let calls = fs::read_to_string(spark.home.path().join("calls")).unwrap();
+    assert_eq!(calls.matches("run --rm").count(), runs, "nothing was started for it");
+}
+
+/// If this failed, what an owner's own program leaves running would stay, or its failure would count.
+#[test]
+fn an_owners_program_goes_first_and_what_it_leaves_is_stopped() {
+    let spark = Spark::new();
+    let dir = spark.home.path().join("mine");
+    fs::create_dir(&dir).unwrap();
+    let program = |text: &str| {
+        fs::write(dir.join("down.sh"), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(dir.join("down.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let stop = |sequence| {
+        act("stop", 1, sequence, "a")
+            .with("container", "c1")
+            .with("remove", "yes")
+            .with("grace", "1")
+            .with("own_dir", "mine")
+            .with("own_program", "down.sh")
+            .with("name", "vllm_node")
+    };
+    fs::write(spark.home.path().join("c1"), "true\n").unwrap();
+    program("echo $SPARK_CONTROL_CONTAINER >>../told; exit 3");
+    assert_eq!(spark.run(&stop(1)), "done");
+    assert!(!spark.home.path().join("c1").exists());
+    assert_eq!(fs::read_to_string(spark.home.path().join("told")).unwrap(), "vllm_node\n");
+    fs::write(spark.home.path().join("c1"), "true\n").unwrap();
+    program("rm ../c1");
+    assert_eq!(spark.run(&stop(2)), "done");
+    let calls = fs::read_to_string(spark.home.path().join("calls")).unwrap();
+    assert_eq!(calls.matches("container stop").count(), 1, "what was gone was not stopped again: {calls}");
 }
 
 /// If this failed, a step would act twice, or on a container that is not the one it was decided for.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends there
 
+mod arguments;
 mod cli;
 mod cluster;
 mod contracts;

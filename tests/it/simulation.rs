@@ -283,6 +283,8 @@ fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
             assert_serves(&cluster, "alpha", other);
         }
         cluster.wish("beta");
+        // The question about its arguments, then its stop.
+        controller.round(Mode::Only(&shown)).await.unwrap();
         controller.round(Mode::Only(&shown)).await.unwrap();
         assert_serves(&cluster, "none", "its stop is done");
         tokio::time::sleep(Duration::from_secs(30)).await;

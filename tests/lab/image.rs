@@ -33,7 +33,9 @@ pub fn image(base: &Path) -> PathBuf {
         .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"])
         .arg(root.join("usr/bin/vllm"))
         .arg(&source));
-    std::os::unix::fs::symlink("vllm", root.join("usr/bin/raylet")).expect("Ray's name");
+    for name in ["raylet", "python3"] {
+        std::os::unix::fs::symlink("vllm", root.join("usr/bin").join(name)).expect("another name");
+    }
     sh(&format!("tar -C {} -cf {} .", root.display(), tar.display()));
     fs::write(made_from, text).expect("a note of the source");
     tar

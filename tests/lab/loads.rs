@@ -3,7 +3,7 @@
 use std::{fs, time::Instant};
 
 use crate::{
-    cluster::{MODELS, SWAP},
+    cluster::{MODELS, SWAP, on_one_spark, serving, settles_on},
     controller::{Controller, save, text},
     lab::{CONTAINER, Lab},
     shell::{sh, wait_until},
@@ -52,4 +52,32 @@ fn a_load_tells_how_far_it_is_and_why_it_gave_up() {
         "{} lines",
         kept.lines().count()
     );
+}
+
+/// If this failed, a slip in `args` would cost what serves, or the engine's own parser would be asked at its cost.
+#[test]
+fn arguments_that_the_engine_refuses_stop_nothing() {
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let file = lab.directory.join("cluster.yaml");
+    let manifest = |model: &str, argument: &str| {
+        let models = MODELS.replace(", max-model-len: 4096 }", " }").replace(
+            "gpu-memory-utilization: 0.02 }\n  wide",
+            &format!("gpu-memory-utilization: 0.02{argument} }}\n  wide"),
+        );
+        lab.manifest(&on_one_spark(&format!("model: {model}\nreconcile: {{ interval: 2s }}\n{models}")))
+    };
+    fs::write(&file, manifest("alpha", "")).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "alpha");
+    let before = spark.running(CONTAINER);
+    save(&file, &manifest("beta", ", no-such-argument: 1"));
+    wait_until("the refusal", SWAP, || {
+        text(&controller.command(&["plan"])).contains("blocked (ArgumentsInvalid): the engine refuses the arguments of `beta`: unrecognized arguments: --no-such-argument")
+    });
+    assert_eq!(spark.running(CONTAINER), before, "what serves is left alone");
+    assert!(serving(&lab, "alpha"));
+    assert_eq!(spark.docker(&["ps", "-aq", "--filter", "name=check"]), "", "nothing is left of the question");
+    save(&file, &manifest("beta", ""));
+    settles_on(&lab, &controller, "beta");
 }

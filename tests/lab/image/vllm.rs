@@ -27,6 +27,20 @@ struct Engine {
 
 fn main() {
     let args: Vec<String> = env::args().collect();
+    // Python in this image knows one program, the one that asks vLLM's parser.
+    if args[0].ends_with("python3") {
+        let words = args.get(3..).unwrap_or_default();
+        if words.iter().any(|word| word == "--hang-the-check") {
+            thread::sleep(Duration::from_secs(3600));
+        }
+        let knows = args.get(2).is_some_and(|text| text.contains("make_arg_parser"));
+        match words.iter().find(|word| word.starts_with("--no-such")) {
+            _ if !knows => println!("what is this"),
+            Some(word) => println!("arguments invalid unrecognized arguments: {word}"),
+            None => println!("arguments valid"),
+        }
+        return;
+    }
     // Ray's process, under its own name.
     if args[0].ends_with("raylet") {
         loop {
