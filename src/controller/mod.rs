@@ -326,13 +326,19 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
     })
 }
 
-/// Short, whatever the data directory is called: a Unix socket's path has 108 bytes.
+/// Of the 108 bytes that a Unix socket's path may have, 22 are the folder's, 24 the connection's and 24 ssh's.
+const LONGEST_BASE: usize = 36;
+
+/// Short, whatever the data directory is called.
 fn control_directory(data: &std::path::Path) -> PathBuf {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
-    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    base.join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff))
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|base| base.is_absolute());
+    // Below it come the folder, the connection's own folder, and a name that ssh lengthens while it makes the socket.
+    let base = base.filter(|base| base.as_os_str().len() <= LONGEST_BASE && base.is_dir());
+    base.unwrap_or_else(|| PathBuf::from("/tmp"))
+        .join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
 /// No two controllers may have the same.

@@ -3,7 +3,7 @@
 //! The paths carry the API version that the Engine itself named: unversioned paths are deprecated, and a fixed
 //! version is refused by Engines that are much newer or older.
 
-use std::{path::Path, sync::OnceLock, time::Duration};
+use std::{path::Path, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 64 << 20;
 /// The Engine behind one socket.
 #[derive(Debug, Default)]
 pub struct Engine {
-    version: OnceLock<String>,
+    version: Mutex<Option<String>>,
 }
 
 impl Engine {
@@ -28,11 +28,12 @@ impl Engine {
     /// [`Unreachable::Engine`] when the socket cannot be reached or the answer is not HTTP.
     pub async fn get(&self, socket: &Path, path: &str, deadline: Duration) -> Result<Answer, Unreachable> {
         let asking = async {
-            let path = self.versioned(socket, path).await?;
-            let response = send(socket, &path).await?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(engine)?;
-            Ok(Answer { status, body: body.to_bytes() })
+            let answer = self.get_once(socket, path).await?;
+            // A version that it spoke before and does not any more: another Engine is behind the socket.
+            if answer.status == 400 && self.version().take().is_some() {
+                return self.get_once(socket, path).await;
+            }
+            Ok(answer)
         };
         timeout(deadline, asking).await.map_err(|_| Unreachable::Deadline(deadline))?
     }
@@ -62,8 +63,20 @@ impl Engine {
         Ok(Box::pin(frames))
     }
 
+    async fn get_once(&self, socket: &Path, path: &str) -> Result<Answer, Unreachable> {
+        let path = self.versioned(socket, path).await?;
+        let response = send(socket, &path).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(engine)?;
+        Ok(Answer { status, body: body.to_bytes() })
+    }
+
+    fn version(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.version.lock().expect("nothing panics while it holds this")
+    }
+
     async fn versioned(&self, socket: &Path, path: &str) -> Result<String, Unreachable> {
-        if let Some(version) = self.version.get() {
+        if let Some(version) = self.version().as_ref() {
             return Ok(format!("/v{version}{path}"));
         }
         let response = send(socket, "/_ping").await?;
@@ -72,7 +85,7 @@ impl Engine {
         let version = version.filter(plain).ok_or_else(|| {
             Unreachable::Engine("it did not name its API version; is this a Docker Engine?".into())
         })?;
-        let version = self.version.get_or_init(|| version.to_owned());
+        *self.version() = Some(version.to_owned());
         Ok(format!("/v{version}{path}"))
     }
 }

@@ -30,6 +30,8 @@ impl Transport for Local {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .kill_on_drop(true)
+                // A program that ends its own group must not end ours.
+                .process_group(0)
                 .spawn()
                 .map_err(failed)?;
             let text = program.text();

@@ -24,6 +24,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A dead connection is noticed within about three of these.
 const ALIVE: Duration = Duration::from_secs(3);
 
+/// A connection without anything on it. While the loop runs, the stream of events is on it.
+const PERSIST_SECS: usize = 30;
+
 /// Whom to reach, and with what.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -87,6 +90,11 @@ impl Ssh {
     }
 
     async fn connect(&self) -> Result<Connection, Unreachable> {
+        if !self.target.key.exists() {
+            let key = self.target.key.display();
+            let why = format!("there is no key {key}; `spark-control init` makes one, `key:` names another");
+            return Err(Unreachable::Connection(why));
+        }
         let address = ipv4(&self.target.address).await?;
         let failed = |error: openssh::Error| explain(&error, &self.target.name);
         let mut builder = SessionBuilder::default();
@@ -100,7 +108,7 @@ impl Ssh {
             .server_alive_interval(ALIVE)
             .control_directory(&self.target.directory)
             // The master of a killed controller ends by itself.
-            .control_persist(ControlPersist::IdleFor(60.try_into().expect("not zero")))
+            .control_persist(ControlPersist::IdleFor(PERSIST_SECS.try_into().expect("not zero")))
             // Neither the owner's ssh settings nor the system's must change what this does.
             .config_file(self.target.directory.join(SETTINGS));
         let connecting = builder.connect_mux(address.to_string());
@@ -218,6 +226,9 @@ fn explain(error: &openssh::Error, name: &str) -> Unreachable {
     if text.contains("Permission denied") {
         return Unreachable::Denied;
     }
+    if text.contains("could not connect") && text.contains("No such file or directory") {
+        return Unreachable::Connection("there is no `ssh` here; install the OpenSSH client".into());
+    }
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("the connection failed");
     Unreachable::Connection(line.to_owned())
 }
@@ -247,5 +258,27 @@ pub fn prepare(directory: &Path) -> std::io::Result<()> {
         let why = format!("{} is not a folder of this user alone; remove it", directory.display());
         return Err(std::io::Error::other(why));
     }
-    std::fs::write(directory.join(SETTINGS), SETTINGS_TEXT)
+    std::fs::write(directory.join(SETTINGS), SETTINGS_TEXT)?;
+    clear_stale(directory);
+    Ok(())
+}
+
+/// Remove sockets behind which nobody is any more. What was killed could not: and in a container every controller has the
+/// same process id, so their names come again.
+fn clear_stale(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_folder = path.is_dir();
+        let socket = if is_folder { path.join("master") } else { path.clone() };
+        let is_socket = std::fs::symlink_metadata(&socket)
+            .is_ok_and(|metadata| std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()));
+        let refused = || {
+            let tried = std::os::unix::net::UnixStream::connect(&socket);
+            tried.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        };
+        if is_socket && refused() {
+            let _ = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        }
+    }
 }

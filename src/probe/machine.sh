@@ -7,6 +7,11 @@
 #   programs  files that must be there and can be run, one a line
 #   recipes   calls of `dry_run` below
 #   hf_home   the Hugging Face cache; empty: the usual place
+# Who asked has long given up by then: what hangs here must not pile up, look after look. The whole group, because what
+# hangs is a child; it is this program's own, over SSH and here (`host/local.rs`).
+(trap 'kill "$nap"; exit' TERM; sleep 25 & nap=$!; wait "$nap" && kill -KILL 0) >/dev/null 2>&1 </dev/null &
+watch=$!
+trap 'kill "$watch" 2>/dev/null' EXIT
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
 [ -n "$hf_home" ] || hf_home="${HF_HOME:-$HOME/.cache/huggingface}"
 read -r boot </proc/sys/kernel/random/boot_id

@@ -9,6 +9,7 @@ mod contracts;
 mod demo;
 mod desired;
 mod edit;
+mod engines;
 mod fence;
 mod golden;
 mod health;

@@ -47,6 +47,13 @@ impl Controller {
         Self::start(Command::new(program()), data, file)
     }
 
+    /// `serve` with more in its environment.
+    pub fn serve_with(lab: &Lab, name: &str, file: &Path, variable: &str, value: &Path) -> Self {
+        let mut command = Command::new(program());
+        command.env(variable, value);
+        Self::start(command, &lab.data(name), file)
+    }
+
     fn start(mut command: Command, data: &Path, file: &Path) -> Self {
         let log = data.join("serve.log");
         let output = File::options().create(true).append(true).open(&log).expect("the log");

@@ -1,0 +1,212 @@
+//! Docker Engines from 20.10 to the newest, as far as they are asked: the answers of each, over a real Unix socket.
+//!
+//! The shapes are those of the Engine API's versions 1.41, 1.44 and 1.52, cut to what differs between them: fields that come
+//! and go, lists that are null, and what an Engine says to a version that it does not speak.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, http::Uri, response::IntoResponse};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use spark_control::{
+    docker,
+    host::{Transport, Unreachable, local::Local},
+};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// One Engine: the newest version that it speaks, the oldest, and its answers.
+struct Recorded {
+    speaks: &'static str,
+    oldest: &'static str,
+    listed: Value,
+    inspected: Value,
+    image: Value,
+}
+
+fn recorded() -> Vec<Recorded> {
+    let id = "4f".repeat(32);
+    let old = json!({
+        "Id": id, "Names": ["/other/alias", "/vllm_node"], "Image": "vllm-node", "ImageID": "sha256:aa", "Command": "sleep infinity",
+        "Created": 1_700_000_000, "Ports": [{ "IP": "0.0.0.0", "PrivatePort": 8000, "PublicPort": 8000, "Type": "tcp" }],
+        "Labels": { "spark-control.cluster": "home", "spark-control.object": "vllm", "spark-control.spec": "v1-00" },
+        "State": "running", "Status": "Up 2 hours", "HostConfig": { "NetworkMode": "host" }, "NetworkSettings": {}, "Mounts": [],
+    });
+    let mut newer = old.clone();
+    newer["ImageManifestDescriptor"] =
+        json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1 });
+    newer["Health"] = json!({ "Status": "none", "FailingStreak": 0 });
+    newer["Ports"] = Value::Null;
+    newer["Names"] = json!(["/vllm_node"]);
+    let mut bare = newer.clone();
+    bare["Labels"] = Value::Null;
+    let state = json!({
+        "Status": "running", "Running": true, "ExitCode": 0, "StartedAt": "2026-11-24T12:00:00.123456789Z",
+        "FinishedAt": "0001-01-01T00:00:00Z",
+    });
+    let inspected = json!({
+        "Id": id, "State": state, "RestartCount": 2, "HostConfig": { "RestartPolicy": { "Name": "unless-stopped", "MaximumRetryCount": 0 } },
+    });
+    let without_policy = json!({ "Id": id, "State": state, "HostConfig": null, "Storage": { "RootFS": {} } });
+    let image =
+        json!({ "Id": "sha256:aa", "RepoTags": ["vllm-node:latest"], "VirtualSize": 1, "GraphDriver": {} });
+    let bare_image = json!({ "Id": "sha256:aa", "Descriptor": {}, "RepoTags": null });
+    vec![
+        Recorded {
+            speaks: "1.41",
+            oldest: "1.12",
+            listed: old,
+            inspected: inspected.clone(),
+            image: image.clone(),
+        },
+        Recorded { speaks: "1.44", oldest: "1.24", listed: newer, inspected, image },
+        Recorded {
+            speaks: "1.52",
+            oldest: "1.44",
+            listed: bare,
+            inspected: without_policy,
+            image: bare_image,
+        },
+    ]
+}
+
+struct Engine {
+    answers: Recorded,
+    asked: Mutex<Vec<String>>,
+}
+
+fn number(version: &str) -> (u32, u32) {
+    let (major, minor) = version.split_once('.').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+async fn answer(State(engine): State<Arc<Engine>>, uri: Uri) -> impl IntoResponse {
+    let Recorded { speaks, oldest, listed, inspected, image } = &engine.answers;
+    let asked = uri.to_string();
+    engine.asked.lock().unwrap().push(asked.clone());
+    let mut headers = HeaderMap::new();
+    headers.insert("api-version", speaks.parse().unwrap());
+    if asked == "/_ping" {
+        return (StatusCode::OK, headers, b"OK".to_vec());
+    }
+    let failure = |message: String| json!({ "message": message }).to_string().into_bytes();
+    let version = asked.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+    let Some((version, route)) = version else {
+        // Paths without a version are deprecated; a test that sends one is wrong.
+        return (StatusCode::BAD_REQUEST, headers, failure("a path without its version".into()));
+    };
+    if number(version) < number(oldest) || number(version) > number(speaks) {
+        let message =
+            format!("client version {version} is not supported; minimum {oldest}, maximum {speaks}");
+        return (StatusCode::BAD_REQUEST, headers, failure(message));
+    }
+    let body = match route.split('?').next().unwrap().split('/').collect::<Vec<_>>()[..] {
+        ["containers", "json"] => json!([listed]).to_string().into_bytes(),
+        ["containers", _, "json"] => inspected.to_string().into_bytes(),
+        ["containers", _, "top"] => {
+            json!({ "Titles": ["PID", "COMMAND"], "Processes": [["7", "vllm serve lab/a"]] })
+                .to_string()
+                .into_bytes()
+        }
+        ["containers", _, "logs"] => [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"hi\n"].concat(),
+        ["images", "vllm-node", "json"] => image.to_string().into_bytes(),
+        ["events"] => b"{\"Type\":\"container\",\"Action\":\"die\"}\n".to_vec(),
+        _ => return (StatusCode::NOT_FOUND, headers, failure("no such thing".into())),
+    };
+    (StatusCode::OK, headers, body)
+}
+
+struct Served {
+    engine: Arc<Engine>,
+    way: Local,
+    _folder: TempDir,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn serve(answers: Recorded) -> Served {
+    let folder = TempDir::new().unwrap();
+    let socket: PathBuf = folder.path().join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let engine = Arc::new(Engine { answers, asked: Mutex::default() });
+    let router = Router::new().fallback(answer).with_state(engine.clone());
+    let server = tokio::spawn(axum::serve(listener, router).into_future());
+    Served { engine, way: Local::new(&socket), _folder: folder, server }
+}
+
+/// If this failed, an Engine that is much older or newer than those here could not be read, or be read wrongly.
+#[tokio::test]
+async fn engines_of_every_age_are_read() {
+    for answers in recorded() {
+        let speaks = answers.speaks;
+        let labelled = !answers.listed["Labels"].is_null();
+        let restarts = answers.inspected["HostConfig"].is_object();
+        let served = serve(answers);
+        let way: &dyn Transport = &served.way;
+        let containers = docker::containers(way, &|_| true, LIMIT).await.unwrap();
+        let container = &containers[0];
+        assert_eq!((containers.len(), container.name.as_str()), (1, "vllm_node"), "{speaks}");
+        assert!(container.running && container.engine_alive() == Some(true), "{speaks}");
+        assert_eq!(container.image_id, "sha256:aa");
+        assert_eq!(container.labels.is_some(), labelled, "{speaks}");
+        assert_eq!(container.restarts.as_deref(), restarts.then_some("unless-stopped"), "{speaks}");
+        assert!(container.started_at.is_some(), "{speaks}");
+        assert_eq!(docker::image_id(way, "vllm-node", LIMIT).await.unwrap().as_deref(), Some("sha256:aa"));
+        assert_eq!(docker::image_id(way, "gone", LIMIT).await.unwrap(), None);
+        assert_eq!(docker::logs(way, &container.id, 10, LIMIT).await.unwrap(), "hi\n");
+        let mut events = docker::events(way, LIMIT).await.unwrap();
+        assert!(events.next().await.unwrap().is_ok());
+        let asked = served.engine.asked.lock().unwrap();
+        let (first, rest) = asked.split_first().unwrap();
+        assert_eq!(first, "/_ping");
+        assert!(rest.iter().all(|path| path.starts_with(&format!("/v{speaks}/"))), "{asked:?}");
+    }
+}
+
+/// An Engine that was upgraded while this runs does not speak the old version any more: it is asked again.
+#[tokio::test]
+async fn an_engine_that_was_replaced_is_asked_for_its_version_again() {
+    let mut all = recorded();
+    let newest = all.pop().unwrap();
+    let served = serve(all.remove(0));
+    let way: &dyn Transport = &served.way;
+    docker::containers(way, &|_| false, LIMIT).await.unwrap();
+    // The same socket, another Engine behind it.
+    let socket = served._folder.path().join("docker.sock");
+    served.server.abort();
+    std::fs::remove_file(&socket).unwrap();
+    let engine = Arc::new(Engine { answers: newest, asked: Mutex::default() });
+    let router = Router::new().fallback(answer).with_state(engine.clone());
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let server = tokio::spawn(axum::serve(listener, router).into_future());
+    let again = docker::containers(way, &|_| false, LIMIT).await;
+    assert!(again.is_ok(), "{again:?}");
+    server.abort();
+}
+
+/// Something else behind the socket says so.
+#[tokio::test]
+async fn what_is_no_engine_is_no_empty_engine() {
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let router = Router::new().fallback(|| async { "hello" });
+    let server = tokio::spawn(axum::serve(listener, router).into_future());
+    let way = Local::new(&socket);
+    let refused = docker::containers(&way, &|_| true, LIMIT).await.unwrap_err();
+    assert!(
+        matches!(&refused, Unreachable::Engine(why) if why.contains("is this a Docker Engine")),
+        "{refused}"
+    );
+    server.abort();
+}
