@@ -22,6 +22,11 @@ demo:
 seeds count="5000":
     SPARK_CONTROL_SEEDS={{count}} cargo test --release --locked --test it simulation
 
+# Random bytes as a file, for that many seconds (`cargo install cargo-fuzz`; nightly, or RUSTC_BOOTSTRAP=1).
+fuzz seconds="300":
+    mkdir -p target/fuzz/manifest
+    cargo fuzz run manifest target/fuzz/manifest fuzz/seeds/manifest -- -max_total_time={{seconds}} -max_len=20000
+
 # Break one line at a time; the simulation must notice.
 mutants:
     ./scripts/mutants
@@ -30,8 +35,9 @@ mutants:
 bless:
     SPARK_CONTROL_BLESS=1 cargo test --locked --test it
 
-# Figures for the changelog: size, memory, time of a look, time from a save to its plan (root).
-measure:
+# Figures for `docs/performance.md`: decisions, a look at many Sparks, and the lab (root).
+bench:
+    cargo bench --locked
     cargo build --locked --profile dist
     SPARK_CONTROL_PROGRAM=$PWD/target/dist/spark-control cargo test --locked --test lab -- --ignored --nocapture measure
 

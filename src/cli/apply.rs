@@ -9,7 +9,7 @@ use super::{
     Exit,
     arguments::Format,
     look, print_told,
-    reach::{self, Lock, Reached, Remote},
+    reach::{self, Lock, Reached, Remote, segment},
 };
 use crate::{
     controller::{Controller, Places, Refusal, Snapshot, round::Mode},
@@ -90,8 +90,8 @@ impl Actor {
         match (self, id) {
             (Self::Loop(remote), Some(id)) => {
                 let by = By { by: super::user() };
-                match remote.post(&format!("/plans/{id}/approve"), &by).await {
-                    Ok(_) => Ok(Ok(remote.get(&format!("/plans/{id}")).await?)),
+                match remote.post(&format!("/plans/{}/approve", segment(id)), &by).await {
+                    Ok(_) => Ok(Ok(remote.get(&format!("/plans/{}", segment(id))).await?)),
                     Err(error) => match reach::refused(&error, &["stale", "no_such_plan"]) {
                         Some(message) => Ok(Err(message)),
                         None => Err(error),

@@ -44,11 +44,13 @@ pub enum Command {
     /// Agree to the steps of a plan that waits for it.
     Approve {
         /// The plan's id.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         plan: String,
     },
     /// Forget the failed attempts of a slot or service, so that it is tried again.
     Retry {
         /// The slot or service; `vllm` is the main slot.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         object: String,
     },
     /// Read or change the file as a program would: comments stay, and nobody's edit is lost.
@@ -117,6 +119,7 @@ pub enum Command {
     /// What the containers of a slot or service say; when none is there, what the last one said.
     Logs {
         /// The slot or service; `vllm` is the main slot.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         object: String,
         /// What was saved before the last one was stopped.
         #[arg(long)]

@@ -10,7 +10,7 @@ use super::{
     Arguments, Exit, apply,
     arguments::{Command, DemoAction, Format},
     demo, desired, init, look, print, print_json,
-    reach::{self, Reached},
+    reach::{self, Reached, segment},
     say, serve, talk, trust, watch, wishes,
 };
 use crate::{
@@ -192,7 +192,7 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
     match reach::reach(places).await? {
         Reached::Running(remote) => {
             let by = By { by: super::user() };
-            if let Err(error) = remote.post(&format!("/plans/{id}/approve"), &by).await {
+            if let Err(error) = remote.post(&format!("/plans/{}/approve", segment(id)), &by).await {
                 let Some(message) = reach::refused(&error, &["stale", "no_such_plan"]) else {
                     return Err(error);
                 };
@@ -218,7 +218,7 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
 async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places).await? {
         Reached::Running(remote) => {
-            remote.post(&format!("/retry/{object}"), &json!({})).await?;
+            remote.post(&format!("/retry/{}", segment(object)), &json!({})).await?;
         }
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
@@ -232,7 +232,7 @@ async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<
 async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> anyhow::Result<Exit> {
     let current: Vec<Log> = match reach::reach(places).await? {
         _ if saved => Vec::new(),
-        Reached::Running(remote) => remote.get(&format!("/logs/{object}")).await?,
+        Reached::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
             controller.logs(object).await?
@@ -254,7 +254,9 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
     }
     let Some((path, text)) = controller::logs::saved(&places.data, object)? else {
         let data = places.data.display();
-        bail!("nothing of `{object}` runs, and no log of it has been saved in {data}");
+        let runs = if saved { "" } else { "nothing of `{object}` runs, and " };
+        let runs = runs.replace("{object}", object);
+        bail!("{runs}no log of `{object}` has been saved in {data}");
     };
     match output {
         Format::Json => print_json(&json!({ "saved": [{ "file": path, "text": text }] }))?,

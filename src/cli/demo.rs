@@ -12,7 +12,7 @@ use super::{
     Exit,
     arguments::Format,
     print,
-    reach::{Reached, Refused, lock, reach},
+    reach::{Reached, Refused, lock, reach, segment},
     say, serve,
 };
 use crate::{
@@ -31,6 +31,7 @@ const TIMES: Times = Times {
     release: Duration::from_secs(2),
     launcher: Duration::from_secs(1),
     stop: Duration::from_secs(1),
+    latency: Duration::ZERO,
 };
 
 /// Of the two simulated Sparks; the file names them too.
@@ -154,17 +155,19 @@ pub async fn fault(
     let length = Span::try_from(length.to_owned()).map_err(anyhow::Error::msg)?;
     let request = FaultRequest { fault: fault.to_owned(), seconds: length.0.as_secs() };
     match reach(places).await? {
-        Reached::Running(remote) => match remote.post(&format!("/demo/fault/{spark}"), &request).await {
-            Ok(_) => {
-                let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });
-                say(output, &data, &format!("{fault} on {spark}"))
+        Reached::Running(remote) => {
+            match remote.post(&format!("/demo/fault/{}", segment(spark)), &request).await {
+                Ok(_) => {
+                    let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });
+                    say(output, &data, &format!("{fault} on {spark}"))
+                }
+                Err(error) if error.downcast_ref::<Refused>().is_some() => {
+                    let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
+                    bail!("{error:#}; faults are: {}", known.join(", "))
+                }
+                Err(error) => Err(error),
             }
-            Err(error) if error.downcast_ref::<Refused>().is_some() => {
-                let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
-                bail!("{error:#}; faults are: {}", known.join(", "))
-            }
-            Err(error) => Err(error),
-        },
+        }
         Reached::Own(..) => bail!("no demo runs with the data directory {}", places.data.display()),
     }
 }

@@ -98,6 +98,18 @@ pub async fn reach(places: &Places) -> anyhow::Result<Reached> {
     }
 }
 
+/// What somebody typed, as one piece of a path.
+pub fn segment(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path += &format!("%{byte:02X}");
+        }
+        path
+    })
+}
+
 pub struct Remote {
     socket: std::path::PathBuf,
 }

@@ -10,7 +10,7 @@ use super::{
     Exit,
     arguments::Format,
     look, print, print_told,
-    reach::{self, Reached},
+    reach::{self, Reached, segment},
 };
 use crate::{
     controller::{Places, Snapshot, logs::Log, round::Mode},
@@ -64,7 +64,7 @@ pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
     let mut said: BTreeMap<(SparkName, String), String> = BTreeMap::new();
     loop {
         let logs: Vec<Log> = match &reached {
-            Reached::Running(remote) => remote.get(&format!("/logs/{object}")).await?,
+            Reached::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
             Reached::Own(controller, _) => {
                 controller.round(Mode::Preview).await?;
                 controller.logs(object).await?

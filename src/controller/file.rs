@@ -6,7 +6,10 @@ use tracing::{info, warn};
 
 use super::{Controller, Current, State};
 use crate::{
-    core::{desired::hex, removal},
+    core::{
+        desired::{Desired, hex},
+        removal,
+    },
     manifest::{self, entries::Loaded},
     store::StoreError,
 };
@@ -34,6 +37,16 @@ impl Controller {
                 _ => return,
             }
         }
+    }
+
+    /// What the file says at this moment, when that is new and could be in force.
+    pub(super) fn desired_so_far(&self) -> Option<Desired> {
+        let bytes = manifest::read::read(&self.places.file).ok()?;
+        if self.state().last_text.as_ref() == Some(&bytes) {
+            return None;
+        }
+        let text = manifest::read::text(bytes).ok()?;
+        Some(manifest::load::load(&text).ok()?.desired)
     }
 
     /// Read the file, and put it in force when it can be.
@@ -99,6 +112,11 @@ impl Controller {
             state.keep_ledger()?;
         }
         state.warnings = manifest::report::messages(&loaded.warnings, text);
+        if manifest::replace::is_mounted_by_itself(&self.places.file) {
+            let note =
+                "the file is mounted by itself: who reads it while a command edits it may see a part of it";
+            state.warnings.push(format!("{note}; mount its folder instead"));
+        }
         state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
         state.file_error = None;
         Ok(())

@@ -68,27 +68,25 @@ impl Controller {
     pub async fn round(&self, mode: Mode<'_>) -> Result<Turn, StoreError> {
         let _turn = self.turn.lock().await;
         let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        self.file_is_quiet().await;
+        // While a file that was just written is waited for, the Sparks are asked for what it says so far.
+        let ((), early) = tokio::join!(self.file_is_quiet(), self.early_look());
         self.read_file(mode != Mode::Preview)?;
         let Some(Current { revision, desired }) = self.state().current.clone() else {
             self.publish(None, round, 0);
             return Ok(Turn::default());
         };
         let transports = self.transports(&desired);
-        let (previous, ledger) = {
-            let state = self.state();
-            (state.observed.clone(), state.ledger.clone())
-        };
+        let previous = self.state().observed.clone();
         let now = &self.world.now;
-        let began = now();
-        let eyes = probe::Eyes { transports: &transports, http: &self.world.http, proofs: &self.proofs };
-        let mut observed = probe::observe(&desired, &ledger, eyes, previous.as_ref(), now).await;
+        let (mut observed, looked_ms) = match early {
+            Some((for_whom, seen, looked_ms)) if for_whom == *desired => (seen, looked_ms),
+            Some(_) | None => self.look(&desired).await,
+        };
         observed.unreadable_secrets = desired
             .secrets()
             .filter_map(|secret| Some((secret.to_string(), apply::secret(secret).err()?)))
             .collect();
         let observed = Arc::new(observed);
-        let looked_ms = u64::try_from(now().duration_since(began).as_millis()).unwrap_or(0);
         let plan = {
             let mut state = self.state();
             let state = &mut *state;
@@ -136,6 +134,29 @@ impl Controller {
             failed |= !all_done?;
         }
         Ok(Turn { acted: true, waiting: true, not_covered: !others.is_empty(), failed })
+    }
+
+    /// Look at everything that `desired` names; with how long that took, in milliseconds.
+    async fn look(&self, desired: &Desired) -> (Observed, u64) {
+        let transports = self.transports(desired);
+        let (previous, ledger) = {
+            let state = self.state();
+            (state.observed.clone(), state.ledger.clone())
+        };
+        let now = &self.world.now;
+        let began = now();
+        let eyes = probe::Eyes { transports: &transports, http: &self.world.http, proofs: &self.proofs };
+        let observed = probe::observe(desired, &ledger, eyes, previous.as_ref(), now).await;
+        let looked_ms = u64::try_from(now().duration_since(began).as_millis()).unwrap_or(0);
+        (observed, looked_ms)
+    }
+
+    /// The same for a file that is not what it was and may still be being written: what is seen counts when the file turns
+    /// out to be that.
+    async fn early_look(&self) -> Option<(Desired, Observed, u64)> {
+        let desired = self.desired_so_far()?;
+        let (observed, looked_ms) = self.look(&desired).await;
+        Some((desired, observed, looked_ms))
     }
 
     /// The way to each Spark; kept while the Spark's entry stays the same.

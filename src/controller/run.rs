@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A round that is under way when the end is asked for gets this long; service managers kill after 90 s.
 const LAST_ROUND: Duration = Duration::from_secs(30);
 /// Events come in bursts; one look serves them all.
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(50);
 /// A container that somebody restarts all the time must not keep this program looking all the time: after this many
 /// rounds within the window, wake-ups are served less eagerly.
 const BURST: usize = 10;

@@ -2,7 +2,7 @@
 //!
 //! `diff` compares; it does not decide. What will be done, or why nothing will, is the plan's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     memory::gib,
     name::SparkName,
     observed::{Container, Observed, SparkView},
-    plan::{Plan, Verdict},
+    plan::{Plan, Verdict, Work},
     platform,
     ready::{self, Readiness},
     schedule,
@@ -96,22 +96,24 @@ pub fn diff(
         slot(object, desired, observed, ledger, now, &mut found);
     }
     services(desired, observed, &mut found);
-    unmanaged(desired, observed, &mut found);
-    strangers_on_the_gpu(desired, observed, &mut found);
+    let claimed = claimed(desired);
+    unmanaged(desired, observed, &claimed, &mut found);
+    strangers_on_the_gpu(observed, &claimed, &mut found);
     second_authority(desired, observed, &mut found);
     platform(desired, observed, &mut found);
+    let work = plan.by_object();
     for drift in &mut found {
-        drift.response = response(drift, plan);
+        drift.response = response(drift, &work);
     }
     found
 }
 
-fn response(drift: &Drift, plan: &Plan) -> String {
+fn response(drift: &Drift, planned: &BTreeMap<&Object, &Work>) -> String {
     if drift.class.is_report_only() {
         return "only reported".into();
     }
     let Some(object) = &drift.object else { return "it is looked at again every round".into() };
-    match plan.of(object) {
+    match planned.get(object) {
         None => "nothing: it is only watched".into(),
         Some(work) => match &work.verdict {
             Verdict::Open => work.goal.clone(),
@@ -242,15 +244,13 @@ fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
 }
 
 /// Running containers with an engine in them, or a label of ours, that no slot and no service of the file claims.
-fn unmanaged(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+fn unmanaged(desired: &Desired, observed: &Observed, claims: &Claims<'_>, found: &mut Vec<Drift>) {
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
-        let claimed = claimed(desired, spark);
+        let claimed = |name: &str| claims.get(spark).is_some_and(|names| names.contains(name));
         for container in facts.containers.iter().filter(|container| container.running) {
             let cluster = container.labels.as_ref().map(|labels| labels.cluster.as_str());
-            if claimed.contains(container.name.as_str())
-                || cluster.is_some_and(|id| id != desired.cluster.as_str())
-            {
+            if claimed(&container.name) || cluster.is_some_and(|id| id != desired.cluster.as_str()) {
                 continue;
             }
             if cluster.is_some() || container.engine_alive() == Some(true) {
@@ -309,16 +309,16 @@ fn second_authority(desired: &Desired, observed: &Observed, found: &mut Vec<Drif
 }
 
 /// Processes on the GPU that belong to nothing in the file.
-fn strangers_on_the_gpu(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+fn strangers_on_the_gpu(observed: &Observed, claims: &Claims<'_>, found: &mut Vec<Drift>) {
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
-        let claimed = claimed(desired, spark);
+        let claimed = |name: &str| claims.get(spark).is_some_and(|names| names.contains(name));
         for process in facts.gpu.iter().flat_map(|gpu| &gpu.processes) {
             let id = process.container.as_ref();
             let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
             // An engine that is a stranger has been told of.
             let known = |container: &Container| {
-                claimed.contains(container.name.as_str())
+                claimed(&container.name)
                     || container.labels.is_some()
                     || container.engine_alive() == Some(true)
             };
@@ -333,14 +333,21 @@ fn strangers_on_the_gpu(desired: &Desired, observed: &Observed, found: &mut Vec<
     }
 }
 
-/// Container names of the file on that Spark.
-fn claimed<'a>(desired: &'a Desired, spark: &SparkName) -> BTreeSet<&'a str> {
-    let slots = desired.slots.values().filter(|slot| slot.sparks.contains(spark));
-    let mut claimed: BTreeSet<&str> = slots.map(|slot| slot.container.as_str()).collect();
-    claimed.extend(desired.services.values().filter_map(|service| match &service.place {
-        Place::Spark(place) if place == spark => service.container.as_ref().map(|name| name.as_str()),
-        Place::Spark(_) | Place::Elsewhere(_) => None,
-    }));
+/// Container names of the file, by Spark.
+type Claims<'a> = BTreeMap<&'a SparkName, BTreeSet<&'a str>>;
+
+fn claimed(desired: &Desired) -> Claims<'_> {
+    let mut claimed: Claims<'_> = BTreeMap::new();
+    for slot in desired.slots.values() {
+        for spark in &slot.sparks {
+            claimed.entry(spark).or_default().insert(slot.container.as_str());
+        }
+    }
+    for service in desired.services.values() {
+        if let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) {
+            claimed.entry(spark).or_default().insert(container.as_str());
+        }
+    }
     claimed
 }
 

@@ -1,7 +1,7 @@
 //! Every step to get from what is to what should be, as a value. `planner` makes it, `render` shows it, `apply` performs
 //! its steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -269,6 +269,11 @@ impl Plan {
     /// Nothing to do and nothing in the way.
     pub fn is_empty(&self) -> bool {
         self.work.is_empty()
+    }
+
+    /// For whoever asks about many.
+    pub fn by_object(&self) -> BTreeMap<&Object, &Work> {
+        self.work.iter().map(|work| (&work.object, work)).collect()
     }
 
     pub fn of(&self, object: &Object) -> Option<&Work> {

@@ -268,7 +268,7 @@ fn replace(
         }
         Arguments::ToAsk(step) => {
             let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
-            work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(step, None)]), gate]);
+            work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(*step, None)]), gate]);
         }
     }
     let gate =
@@ -305,7 +305,7 @@ enum Arguments {
     /// The engine took them, or nobody can tell.
     Known,
     Refused(String),
-    ToAsk(Step),
+    ToAsk(Box<Step>),
 }
 
 /// What the recipe loads, as the launcher's dry run shows it.
@@ -431,7 +431,7 @@ impl Case<'_> {
                     return Arguments::Known;
                 }
                 let (object, image_id) = (self.object.clone(), image_id.clone());
-                Arguments::ToAsk(Step::Check { object, group, image_id })
+                Arguments::ToAsk(Box::new(Step::Check { object, group, image_id }))
             }
         }
     }

@@ -69,11 +69,14 @@ fn stands<'a>(
 ) -> Option<Standing<'a>> {
     let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
     let named = slot.sparks.contains(spark) && container.name == slot.container.as_str();
-    let of_service = desired.services.values().any(|service| {
-        matches!(&service.place, Place::Spark(place) if place == spark)
-            && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
-    });
-    (spec.is_some() || (named && !of_service)).then_some(Standing { spark, container, spec })
+    // Asked last, of the few that have the name: it looks at every service.
+    let of_service = || {
+        desired.services.values().any(|service| {
+            matches!(&service.place, Place::Spark(place) if place == spark)
+                && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
+        })
+    };
+    (spec.is_some() || (named && !of_service())).then_some(Standing { spark, container, spec })
 }
 
 /// What a plan about this container relies on.

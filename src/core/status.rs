@@ -50,9 +50,10 @@ pub fn status(
     plan: &Plan,
     now: Timestamp,
 ) -> Vec<Line> {
+    let planned = plan.by_object();
     let mut lines = Vec::new();
     for (object, slot) in &desired.slots {
-        let work = plan.of(object);
+        let work = planned.get(object).copied();
         let (reason, message) = told(work);
         let wanted = schedule::wanted(object, slot, desired, now);
         let serving = serving(object, observed);
@@ -101,7 +102,7 @@ pub fn status(
             continue;
         }
         let object = Object::service(name);
-        let work = plan.of(&object);
+        let work = planned.get(&object).copied();
         let (reason, message) = told(work);
         let away = match &service.place {
             Place::Spark(spark) => observed.facts(spark).is_none(),

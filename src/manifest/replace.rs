@@ -135,6 +135,16 @@ fn write_over(target: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result
     Ok(Replaced::WrittenOver { before: keep.to_owned() })
 }
 
+/// The file is a mount of its own, as containers get a single file: it cannot be exchanged, only written over.
+pub fn is_mounted_by_itself(path: &Path) -> bool {
+    let (Ok(path), Ok(mounts)) = (path.canonicalize(), fs::read_to_string("/proc/self/mountinfo")) else {
+        return false;
+    };
+    let path = path.display().to_string();
+    // The fifth field; white space in it is written in octal.
+    mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|place| place.replace("\\040", " ") == path)
+}
+
 fn sync_folder(target: &Path) -> io::Result<()> {
     File::open(target.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
 }

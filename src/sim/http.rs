@@ -21,6 +21,10 @@ pub struct InMemory {
 impl Http for InMemory {
     fn send(&self, request: Request) -> Reply<'_> {
         Box::pin(async move {
+            let latency = self.sim.world().times.latency;
+            if !latency.is_zero() {
+                tokio::time::sleep(2 * latency).await;
+            }
             let rest = request.url.strip_prefix("http://").unwrap_or(&request.url);
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             let (address, port) = authority.split_once(':').unwrap_or((authority, "80"));

@@ -17,8 +17,12 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// A silent machine costs its caller the connect timeout, as a real one does.
+    /// There and back. A silent machine costs its caller the connect timeout, as a real one does.
     async fn wait_if_silent(&self, deadline: Duration) -> Result<(), Unreachable> {
+        let latency = self.sim.world().times.latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(2 * latency).await;
+        }
         if self.silent() {
             let limit = deadline.min(Duration::from_secs(5));
             tokio::time::sleep(limit).await;

@@ -38,6 +38,8 @@ pub struct Times {
     pub launcher: Duration,
     /// `docker stop` of a process that ignores SIGTERM.
     pub stop: Duration,
+    /// Of the network, each way.
+    pub latency: Duration,
 }
 
 /// Something that goes wrong.

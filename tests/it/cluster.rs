@@ -54,6 +54,7 @@ impl Cluster {
             release: Duration::from_secs(15),
             launcher: Duration::from_secs(2),
             stop: Duration::from_secs(10),
+            latency: Duration::ZERO,
         };
         let for_sim = now.clone();
         let sim = Sim::new(times, move || for_sim());

@@ -1,6 +1,10 @@
 //! Files that nobody writes by accident, or only once: a clear answer in a moment, never a panic.
 
-use spark_control::manifest::load::load;
+use std::{fs, path::PathBuf, process::Command};
+
+use spark_control::manifest::{load::load, read};
+
+use crate::golden::here;
 
 const GOOD: &str = "version: 1\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
 
@@ -50,5 +54,60 @@ fn unusual_but_legal_files_are_read() {
     ] {
         let loaded = load(&text).unwrap_or_else(|problems| panic!("{what}: {problems:?}"));
         assert_eq!(loaded.desired.sparks.len(), 1, "{what}");
+    }
+}
+
+/// What the fuzzer starts from, and every file of these tests: each is read or refused, and a refusal can be told.
+#[test]
+fn every_seed_gets_an_answer() {
+    let folders = ["fuzz/seeds/manifest", "tests/it/manifest", "examples"];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(here(folder)).unwrap());
+    let files: Vec<PathBuf> = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    assert!(files.len() > 30, "{} files", files.len());
+    for file in files {
+        let Ok(text) = read::text(fs::read(&file).unwrap()) else { continue };
+        if let Err(problems) = load(&text) {
+            assert!(
+                !spark_control::manifest::render(&problems, "cluster.yaml", &text).is_empty(),
+                "{file:?}"
+            );
+        }
+    }
+}
+
+/// If this failed, a file could take the memory of the machine that reads it.
+#[test]
+fn a_hostile_file_is_answered_in_a_hundred_mebibytes() {
+    const MEASURE: &str = "import resource, subprocess, sys\n\
+        subprocess.run(sys.argv[1:], timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n\
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let folder = tempfile::TempDir::new().unwrap();
+    let bomb = fs::read(here("fuzz/seeds/manifest/bomb.yaml")).unwrap();
+    for (what, bytes) in [
+        ("nothing unusual", GOOD.as_bytes().to_vec()),
+        ("a hundred megabytes", vec![b'#'; 100 << 20]),
+        ("an alias bomb", bomb),
+        ("nesting", format!("{GOOD}x: {}", "[".repeat(1 << 20)).into_bytes()),
+        ("no text", vec![0xff; 1 << 20]),
+        (
+            "many keys",
+            (0..60_000).map(|key| format!("x-{key}: [1, {{ a: b }}]\n")).collect::<String>().into_bytes(),
+        ),
+    ] {
+        let file = folder.path().join("cluster.yaml");
+        fs::write(&file, bytes).unwrap();
+        let output = Command::new("python3")
+            .args(["-c", MEASURE, env!("CARGO_BIN_EXE_spark-control"), "check", "--file"])
+            .arg(&file)
+            .output()
+            .expect("python3 is installed");
+        let kibibytes: u64 = String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{what}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert!(kibibytes < 100 << 10, "{what}: {kibibytes} KiB");
     }
 }

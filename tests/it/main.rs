@@ -8,6 +8,7 @@ mod cluster;
 mod contracts;
 mod demo;
 mod desired;
+mod drift;
 mod edit;
 mod engines;
 mod fence;

@@ -1,8 +1,10 @@
-//! Figures, not checks: `just measure`. Ratios against a baseline in the same run, on the same machine.
+//! Figures, not checks: `just bench`. Ratios against a baseline in the same run, on the same machine; `docs/performance.md`
+//! has what came out, and what was asked.
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,26 +12,132 @@ use std::{
 use crate::{
     cluster::{MODELS, settles_on},
     controller::{Controller, save},
-    lab::Lab,
+    lab::{CONTAINER, Lab},
+    shell::sh,
+    spark::Spark,
 };
 
 const RUNS: usize = 15;
+/// Ten rounds in ten seconds make the loop slower on purpose.
+const BETWEEN: Duration = Duration::from_millis(1700);
 
-/// Minimum, median and maximum in milliseconds.
-fn figures(mut times: Vec<Duration>) -> String {
-    times.sort();
-    let ms = |time: &Duration| format!("{:.0}", time.as_secs_f64() * 1000.0);
-    format!(
-        "{} / {} / {} ms (min / median / max of {})",
-        ms(&times[0]),
-        ms(&times[times.len() / 2]),
-        ms(times.last().unwrap()),
-        times.len()
-    )
+struct Figures(Vec<Duration>);
+
+impl Figures {
+    fn of(runs: usize, mut once: impl FnMut() -> Duration) -> Self {
+        let mut times: Vec<Duration> = (0..runs).map(|_| once()).collect();
+        times.sort();
+        Self(times)
+    }
+
+    fn median(&self) -> f64 {
+        self.0[self.0.len() / 2].as_secs_f64() * 1000.0
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+        let (first, last) = (&self.0[0], &self.0[self.0.len() - 1]);
+        write!(f, "{:.0} / {:.0} / {:.0} ms (of {})", ms(first), self.median(), ms(last), self.0.len())
+    }
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+/// The lab's ssh, with or without one connection for all.
+fn ssh(lab: &Lab, spark: &Spark, shared: bool) -> Command {
+    let mut command = Command::new("ssh");
+    command.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+    command.args(["-o", "LogLevel=ERROR", "-o", "UserKnownHostsFile=/dev/null"]);
+    if shared {
+        let socket = lab.directory.join(format!("by-hand-{}", spark.name));
+        command.args(["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o"]);
+        command.arg(format!("ControlPath={}", socket.display()));
+    }
+    command.arg("-i").arg(lab.directory.join("key")).arg(format!("root@{}", spark.address));
+    command.stdout(Stdio::null());
+    command
+}
+
+/// The machine probe over a connection that is already there.
+fn probe(lab: &Lab, spark: &Spark) {
+    let script =
+        [include_str!("../../src/host/alive.sh"), include_str!("../../src/probe/machine.sh")].concat();
+    let script = format!("cluster=lab\nlaunchers=spark-vllm-docker\n{script}");
+    let mut child = ssh(lab, spark, true).arg("sh").stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// GET from a Spark's Engine, without a network between.
+fn engine(spark: &Spark, path: &str) -> String {
+    let mut stream = UnixStream::connect(spark.socket()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: d\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    answer
+}
+
+/// The same facts as a look has, by a process for each question.
+fn one_by_one(lab: &Lab) {
+    let questions = [
+        "cat /proc/sys/kernel/random/boot_id",
+        "cat /proc/uptime",
+        "cat /proc/meminfo",
+        "uname -r",
+        "ip -d -o link show",
+        "ip -4 -o addr show",
+        "cat /proc/net/tcp",
+        "nvidia-smi --query-gpu=name,driver_version,temperature.gpu,power.draw,utilization.gpu,clocks.sm",
+        "nvidia-smi --query-compute-apps=pid,process_name,used_gpu_memory",
+        "df -Pk",
+        "ls spark-vllm-docker",
+        "docker ps -a --no-trunc",
+        "docker inspect vllm_node",
+        "docker top vllm_node -eo pid,args",
+        "docker image inspect vllm-node",
+        "ls .local/state/spark-control/lab/jobs",
+    ];
+    for spark in &lab.sparks {
+        for question in questions {
+            let status =
+                ssh(lab, spark, false).arg(question).stdin(Stdio::null()).stderr(Stdio::null()).status();
+            assert!(status.unwrap().success(), "{question}");
+        }
+    }
+    for _ in 0..3 {
+        lab.spark("spark1").served(8888).expect("an answer");
+    }
+}
+
+/// Seconds of processor time that it used so far, ssh included.
+fn processor_secs(controller: &Controller) -> f64 {
+    let pids = sh(&format!("echo {pid}; pgrep -P {pid} || true", pid = controller.pid()));
+    let ticks: f64 = pids
+        .lines()
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok())
+        .map(|stat| {
+            let fields: Vec<f64> = stat
+                .rsplit(')')
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(|field| field.parse().unwrap_or(0.0))
+                .collect();
+            fields[11] + fields[12]
+        })
+        .sum();
+    ticks / 100.0
 }
 
 #[test]
-#[ignore = "prints figures; run with `just measure`"]
+#[ignore = "prints figures; run with `just bench`"]
 fn measure() {
     let lab = Lab::up(2);
     let file = lab.directory.join("cluster.yaml");
@@ -37,68 +145,76 @@ fn measure() {
     fs::write(&file, manifest(0)).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
     settles_on(&lab, &controller, "wide");
+    let spark = lab.spark("spark1");
 
-    // The probe script by hand, on one Spark, over a connection that is already there.
-    let script =
-        [include_str!("../../src/host/alive.sh"), include_str!("../../src/probe/machine.sh")].concat();
-    let script = format!("cluster=lab\npaths=\n{script}");
-    let socket = lab.directory.join("by-hand");
-    let by_hand = || {
-        let began = Instant::now();
-        let mut child = Command::new("ssh")
-            .args([
-                "-F",
-                "/dev/null",
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "LogLevel=ERROR",
-            ])
-            .args([
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-                "-o",
-                "ControlMaster=auto",
-                "-o",
-                "ControlPersist=60",
-            ])
-            .arg("-o")
-            .arg(format!("ControlPath={}", socket.display()))
-            .arg("-i")
-            .arg(lab.directory.join("key"))
-            .arg(format!("root@{}", lab.spark("spark1").address))
-            .arg("sh")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
-        began.elapsed()
-    };
-    by_hand();
-    let hands: Vec<Duration> = (0..RUNS).map(|_| by_hand()).collect();
-    let looks: Vec<Duration> = (0..RUNS)
-        .map(|_| Duration::from_millis(controller.ask("POST", "/look")["looked_ms"].as_u64().unwrap()))
-        .collect();
-    let saves: Vec<Duration> = (1..=RUNS)
-        .map(|mark| {
-            let before = controller.ask("GET", "/snapshot")["revision"].as_u64().unwrap();
-            save(&file, &manifest(mark));
-            let began = Instant::now();
+    probe(&lab, spark);
+    let probes = Figures::of(RUNS, || timed(|| probe(&lab, spark)));
+    let engines = Figures::of(RUNS, || {
+        timed(|| {
+            engine(spark, "/v1.41/containers/json?all=true");
+            engine(spark, &format!("/v1.41/containers/{CONTAINER}/json"));
+            engine(spark, &format!("/v1.41/containers/{CONTAINER}/top?ps_args=-eo%20pid,args"));
+        })
+    });
+    let endpoints = Figures::of(RUNS, || timed(|| assert!(spark.served(8888).is_some())));
+    let looks = Figures::of(RUNS, || {
+        Duration::from_millis(controller.ask("POST", "/look")["looked_ms"].as_u64().unwrap())
+    });
+    let parts = probes.median() + engines.median() + endpoints.median();
+    let naive = Figures::of(3, || timed(|| one_by_one(&lab)));
+
+    std::thread::sleep(Duration::from_secs(10));
+    let mut mark = 0;
+    let saves = Figures::of(RUNS, || {
+        std::thread::sleep(BETWEEN);
+        mark += 1;
+        let before = controller.ask("GET", "/snapshot")["revision"].as_u64().unwrap();
+        save(&file, &manifest(mark));
+        timed(|| {
             while controller.ask("GET", "/snapshot")["plan"]["revision"].as_u64().unwrap() == before {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            began.elapsed()
         })
-        .collect();
-    std::thread::sleep(Duration::from_secs(30));
+    });
+    let drifts = Figures::of(3, || {
+        spark.docker(&["kill", CONTAINER]);
+        let took = timed(|| {
+            while controller.ask("GET", "/snapshot")["drift"].as_array().unwrap().is_empty() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        settles_on(&lab, &controller, "wide");
+        assert!(controller.command(&["retry", "vllm"]).status.success());
+        took
+    });
+
+    std::thread::sleep(Duration::from_secs(20));
+    let (before, began) = (processor_secs(&controller), Instant::now());
+    std::thread::sleep(Duration::from_secs(60));
+    let idle = (processor_secs(&controller) - before) / began.elapsed().as_secs_f64() * 100.0;
     let status = fs::read_to_string(format!("/proc/{}/status", controller.pid())).unwrap();
-    let memory = |key: &str| status.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
-    println!("the probe script by hand, one Spark:       {}", figures(hands));
-    println!("one look, two Sparks and their endpoints:  {}", figures(looks));
-    println!("from a save to its plan:                   {}", figures(saves));
-    println!("{}\n{}", memory("VmRSS"), memory("VmHWM"));
+    let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let resident: f64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let program = fs::metadata(format!("/proc/{}/exe", controller.pid())).unwrap().len();
+
+    println!("the probe script, one Spark, warm connection:     {probes}");
+    println!("list and inspect, one Engine, its own socket:     {engines}");
+    println!("one endpoint round trip:                          {endpoints}");
+    println!("a look at two Sparks and their endpoints:         {looks}");
+    println!(
+        "  against the three above:                        {:.2} (asked: at most 1.5)",
+        looks.median() / parts
+    );
+    println!("the same facts by one ssh process per command:    {naive}");
+    println!(
+        "  against a look:                                 {:.0} (asked: at least 8)",
+        naive.median() / looks.median()
+    );
+    println!("from a save to its plan:                          {saves} (asked: under 200)");
+    println!("from a killed container to the drift:             {drifts} (asked: under 500)");
+    println!(
+        "idle, two Sparks: {:.1} MiB resident (asked: under 40), {idle:.2} % of a core (asked: under 1)",
+        resident / 1024.0
+    );
+    println!("the program: {:.1} MB (asked: under 25)", program as f64 / 1e6);
 }

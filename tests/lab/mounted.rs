@@ -36,6 +36,8 @@ fn a_file_that_is_mounted_by_itself_is_written_over_and_kept_first() {
     let new = fs::read_to_string(&outside).unwrap();
     assert!(new.starts_with("version: 1   # always\n") && new.contains("name: home"), "{new}");
     assert_eq!(fs::read_to_string(data.join("cluster.yaml.before")).unwrap(), old);
+    let status = text(&command(&inside, &data, &["status"]));
+    assert!(status.contains("the file is mounted by itself"), "{status}");
     let history = text(&command(&inside, &data, &["history"]));
     assert!(history.contains("readers may have seen a part of it"), "{history}");
 }

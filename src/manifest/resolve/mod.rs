@@ -6,6 +6,7 @@
 
 mod claims;
 mod launcher;
+mod memory;
 mod model;
 mod service;
 
@@ -135,6 +136,7 @@ pub fn resolve(
         schedule,
     };
     out.claims(&desired);
+    out.memory(&desired);
     out.addresses(&desired);
     out.windows(&desired);
     if out.problems.is_empty() {
