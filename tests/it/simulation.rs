@@ -10,7 +10,7 @@ use spark_control::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Cluster, paused};
+use crate::cluster::{Cluster, MODELS as CATALOG, SPARKS, paused};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MODELS: [&str; 4] = ["alpha", "beta", "wide", "none"];
@@ -303,6 +303,24 @@ fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
         controller.round(Mode::Preview).await.unwrap();
         let refused = controller.approve(&shown.id, "alice").unwrap_err();
         assert!(refused.to_string().contains("is gone from `spark2`"), "{refused}");
+    });
+}
+
+/// If this failed, a slip in `args` would cost what serves.
+#[test]
+fn what_the_engine_refuses_stops_nothing() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.wish("alpha");
+        cluster.settle(&controller, HOUR).await;
+        let wrong = CATALOG.replace(
+            "repo: lab/beta, sparks: [spark2], args: {",
+            "repo: lab/beta, sparks: [spark1], args: { no-such-argument: 1,",
+        );
+        cluster.edit(&format!("{SPARKS}model: beta\n{wrong}"));
+        cluster.settle(&controller, Duration::from_secs(600)).await;
+        assert_serves(&cluster, "alpha", "refused");
     });
 }
 

@@ -216,5 +216,5 @@ fn measure() {
         "idle, two Sparks: {:.1} MiB resident (asked: under 40), {idle:.2} % of a core (asked: under 1)",
         resident / 1024.0
     );
-    println!("the program: {:.1} MB (asked: under 25)", program as f64 / 1e6);
+    println!("the program: {} MB (asked: under 25)", program / 1_000_000);
 }
