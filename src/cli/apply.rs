@@ -1,7 +1,7 @@
 //! `apply`: perform a plan and follow it to its end. With a running controller the loop does the work and this follows
 //! it; without one this process does it.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::IsTerminal, sync::Arc, time::Duration};
 
 use anyhow::bail;
 
@@ -43,6 +43,7 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
         print_told(&render::render(&approved))?;
     }
     let mut failed = 0;
+    let mut waits = Waits::default();
     loop {
         let (seen, turn_failed) = actor.turn(&approved).await?;
         let plan = look::plan_of(&seen)?;
@@ -50,7 +51,11 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
         if failed >= MAX_FAILED {
             bail!("a step was not done {MAX_FAILED} times; `spark-control history` tells why");
         }
-        let exit = match progress(&approved, plan, &actor) {
+        let progress = progress(&approved, plan, &actor);
+        if !matches!(progress, Progress::UnderWay) {
+            waits.end();
+        }
+        let exit = match progress {
             Progress::Done => {
                 talk!("done");
                 Exit::Done
@@ -61,6 +66,7 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
             }
             Progress::UnderWay if no_wait => Exit::Done,
             Progress::UnderWay => {
+                waits.tell(plan);
                 tokio::time::sleep(FOLLOW).await;
                 continue;
             }
@@ -74,6 +80,41 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
             return Ok(look::exit_of_file(&seen));
         }
         return Ok(exit);
+    }
+}
+
+/// What is waited for, as it changes: one line that is written over on a terminal, a line for each new thing otherwise.
+#[derive(Default)]
+struct Waits {
+    told: String,
+    in_place: bool,
+}
+
+impl Waits {
+    fn tell(&mut self, plan: &Plan) {
+        let messages = plan.work.iter().filter_map(|work| match &work.verdict {
+            Verdict::Waiting { message, .. } => Some(format!("{}: {message}", work.object)),
+            Verdict::Open | Verdict::Blocked { .. } => None,
+        });
+        let now = messages.collect::<Vec<_>>().join("; ");
+        if now.is_empty() || now == self.told {
+            return;
+        }
+        self.in_place = std::io::stderr().is_terminal();
+        // Seconds that pass are no news to a log.
+        let news = |text: &str| text.split("; ").next().unwrap_or_default().to_owned();
+        if self.in_place {
+            talk_on!("\r\x1b[K{now}");
+        } else if news(&now) != news(&self.told) {
+            talk!("{}", news(&now));
+        }
+        self.told = now;
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.in_place) {
+            talk!("");
+        }
     }
 }
 
