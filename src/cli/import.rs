@@ -168,7 +168,7 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
     let image = container.as_ref().and_then(Json::as_str).unwrap_or_default();
     let known = recognise::service(name, image);
     let kind = written.and_then(|kind| kind.as_str().map(str::to_owned));
-    let kind = kind.or_else(|| known.map(|(kind, _)| super::init::kind_name(kind).to_owned()));
+    let kind = kind.or_else(|| known.map(|(kind, _)| super::describe::kind_name(kind).to_owned()));
     let port = port.or_else(|| known.map(|(_, port)| port.into()));
     let (Some(kind), Some(port)) = (kind, port) else {
         imported

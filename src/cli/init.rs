@@ -2,7 +2,7 @@
 //! serving: the first plan is empty.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -11,22 +11,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 
 use super::{
     Exit,
     arguments::{Format, InitArguments},
-    import, reach, say, trust,
+    describe, import, reach, say, trust,
 };
 use crate::{
     controller::{self, Controller, Places, round::Mode},
-    core::{
-        desired::{Desired, ServiceKind},
-        name::{ModelName, RepoId, SparkName},
-        plan::Plan,
-        recognise::{self, Command, Origin},
-        step::Step,
-    },
+    core::{desired::Desired, name::SparkName, plan::Plan, step::Step},
     host::Unreachable,
     manifest::{
         self,
@@ -34,9 +28,6 @@ use crate::{
     },
     probe::survey::{Survey, survey},
 };
-
-/// From this speed on a network is the one between Sparks.
-const FABRIC_MBPS: u32 = 100_000;
 
 /// # Errors
 /// When there is a file already, or it cannot be written.
@@ -62,7 +53,7 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
         let Some(surveys) = look(places, &described, &public, &arguments).await? else {
             return Ok(Exit::Blocked);
         };
-        take_in(&mut draft, &surveys);
+        describe::take_in(&mut draft, &surveys);
     }
     let mut adopts = write(places, &draft)?;
     if adopts && !adopt(places).await? {
@@ -204,238 +195,6 @@ async fn look(
         talk!("nothing was written; run `init` again then, or with --offline to write what is known now");
     }
     Ok((!failed).then_some(surveys))
-}
-
-/// What was seen, into the draft.
-fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) {
-    fabric(draft, surveys);
-    let mut engines = engines(surveys);
-    // The one with the most ranks; of those with one, the first.
-    engines.sort_by_key(|engine| (std::cmp::Reverse(engine.sparks.len()), engine.sparks[0].clone()));
-    let mut taken: BTreeSet<(SparkName, String)> = BTreeSet::new();
-    let mut main = None;
-    for engine in &engines {
-        taken.extend(engine.sparks.iter().map(|spark| (spark.clone(), engine.container.clone())));
-        let ours = matches!(engine.origin, Origin::LaunchCluster | Origin::Docker);
-        if main.is_none() && ours && take_model(draft, engine, surveys) {
-            main = Some(engine.container.clone());
-        } else {
-            watch_engine(draft, engine, ours);
-        }
-    }
-    for (spark, survey) in surveys {
-        for container in survey.containers.iter().filter(|container| container.running) {
-            if taken.contains(&(spark.clone(), container.name.clone())) {
-                continue;
-            }
-            let Some((kind, usual)) = recognise::service(&container.name, &container.image) else { continue };
-            // The published one, or the usual one of those on which something listens.
-            let listens =
-                survey.machine.platform.listening.as_ref().is_none_or(|ports| ports.contains(&usual));
-            let port = container.published.first().copied().unwrap_or(usual);
-            if container.published.is_empty() && !listens {
-                draft.notes.push(format!(
-                    "`{}` on {spark} seems to be of kind {}; its port is not known.",
-                    container.name,
-                    kind_name(kind)
-                ));
-                continue;
-            }
-            let known = draft
-                .services
-                .iter()
-                .any(|(_, entry)| entry["spark"] == spark.as_str() && entry["port"] == port);
-            if !known {
-                let entry = json!({
-                    "kind": kind_name(kind), "spark": spark, "port": port, "container": container.name,
-                });
-                add(draft, &container.name, entry);
-            }
-        }
-    }
-}
-
-/// The fast network, when each Spark has exactly one with an address.
-fn fabric(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) {
-    if surveys.len() < 2 {
-        return;
-    }
-    let mut found: BTreeMap<String, Json> = BTreeMap::new();
-    for (name, survey) in surveys {
-        let fast: Vec<_> = survey
-            .machine
-            .platform
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| {
-                interface.is_up && interface.speed_mbps.is_some_and(|speed| speed >= FABRIC_MBPS)
-            })
-            .filter_map(|(name, interface)| Some((name, interface.addresses.first()?)))
-            .collect();
-        if let [(interface, ip)] = fast[..] {
-            found.insert(name.to_string(), json!({ "ip": ip, "eth_if": interface }));
-        }
-    }
-    if found.len() < surveys.len() {
-        draft.notes.push(
-            "Models on several Sparks need `fabric` for each Spark; which network it is could not be told."
-                .into(),
-        );
-        return;
-    }
-    for (name, spark) in &mut draft.sparks {
-        if let Some(fabric) = found.remove(name) {
-            spark["fabric"] = fabric;
-        }
-    }
-}
-
-/// A model that serves, with all its ranks.
-struct Engine {
-    container: String,
-    image: String,
-    origin: Origin,
-    command: Command,
-    /// Head first.
-    sparks: Vec<SparkName>,
-}
-
-fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
-    let mut engines: Vec<Engine> = Vec::new();
-    let mut others: Vec<(&SparkName, String, u32, String)> = Vec::new();
-    for (spark, survey) in surveys {
-        for container in &survey.containers {
-            let Some(command) = survey.engines.get(&container.id) else { continue };
-            if let Some(rank) = command.rank.filter(|rank| *rank > 0) {
-                others.push((spark, container.name.clone(), rank, command.root.clone()));
-                continue;
-            }
-            let first = container.processes.iter().flatten().min_by_key(|process| process.pid);
-            let first = first.map_or("", |process| process.command.as_str());
-            engines.push(Engine {
-                container: container.name.clone(),
-                image: container.image.clone(),
-                origin: Origin::of(&container.name, &container.label_names, first),
-                command: command.clone(),
-                sparks: vec![spark.clone()],
-            });
-        }
-    }
-    others.sort_by_key(|(_, _, rank, _)| *rank);
-    for (spark, container, _, root) in others {
-        let of = |engine: &&mut Engine| engine.container == container && engine.command.root == root;
-        if let Some(engine) = engines.iter_mut().find(of) {
-            engine.sparks.push(spark.clone());
-        }
-    }
-    // Under Ray the other ranks have no engine process: a container of the same name and image that runs Ray.
-    for engine in engines.iter_mut().filter(|engine| engine.command.ray) {
-        let head = engine.sparks[0].clone();
-        for (spark, survey) in surveys.iter().filter(|(spark, _)| **spark != head) {
-            let rank = survey.containers.iter().any(|container| {
-                container.name == engine.container
-                    && container.image == engine.image
-                    && container.runs(crate::core::observed::is_ray) == Some(true)
-            });
-            if rank {
-                engine.sparks.push(spark.clone());
-            }
-        }
-    }
-    engines
-}
-
-/// Make it the main slot's model. False when the file has no words for it.
-fn take_model(draft: &mut Draft, engine: &Engine, surveys: &BTreeMap<SparkName, Survey>) -> bool {
-    let command = &engine.command;
-    let mut entry = Map::new();
-    if command.root.starts_with('/') {
-        entry.insert("local_path".into(), command.root.as_str().into());
-    } else if RepoId::new(command.root.as_str()).is_ok() {
-        entry.insert("repo".into(), command.root.as_str().into());
-    } else {
-        return false;
-    }
-    let served =
-        if command.served_as.is_empty() { vec![command.root.clone()] } else { command.served_as.clone() };
-    let short = served[0].rsplit('/').next().unwrap_or_default();
-    let Ok(name) = ModelName::new(short).or_else(|_| ModelName::new("model")) else { return false };
-    entry.extend(command.revision.as_ref().map(|revision| ("revision".into(), revision.as_str().into())));
-    entry.insert("sparks".into(), json!(engine.sparks));
-    entry.insert("served_as".into(), json!(served));
-    if !command.args.is_empty() {
-        entry.insert("args".into(), json!(command.args));
-    }
-    entry.extend(command.chat_template.as_ref().map(|path| ("chat_template".into(), path.as_str().into())));
-    let checkout = surveys[&engine.sparks[0]].machine.launchers.get("spark-vllm-docker");
-    let launcher = match engine.origin {
-        Origin::Docker => json!({ "kind": "docker", "image": engine.image }),
-        Origin::LaunchCluster | Origin::Sparkrun | Origin::Playbook => {
-            if !matches!(checkout, Some(crate::core::observed::LauncherSeen::Present(_))) {
-                draft.notes.push(format!(
-                    "No `launch-cluster.sh` was found in ~/spark-vllm-docker of {}: set `vllm.launcher.dir`.",
-                    engine.sparks[0]
-                ));
-            }
-            let mut launcher =
-                json!({ "kind": "launch-cluster", "dir": "spark-vllm-docker", "image": engine.image });
-            if command.ray && engine.sparks.len() > 1 {
-                launcher["ray"] = true.into();
-            }
-            launcher
-        }
-    };
-    draft.vllm.insert("container".into(), engine.container.as_str().into());
-    draft.vllm.insert("port".into(), command.port.into());
-    draft.vllm.insert("launcher".into(), launcher);
-    draft.models.retain(|(known, _)| known != name.as_str());
-    draft.models.push((name.to_string(), entry.into()));
-    draft.model = Some(name.to_string());
-    true
-}
-
-/// Only watch it: another tool's, or a second one.
-fn watch_engine(draft: &mut Draft, engine: &Engine, ours: bool) {
-    let spark = &engine.sparks[0];
-    if !ours {
-        draft.notes.push(format!(
-            "`{}` on {spark} was started by {}: it is watched and never touched.",
-            engine.container,
-            engine.origin.name()
-        ));
-    }
-    let entry = json!({
-        "kind": "vllm", "spark": spark, "port": engine.command.port, "container": engine.container,
-    });
-    add(draft, &engine.container, entry);
-}
-
-/// A service under a name that is free, and not the main slot's.
-fn add(draft: &mut Draft, container: &str, entry: Json) {
-    let taken = |name: &str| name == "vllm" || draft.services.iter().any(|(known, _)| known == name);
-    let mut name = container.to_owned();
-    let mut number = 2;
-    while taken(&name) {
-        name = format!("{container}-{number}");
-        number += 1;
-    }
-    draft.services.push((name, entry));
-}
-
-/// As the file names it.
-pub(super) fn kind_name(kind: ServiceKind) -> &'static str {
-    match kind {
-        ServiceKind::Vllm => "vllm",
-        ServiceKind::Asr => "asr",
-        ServiceKind::Diarization => "diarization",
-        ServiceKind::Tts => "tts",
-        ServiceKind::Embeddings => "embeddings",
-        ServiceKind::Rerank => "rerank",
-        ServiceKind::Qdrant => "qdrant",
-        ServiceKind::RedactionNer => "redaction-ner",
-        ServiceKind::Bot => "bot",
-        ServiceKind::Http => "http",
-    }
 }
 
 /// Write the file, when it is one that can be in force. Tells whether it wants a model.

@@ -9,6 +9,7 @@ pub mod apply;
 pub mod arguments;
 pub mod commands;
 pub mod demo;
+pub mod describe;
 pub mod desired;
 pub mod import;
 pub mod init;

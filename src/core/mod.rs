@@ -36,3 +36,4 @@ pub mod slot;
 pub mod standing;
 pub mod status;
 pub mod step;
+pub mod swap;

@@ -1,0 +1,245 @@
+//! One model for another, or for nothing: the question to the engine, the stops, the gates and the launch, in their order.
+
+use std::collections::BTreeSet;
+
+use super::{
+    consent::{self, Cause},
+    desired::{Effective, Source, SpecHash},
+    group::Group,
+    launcher::How,
+    ledger::{Checked, checked_key},
+    memory::{self, Released},
+    name::{ModelName, SparkName},
+    observed::{Observed, RecipeSeen},
+    plan::{Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
+    preflight::preflight,
+    slot::{Case, push},
+    standing::{Standing, relied_on},
+    step::Step,
+};
+
+/// Clear what is in the way, wait for the memory, launch, wait until it is ready.
+pub(super) fn replace(
+    case: Case<'_>,
+    wanted: &Effective<'_>,
+    target: &Effective<'_>,
+    standing: &[Standing<'_>],
+) -> Work {
+    let Case { object, desired, observed, ledger, .. } = case;
+    let group = target.group();
+    let cause = consent::cause(object, &wanted.group(), &group, ledger);
+    // Elsewhere, a container of that name is touched only when it is ours.
+    let in_the_way: Vec<&Standing<'_>> =
+        standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.is_ours()).collect();
+    let consent =
+        |entry: &Standing<'_>| consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed);
+    let mut items = Vec::new();
+    let to_end = if cause == Cause::Edit { consent::on_edit(desired) } else { None };
+    push(&mut items, case.running_jobs(to_end));
+    push(&mut items, case.stops(in_the_way.iter().copied(), consent));
+    let clearing = !items.is_empty();
+    let serving = case.serving(&in_the_way);
+    let outage = serving.is_some().then(|| case.outage(&group.spec));
+    let mut work = Work {
+        relies_on: case.replace_relies_on(target, &in_the_way),
+        contingency: cause == Cause::Contingency,
+        memory: memory::table(target, desired, observed),
+        outage,
+        ..Work::new(object, goal_of(wanted, target, serving), items)
+    };
+
+    // Everything that can be known before the outage is asked before the outage.
+    if let Err((reason, message)) = preflight(object, target, standing, desired, observed, ledger, case.now) {
+        work.items.clear();
+        work.verdict = Verdict::Blocked { reason, message };
+        return work;
+    }
+    match case.arguments(target, work.outage.is_some()) {
+        Arguments::Known => {}
+        Arguments::Refused(why) => {
+            let message = format!("the engine refuses the arguments of `{}`: {why}", target.name);
+            work.items.clear();
+            work.verdict = Verdict::Blocked { reason: Reason::ArgumentsInvalid, message };
+            return work;
+        }
+        Arguments::ToAsk(step) => {
+            let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
+            work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(*step, None)]), gate]);
+        }
+    }
+    let gate =
+        if clearing { Some(Verdict::Open) } else { case.release_gate(target).or_else(|| case.busy(&group)) };
+    if let Some(verdict) = gate {
+        work.items.push(Item::Gate(Gate::Released { sparks: group.sparks.clone() }));
+        work.verdict = verdict;
+    }
+    let consent = consent::to_start(cause, desired).unwrap_or_else(|verdict| {
+        work.verdict = verdict;
+        None
+    });
+    if group.sparks.len() > 1 {
+        let advance = |spark: &SparkName| {
+            let step = Step::Advance { object: object.clone(), spark: spark.clone(), group: group.clone() };
+            PlannedStep::new(step, None)
+        };
+        work.items.push(Item::Steps(group.sparks.iter().map(advance).collect()));
+    }
+    let ready = Gate::Ready {
+        model: group.model.to_string(),
+        deadline_secs: ledger.load_deadline(target.slot, &group.spec).as_secs(),
+    };
+    let mut group = group;
+    group.root = group.root.or_else(|| recipe_root(target, observed));
+    let launch = Step::Launch { object: object.clone(), group };
+    work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
+    work.items.push(Item::Gate(ready));
+    work
+}
+
+/// What is known of a model's arguments.
+enum Arguments {
+    /// The engine took them, or nobody can tell.
+    Known,
+    Refused(String),
+    ToAsk(Box<Step>),
+}
+
+/// What the recipe loads, as the launcher's dry run shows it.
+fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option<String> {
+    let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&target.launcher.how, &target.model.source)
+    else {
+        return None;
+    };
+    let seen = observed.facts(&target.model.sparks[0])?.recipes.get(&format!("{dir}/{recipe}"))?;
+    match seen {
+        RecipeSeen::Readable { root } => Some(root.clone()),
+        RecipeSeen::Unreadable { .. } => None,
+    }
+}
+
+/// What goes away.
+enum Serving {
+    Model(ModelName),
+    Stranger(String),
+}
+
+fn goal_of(wanted: &Effective<'_>, target: &Effective<'_>, serving: Option<Serving>) -> String {
+    match serving {
+        _ if wanted.name != target.name => {
+            format!("go back to `{}`, because `{}` failed", target.name, wanted.name)
+        }
+        Some(Serving::Model(old)) if old != *target.name => format!("swap `{old}` for `{}`", target.name),
+        Some(Serving::Stranger(container)) => {
+            format!("swap what runs as `{container}` for `{}`", target.name)
+        }
+        _ => format!("start `{}`", target.name),
+    }
+}
+
+impl Case<'_> {
+    /// Whether to ask the engine about the arguments first: before something that serves is stopped for a model that has not
+    /// been loaded with them yet. A recipe's and a script's own words are not known here.
+    fn arguments(self, target: &Effective<'_>, outage: bool) -> Arguments {
+        let group = target.group();
+        let head = self.observed.facts(group.head());
+        let Some(Some(image_id)) = head.and_then(|facts| facts.images.get(target.image.as_str())) else {
+            return Arguments::Known;
+        };
+        match self.ledger.checked.get(&checked_key(&group.spec, image_id)) {
+            Some(Checked::Valid | Checked::Unknown { .. }) => Arguments::Known,
+            Some(Checked::Invalid { why }) => Arguments::Refused(why.clone()),
+            None => {
+                let proven = self.ledger.load_secs.contains_key(group.spec.as_str());
+                if proven || !outage || !target.launcher.how.words_are_all() {
+                    return Arguments::Known;
+                }
+                let (object, image_id) = (self.object.clone(), image_id.clone());
+                Arguments::ToAsk(Box::new(Step::Check { object, group, image_id }))
+            }
+        }
+    }
+
+    /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.
+    fn busy(self, group: &Group) -> Option<Verdict> {
+        let (other, spark) = self.ledger.launches.iter().find_map(|(other, launch)| {
+            let loads = other != self.object && self.ledger.is_loading(other);
+            let shared = launch.group.sparks.iter().find(|spark| group.sparks.contains(spark));
+            shared.filter(|_| loads).map(|spark| (other, spark))
+        })?;
+        let message = format!("`{other}` loads a model on `{spark}`; one at a time");
+        Some(Verdict::Waiting { reason: Reason::SparkBusy, message })
+    }
+
+    /// What goes away when these containers do.
+    fn serving(self, in_the_way: &[&Standing<'_>]) -> Option<Serving> {
+        let launched = self.ledger.launches.get(self.object);
+        let is_alive = |entry: &&&Standing<'_>| {
+            let group = launched.map(|launch| &launch.group);
+            let ours = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
+            let alive = ours.map_or_else(
+                || entry.container.engine_alive(),
+                |group| group.is_alive(entry.spark, entry.container),
+            );
+            alive != Some(false)
+        };
+        let alive = in_the_way.iter().find(is_alive)?;
+        let launched = launched.filter(|_| alive.is_ours());
+        Some(match launched {
+            Some(launch) => Serving::Model(launch.group.model.clone()),
+            None => Serving::Stranger(alive.container.name.clone()),
+        })
+    }
+
+    fn outage(self, spec: &SpecHash) -> Outage {
+        match self.ledger.expected_load_secs(spec) {
+            Some((median, count)) => {
+                Outage { expected_secs: Some(median), basis: format!("median of {count} loads here") }
+            }
+            None => Outage { expected_secs: None, basis: "unknown; it has not been loaded here yet".into() },
+        }
+    }
+
+    fn replace_relies_on(self, target: &Effective<'_>, in_the_way: &[&Standing<'_>]) -> Vec<Predicate> {
+        let mut relies_on: BTreeSet<Predicate> =
+            in_the_way.iter().flat_map(|entry| relied_on(entry, self.observed)).collect();
+        for spark in &target.model.sparks {
+            let Some(facts) = self.observed.facts(spark) else { continue };
+            relies_on.insert(Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() });
+            let name = self.slot.container.as_str();
+            if facts.container(name).is_none() {
+                relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.to_owned() });
+            }
+            if let Some(Some(id)) = facts.images.get(target.image.as_str()) {
+                let image = target.image.to_string();
+                relies_on.insert(Predicate::Image { spark: spark.clone(), image, id: id.clone() });
+            }
+        }
+        relies_on.into_iter().collect()
+    }
+
+    /// Nothing is in the way any more: is the memory back, and is it time? `None` when the launch may begin.
+    fn release_gate(self, target: &Effective<'_>) -> Option<Verdict> {
+        for spark in &target.model.sparks {
+            let Some(facts) = self.observed.facts(spark) else { continue };
+            let (needed, _) = memory::need(target, facts.memory_total_bytes);
+            let floor = self.desired.sparks[spark].floor_bytes;
+            let release = self.ledger.releases.get(self.object);
+            let blocked = |reason, message| Some(Verdict::Blocked { reason, message });
+            match memory::released(spark, facts, needed, floor, release, self.ledger, self.now) {
+                Released::Yes => {}
+                Released::NotYet(message) => {
+                    return Some(Verdict::Waiting { reason: Reason::MemoryNotReleased, message });
+                }
+                Released::Never(message) => {
+                    let message = format!("{message}; it may need a reboot of `{spark}`");
+                    return blocked(Reason::MemoryNotReleased, message);
+                }
+                Released::CannotFit(message) => return blocked(Reason::CannotFit, message),
+            }
+        }
+        let attempts = self.ledger.attempts(self.object, &target.spec_hash());
+        let early = attempts.filter(|attempts| attempts.not_before > self.now)?;
+        let message = format!("after `{}`, again at {:.0}", early.last.what, early.not_before);
+        Some(Verdict::Waiting { reason: Reason::Backoff, message })
+    }
+}
