@@ -136,6 +136,13 @@ pub enum Command {
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
         listen: std::net::SocketAddr,
     },
+    /// Write what the controller knows at this moment, for somebody else to look into. Secrets are not in it.
+    Export,
+    /// Decide again what to do, from what `export` wrote.
+    Replay {
+        /// The file; `-` reads stdin.
+        file: PathBuf,
+    },
     /// Print completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Arguments, Exit, apply,
     arguments::{Command, DemoAction, Format},
-    demo, desired, init, look, print, print_json,
+    demo, desired, export, init, look, print, print_json,
     reach::{self, Reached, segment},
     say, serve, talk, trust, watch, wishes,
 };
@@ -36,6 +36,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             print(&manifest_schema())?;
             return Ok(Exit::Done);
         }
+        Command::Replay { file } => return export::replay(file, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "spark-control", &mut script);
@@ -56,7 +57,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     };
     let places = Places { file, is_file_told: arguments.file.is_some(), data };
     match arguments.command {
-        Command::Check | Command::Schema | Command::Completions { .. } | Command::Man { .. } => {
+        Command::Check
+        | Command::Schema
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Replay { .. } => {
             unreachable!("done above")
         }
         Command::Serve { listen, .. } => {
@@ -85,6 +90,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             wishes::schedule(&loaded.desired, jiff::Timestamp::now(), output)
         }
         Command::Diff => look::show_diff(&look::look(&places).await?, output),
+        Command::Export => export::export(&places).await,
         Command::Init { arguments } => init::init(&places, arguments, output).await,
         Command::Trust { spark, fingerprint } => {
             let text = text_of(&places.file)?;

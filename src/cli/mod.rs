@@ -11,6 +11,7 @@ pub mod commands;
 pub mod demo;
 pub mod describe;
 pub mod desired;
+pub mod export;
 pub mod import;
 pub mod init;
 pub mod look;

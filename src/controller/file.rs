@@ -117,7 +117,7 @@ impl Controller {
                 "the file is mounted by itself: who reads it while a command edits it may see a part of it";
             state.warnings.push(format!("{note}; mount its folder instead"));
         }
-        state.current = Some(Current { revision, desired: Arc::new(loaded.desired) });
+        state.current = Some(Current { revision, text: text.into(), desired: Arc::new(loaded.desired) });
         state.file_error = None;
         Ok(())
     }

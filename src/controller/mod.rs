@@ -4,6 +4,7 @@
 //! end. Every wake-up means "look again" and nothing else.
 
 pub mod edit;
+pub mod export;
 pub mod file;
 pub mod logs;
 pub mod pulse;
@@ -105,6 +106,7 @@ impl State {
 #[derive(Clone)]
 struct Current {
     revision: u64,
+    text: Arc<str>,
     desired: Arc<Desired>,
 }
 
@@ -168,9 +170,11 @@ impl Controller {
         // Whoever starts it anew wants it to act: it claims a higher epoch.
         ledger.fenced = None;
         let current = match store.last_revision()? {
-            Some((revision, text)) => crate::manifest::load::load(&text)
-                .ok()
-                .map(|loaded| Current { revision, desired: Arc::new(loaded.desired) }),
+            Some((revision, text)) => crate::manifest::load::load(&text).ok().map(|loaded| Current {
+                revision,
+                text: text.into(),
+                desired: Arc::new(loaded.desired),
+            }),
             None => None,
         };
         let state = State {

@@ -71,7 +71,7 @@ impl Controller {
         // While a file that was just written is waited for, the Sparks are asked for what it says so far.
         let ((), early) = tokio::join!(self.file_is_quiet(), self.early_look());
         self.read_file(mode != Mode::Preview)?;
-        let Some(Current { revision, desired }) = self.state().current.clone() else {
+        let Some(Current { revision, desired, .. }) = self.state().current.clone() else {
             self.publish(None, round, 0);
             return Ok(Turn::default());
         };

@@ -77,7 +77,7 @@ pub struct Kept {
 }
 
 /// What was seen without a break since this boot.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
     pub boot_id: String,
     pub seen: VecDeque<Sample>,

@@ -32,7 +32,7 @@ pub fn preflight(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Result<(), InTheWay> {
-    images_and_files(target, observed)?;
+    images_and_files(target, observed, ledger)?;
     for spark in &target.model.sparks {
         memory_of(object, target, spark, desired, observed, now)?;
     }
@@ -41,7 +41,7 @@ pub fn preflight(
     secrets(target, observed)
 }
 
-fn images_and_files(target: &Effective<'_>, observed: &Observed) -> Result<(), InTheWay> {
+fn images_and_files(target: &Effective<'_>, observed: &Observed, ledger: &Ledger) -> Result<(), InTheWay> {
     let image = target.image;
     let head = &target.model.sparks[0];
     let mut first: Option<&String> = None;
@@ -58,7 +58,10 @@ fn images_and_files(target: &Effective<'_>, observed: &Observed) -> Result<(), I
             let message = format!("`{image}` on `{spark}` is not the image that `{head}` has");
             return Err((Reason::ImageDiffers, message));
         }
-        if let Some(key) = target.model.source.cache_key() {
+        // What was loaded from there once is there; and a container whose environment moves the cache looks elsewhere.
+        let looks_there = !target.env.keys().any(|name| ["HF_HOME", "HF_HUB_CACHE"].contains(&name.as_str()));
+        let loaded = ledger.load_secs.contains_key(target.spec_hash().as_str());
+        if let Some(key) = target.model.source.cache_key().filter(|_| looks_there && !loaded) {
             let what = match facts.caches.get(&key) {
                 Some(CacheSeen::Present) => None,
                 Some(CacheSeen::Partial { missing }) => Some(format!("only a part of `{key}` ({missing})")),

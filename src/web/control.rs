@@ -58,6 +58,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/retry/{object}", post(retry))
         .route("/logs/{object}", get(logs))
         .route("/events", get(events))
+        .route("/export", get(export))
         .route("/desired", get(desired).post(edit))
         .with_state(controller)
 }
@@ -146,6 +147,13 @@ async fn logs(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPat
     match controller.logs(&object).await {
         Ok(logs) => Json(logs).into_response(),
         Err(error) => refusal(&error),
+    }
+}
+
+async fn export(State(controller): State<Arc<Controller>>) -> Response {
+    match controller.export() {
+        Ok(export) => Json(export).into_response(),
+        Err(error) => refusal(&Refusal::Store(error)),
     }
 }
 

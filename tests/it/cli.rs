@@ -242,6 +242,34 @@ fn a_terminal_gets_colour_and_its_width_unless_told_otherwise() {
     assert!(widest <= 70, "{widest} columns:\n{plain}");
 }
 
+/// If this failed, a report from the field could not be looked into; or it would hold what it should not.
+#[test]
+fn what_was_exported_decides_the_same_again() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let secret = folder.join("secret");
+    fs::write(&secret, "hunter2-sesame").unwrap();
+    let with_secret = format!("{WISHES}vllm: {{ api_key: {{ file: {} }} }}\n", secret.display());
+    fs::write(folder.join("cluster.yaml"), with_secret).unwrap();
+    let export = run(folder, &["export"]);
+    assert!(export.status.success(), "{}", text(&export));
+    assert!(!text(&export).contains("hunter2"));
+    fs::write(folder.join("report.json"), &export.stdout).unwrap();
+    fs::remove_file(folder.join("cluster.yaml")).unwrap();
+    let replayed = run(folder, &["replay", "report.json"]);
+    assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed));
+    assert!(text(&replayed).contains("`here` is not reachable"), "{}", text(&replayed));
+    // Another decision than the one that was written down is told.
+    let mut report: serde_json::Value = serde_json::from_slice(&export.stdout).unwrap();
+    report["plan"]["id"] = "another".into();
+    fs::write(folder.join("report.json"), report.to_string()).unwrap();
+    let other = run(folder, &["replay", "report.json"]);
+    assert_eq!(other.status.code(), Some(3), "{}", text(&other));
+    assert!(text(&other).contains("decided otherwise then (another)"), "{}", text(&other));
+    let nothing = run(folder, &["replay", "secret"]);
+    assert!(text(&nothing).contains("is not what `export` writes") && !text(&nothing).contains("hunter2"));
+}
+
 /// The file is found where such files are kept.
 #[test]
 fn the_file_of_a_user_is_found_and_the_one_here_wins() {

@@ -280,6 +280,12 @@ fn two_sparks_are_started_in_every_way_that_there_is() {
     fs::create_dir_all(&examples).unwrap();
     let script = "vllm serve lab/wide --port 8888 --served-model-name scripted -tp 2\n";
     fs::write(examples.join("wide.sh"), script).unwrap();
+    // A mod, and the owner's own configuration: what it says of other things counts, what it says of ours does not.
+    let checkout = spark.home().join("spark-vllm-docker");
+    fs::create_dir_all(checkout.join("mods/fix")).unwrap();
+    fs::write(checkout.join("mods/fix/run.sh"), "echo applied >/tmp/the-mod\n").unwrap();
+    let own = "CONTAINER_FROM_DOTENV=yes\nCONTAINER_NAME=another\nMASTER_PORT=1\nCLUSTER_NODES=198.51.100.1,198.51.100.2\n";
+    fs::write(checkout.join(".env"), own).unwrap();
     let cache = lab.directory.join("cache");
     fs::create_dir_all(&cache).unwrap();
     let both = "sparks: [spark1, spark2], memory_gib: 1";
@@ -288,7 +294,7 @@ fn two_sparks_are_started_in_every_way_that_there_is() {
         "reconcile: {{ interval: 2s }}
 vllm: {{ on_failure: stall }}
 models:
-  wide: {{ repo: lab/wide, {both}, {args}, launcher: {{ kind: launch-cluster, volumes: [\"{cache}:/lab-cache:ro\"] }} }}
+  wide: {{ repo: lab/wide, {both}, {args}, mods: [mods/fix], launcher: {{ kind: launch-cluster, volumes: [\"{cache}:/lab-cache:ro\"] }} }}
   rayed: {{ repo: lab/wide, {both}, {args}, launcher: {{ kind: launch-cluster, ray: true }} }}
   scripted: {{ repo: lab/wide, {both}, launcher: {{ kind: launch-cluster, script: examples/wide.sh }} }}
   cooked: {{ recipe: the-alpha, {both}, {args} }}
@@ -312,6 +318,13 @@ models:
         assert_eq!(words[note + 1], "it's $(id)");
         assert!(words.contains(&"--node-rank".to_owned()));
     }
+    for spark in &lab.sparks {
+        assert_eq!(spark.docker(&["exec", CONTAINER, "cat", "/tmp/the-mod"]), "applied", "{}", spark.name);
+        let environment = spark.docker(&["inspect", "--format", "{{json .Config.Env}}", CONTAINER]);
+        assert!(environment.contains("FROM_DOTENV=yes"), "{}: {environment}", spark.name);
+    }
+    let port = head.iter().position(|word| word == "--master-port").unwrap();
+    assert_eq!(head[port + 1], "29501", "the file's, not the one of `.env`");
     let mounts =
         lab.spark("spark2").docker(&["inspect", "--format", "{{json .HostConfig.Binds}}", CONTAINER]);
     assert!(mounts.contains("/lab-cache:ro"), "{mounts}");
@@ -338,6 +351,7 @@ models:
     assert_eq!(head[note + 1], "it's $(id)");
     assert!(other.is_some());
 
+    fs::remove_file(checkout.join(".env")).unwrap();
     // From before configuration files, then from before there was anything but Ray.
     older(spark, &["config", "no-ray-by-default"]);
     let (head, other) = swap("wide");

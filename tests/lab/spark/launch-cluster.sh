@@ -5,7 +5,7 @@
 # that end in `# since WORD` are not in checkouts from before WORD.
 name=vllm_node image=vllm-node solo=false daemon=false config=.env nodes= eth= ib= port=29501 ray=true script=
 ray=false # since no-ray-by-default
-docker_args=() action= command=()
+docker_args=() action= command=() mods=()
 while [ $# -gt 0 ]; do
     case "$1" in
     --solo) solo=true ;;
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
     --launch-script) script=$2; shift ;;
     -e) docker_args+=(-e "$2"); shift ;;
     -v) docker_args+=(-v "$2"); shift ;;
-    --apply-mod) [ -e "$2/run.sh" ] || { echo "Error: mod $2 has no run.sh"; exit 1; }; shift ;;
+    --apply-mod) [ -e "$2/run.sh" ] || { echo "Error: mod $2 has no run.sh"; exit 1; }; mods+=("$2"); shift ;;
     exec) action=exec; shift; command=("$@"); break ;;
     stop | status) action=$1 ;;
     *) echo "Error: unknown option $1"; exit 1 ;;
@@ -107,6 +107,12 @@ else
     [ -z "${LAB_START_NOTHING:-}" ] && [ ! -e "$HOME/start-nothing" ] || { echo "Command dispatched"; exit 0; }
     start_container
     $solo || for peer in "${peers[@]}"; do start_container "$peer"; done
+    for mod in "${mods[@]}"; do
+        docker exec "$name" sh -c "$(cat "$mod/run.sh")"
+        $solo || for peer in "${peers[@]}"; do
+            remote "$peer" "docker exec -i $name sh" <"$mod/run.sh"
+        done
+    done
 fi
 sleep 0.2
 # inside NODE COMMAND : detached, in the container of that node ("" is here); its output is the container's log
