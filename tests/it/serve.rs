@@ -136,3 +136,54 @@ fn a_file_that_is_being_written_is_read_when_it_is_quiet() {
     let _ = child.kill();
     let _ = child.wait();
 }
+
+/// What the controller shows of a service, without making it look.
+fn observed(folder: &Path, service: &str) -> Option<String> {
+    let mut stream = std::os::unix::net::UnixStream::connect(folder.join("data/control.sock")).ok()?;
+    write!(stream, "GET /snapshot HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let body = answer.split_once("\r\n\r\n")?.1;
+    let value: Value = serde_json::from_str(&body[body.find('{')?..=body.rfind('}')?]).ok()?;
+    let line = value["status"].as_array()?.iter().find(|line| line["object"] == service)?;
+    Some(line["observed"].as_str()?.to_owned())
+}
+
+/// If this failed, a service that went away would be found only at the next full look, which may be a day away.
+#[test]
+fn a_service_that_goes_away_is_noticed_between_rounds() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    };
+    let folder = TempDir::new().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let gone = Arc::new(AtomicBool::new(false));
+    let ended = gone.clone();
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if ended.load(Relaxed) {
+                return;
+            }
+            let Ok(mut stream) = stream else { continue };
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        }
+    });
+    let file = format!(
+        "version: 1\nsparks: {{ here: {{ address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock }} }}\n\
+         services: {{ web: {{ kind: http, address: 127.0.0.1, port: {port} }} }}\nreconcile: {{ interval: 24h }}\n"
+    );
+    fs::write(folder.path().join("cluster.yaml"), file).unwrap();
+    let mut child = serve(folder.path());
+    wait("the service", || observed(folder.path(), "web").filter(|seen| seen == "up"));
+    gone.store(true, Relaxed);
+    // Wakes the thread, which ends and closes the port.
+    let _ = TcpStream::connect(("127.0.0.1", port));
+    server.join().unwrap();
+    wait("its end to be noticed", || observed(folder.path(), "web").filter(|seen| seen == "down"));
+    let _ = child.kill();
+    let _ = child.wait();
+}
