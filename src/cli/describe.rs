@@ -53,10 +53,10 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) 
                 ));
                 continue;
             }
-            let known = draft
-                .services
-                .iter()
-                .any(|(_, entry)| entry["spark"] == spark.as_str() && entry["port"] == port);
+            let known = draft.services.iter().any(|(_, entry)| {
+                entry["spark"] == spark.as_str()
+                    && (entry["port"] == port || entry["container"] == container.name.as_str())
+            });
             if !known {
                 let entry = json!({
                     "kind": kind_name(kind), "spark": spark, "port": port, "container": container.name,

@@ -9,7 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     core::recognise,
-    manifest::{self, compose::Draft},
+    manifest::{
+        self,
+        compose::{self, Draft},
+    },
 };
 
 const SERVICES: &str = "services-overrides.yaml";
@@ -51,10 +54,50 @@ pub fn import(dir: &Path, process: impl Fn(&str) -> Option<String>) -> anyhow::R
             model(&mut imported, &name, &value);
         }
     }
+    imported.keep_what_fits();
     if !file.exists() && !services.exists() && models.is_none() && imported.draft.sparks.is_empty() {
         bail!("{} has none of {ENVIRONMENT}, {SERVICES}, {}", dir.display(), MODELS.join(", "));
     }
     Ok(imported)
+}
+
+impl Imported {
+    /// Entries that no file could hold, alone or beside those before them, are left, each with its first problem.
+    fn keep_what_fits(&mut self) {
+        let services = std::mem::take(&mut self.draft.services);
+        let models = std::mem::take(&mut self.draft.models);
+        for (name, entry) in models {
+            self.draft.models.push((name.clone(), entry));
+            if let Some(why) = misfit(&self.draft) {
+                self.draft.models.pop();
+                self.left.push(format!("the model `{name}`: {why}"));
+            }
+        }
+        for (name, entry) in services {
+            self.draft.services.push((name.clone(), entry));
+            if let Some(why) = misfit(&self.draft) {
+                self.draft.services.pop();
+                self.left.push(format!("{SERVICES}: `{name}`: {why}"));
+            }
+        }
+    }
+}
+
+/// Why the draft makes no file that can be in force, or one of its entries is set aside. A draft without Sparks, which the
+/// command line may name, is not judged.
+fn misfit(draft: &Draft) -> Option<String> {
+    if draft.sparks.is_empty() {
+        return None;
+    }
+    match manifest::load::load(&compose::text(draft)) {
+        Err(problems) => problems.first().map(|problem| problem.message.clone()),
+        Ok(loaded) if loaded.set_aside.is_empty() => None,
+        Ok(loaded) => loaded
+            .warnings
+            .iter()
+            .find(|warning| warning.message.contains("set aside"))
+            .map(|warning| warning.message.clone()),
+    }
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
@@ -156,6 +199,9 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
     let container = take(&mut fields, &["container", "container_name"]);
     let spark = take(&mut fields, &["spark", "node", "host"]);
     let port = take(&mut fields, &["port"]);
+    // Files of that kind often have figures in quotes.
+    let port = port
+        .map(|port| port.as_str().and_then(|text| text.parse::<u16>().ok()).map_or(port.clone(), Json::from));
     let written = take(&mut fields, &["kind", "type"]);
     let enabled = take(&mut fields, &["enabled"]);
     let disabled = take(&mut fields, &["disabled"]);

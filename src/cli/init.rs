@@ -47,8 +47,8 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
     }
     let mut draft = imported.draft;
     add_sparks(&mut draft, &arguments)?;
-    let public = key(&places.data, arguments.key.as_deref()).await?;
     let described = described(&draft)?;
+    let public = key(&places.data, arguments.key.as_deref()).await?;
     if !arguments.offline {
         let Some(surveys) = look(places, &described, &public, &arguments).await? else {
             return Ok(Exit::Blocked);

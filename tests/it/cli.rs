@@ -298,3 +298,44 @@ fn completions_and_manual_pages_are_made_of_what_can_be_typed() {
     assert!(page.contains("nobody else may release it"), "{page}");
     assert!(fs::read_dir(folder.join("pages")).unwrap().count() > 20);
 }
+
+/// If this failed, one odd entry of the original system would keep all of it from being taken over, or be written into a file
+/// that is not valid.
+#[test]
+fn what_fits_of_the_original_system_is_taken_over_and_the_rest_is_told() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let old = folder.join("old");
+    fs::create_dir(&old).unwrap();
+    fs::write(old.join(".env"), "SPARK_HOSTS=192.0.2.1,bob@192.0.2.2\nSPARK_USER=alice\nVLLM_PORT=8000\n")
+        .unwrap();
+    fs::write(
+        old.join("services-overrides.yaml"),
+        "vllm: { port: 9000, kind: vllm }\n\"../x\": { kind: tts, port: 1 }\nkokoro: { port: \"8880\" }\nasr: { port: 8000 }\n\
+         whisper: { port: 8000 }\nlist: [1]\n",
+    )
+    .unwrap();
+    fs::write(old.join("model-overrides.yaml"), "m: { model: \"x y\" }\nn: 5\nok: { repo: o/m, tp: 2 }\n")
+        .unwrap();
+    let init = ["init", "--offline", "--from-spark-control", "old"];
+    let done = run(folder, &init);
+    let told = text(&done);
+    assert!(done.status.success(), "{told}");
+    for left in [
+        "`vllm` is the name of the main slot",
+        "`../x` is not a name",
+        "both claim port 8000",
+        "`list` is no map",
+        "`x y`",
+        "`n` is no map",
+    ] {
+        assert!(told.contains(left), "{left}: {told}");
+    }
+    let written = fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    for kept in ["kokoro: { kind: tts, spark: spark2, port: 8880 }", "repo: o/m", "user: bob"] {
+        assert!(written.contains(kept), "{kept}: {written}");
+    }
+    assert_eq!(text(&run(folder, &["check"])), "cluster.yaml is valid\n");
+    assert!(text(&run(folder, &init)).contains("is there already"));
+    assert_eq!(fs::read_to_string(folder.join("cluster.yaml")).unwrap(), written);
+}
