@@ -36,7 +36,10 @@ async fn main() -> ExitCode {
     match commands::run(arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {
-            talk::write(&format!("error: {error:#}\n"));
+            // What is wrong with a file begins so by itself.
+            let text = format!("{error:#}");
+            let mark = if text.starts_with("error: ") { "" } else { "error: " };
+            talk::write(&format!("{mark}{text}\n"));
             Exit::Error.into()
         }
     }

@@ -75,7 +75,12 @@ fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
 /// # Errors
 /// When stdout cannot be written.
 pub fn print_told(text: &str) -> anyhow::Result<()> {
-    print(&super::paint::paint(&with_options(text)))
+    print(&told(text))
+}
+
+/// Text for a person: its proposed commands carry the options of this run, and its marks are coloured.
+pub fn told(text: &str) -> String {
+    super::paint::paint(&with_options(text))
 }
 
 /// Of the shapes that `--output json` prints. Fields may be added to it; what is there stays.
@@ -107,10 +112,18 @@ pub fn versioned(value: &impl serde::Serialize) -> anyhow::Result<serde_json::Va
 
 /// Write to stdout. A reader that went away (`| head`) is not an error.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    print_while_read(text).map(|_| ())
+}
+
+/// The same, for what goes on: false when nobody reads any more.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_while_read(text: &str) -> anyhow::Result<bool> {
     use std::io::Write;
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }

@@ -9,8 +9,9 @@ use std::{
 use super::{
     Exit,
     arguments::Format,
-    look, print, print_told,
+    look,
     reach::{self, Reached, segment},
+    talk::{print_while_read, told},
 };
 use crate::{
     controller::{Places, Snapshot, logs::Log, round::Mode},
@@ -44,12 +45,17 @@ pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
             Format::Text => look::status_text(&seen, plan),
             Format::Json => format!("{}\n", look::status_json(&seen, plan)),
         };
-        if text != shown {
-            if in_place {
-                print(CLEAR)?;
+        // That time passed is no news.
+        let news = match output {
+            Format::Text => text.split_once('\n').map_or(text.as_str(), |(_, rest)| rest).to_owned(),
+            Format::Json => format!("{:?}", (&seen.status, &seen.file_error, plan.revision)),
+        };
+        if news != shown {
+            let clear = if in_place { CLEAR } else { "" };
+            if !print_while_read(&format!("{clear}{}", told(&text)))? {
+                return Ok(Exit::Done);
             }
-            print_told(&text)?;
-            shown = text;
+            shown = news;
         }
         tokio::time::sleep(EVERY).await;
     }
@@ -80,7 +86,9 @@ pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
             }
             for line in new_lines(known.map(String::as_str), &text) {
                 let place = if several { format!("{} | ", log.spark) } else { String::new() };
-                print(&format!("{place}{line}\n"))?;
+                if !print_while_read(&format!("{place}{line}\n"))? {
+                    return Ok(Exit::Done);
+                }
             }
             said.insert(key, text);
         }

@@ -339,3 +339,38 @@ fn what_fits_of_the_original_system_is_taken_over_and_the_rest_is_told() {
     assert!(text(&run(folder, &init)).contains("is there already"));
     assert_eq!(fs::read_to_string(folder.join("cluster.yaml")).unwrap(), written);
 }
+
+/// If this failed, `status --watch | head` would go on for nobody, or say each second that a second has passed.
+#[test]
+fn a_watch_ends_with_its_reader_and_tells_only_news() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("cluster.yaml"), WISHES).unwrap();
+    let mut child = program(folder)
+        .args(["status", "--watch"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut reader = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut reader, &mut first).unwrap();
+    assert!(first.starts_with("revision 1"), "{first}");
+    // What it has to say is said once; then its reader goes, and the next news finds nobody.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let mut rest = vec![0; 1 << 16];
+    let read = std::io::Read::read(&mut reader, &mut rest).unwrap();
+    let rest = String::from_utf8_lossy(&rest[..read]).into_owned();
+    assert!(!rest.contains("revision 1"), "the same again: {rest}");
+    drop(reader);
+    fs::write(folder.join("cluster.yaml"), WISHES.replace("model: small", "model: large")).unwrap();
+    let began = std::time::Instant::now();
+    let ended = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "it goes on for nobody");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    assert_eq!(ended.code(), Some(0));
+}
