@@ -103,7 +103,7 @@ check)
     engine container rm --force "$name" >/dev/null 2>&1
     case "$said" in
     *"arguments valid"*) say "said valid" ;;
-    *"arguments "*) say "said ${said##*arguments }" ;;
+    *"arguments "*) say "said ${said#*arguments }" ;;
     *) say "said unknown it ended with $code: $(tail -n 1 "$state/err" | tr -d '\000-\037' | cut -c 1-200)" ;;
     esac
     ;;
@@ -118,13 +118,18 @@ stop)
         if [ -z "$is" ]; then say done; return 0; fi
     fi
     if [ "$is" = true ]; then
-        timeout 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" ||
-            [ -z "$(running "$container")" ] || { say "failed $(tail -n 1 "$state/err")"; return 0; }
+        timeout 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" || {
+            # No answer is not an empty one.
+            is=$(running "$container") || { say "unknown Docker did not answer"; return 0; }
+            [ -z "$is" ] || { say "failed $(tail -n 1 "$state/err")"; return 0; }
+        }
     fi
     if [ "$remove" = yes ]; then
         timeout 60 docker container rm --force "$container" >/dev/null 2>"$state/err"
         tries=0
-        while [ -n "$(running "$container" 2>/dev/null)" ]; do
+        while :; do
+            is=$(running "$container" 2>/dev/null) || { say "unknown Docker did not answer"; return 0; }
+            [ -n "$is" ] || break
             tries=$((tries + 1))
             if [ "$tries" -gt 50 ]; then say "failed it could not be removed: $(tail -n 1 "$state/err")"; return 0; fi
             sleep 0.2

@@ -29,10 +29,10 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// When the controller goes away, or stdout cannot be written.
 pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let in_place = output == Format::Text && stdout().is_terminal();
-    let reached = reach::reach(places).await?;
     let mut shown = String::new();
     loop {
-        let seen: Snapshot = match &reached {
+        // Anew each time: who only watches must not keep a controller from starting.
+        let seen: Snapshot = match reach::reach(places).await? {
             // The controller looks by itself; to look for it would make it look all the time.
             Reached::Running(remote) => remote.get("/snapshot").await?,
             Reached::Own(controller, _) => {
@@ -66,10 +66,9 @@ pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
 /// # Errors
 /// When the controller goes away, or stdout cannot be written.
 pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
-    let reached = reach::reach(places).await?;
     let mut said: BTreeMap<(SparkName, String), String> = BTreeMap::new();
     loop {
-        let logs: Vec<Log> = match &reached {
+        let logs: Vec<Log> = match reach::reach(places).await? {
             Reached::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
             Reached::Own(controller, _) => {
                 controller.round(Mode::Preview).await?;

@@ -150,7 +150,9 @@ impl Case<'_> {
             Some(Checked::Invalid { why }) => Arguments::Refused(why.clone()),
             None => {
                 let proven = self.ledger.load_secs.contains_key(group.spec.as_str());
-                if proven || !outage || !target.launcher.how.words_are_all() {
+                // A mod may teach the engine words that its image does not know.
+                let patched = !target.model.mods.is_empty();
+                if proven || patched || !outage || !target.launcher.how.words_are_all() {
                     return Arguments::Known;
                 }
                 let (object, image_id) = (self.object.clone(), image_id.clone());

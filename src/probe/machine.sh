@@ -12,6 +12,8 @@
 (trap 'kill "$nap"; exit' TERM; sleep 25 & nap=$!; wait "$nap" && kill -KILL 0) >/dev/null 2>&1 </dev/null &
 watch=$!
 trap 'kill "$watch" 2>/dev/null' EXIT
+# What others wrote is printed as it is: some shells read escapes in the words of `echo`.
+say() { printf '%s\n' "$1"; }
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
 [ -n "$hf_home" ] || hf_home="${HF_HOME:-$HOME/.cache/huggingface}"
 read -r boot </proc/sys/kernel/random/boot_id
@@ -35,14 +37,14 @@ ip -d -o link show 2>/dev/null | while read -r _ name rest; do
     case "$name" in lo:) continue ;; esac
     name=${name%:} speed=-
     read -r speed 2>/dev/null <"/sys/class/net/${name%@*}/speed" || speed=-
-    echo "link ${name%@*} ${speed:--} $rest"
+    say "link ${name%@*} ${speed:--} $rest"
 done
 ip -4 -o addr show 2>/dev/null | while read -r _ name _ address _; do
     case "$name" in lo) ;; *) echo "address $name ${address%/*}" ;; esac
 done
 if gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,temperature.gpu,power.draw,utilization.gpu,clocks.sm \
     --format=csv,noheader,nounits 2>/dev/null); then
-    echo "gpu $gpu"
+    say "gpu $gpu"
     timeout 5 nvidia-smi --query-compute-apps=pid,process_name,used_gpu_memory --format=csv,noheader,nounits \
         2>/dev/null | while IFS= read -r line; do
         container=
@@ -50,7 +52,7 @@ if gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,temperature.gpu,po
             group=${group##*/} group=${group#docker-} group=${group%.scope}
             [ ${#group} -eq 64 ] && container=$group
         done 2>/dev/null <"/proc/${line%%,*}/cgroup"
-        echo "gpu_process ${container:--} $line"
+        say "gpu_process ${container:--} $line"
     done
 fi
 printf '%s\n' "$paths" | while IFS= read -r path; do
@@ -85,7 +87,7 @@ eval "$caches"
 printf '%s\n' "$launchers" | (cd && while IFS= read -r dir; do
     [ -n "$dir" ] || continue
     if [ ! -r "$dir/launch-cluster.sh" ]; then
-        echo "launcher missing - $dir"
+        say "launcher missing - $dir"
         continue
     fi
     # Options that came and went with the years, where its own parser names them: it has no version to ask for.
@@ -104,8 +106,8 @@ dry_run() {
     shift 2
     said=$(cd && cd "$dir" && timeout -k 1 10 ./run-recipe.sh "$@" </dev/null 2>&1)
     command=$(printf '%s\n' "$said" | grep -m 1 'vllm serve ')
-    if [ -n "$command" ]; then echo "recipe yes $key $command"; else
-        echo "recipe no $key $(printf '%s\n' "$said" | grep . | tail -n 1)"
+    if [ -n "$command" ]; then say "recipe yes $key $command"; else
+        say "recipe no $key $(printf '%s\n' "$said" | grep . | tail -n 1)"
     fi
 }
 eval "$recipes"
@@ -129,7 +131,7 @@ for dir in "$state"/jobs/*/; do
         is=lost
     fi
     id=${dir%/} id=${id##*/}
-    echo "job $id $is $token $started $spec $object"
-    [ "$is" = running ] || echo "job_said $id $(tail -n 1 "$dir/log" 2>/dev/null | tr -d '\000-\037' | cut -c 1-300)"
+    say "job $id $is $token $started $spec $object"
+    [ "$is" = running ] || say "job_said $id $(tail -n 1 "$dir/log" 2>/dev/null | tr -d '\000-\037' | cut -c 1-300)"
 done
 echo end

@@ -363,3 +363,20 @@ proptest! {
         prop_assert_eq!(answers.iter().filter(|(_, answer)| answer == "done").count(), done.len());
     }
 }
+
+/// If this failed, a container that runs would count as stopped because its Engine hung in the middle of the stop.
+#[test]
+fn an_engine_that_falls_silent_during_a_stop_leaves_it_unknown() {
+    let spark = Spark::new();
+    let docker = DOCKER
+        .replace("\"container stop\"*)", "\"container stop\"*) touch silent; exit 1 ;;\n\"nothing else\")")
+        .replace("cd \"$FAKE\" || exit 1\n", "cd \"$FAKE\" || exit 1\n[ ! -e silent ] || exit 1\n");
+    fs::write(spark.home.path().join("bin/docker"), docker).unwrap();
+    fs::write(spark.home.path().join("c1"), "true\n").unwrap();
+    for (sequence, remove) in [(1, "yes"), (2, "no")] {
+        let _ = fs::remove_file(spark.home.path().join("silent"));
+        let stop =
+            act("stop", 1, sequence, "a").with("container", "c1").with("remove", remove).with("grace", "1");
+        assert_eq!(spark.run(&stop), "unknown Docker did not answer", "remove: {remove}");
+    }
+}
