@@ -13,8 +13,9 @@ use crate::{
     host::{Output, Program, Transport, Unreachable},
 };
 
-/// Longer than the longest act: an owner's program of 60 s, a stop of 60 s, a removal of 60 s, and the lock.
-const DEADLINE: Duration = Duration::from_secs(210);
+/// Longer than the longest act: the lock, an owner's program of 60 s, a stop and a removal of 65 s each, and four answers
+/// of the Engine that each come at the last moment.
+const DEADLINE: Duration = Duration::from_secs(330);
 
 /// What the Spark said about one act.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,6 +19,7 @@
 umask 077
 # A hanging Engine must not keep the lock.
 engine() { timeout -k 5 20 docker "$@"; }
+seconds() { cut -d . -f 1 /proc/uptime; }
 [ -z "$socket" ] || { DOCKER_HOST="unix://$socket" && export DOCKER_HOST; }
 state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
 mkdir -p "$state/jobs" || { echo "outcome refused cannot write $state"; return 0; }
@@ -57,7 +58,7 @@ if [ -n "$expect_boot" ] && [ "$expect_boot" != "$boot" ]; then
     say "refused restarted since"
     return 0
 fi
-if [ -n "$expect_before" ] && [ "$(cut -d . -f 1 /proc/uptime)" -gt "$expect_before" ]; then
+if [ -n "$expect_before" ] && [ "$(seconds)" -gt "$expect_before" ]; then
     say "refused it comes too late"
     return 0
 fi
@@ -95,16 +96,18 @@ check)
     while read -r key value _; do case "$key" in MemAvailable:) free=$value ;; esac; done </proc/meminfo
     if [ "$free" -lt "$memory_kib" ]; then say "said unknown too little memory is free for it"; return 0; fi
     eval "set -- $words"
+    # It changes nothing that another act would meet.
+    flock -u 9
     # Not after the slot's container: launchers look for that name inside others.
     name="spark-control-check-$epoch.$sequence"
     said=$(timeout -k 5 60 docker run --rm --name "$name" --network none --memory 4g --memory-swap 4g --pids-limit 512 \
-        --label "spark-control.check=$cluster" "$@" 2>"$state/err" </dev/null 9>&-)
+        --label "spark-control.check=$cluster" "$@" 2>"$state/err.check" </dev/null 9>&-)
     code=$?
     engine container rm --force "$name" >/dev/null 2>&1
     case "$said" in
     *"arguments valid"*) say "said valid" ;;
     *"arguments "*) say "said ${said#*arguments }" ;;
-    *) say "said unknown it ended with $code: $(tail -n 1 "$state/err" | tr -d '\000-\037' | cut -c 1-200)" ;;
+    *) say "said unknown it ended with $code: $(tail -n 1 "$state/err.check" | tr -d '\000-\037' | cut -c 1-200)" ;;
     esac
     ;;
 stop)
@@ -118,20 +121,22 @@ stop)
         if [ -z "$is" ]; then say done; return 0; fi
     fi
     if [ "$is" = true ]; then
-        timeout 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" || {
+        timeout -k 5 60 docker container stop --time "$grace" "$container" >/dev/null 2>"$state/err" || {
             # No answer is not an empty one.
             is=$(running "$container") || { say "unknown Docker did not answer"; return 0; }
             [ -z "$is" ] || { say "failed $(tail -n 1 "$state/err")"; return 0; }
         }
     fi
     if [ "$remove" = yes ]; then
-        timeout 60 docker container rm --force "$container" >/dev/null 2>"$state/err"
-        tries=0
+        timeout -k 5 60 docker container rm --force "$container" >/dev/null 2>"$state/err"
+        until=$(($(seconds) + 15))
         while :; do
             is=$(running "$container" 2>/dev/null) || { say "unknown Docker did not answer"; return 0; }
             [ -n "$is" ] || break
-            tries=$((tries + 1))
-            if [ "$tries" -gt 50 ]; then say "failed it could not be removed: $(tail -n 1 "$state/err")"; return 0; fi
+            if [ "$(seconds)" -gt "$until" ]; then
+                say "failed it could not be removed: $(tail -n 1 "$state/err")"
+                return 0
+            fi
             sleep 0.2
         done
     fi
@@ -142,7 +147,7 @@ start)
     case "$is" in
     true) say already ;;
     false)
-        if timeout 60 docker container start "$container" >/dev/null 2>"$state/err"; then say done; else
+        if timeout -k 5 60 docker container start "$container" >/dev/null 2>"$state/err"; then say done; else
             say "failed $(tail -n 1 "$state/err")"
         fi
         ;;
@@ -179,10 +184,11 @@ launch)
     if ! mkdir "$dir" 2>/dev/null; then say already; return 0; fi
     printf '%s\n' "$object" >"$dir/object"
     printf '%s\n' "$spec" >"$dir/spec"
-    printf '%s.%s.%s\n' "$epoch" "$sequence" "$controller" >"$dir/token"
     date +%s >"$dir/started"
     printf '%s\n' "$boot" >"$dir/boot"
     printf '%s\n' "$script" >"$dir/script"
+    # Last: a job with a token is whole.
+    printf '%s.%s.%s\n' "$epoch" "$sequence" "$controller" >"$dir/token"
     # Its own session and process group, so that no lost connection ends it and all of it can be ended; the lock is not
     # inherited. `timeout` stays the leader of that group. Killed, it leaves no status and counts as lost.
     setsid sh -c '

@@ -30,6 +30,9 @@ pub struct Group {
     /// The owner's own program that stops it, on the head.
     #[serde(default)]
     pub stop: Option<OwnStop>,
+    /// Something of the owner's runs in its containers before the engine does.
+    #[serde(default)]
+    pub prepares: bool,
 }
 
 /// What shows that a rank lives.
@@ -86,6 +89,7 @@ impl Effective<'_> {
             root: self.model.source.root().map(str::to_owned),
             served_as: self.model.served_as.clone(),
             sign: self.sign(),
+            prepares: !self.launcher.how.words_are_all(),
             stop: match &self.launcher.how {
                 How::Command { dir, stop: Some(stop), .. } => {
                     Some(OwnStop { dir: dir.clone(), program: stop.clone() })

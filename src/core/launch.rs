@@ -17,6 +17,8 @@ pub const SHORTEST_DEADLINE: SignedDuration = SignedDuration::from_mins(20);
 pub const LAUNCH_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 /// After the launcher ended, until an engine process must be seen.
 pub const ENGINE_GRACE: SignedDuration = SignedDuration::from_secs(20);
+/// The same where the owner's own script or recipe goes before the engine: it may install something first.
+pub const PREPARATION: SignedDuration = SignedDuration::from_mins(10);
 /// A model that has served this long starts with a clean slate.
 pub const CLEAN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 pub const KEPT_LOAD_TIMES: usize = 5;
@@ -34,11 +36,14 @@ pub struct Launch {
     #[serde(default)]
     pub launcher_ended: Option<Timestamp>,
     pub state: LaunchState,
+    /// What it took the place of, until it is known that this launch began: one that never did changes nothing.
+    #[serde(default)]
+    pub before: Option<Box<Launch>>,
 }
 
 impl Launch {
     pub fn new(group: Group, token: Token, at: Timestamp, state: LaunchState) -> Self {
-        Self { group, token, at, progress: None, launcher_ended: None, state }
+        Self { group, token, at, progress: None, launcher_ended: None, state, before: None }
     }
 }
 

@@ -259,6 +259,13 @@ impl Ledger {
         }
     }
 
+    /// The last launch of this slot never began: what is known of the slot is what was known before it.
+    pub(super) fn never_began(&mut self, object: &Object) {
+        if let Some(before) = self.launches.remove(object).and_then(|launch| launch.before) {
+            self.launches.insert(object.clone(), *before);
+        }
+    }
+
     /// A launch was refused before anything was tried: no load failed, and the next try waits a little.
     fn refused(&mut self, object: &Object, group: &Group, what: &str, now: Timestamp) {
         let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
@@ -331,8 +338,10 @@ impl Ledger {
                 }
             }
             Step::Launch { object, group } => {
-                let (group, token) = (group.clone(), token.clone());
-                self.launches.insert(object.clone(), Launch::new(group, token, now, LaunchState::Loading));
+                let before = self.launches.remove(object).map(|launch| Launch { before: None, ..launch });
+                let launch = Launch::new(group.clone(), token.clone(), now, LaunchState::Loading);
+                let launch = Launch { before: before.map(Box::new), ..launch };
+                self.launches.insert(object.clone(), launch);
             }
             Step::Adopt { .. } | Step::Check { .. } | Step::Start { .. } | Step::Advance { .. } => {}
         }
@@ -381,7 +390,7 @@ impl Ledger {
             }
             (Step::EndJob { .. }, Came::Done) => self.consume_approval(&step.key()),
             (Step::Launch { object, group }, Came::NotDone) => {
-                self.launches.remove(object);
+                self.never_began(object);
                 self.refused(object, group, what, now);
             }
             (Step::Advance { object, group, .. }, Came::NotDone | Came::Failed) => {
@@ -390,7 +399,7 @@ impl Ledger {
             (Step::Launch { object, .. }, Came::Failed) => {
                 if let Some(launch) = self.launches.get(object).cloned() {
                     let state = self.failed(object, &launch.group, what.to_owned(), now, &mut noticed);
-                    self.launches.insert(object.clone(), Launch { state, ..launch });
+                    self.launches.insert(object.clone(), Launch { state, before: None, ..launch });
                 }
             }
             _ => {}
@@ -404,23 +413,28 @@ mod tests {
     use super::*;
     use crate::core::{group::Sign, name::ServedName};
 
-    /// If this failed, clearing a rank that was left on another Spark would count as the end of what serves.
-    #[test]
-    fn a_stop_on_another_spark_is_not_the_end_of_what_serves() {
-        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let spark = |name: &str| SparkName::new(name).unwrap();
-        let token = Token { epoch: 1, sequence: 1, controller: "a".into() };
-        let group = Group {
+    fn group(spec: &str) -> Group {
+        Group {
             model: ModelName::new("m").unwrap(),
-            spec: SpecHash::of_label("v1-0"),
-            sparks: vec![spark("spark1")],
+            spec: SpecHash::of_label(spec),
+            sparks: vec![SparkName::new("spark1").unwrap()],
             container: ContainerName::new("vllm_node").unwrap(),
             port: 8888,
             root: Some("lab/m".into()),
             served_as: vec![ServedName::new("m").unwrap()],
             sign: Sign::Engine,
             stop: None,
-        };
+            prepares: false,
+        }
+    }
+
+    /// If this failed, clearing a rank that was left on another Spark would count as the end of what serves.
+    #[test]
+    fn a_stop_on_another_spark_is_not_the_end_of_what_serves() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let spark = |name: &str| SparkName::new(name).unwrap();
+        let token = Token { epoch: 1, sequence: 1, controller: "a".into() };
+        let group = group("v1-0");
         let serving = LaunchState::Serving { since: now };
         let mut ledger = Ledger::default();
         ledger.launches.insert(Object::main(), Launch::new(group, token.clone(), now, serving.clone()));
@@ -438,5 +452,23 @@ mod tests {
         assert_eq!(ledger.launches[&Object::main()].state, serving);
         ledger.intend(&stop("spark1"), &token, now);
         assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
+    }
+
+    /// If this failed, a launch that was refused would make the next try look like an edit: with `on_edit: approve` nothing
+    /// would serve until a person comes.
+    #[test]
+    fn a_launch_that_never_began_changes_nothing() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let token = |sequence| Token { epoch: 1, sequence, controller: "a".into() };
+        let mut ledger = Ledger::default();
+        let stopped = Launch::new(group("v1-0"), token(1), now, LaunchState::Stopped { at: now });
+        ledger.launches.insert(Object::main(), stopped.clone());
+        for sequence in [2, 3] {
+            let launch = Step::Launch { object: Object::main(), group: group("v1-1") };
+            ledger.intend(&launch, &token(sequence), now);
+            assert!(ledger.is_loading(&Object::main()));
+            ledger.conclude(&launch, &token(sequence), Came::NotDone, "Docker did not answer", now);
+            assert_eq!(ledger.launches[&Object::main()], stopped);
+        }
     }
 }

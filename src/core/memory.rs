@@ -120,7 +120,10 @@ pub fn released(
             return not_yet(format!("`{}` is still there on `{spark}`", container.name));
         }
         let held = facts.gpu.iter().flat_map(|gpu| &gpu.processes);
-        let pids = release.pids.get(spark);
+        // A reboot numbers processes anew.
+        let up = SignedDuration::from_secs(i64::try_from(facts.uptime_secs).unwrap_or(i64::MAX));
+        let same_boot = facts.at.duration_since(release.since) <= up;
+        let pids = release.pids.get(spark).filter(|_| same_boot);
         if let Some(process) = held.into_iter().find(|p| pids.is_some_and(|pids| pids.contains(&p.pid))) {
             return not_yet(format!(
                 "process {} of the stopped model still holds the GPU of `{spark}`",

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     desired::{Desired, Object, Place, Slot, Wanted},
     group::{Group, Sign},
-    launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState},
+    launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState, PREPARATION},
     ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Proven, Sample, Samples, attempt_key},
     memory::RELEASE_DEADLINE,
     name::SparkName,
@@ -145,10 +145,14 @@ impl Ledger {
         let loading = matches!(launch.state, LaunchState::Loading);
         let head = observed.facts(group.head());
         let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
-        if let Some(known) = self.launches.get_mut(object)
-            && job.is_some_and(|job| job.state != JobState::Running)
-        {
-            known.launcher_ended.get_or_insert(now);
+        if let (Some(known), Some(job)) = (self.launches.get_mut(object), job) {
+            // A job is seen for an instant before its process is: then it has not ended after all.
+            match job.state {
+                JobState::Running => known.launcher_ended = None,
+                JobState::Exited(_) | JobState::Lost => {
+                    known.launcher_ended.get_or_insert(now);
+                }
+            }
         }
         if loading && job.is_some() && group.sign == Sign::Container {
             self.take_started(object, group, observed);
@@ -220,7 +224,7 @@ impl Ledger {
             ) => {
                 if loading && job.is_none() && head.is_some_and(|facts| facts.at > launch.at) {
                     // The message never arrived; a later one, with a higher token, makes it worthless.
-                    self.launches.remove(object);
+                    self.never_began(object);
                     let message = format!("the launch of `{}` never began", group.model);
                     noticed.push(Noticed { object: object.clone(), kind: "lost", message });
                     return;
@@ -228,13 +232,20 @@ impl Ledger {
                 let age = now.duration_since(launch.at);
                 // Containers and jobs are not seen at the same instant: what a launcher started with its last word may
                 // show only at the next look.
-                let ended = launch.launcher_ended.unwrap_or(now);
-                let launching = job.is_some_and(|job| job.state == JobState::Running)
-                    || now.duration_since(ended) < ENGINE_GRACE;
-                if loading && launching && age <= LAUNCH_DEADLINE {
+                let ended = self.launches[object].launcher_ended;
+                let all_run = || {
+                    let rank = |spark| ready::rank(object, group, spark, desired, observed, self);
+                    group.sparks.iter().all(|spark| rank(spark).is_some_and(|container| container.running))
+                };
+                let grace = if group.prepares && all_run() { PREPARATION } else { ENGINE_GRACE };
+                let in_time = match ended {
+                    None => age <= LAUNCH_DEADLINE,
+                    Some(ended) => now.duration_since(ended) < grace,
+                };
+                if loading && in_time {
                     return;
                 }
-                let what = if loading && launching {
+                let what = if loading && ended.is_none() {
                     format!("the launcher had started no engine after {} min", LAUNCH_DEADLINE.as_mins())
                 } else {
                     why
@@ -255,6 +266,7 @@ impl Ledger {
         };
         if let Some(launch) = self.launches.get_mut(object) {
             launch.state = next;
+            launch.before = None;
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     consent::{self, Cause},
     desired::{Effective, Source, SpecHash},
     group::Group,
+    launch::LOAD_DEADLINE,
     launcher::How,
     ledger::{Checked, checked_key},
     memory::{self, Released},
@@ -164,7 +165,10 @@ impl Case<'_> {
     /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.
     fn busy(self, group: &Group) -> Option<Verdict> {
         let (other, spark) = self.ledger.launches.iter().find_map(|(other, launch)| {
-            let loads = other != self.object && self.ledger.is_loading(other);
+            // Of a slot that was taken out of the file nobody looks any more how it goes.
+            let looked_at =
+                self.desired.slots.contains_key(other) || self.now.duration_since(launch.at) <= LOAD_DEADLINE;
+            let loads = other != self.object && self.ledger.is_loading(other) && looked_at;
             let shared = launch.group.sparks.iter().find(|spark| group.sparks.contains(spark));
             shared.filter(|_| loads).map(|spark| (other, spark))
         })?;

@@ -68,9 +68,7 @@ cached() {
     [ ! -r "$folder/refs/$revision" ] || read -r revision <"$folder/refs/$revision"
     snapshot="$folder/snapshots/$revision"
     if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
-    for blob in "$folder"/blobs/*.incomplete; do
-        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
-    done
+    # A file is linked here when the whole of it is there; the index tells which there must be.
     if [ -r "$snapshot/model.safetensors.index.json" ]; then
         for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.safetensors"' "$snapshot/model.safetensors.index.json" | tr -d '"' | sort -u); do
             if [ ! -e "$snapshot/$shard" ]; then echo "cache partial $1 $shard"; return; fi
@@ -78,6 +76,9 @@ cached() {
         echo "cache present $1"
         return
     fi
+    for blob in "$folder"/blobs/*.incomplete; do
+        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
+    done
     for file in "$snapshot"/*.safetensors "$snapshot"/*.bin "$snapshot"/*.gguf "$snapshot"/*.pt; do
         if [ -e "$file" ]; then echo "cache present $1"; return; fi
     done
@@ -117,6 +118,8 @@ if [ -r "$state/token" ]; then
 fi
 for dir in "$state"/jobs/*/; do
     [ -r "$dir/token" ] || continue
+    # Nothing of the job before.
+    token='' started='' spec='' object='' status='' pid='' start='' at=''
     read -r token <"$dir/token"
     read -r started <"$dir/started"
     read -r spec <"$dir/spec"

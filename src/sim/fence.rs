@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     launcher,
-    machine::{Work, later},
+    machine::{NextLaunch, Work, later},
     world::World,
 };
 use crate::{
@@ -25,6 +25,13 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     let token = Token { epoch, sequence, controller: parameter("controller") };
     let times = world.times;
     let machine = world.sparks.get_mut(spark).expect("transports are made for machines of the world");
+    if parameter("act") == "launch" {
+        match std::mem::replace(&mut machine.next_launch, NextLaunch::Arrives) {
+            NextLaunch::Arrives => {}
+            NextLaunch::IsRefused => return "refused Docker did not answer".into(),
+            NextLaunch::IsLost => return "unknown the connection broke".into(),
+        }
+    }
     if let Some(seen) = &machine.token {
         if epoch < seen.epoch || (epoch == seen.epoch && token.controller != seen.controller) {
             return format!("fenced {seen}");

@@ -32,7 +32,16 @@ pub struct Machine {
     /// That many engines will die while they load.
     pub load_fails: u32,
     pub memory_sticks: bool,
+    pub next_launch: NextLaunch,
     pub events: broadcast::Sender<String>,
+}
+
+/// What becomes of the next message that asks for a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextLaunch {
+    Arrives,
+    IsRefused,
+    IsLost,
 }
 
 /// A container.

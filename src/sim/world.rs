@@ -14,7 +14,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{
     launcher::Launch,
-    machine::{Container, Engine, Machine, Service, later},
+    machine::{Container, Engine, Machine, NextLaunch, Service, later},
 };
 use crate::core::{desired::hex, observed::JobState};
 
@@ -61,10 +61,14 @@ pub enum Fault {
     LoadFails,
     /// Memory of what is stopped does not come back.
     MemorySticks,
+    /// The next launch is refused: Docker does not answer.
+    RefusesLaunch,
+    /// The next launch never arrives.
+    LosesLaunch,
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("silent", Self::Silent),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
@@ -73,6 +77,8 @@ impl Fault {
         ("launcher-lies", Self::LauncherLies),
         ("load-fails", Self::LoadFails),
         ("memory-sticks", Self::MemorySticks),
+        ("refuses-launch", Self::RefusesLaunch),
+        ("loses-launch", Self::LosesLaunch),
     ];
 
     pub fn named(name: &str) -> Option<Self> {
@@ -141,6 +147,7 @@ impl Sim {
             launcher_lies: false,
             load_fails: 0,
             memory_sticks: false,
+            next_launch: NextLaunch::Arrives,
             events: broadcast::channel(64).0,
         };
         self.world().sparks.insert(name.to_owned(), machine);
@@ -233,6 +240,8 @@ impl Sim {
             Fault::LauncherLies => machine.launcher_lies = true,
             Fault::LoadFails => machine.load_fails += 1,
             Fault::MemorySticks => machine.memory_sticks = true,
+            Fault::RefusesLaunch => machine.next_launch = NextLaunch::IsRefused,
+            Fault::LosesLaunch => machine.next_launch = NextLaunch::IsLost,
         }
         world.settle(now);
         Ok(())
