@@ -55,6 +55,11 @@ pub fn judge(engine: &EngineAnswer, power_w: Option<f64>, at: Timestamp) -> Judg
             return Judgement::Stalled { why };
         }
     }
+    // What was asked of it waits behind the others; their tokens tell.
+    let moves = engine.moved_at.is_some_and(|moved| at.duration_since(moved) < STALL_GRACE);
+    if running > 0.0 && moves {
+        return Judgement::Busy;
+    }
     match &engine.completion {
         Proof::Proven { .. } if running > 0.0 => Judgement::Busy,
         Proof::Proven { .. } => Judgement::Ready,
@@ -98,6 +103,19 @@ mod tests {
         };
         assert_eq!(why, "1 requests run, and no token has moved for 60 s, at 14 W");
         assert!(matches!(judged(&engine(0.0, 3.0, Some(31)), Some(46.0)), Judgement::Stalled { .. }));
+    }
+
+    /// If this failed, an engine that is busy when this program starts would count as broken until it rests.
+    #[test]
+    fn an_engine_that_moves_tokens_needs_no_completion_of_ours() {
+        let now: Timestamp = NOW.parse().unwrap();
+        let failed = Proof::Failed { at: now, why: "no answer within 30 s".into() };
+        let unproven = EngineAnswer { completion: failed, ..engine(3.0, 0.0, Some(1)) };
+        assert!(matches!(judged(&unproven, None), Judgement::Degraded { .. }));
+        let moving = EngineAnswer { moved_at: Some(now), ..unproven.clone() };
+        assert_eq!(judged(&moving, None), Judgement::Busy);
+        let idle = EngineAnswer { load: engine(0.0, 0.0, None).load, still_since: None, ..moving };
+        assert!(matches!(judged(&idle, None), Judgement::Degraded { .. }));
     }
 
     #[test]

@@ -232,15 +232,20 @@ pub fn is_ray(command: &str) -> bool {
     program.rsplit('/').next() == Some("raylet")
 }
 
-/// `vllm serve …`, whatever interpreter runs it; not a shell whose command line only mentions it.
+/// `vllm serve …`, whatever interpreter runs it, or the server's module by its name; not a shell whose command line only
+/// mentions it.
 fn is_engine(command: &str) -> bool {
-    let mut words = command.split_whitespace().skip_while(|word| {
-        let program = word.rsplit('/').next().unwrap_or(word);
-        program.starts_with("python")
-    });
-    let program = words.next().map(|word| word.rsplit('/').next().unwrap_or(word));
-    program == Some("vllm") && words.next() == Some("serve")
+    let is_python = |word: &&str| word.rsplit('/').next().unwrap_or(word).starts_with("python");
+    let mut words = command.split_whitespace().skip_while(is_python);
+    match words.next().map(|word| word.rsplit('/').next().unwrap_or(word)) {
+        Some("vllm") => words.next() == Some("serve"),
+        Some("-m") => words.next() == Some(SERVER_MODULE),
+        _ => false,
+    }
 }
+
+/// How images started it before `vllm serve`, and some still do.
+pub const SERVER_MODULE: &str = "vllm.entrypoints.openai.api_server";
 
 /// Long work on a Spark, as its state directory tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,6 +317,9 @@ impl std::str::FromStr for Token {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub at: Timestamp,
+    /// It has answered like this, without another answer between, since then.
+    #[serde(default)]
+    pub since: Timestamp,
     pub answer: EndpointAnswer,
 }
 
@@ -333,6 +341,16 @@ pub enum EndpointAnswer {
     Engine(EngineAnswer),
 }
 
+impl EndpointAnswer {
+    /// It says the same of itself, whatever its figures.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Engine(one), Self::Engine(other)) => one.healthy == other.healthy,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineAnswer {
     /// The container that was asked, where it is known: what another one answered proves nothing of this one.
@@ -344,6 +362,12 @@ pub struct EngineAnswer {
     /// Requests run or wait, and since then no token was seen to move.
     #[serde(default)]
     pub still_since: Option<Timestamp>,
+    /// A token was last seen to move.
+    #[serde(default)]
+    pub moved_at: Option<Timestamp>,
+    /// Looks in a row that its metrics could not be read: `load` is from before them.
+    #[serde(default)]
+    pub unread: u32,
     pub completion: Proof,
     /// Completions that failed since the last that did not.
     pub failures: u32,
@@ -405,5 +429,7 @@ mod tests {
         assert!(!is_engine("sleep infinity"));
         assert!(!is_engine("bash -c vllm serve /models/a"));
         assert!(!is_engine("vllm bench"));
+        assert!(is_engine("python3 -m vllm.entrypoints.openai.api_server --model a"));
+        assert!(!is_engine("python3 -m http.server"));
     }
 }

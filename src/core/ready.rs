@@ -1,6 +1,8 @@
 //! Is a model serving? Judged by what cannot lie together: containers, engine processes, served names, `root`, and
 //! a completion.
 
+use jiff::SignedDuration;
+
 use super::{
     desired::{Desired, Object},
     group::{Group, Sign},
@@ -9,6 +11,9 @@ use super::{
     name::SparkName,
     observed::{Container, EndpointAnswer, EngineAnswer, Observed},
 };
+
+/// A server of the owner's that has been down this long does not come back by itself.
+const DOWN_FOR_GOOD: SignedDuration = SignedDuration::from_secs(120);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -83,6 +88,20 @@ pub fn readiness(
     let Some(endpoint) = observed.endpoints.get(object) else {
         return Readiness::Unknown { why: "the endpoint has not been looked at".into() };
     };
+    // A server of the owner's may say 503 while it loads, and its container may outlive it: what counts is how long.
+    if group.sign == Sign::Container && !ledger.is_loading(object) {
+        let down = match &endpoint.answer {
+            EndpointAnswer::Refused => Some("nothing listens"),
+            EndpointAnswer::Engine(engine) if !engine.healthy => {
+                Some("the engine reports that it is not well")
+            }
+            _ => None,
+        };
+        let so_long = endpoint.at.duration_since(endpoint.since);
+        if let Some(what) = down.filter(|_| so_long >= DOWN_FOR_GOOD) {
+            return Readiness::Dead { why: format!("{what} for {} s", so_long.as_secs()) };
+        }
+    }
     match &endpoint.answer {
         EndpointAnswer::Refused => Readiness::NotYet { why: "the engine does not listen yet".into() },
         EndpointAnswer::Silent { why } => Readiness::Unknown { why: why.clone() },
@@ -96,6 +115,9 @@ pub fn readiness(
             }
             let gpu = observed.facts(group.head()).and_then(|facts| facts.gpu.as_ref());
             match health::judge(engine, gpu.and_then(|gpu| gpu.power_w), endpoint.at) {
+                Judgement::Dead if group.sign == Sign::Container => {
+                    Readiness::NotYet { why: "the engine reports that it is not well".into() }
+                }
                 Judgement::Dead => Readiness::Dead { why: "the engine reports that it is dead".into() },
                 Judgement::Ready | Judgement::Busy => Readiness::Ready,
                 Judgement::Unproven { why } => Readiness::NotYet { why: why.into() },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::desired::ServiceKind;
+use super::{desired::ServiceKind, observed::SERVER_MODULE};
 
 /// Who started an engine's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +74,13 @@ const SHORT: [(&str, &str); 5] = [
     ("-O", "compilation-config"),
 ];
 
-/// Read the words of `vllm serve …`, with or without an interpreter before them. `None` for anything else.
+/// Read the words of `vllm serve …`, or of its server's module, with or without an interpreter before them. `None` for
+/// anything else.
 pub fn command(words: &[String]) -> Option<Command> {
-    let serve =
-        words.windows(2).position(|pair| pair[0].rsplit('/').next() == Some("vllm") && pair[1] == "serve")?;
+    let serve = words.windows(2).position(|pair| {
+        (pair[0].rsplit('/').next() == Some("vllm") && pair[1] == "serve")
+            || (pair[0] == "-m" && pair[1] == SERVER_MODULE)
+    })?;
     let mut rest = words[serve + 2..].iter().peekable();
     let mut read = Command {
         root: String::new(),
@@ -199,6 +202,8 @@ mod tests {
                 "enable-chunked-prefill": false, "lora-modules": ["a=b", "c=d"], "gpu-memory-utilization": 0.85,
             })
         );
+        let module = "python3 -m vllm.entrypoints.openai.api_server --model Qwen/Q --port 8888";
+        assert_eq!(command(&words(module)).map(|read| (read.root, read.port)), Some(("Qwen/Q".into(), 8888)));
         assert_eq!(command(&words("sleep infinity")), None);
         assert_eq!(command(&words("bash -c vllm")), None);
     }

@@ -20,6 +20,9 @@ const SILENCE_RMS: f64 = 30.0;
 const BGE_M3_DIMENSIONS: usize = 1024;
 const UNIT_TOLERANCE: f64 = 1e-3;
 
+/// Looks at a body.
+type IsAnswer = fn(&[u8]) -> bool;
+
 /// What is asked of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -42,6 +45,8 @@ pub enum Deed {
     Rerank,
     /// Find a name in a sentence, by Presidio's route.
     Recognise,
+    /// Tell who speaks in a second of tone.
+    Diarize,
 }
 
 /// Ask it, and look at what came back.
@@ -54,6 +59,7 @@ pub async fn ask(http: Arc<dyn Http>, question: Question, now: Timestamp) -> Pro
         Deed::Transcribe => asked.transcribe().await,
         Deed::Rerank => asked.rerank().await,
         Deed::Recognise => asked.recognise().await,
+        Deed::Diarize => asked.diarize().await,
     };
     match came {
         Ok(()) => Proof::Proven { at: now },
@@ -97,6 +103,8 @@ impl Asked<'_> {
         first.unwrap_or(otherwise).to_owned()
     }
 
+    /// One token; of a model without a chat template, of one that only continues text; a vector or a score of one that
+    /// generates nothing; a transcription of one that listens.
     async fn complete(&self, model: &str) -> Result<(), String> {
         let question = json!({
             "model": model,
@@ -105,11 +113,33 @@ impl Asked<'_> {
             "temperature": 0,
             "stream": false,
         });
-        match self.send("/v1/chat/completions", Body::Json(question)).await? {
-            (200, body) if has_token(&body) => Ok(()),
-            (200, _) => Err("it held no token".into()),
-            (status, _) => Err(format!("it answered {status}")),
+        let chat = match self.send("/v1/chat/completions", Body::Json(question)).await? {
+            (200, body) if has_token(&body) => return Ok(()),
+            (200, _) => return Err("it held no token".into()),
+            (status, _) => (status, format!("it answered {status}")),
+        };
+        if !is_elsewhere(chat.0) {
+            return Err(chat.1);
         }
+        let text =
+            json!({ "model": model, "prompt": "ping", "max_tokens": 1, "temperature": 0, "stream": false });
+        let vector = json!({ "model": model, "input": "ping", "encoding_format": "float" });
+        let score = json!({ "model": model, "query": "ping", "documents": ["ping"] });
+        let others: [(&str, Body, IsAnswer); 4] = [
+            ("/v1/completions", Body::Json(text), has_token),
+            ("/v1/embeddings", Body::Json(vector), |body| vector_of(body).is_some()),
+            ("/v1/rerank", Body::Json(score), |body| score_of(body).is_some()),
+            ("/v1/audio/transcriptions", tone_form(model), has_text),
+        ];
+        for (path, question, is_answer) in others {
+            match self.send(path, question).await? {
+                (200, body) if is_answer(&body) => return Ok(()),
+                (200, _) => return Err(format!("{path} answered with something else than it should")),
+                (status, _) if is_elsewhere(status) => {}
+                (status, _) => return Err(format!("{path} answered {status}")),
+            }
+        }
+        Err(chat.1)
     }
 
     async fn speak(&self) -> Result<(), String> {
@@ -128,12 +158,9 @@ impl Asked<'_> {
 
     async fn transcribe(&self) -> Result<(), String> {
         let model = self.first_model("whisper-1").await;
-        let (status, body) = self.send("/v1/audio/transcriptions", tone_form(&model)).await?;
-        let text = serde_json::from_slice::<Value>(&body).ok();
-        match (status, text.as_ref().and_then(|answer| answer["text"].as_str())) {
-            // A tone is no word; that it was listened to is what counts.
-            (200, Some(_)) => Ok(()),
-            (200, None) => Err("its transcription holds no text".into()),
+        match self.send("/v1/audio/transcriptions", tone_form(&model)).await? {
+            (200, body) if has_text(&body) => Ok(()),
+            (200, _) => Err("its transcription holds no text".into()),
             (status, _) => Err(format!("/v1/audio/transcriptions answered {status}")),
         }
     }
@@ -149,13 +176,22 @@ impl Asked<'_> {
             (200, body) => body,
             (status, _) => return Err(format!("/v1/rerank answered {status}")),
         };
-        let answer: Value =
-            serde_json::from_slice(&body).map_err(|_| "its scores are not JSON".to_owned())?;
-        let score = answer.pointer("/results/0/relevance_score").or_else(|| answer.pointer("/0/score"));
-        match score.and_then(Value::as_f64) {
-            Some(score) if score.is_finite() => Ok(()),
-            _ => Err("its answer holds no score".into()),
+        if score_of(&body).is_some() { Ok(()) } else { Err("its answer holds no score".into()) }
+    }
+
+    /// There is no common route; a tone has no speaker, so that a list of them came is what counts.
+    async fn diarize(&self) -> Result<(), String> {
+        let model = self.first_model("diarization").await;
+        for path in ["/v1/audio/diarization", "/diarize", "/v1/diarize", "/api/audio/diarize"] {
+            match self.send(path, tone_form(&model)).await? {
+                (200, body) if has_turns(&body) => return Ok(()),
+                (200, _) => return Err(format!("{path} answered without a list of who speaks")),
+                (404 | 405, _) => {}
+                (status, _) => return Err(format!("{path} answered {status}")),
+            }
         }
+        // Another server of this kind, with routes of its own.
+        Ok(())
     }
 
     async fn recognise(&self) -> Result<(), String> {
@@ -168,6 +204,29 @@ impl Asked<'_> {
             (status, _) => Err(format!("/analyze answered {status}")),
         }
     }
+}
+
+/// This model is not asked by this route.
+fn is_elsewhere(status: u16) -> bool {
+    matches!(status, 400 | 404 | 405 | 501)
+}
+
+fn score_of(body: &[u8]) -> Option<f64> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let score = answer.pointer("/results/0/relevance_score").or_else(|| answer.pointer("/0/score"));
+    score.and_then(Value::as_f64).filter(|score| score.is_finite())
+}
+
+/// A tone is no word; that it was listened to is what counts.
+fn has_text(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer["text"].is_string())
+}
+
+/// By whichever of its names.
+fn has_turns(body: &[u8]) -> bool {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
+    let lists = ["segments", "diarization", "exclusive_diarization"];
+    answer.is_array() || lists.iter().any(|list| answer[list].is_array())
 }
 
 /// `usage.completion_tokens >= 1`, or a finish reason. Empty text is fine: some models only reason.
@@ -191,11 +250,15 @@ fn is_speech(body: &[u8]) -> Result<(), String> {
     if (sum / count).sqrt() < SILENCE_RMS { Err("its speech is silence".into()) } else { Ok(()) }
 }
 
+fn vector_of(body: &[u8]) -> Option<Vec<f64>> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let vector = answer.pointer("/data/0/embedding")?.as_array()?;
+    let numbers: Vec<f64> = vector.iter().map(Value::as_f64).collect::<Option<_>>()?;
+    Some(numbers).filter(|numbers| !numbers.is_empty())
+}
+
 fn is_unit_vector(body: &[u8], model: &str) -> Result<(), String> {
-    let answer: Value = serde_json::from_slice(body).map_err(|_| "its vectors are not JSON".to_owned())?;
-    let vector = answer.pointer("/data/0/embedding").and_then(Value::as_array);
-    let numbers: Option<Vec<f64>> = vector.and_then(|vector| vector.iter().map(Value::as_f64).collect());
-    let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) else {
+    let Some(numbers) = vector_of(body) else {
         return Err("its answer holds no vector".into());
     };
     if model.to_lowercase().contains("bge-m3") && numbers.len() != BGE_M3_DIMENSIONS {

@@ -66,7 +66,7 @@ impl Ask {
             ServiceKind::Rerank => service(&["/health", "/v1/models", "/models"], Some(Deed::Rerank)),
             ServiceKind::Tts => service(&["/health", "/v1/models", "/"], Some(Deed::Speak)),
             ServiceKind::RedactionNer => service(&["/health", "/"], Some(Deed::Recognise)),
-            ServiceKind::Diarization => service(&["/health", "/"], None),
+            ServiceKind::Diarization => service(&["/health", "/v1/models", "/"], Some(Deed::Diarize)),
             // It answers this only when every shard is loaded.
             ServiceKind::Qdrant => service(&["/readyz"], None),
             ServiceKind::Bot | ServiceKind::Http => service(&["/"], None),
@@ -117,7 +117,10 @@ pub async fn probe(asker: Asker<'_>, target: &Target, last: Option<&Endpoint>, n
     );
     match last.filter(|_| missed).and_then(|last| excused(last, target.ask.container())) {
         Some(kept) => kept,
-        None => Endpoint { at: now, answer },
+        None => {
+            let same = last.filter(|last| last.answer.is_like(&answer));
+            Endpoint { at: now, since: same.map_or(now, |last| last.since), answer }
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::core::{
 
 /// Static answers come in milliseconds; a busy machine may need a second.
 const SHALLOW: Duration = Duration::from_secs(5);
+/// Looks in a row whose metrics may be missing.
+const MAX_UNREAD: u32 = 3;
 /// An idle engine is asked for a token this often; a container is asked at once.
 const COMPLETION_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
@@ -77,10 +79,17 @@ pub async fn probe(
         Ok(_) | Err(_) => None,
     };
     let before = before.filter(|old| old.models == models && old.container == asked.container);
+    // A busy engine misses some: what is known of its tokens is not forgotten with one of them.
+    let (load, unread) = match (load, before) {
+        (None, Some(old)) if old.unread < MAX_UNREAD => (old.load.clone(), old.unread + 1),
+        (load, _) => (load, 0),
+    };
     let mut answer = EngineAnswer {
         container: asked.container.clone(),
         healthy: !matches!(health, Ok((503, _))),
         still_since: load.as_ref().and_then(|load| still_since(load, before, now)),
+        moved_at: load.as_ref().and_then(|load| moved_at(load, before, now)),
+        unread,
         models,
         load,
         ..EngineAnswer::default()
@@ -122,9 +131,20 @@ fn still_since(load: &EngineLoad, before: Option<&EngineAnswer>, now: Timestamp)
     if !is_busy(load) {
         return None;
     }
-    let moved = before.and_then(|old| old.load.as_ref()).is_none_or(|old| old.progress != load.progress);
+    let moved = progress(before).is_none_or(|old| old != load.progress);
     let since = before.and_then(|old| old.still_since).filter(|_| !moved);
     Some(since.unwrap_or(now))
+}
+
+/// When a token was last seen to move.
+#[allow(clippy::float_cmp)] // the very same counter
+fn moved_at(load: &EngineLoad, before: Option<&EngineAnswer>, now: Timestamp) -> Option<Timestamp> {
+    let moved = progress(before).is_some_and(|old| old != load.progress);
+    if moved { Some(now) } else { before.and_then(|old| old.moved_at) }
+}
+
+fn progress(before: Option<&EngineAnswer>) -> Option<f64> {
+    Some(before?.load.as_ref()?.progress)
 }
 
 /// Requests and progress out of Prometheus text. Families come with and without `_total`; labels are summed over.

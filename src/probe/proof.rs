@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, FutureExt, Shared};
 use jiff::Timestamp;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{task::AbortHandle, time::timeout};
 
 use super::{
     deep::{self, Question},
@@ -24,7 +25,20 @@ const MAX_FAILURES: u32 = 3;
 /// The questions that are under way.
 #[derive(Default)]
 pub struct Proofs {
-    running: Mutex<BTreeMap<Object, (Question, JoinHandle<Proof>)>>,
+    running: Mutex<BTreeMap<Object, Running>>,
+}
+
+/// A question that is under way. Whoever waits for it may be gone before it is answered: the next one waits for the same.
+struct Running {
+    question: Question,
+    answer: Shared<BoxFuture<'static, Proof>>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Proofs {
@@ -39,24 +53,33 @@ impl Proofs {
         http: &Arc<dyn Http>,
         now: Timestamp,
     ) -> Option<Proof> {
-        let ask = || tokio::spawn(deep::ask(http.clone(), question.clone(), now));
-        let before = self.running().remove(object);
-        let mut task = match before {
-            Some((asked, task)) if asked == question => task,
-            Some((_, task)) => {
-                task.abort();
-                ask()
+        let answer = {
+            let mut running = self.running();
+            let known = running.get(object).filter(|known| known.question == question);
+            match known.map(|known| known.answer.clone()) {
+                Some(answer) => answer,
+                None => {
+                    let asking = tokio::spawn(deep::ask(http.clone(), question.clone(), now));
+                    let task = asking.abort_handle();
+                    let answered = |answer: Result<Proof, _>| answer.expect("a question does not panic");
+                    let answer = asking.map(answered).boxed().shared();
+                    running.insert(
+                        object.clone(),
+                        Running { question: question.clone(), answer: answer.clone(), task },
+                    );
+                    answer
+                }
             }
-            None => ask(),
         };
-        if let Ok(answer) = timeout(PATIENCE, &mut task).await {
-            return Some(answer.expect("a question does not panic, and nobody else ends it"));
+        let answer = timeout(PATIENCE, answer).await.ok()?;
+        let mut running = self.running();
+        if running.get(object).is_some_and(|known| known.question == question) {
+            running.remove(object);
         }
-        self.running().insert(object.clone(), (question, task));
-        None
+        Some(answer)
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Object, (Question, JoinHandle<Proof>)>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Object, Running>> {
         self.running.lock().expect("nothing panics while it holds this")
     }
 }
@@ -72,6 +95,10 @@ pub fn judged(before: Option<(&Proof, u32)>, answer: Option<Proof>) -> (Proof, u
         (Some(failed @ Proof::Failed { .. }), _) => (failed, failures + 1),
         (Some(answer), _) => (answer, 0),
         (None, Some(proven)) => (proven.clone(), failures),
-        (None, None) => (Proof::Asked, failures),
+        // What failed is not better because it is asked again.
+        (None, None) => match before {
+            Some((failed @ Proof::Failed { .. }, _)) => (failed.clone(), failures),
+            _ => (Proof::Asked, failures),
+        },
     }
 }

@@ -237,6 +237,7 @@ async fn a_late_answer_of_another_container_counts_for_nothing() {
     .await;
     let proven = Endpoint {
         at: at(0),
+        since: at(0),
         answer: EndpointAnswer::Engine(spark_control::core::observed::EngineAnswer {
             container: Some("c0".into()),
             healthy: true,
@@ -387,4 +388,120 @@ async fn a_proven_service_is_left_alone_for_ten_minutes() {
     assert_eq!(*asked.lock().unwrap(), 2);
     upstream.ask(ask("c2"), Some(&first), at(1)).await;
     assert_eq!(*asked.lock().unwrap(), 3);
+}
+
+/// If this failed, one answer that an overloaded engine missed would set the clock of a stall back.
+#[tokio::test]
+async fn metrics_that_are_missed_do_not_set_the_stall_clock_back() {
+    let missing = Arc::new(Mutex::new(false));
+    let for_server = missing.clone();
+    let upstream = Upstream::new(move |path| match path {
+        "/metrics" if *for_server.lock().unwrap() => Some((503, Vec::new())),
+        path => engine(path, "vllm:num_requests_running 1\nvllm:generation_tokens_total 500\n"),
+    })
+    .await;
+    let mut last = upstream.ask_engine(None, at(0)).await;
+    for (secs, misses) in [(30, false), (60, true), (90, true), (119, false)] {
+        *missing.lock().unwrap() = misses;
+        last = upstream.ask_engine(Some(&last), at(secs)).await;
+        assert_eq!(judged(&last), Judgement::Busy, "at {secs} s");
+    }
+    *missing.lock().unwrap() = true;
+    last = upstream.ask_engine(Some(&last), at(121)).await;
+    assert!(matches!(judged(&last), Judgement::Stalled { .. }), "{last:?}");
+    for secs in [126, 131, 136, 141] {
+        last = upstream.ask_engine(Some(&last), at(secs)).await;
+    }
+    assert_eq!(judged(&last), Judgement::Ready, "what nobody could read for long is not known any more");
+}
+
+/// An engine that only embeds, scores, continues or listens has no chat; it is asked for what it does.
+#[tokio::test]
+async fn a_model_without_a_chat_route_is_asked_for_what_it_does() {
+    let answers = [
+        ("/v1/completions", r#"{"usage":{"completion_tokens":1}}"#),
+        ("/v1/embeddings", r#"{"data":[{"embedding":[0.5,0.25]}]}"#),
+        ("/v1/rerank", r#"{"results":[{"relevance_score":0.5}]}"#),
+        ("/v1/audio/transcriptions", r#"{"text":""}"#),
+    ];
+    for (route, body) in answers {
+        for status in [400, 404, 405] {
+            let asked = move |answer: &'static str| {
+                Upstream::new(move |path| match path {
+                    "/v1/models" => models(),
+                    "/health" | "/metrics" => text(""),
+                    path if path == route => text(answer),
+                    _ => Some((status, Vec::new())),
+                })
+            };
+            let good = asked(body).await.ask_engine(None, at(0)).await;
+            assert_eq!(judged(&good), Judgement::Ready, "{route} after {status}");
+            let bad = asked("{}").await.ask_engine(None, at(0)).await;
+            assert!(matches!(judged(&bad), Judgement::Degraded { .. }), "{route} after {status}");
+        }
+    }
+    let overloaded = Upstream::new(|path| match path {
+        "/v1/chat/completions" => Some((503, Vec::new())),
+        "/v1/completions" => token(),
+        path => engine(path, ""),
+    })
+    .await;
+    assert!(matches!(judged(&overloaded.ask_engine(None, at(0)).await), Judgement::Degraded { .. }));
+}
+
+#[tokio::test]
+async fn a_diarizer_tells_turns() {
+    let of = |route: &'static str, body: &'static str| {
+        service(ServiceKind::Diarization, move |path| match path {
+            "/health" => text(""),
+            path if path == route => text(body),
+            _ => Some((404, Vec::new())),
+        })
+    };
+    for route in ["/v1/audio/diarization", "/diarize", "/nothing/that/is/known"] {
+        let answer = of(route, r#"{"segments":[]}"#).await;
+        assert!(matches!(proof(&answer), Proof::Proven { .. }), "{route}: {answer:?}");
+    }
+    assert!(failure(&of("/diarize", r#"{"detail":"x"}"#).await).contains("who speaks"));
+}
+
+/// If this failed, an engine that answers slowly would be asked again and again, and one that fails be well in between.
+#[tokio::test]
+async fn a_question_outlives_the_look_that_asked_it() {
+    let asked = Arc::new(Mutex::new(0));
+    let for_server = asked.clone();
+    let upstream = Upstream::new(move |path| match path {
+        "/v1/chat/completions" => {
+            *for_server.lock().unwrap() += 1;
+            None
+        }
+        path => engine(path, ""),
+    })
+    .await;
+    for _ in 0..3 {
+        // A look that is given up, as one of the pulse's is.
+        let look = upstream.ask_engine(None, at(0));
+        assert!(tokio::time::timeout(Duration::from_millis(500), look).await.is_err());
+    }
+    assert_eq!(*asked.lock().unwrap(), 1);
+    let failed = Proof::Failed { at: at(0), why: "no token".into() };
+    let before = Endpoint {
+        at: at(0),
+        since: at(0),
+        answer: EndpointAnswer::Engine(spark_control::core::observed::EngineAnswer {
+            container: Some("c1".into()),
+            models: vec![spark_control::core::observed::ServedModel {
+                id: "a".into(),
+                root: Some("lab/a".into()),
+            }],
+            healthy: true,
+            completion: failed.clone(),
+            failures: 3,
+            ..Default::default()
+        }),
+    };
+    let EndpointAnswer::Engine(seen) = upstream.ask_engine(Some(&before), at(100)).await.answer else {
+        panic!()
+    };
+    assert_eq!(seen.completion, failed, "while it is asked again");
 }

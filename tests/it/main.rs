@@ -17,6 +17,7 @@ mod health;
 mod hostile;
 mod licences;
 mod manifest;
+mod readiness;
 mod scripts;
 mod serve;
 mod simulation;

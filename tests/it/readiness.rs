@@ -1,0 +1,186 @@
+//! What looks at a launch mean for it: owners' own servers and scripts take their time, and say less.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use spark_control::{
+    core::{
+        desired::{Desired, Object},
+        launch::{Launch, LaunchState},
+        ledger::{Adopted, Ledger},
+        name::{ModelName, SparkName},
+        observed::{
+            Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Job, JobState, Labels, Observed,
+            Process, Proof, ServedModel, SparkView, Token,
+        },
+        ready::{Readiness, readiness},
+    },
+    manifest::load::load,
+};
+
+const COMMAND: &str = "version: 1
+sparks: { spark1: { address: 192.0.2.1, user: alice } }
+model: own
+vllm: { launcher: { kind: command, dir: own, start: up.sh, image: own } }
+models: { own: { repo: lab/own, sparks: [spark1] } }
+";
+
+const SCRIPT: &str = "version: 1
+sparks: { spark1: { address: 192.0.2.1, user: alice } }
+model: own
+vllm: { launcher: { kind: launch-cluster, dir: d, script: own.sh } }
+models: { own: { repo: lab/own, sparks: [spark1] } }
+";
+
+fn at(secs: i64) -> Timestamp {
+    let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+    start.checked_add(SignedDuration::from_secs(secs)).unwrap()
+}
+
+struct Stage {
+    desired: Desired,
+    ledger: Ledger,
+    facts: Facts,
+}
+
+impl Stage {
+    /// A launch at second 0, and its container with these processes.
+    fn new(file: &str, processes: &[&str], state: LaunchState) -> Self {
+        let desired = load(file).unwrap().desired;
+        let slot = &desired.slots[&Object::main()];
+        let group = desired.effective(slot, &ModelName::new("own").unwrap()).unwrap().group();
+        let token = Token { epoch: 1, sequence: 1, controller: "a".into() };
+        let container = Container {
+            id: "c1".into(),
+            name: "vllm_node".into(),
+            image: "own".into(),
+            image_id: "sha256:x".into(),
+            running: true,
+            exit_code: None,
+            started_at: None,
+            restarts: None,
+            restart_count: 0,
+            published: Default::default(),
+            label_names: Default::default(),
+            labels: Some(Labels {
+                cluster: "default".into(),
+                object: "vllm".into(),
+                spec: group.spec.clone(),
+                token: Some(token.clone()),
+            }),
+            processes: Some(
+                processes.iter().map(|command| Process { pid: 7, command: (*command).into() }).collect(),
+            ),
+        };
+        let job = Job {
+            id: "1.1".into(),
+            object: "vllm".into(),
+            spec: group.spec.clone(),
+            token: token.clone(),
+            started_at: at(0),
+            state: JobState::Running,
+            last_words: None,
+        };
+        let facts = Facts {
+            boot_id: "b".into(),
+            memory_total_bytes: 120 << 30,
+            containers: vec![container],
+            jobs: vec![job],
+            ..Facts::default()
+        };
+        let spark = SparkName::new("spark1").unwrap();
+        let adopted = Adopted { object: Object::main(), spark, spec: group.spec.clone() };
+        let mut ledger = Ledger::default();
+        ledger.launches.insert(Object::main(), Launch::new(group, token, at(0), state));
+        ledger.adopted.insert("c1".into(), adopted);
+        Self { desired, ledger, facts }
+    }
+
+    fn observed(&self, secs: i64, answer: EndpointAnswer, since: i64) -> Observed {
+        let facts = Facts { at: at(secs), ..self.facts.clone() };
+        let spark = SparkName::new("spark1").unwrap();
+        Observed {
+            at: at(secs),
+            sparks: [(spark, SparkView::Reachable(Box::new(facts)))].into(),
+            endpoints: [(Object::main(), Endpoint { at: at(secs), since: at(since), answer })].into(),
+            loads: BTreeMap::new(),
+            unreadable_secrets: BTreeMap::new(),
+        }
+    }
+
+    fn readiness(&self, secs: i64, answer: EndpointAnswer, since: i64) -> Readiness {
+        let group = &self.ledger.launches[&Object::main()].group;
+        let observed = self.observed(secs, answer, since);
+        readiness(&Object::main(), group, &self.desired, &observed, &self.ledger)
+    }
+
+    /// A look at this second; the state after it.
+    fn look(&mut self, secs: i64) -> LaunchState {
+        let observed = self.observed(secs, EndpointAnswer::Refused, 0);
+        self.ledger.notice(&self.desired, &observed, at(secs));
+        self.ledger.launches[&Object::main()].state.clone()
+    }
+}
+
+fn unwell() -> EndpointAnswer {
+    EndpointAnswer::Engine(EngineAnswer {
+        healthy: false,
+        models: vec![ServedModel { id: "own".into(), root: None }],
+        completion: Proof::NotTried,
+        ..EngineAnswer::default()
+    })
+}
+
+/// If this failed, an owner's server that says 503 while it loads would be killed for it.
+#[test]
+fn an_owners_server_may_say_that_it_is_not_well_while_it_loads() {
+    let stage = Stage::new(COMMAND, &["own-server"], LaunchState::Loading);
+    for (secs, since) in [(5, 5), (500, 5)] {
+        assert!(matches!(stage.readiness(secs, unwell(), since), Readiness::NotYet { .. }), "{secs} s");
+        let refused = stage.readiness(secs, EndpointAnswer::Refused, since);
+        assert!(matches!(refused, Readiness::NotYet { .. }), "{secs} s");
+    }
+}
+
+/// If this failed, an owner's server that died in a container that stays would never be started again.
+#[test]
+fn an_owners_server_that_stays_down_after_it_served_is_dead() {
+    let stage = Stage::new(COMMAND, &["sleep infinity"], LaunchState::Serving { since: at(0) });
+    for answer in [EndpointAnswer::Refused, unwell()] {
+        assert!(
+            matches!(stage.readiness(719, answer.clone(), 600), Readiness::NotYet { .. }),
+            "it may come back"
+        );
+        assert!(matches!(stage.readiness(720, answer, 600), Readiness::Dead { .. }));
+    }
+}
+
+/// A script that installs something before the engine is left to it; one that is done without an engine is not.
+#[test]
+fn a_launch_script_gets_time_to_prepare() {
+    let mut stage = Stage::new(SCRIPT, &["sleep infinity", "pip install something"], LaunchState::Loading);
+    stage.facts.jobs[0].state = JobState::Exited(0);
+    for secs in [5, 60, 590] {
+        assert_eq!(stage.look(secs), LaunchState::Loading, "after {secs} s");
+    }
+    assert!(matches!(stage.look(606), LaunchState::Failed { in_load: true, .. }));
+
+    let mut plain =
+        Stage::new(&SCRIPT.replace(", script: own.sh", ""), &["sleep infinity"], LaunchState::Loading);
+    plain.facts.jobs[0].state = JobState::Exited(0);
+    assert_eq!(plain.look(5), LaunchState::Loading);
+    assert!(matches!(plain.look(26), LaunchState::Failed { .. }), "the engine is its first word");
+}
+
+/// If this failed, a job that was seen in the instant before its process was known would have ended for good.
+#[test]
+fn a_job_that_is_seen_to_run_again_has_not_ended() {
+    let plain = SCRIPT.replace(", script: own.sh", "");
+    let mut stage = Stage::new(&plain, &["sleep infinity"], LaunchState::Loading);
+    stage.facts.jobs[0].state = JobState::Lost;
+    stage.look(1);
+    stage.facts.jobs[0].state = JobState::Running;
+    for secs in [3, 30, 120] {
+        assert_eq!(stage.look(secs), LaunchState::Loading, "after {secs} s");
+    }
+}
