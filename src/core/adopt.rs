@@ -10,6 +10,7 @@ use super::{
     recognise::{self, Command},
     standing::{Standing, relied_on},
     step::Step,
+    swap::recipe_root,
 };
 
 /// The work of taking over, when exactly the model's Sparks run containers of the slot's name that nobody labelled,
@@ -33,8 +34,11 @@ pub fn adoption(
             return None;
         }
         let has_command = group.sign == Sign::Engine || (group.sign == Sign::Ray && spark == group.head());
-        if has_command && !same_command(container.engine_command()?, target) {
-            return None;
+        if has_command {
+            let recipe = recipe_root(target, observed);
+            if !same_command(container.engine_command()?, target, recipe.as_deref()) {
+                return None;
+            }
         }
         containers.push(container.id.clone());
         relies_on.extend(relied_on(entry, observed));
@@ -49,20 +53,18 @@ pub fn adoption(
 
 /// The engine's command line says what the file says; what launchers add for several ranks is left out, and so is how a
 /// word was spelled.
-fn same_command(command: &str, target: &Effective<'_>) -> bool {
+fn same_command(command: &str, target: &Effective<'_>, recipe: Option<&str>) -> bool {
     // Process lists join words with spaces: a word with a space in it is several here, on both sides.
-    let arguments = target.arguments();
-    let root = target.model.source.root();
-    let expected = ["vllm", "serve"].into_iter().chain(root).chain(arguments.iter().map(String::as_str));
     let split = |words: &mut dyn Iterator<Item = &str>| {
         let words: Vec<String> = words.flat_map(str::split_whitespace).map(str::to_owned).collect();
         recognise::command(&words).map(with_defaults)
     };
     let Some(found) = split(&mut std::iter::once(command)) else { return false };
-    // A recipe keeps the model to itself.
-    let Some(expected) = split(&mut expected.chain(root.is_none().then_some(found.root.as_str()))) else {
-        return false;
-    };
+    // Where nobody could read the recipe, it keeps the model to itself.
+    let root = target.model.source.root().or(recipe).unwrap_or(&found.root);
+    let arguments = target.arguments();
+    let mut expected = ["vllm", "serve", root].into_iter().chain(arguments.iter().map(String::as_str));
+    let Some(expected) = split(&mut expected) else { return false };
     let same = (&found.root, &found.revision, &found.served_as, found.port, &found.chat_template)
         == (&expected.root, &expected.revision, &expected.served_as, expected.port, &expected.chat_template);
     match (&target.launcher.how, target.launcher.how.words_are_all()) {

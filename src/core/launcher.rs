@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{ImageRef, PlainPath};
+use super::{
+    desired::Effective,
+    name::{ImageRef, PlainPath},
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
@@ -70,6 +73,48 @@ impl std::str::FromStr for Volume {
 impl std::fmt::Display for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}{}", self.from, self.to, if self.read_only { ":ro" } else { "" })
+    }
+}
+
+/// Something of the owner's that a launch needs, in the first of these places that has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needed {
+    /// As the file calls it.
+    pub name: String,
+    /// Below the home directory, or absolute.
+    pub at: Vec<String>,
+    /// The head alone needs it.
+    pub on_head: bool,
+}
+
+impl Effective<'_> {
+    /// The launch script, the mods and the sources of volumes.
+    pub fn needed(&self) -> Vec<Needed> {
+        let how = &self.launcher.how;
+        let mut needed = Vec::new();
+        let below = |path: &str| match (path.starts_with('/'), how.dir()) {
+            (false, Some(dir)) => format!("{dir}/{path}"),
+            _ => path.to_owned(),
+        };
+        if let How::LaunchCluster { script: Some(script), .. } = how {
+            let at = ["", "examples/"]
+                .into_iter()
+                .flat_map(|folder| ["", ".sh"].map(|ending| below(&format!("{folder}{script}{ending}"))));
+            needed.push(Needed { name: script.to_string(), at: at.collect(), on_head: true });
+        }
+        for path in &self.model.mods {
+            let at = if path.as_str().ends_with(".zip") {
+                below(path.as_str())
+            } else {
+                below(&format!("{path}/run.sh"))
+            };
+            needed.push(Needed { name: path.to_string(), at: vec![at], on_head: true });
+        }
+        for volume in how.volumes() {
+            let from = volume.from.to_string();
+            needed.push(Needed { name: from.clone(), at: vec![from], on_head: false });
+        }
+        needed
     }
 }
 

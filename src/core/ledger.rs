@@ -115,20 +115,30 @@ pub enum Checked {
     Invalid {
         why: String,
     },
-    /// It could not be asked, or did not end: not a reason to hold anything up.
+    /// It could not be asked, or did not end: not a reason to hold anything up. What was in the way may pass.
     Unknown {
         why: String,
+        #[serde(default)]
+        at: Timestamp,
     },
 }
 
+/// After this long, what could not be asked is asked again, when it is still to be known.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+
 impl Checked {
+    /// It is not known, and enough time has passed to ask once more.
+    pub fn is_worth_asking_again(&self, now: Timestamp) -> bool {
+        matches!(self, Self::Unknown { at, .. } if now.duration_since(*at) >= ASK_AGAIN)
+    }
+
     /// `valid`, `invalid WHY` or anything else.
-    fn of(said: &str) -> Self {
+    fn of(said: &str, at: Timestamp) -> Self {
         match said.split_once(' ') {
             _ if said == "valid" => Self::Valid,
             Some(("invalid", why)) => Self::Invalid { why: why.to_owned() },
-            Some(("unknown", why)) => Self::Unknown { why: why.to_owned() },
-            _ => Self::Unknown { why: said.to_owned() },
+            Some(("unknown", why)) => Self::Unknown { why: why.to_owned(), at },
+            _ => Self::Unknown { why: said.to_owned(), at },
         }
     }
 }
@@ -372,8 +382,10 @@ impl Ledger {
             }
             (Step::Check { group, image_id, .. }, came) => {
                 let checked = match came {
-                    Came::Done => Checked::of(what),
-                    Came::NotDone | Came::Failed | Came::Unknown => Checked::Unknown { why: what.to_owned() },
+                    Came::Done => Checked::of(what, now),
+                    Came::NotDone | Came::Failed | Came::Unknown => {
+                        Checked::Unknown { why: what.to_owned(), at: now }
+                    }
                 };
                 self.checked.insert(checked_key(&group.spec, image_id), checked);
             }

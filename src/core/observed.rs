@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::Arc,
 };
 
@@ -91,6 +92,8 @@ pub struct Facts {
     pub launchers: BTreeMap<String, LauncherSeen>,
     /// Programs that launchers of the file need, and whether each can be run.
     pub programs: BTreeMap<String, bool>,
+    /// Scripts, mods and sources of volumes that are wanted here, and whether each is there; by what the file calls them.
+    pub entries: BTreeMap<String, bool>,
     /// Recipes that are wanted here, by directory and name.
     pub recipes: BTreeMap<String, RecipeSeen>,
     pub jobs: Vec<Job>,
@@ -109,8 +112,8 @@ pub enum LauncherSeen {
 /// What its text and its configuration tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkout {
-    /// Its own configuration names the nodes of a cluster.
-    pub names_nodes: bool,
+    /// What its own configuration names as the nodes of a cluster; empty when it names fewer than two.
+    pub nodes: Vec<Ipv4Addr>,
     /// Options that it knows, of those that came and went with the years.
     pub options: BTreeSet<String>,
 }
@@ -234,7 +237,7 @@ pub fn is_ray(command: &str) -> bool {
 
 /// `vllm serve …`, whatever interpreter runs it, or the server's module by its name; not a shell whose command line only
 /// mentions it.
-fn is_engine(command: &str) -> bool {
+pub fn is_engine(command: &str) -> bool {
     let is_python = |word: &&str| word.rsplit('/').next().unwrap_or(word).starts_with("python");
     let mut words = command.split_whitespace().skip_while(is_python);
     match words.next().map(|word| word.rsplit('/').next().unwrap_or(word)) {

@@ -128,6 +128,7 @@ pub enum Reason {
     FabricMissing,
     LauncherMissing,
     PortTaken,
+    NameTaken,
     ArgumentsInvalid,
     SecretMissing,
     NoContainer,

@@ -1,5 +1,7 @@
 //! What would make a launch fail, seen before anything is stopped.
 
+use std::net::Ipv4Addr;
+
 use jiff::Timestamp;
 
 use super::{
@@ -37,6 +39,8 @@ pub fn preflight(
         memory_of(object, target, spark, desired, observed, now)?;
     }
     launcher(target, desired, observed)?;
+    entries(target, observed)?;
+    look_alikes(target, standing, observed)?;
     ports(object, target, standing, observed, ledger)?;
     secrets(target, observed)
 }
@@ -142,7 +146,7 @@ fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> R
     }
     match &target.launcher.how {
         How::LaunchCluster { dir, ranks, .. } | How::Recipe { dir, ranks } => {
-            checkout(target, dir, *ranks, desired, facts)
+            checkout(target, dir, *ranks, desired, facts, observed)
         }
         How::Docker { .. } | How::Command { .. } => Ok(()),
     }
@@ -155,6 +159,7 @@ fn checkout(
     ranks: Ranks,
     desired: &Desired,
     facts: &Facts,
+    observed: &Observed,
 ) -> Result<(), InTheWay> {
     let sparks = &target.model.sparks;
     let head = &sparks[0];
@@ -176,21 +181,75 @@ fn checkout(
         return Err((Reason::LauncherMissing, message));
     }
     let without = sparks.iter().find(|spark| desired.sparks[*spark].fabric.is_none());
-    match without {
-        _ if sparks.len() == 1 => Ok(()),
-        None => Ok(()),
-        // None at all is fine when the launcher's own configuration names them.
-        Some(_) if seen.names_nodes && sparks.iter().all(|spark| desired.sparks[spark].fabric.is_none()) => {
-            Ok(())
-        }
-        Some(spark) => {
-            let message = format!(
-                "`{spark}` has no `fabric`, which a model on several Sparks needs, and the launcher's own `.env` does \
-                 not name them all"
-            );
-            Err((Reason::FabricMissing, message))
+    let Some(without) = without.filter(|_| sparks.len() > 1) else { return Ok(()) };
+    // None at all is fine when the launcher's own configuration names just these.
+    let none = sparks.iter().all(|spark| desired.sparks[spark].fabric.is_none());
+    if none && names_just(sparks, &seen.nodes, observed) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{without}` has no `fabric`, which a model on several Sparks needs, and `{dir}/.env` does not name just the \
+         Sparks of `{}`",
+        target.name
+    );
+    Err((Reason::FabricMissing, message))
+}
+
+/// One node for each of these Sparks, as far as their addresses are known.
+fn names_just(sparks: &[SparkName], nodes: &[Ipv4Addr], observed: &Observed) -> bool {
+    let is_named = |spark: &SparkName| {
+        let Some(facts) = observed.facts(spark) else { return false };
+        let mut addresses =
+            facts.platform.interfaces.values().flat_map(|interface| &interface.addresses).peekable();
+        addresses.peek().is_none() || addresses.any(|address| nodes.contains(address))
+    };
+    nodes.len() == sparks.len() && sparks.iter().all(is_named)
+}
+
+/// What the owner has to have put there.
+fn entries(target: &Effective<'_>, observed: &Observed) -> Result<(), InTheWay> {
+    let sparks = &target.model.sparks;
+    for needed in target.needed() {
+        let on = if needed.on_head { &sparks[..1] } else { &sparks[..] };
+        // A model that takes over for another is not asked for at every look.
+        let lacks = |spark: &&SparkName| {
+            observed.facts(spark).is_some_and(|facts| facts.entries.get(&needed.name) == Some(&false))
+        };
+        if let Some(spark) = on.iter().find(lacks) {
+            return Err((Reason::FilesMissing, format!("`{}` is not there on `{spark}`", needed.name)));
         }
     }
+    Ok(())
+}
+
+/// The launcher finds its containers by a part of a line of `docker ps`: it would go into another one whose name or image
+/// has the slot's name in it.
+fn look_alikes(
+    target: &Effective<'_>,
+    standing: &[Standing<'_>],
+    observed: &Observed,
+) -> Result<(), InTheWay> {
+    match &target.launcher.how {
+        How::LaunchCluster { .. } | How::Recipe { .. } => {}
+        How::Docker { .. } | How::Command { .. } => return Ok(()),
+    }
+    let name = target.slot.container.as_str();
+    let goes = |id: &str| standing.iter().any(|entry| entry.container.id == id);
+    for spark in &target.model.sparks {
+        let containers = observed.facts(spark).map(|facts| facts.containers.as_slice()).unwrap_or_default();
+        let taken = containers.iter().find(|container| {
+            let alike = container.name.contains(name) || container.image.contains(name);
+            container.running && alike && !goes(&container.id)
+        });
+        if let Some(container) = taken {
+            let message = format!(
+                "the launcher would take `{}` ({}) on `{spark}` for `{name}`; give the slot another `container`",
+                container.name, container.image
+            );
+            return Err((Reason::NameTaken, message));
+        }
+    }
+    Ok(())
 }
 
 /// Nobody else listens where the head will. What stands in the slot's own place goes before, and its ports with it.

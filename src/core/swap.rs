@@ -106,7 +106,7 @@ enum Arguments {
 }
 
 /// What the recipe loads, as the launcher's dry run shows it.
-fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option<String> {
+pub(super) fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option<String> {
     let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&target.launcher.how, &target.model.source)
     else {
         return None;
@@ -146,7 +146,8 @@ impl Case<'_> {
         let Some(Some(image_id)) = head.and_then(|facts| facts.images.get(target.image.as_str())) else {
             return Arguments::Known;
         };
-        match self.ledger.checked.get(&checked_key(&group.spec, image_id)) {
+        let checked = self.ledger.checked.get(&checked_key(&group.spec, image_id));
+        match checked.filter(|checked| !checked.is_worth_asking_again(self.now)) {
             Some(Checked::Valid | Checked::Unknown { .. }) => Arguments::Known,
             Some(Checked::Invalid { why }) => Arguments::Refused(why.clone()),
             None => {

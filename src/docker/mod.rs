@@ -9,12 +9,16 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
+        conceal::without_secrets,
         desired::SpecHash,
         label,
         observed::{Container, Labels, Process},
     },
     host::{EventStream, Transport, Unreachable},
 };
+
+/// What an Engine must not take for one container: one that hangs must not hide the others.
+const ONE_CONTAINER: Duration = Duration::from_secs(5);
 
 /// Every container, with the processes of those that `inside` asks for.
 ///
@@ -26,6 +30,7 @@ pub async fn containers(
     deadline: Duration,
 ) -> Result<Vec<Container>, Unreachable> {
     let listed: Vec<wire::Listed> = get(transport, "/containers/json?all=true", deadline).await?;
+    let limit = deadline.min(ONE_CONTAINER);
     let reading = listed.into_iter().map(|listed| async move {
         let name = listed.name();
         let wanted = inside(&listed);
@@ -47,7 +52,7 @@ pub async fn containers(
         };
         if wanted {
             let path = format!("/containers/{}/json", container.id);
-            if let Ok(inspected) = get::<wire::Inspected>(transport, &path, deadline).await {
+            if let Ok(inspected) = get::<wire::Inspected>(transport, &path, limit).await {
                 container.exit_code = Some(inspected.state.exit_code);
                 let policy = inspected.host_config.restart_policy.name;
                 container.restarts = Some(policy).filter(|policy| !matches!(policy.as_str(), "" | "no"));
@@ -57,7 +62,7 @@ pub async fn containers(
             if running {
                 let path = format!("/containers/{}/top?ps_args=-eo%20pid,args", container.id);
                 container.processes =
-                    get::<wire::Top>(transport, &path, deadline).await.ok().map(|top| processes(&top));
+                    get::<wire::Top>(transport, &path, limit).await.ok().map(|top| processes(&top));
             }
         }
         container
@@ -146,7 +151,7 @@ fn processes(top: &wire::Top) -> Vec<Process> {
         .iter()
         .filter_map(|row| {
             let pid = row.first()?.parse().ok()?;
-            Some(Process { pid, command: row.get(1..)?.join(" ") })
+            Some(Process { pid, command: without_secrets(&row.get(1..)?.join(" ")) })
         })
         .collect()
 }

@@ -15,7 +15,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::Stream;
 
-pub use program::{Program, quote, quote_if_needed};
+pub use program::{Program, calls, quote, quote_if_needed};
 
 /// What a program said and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,6 +55,14 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// Calls of a shell function of the program, one a line; for parameters that are lists of words.
+pub fn calls<'a>(function: &str, calls: impl IntoIterator<Item = Vec<&'a str>>) -> String {
+    let call = |words: Vec<&str>| {
+        words.into_iter().fold(function.to_owned(), |line, word| format!("{line} {}", quote(word)))
+    };
+    calls.into_iter().map(call).collect::<Vec<_>>().join("\n")
+}
+
 /// The same for a person to read and to paste: plain words stay plain.
 pub fn quote_if_needed(text: &str) -> String {
     let plain = !text.is_empty()

@@ -37,16 +37,20 @@ pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks) -> String {
     text
 }
 
-/// Words for `run-recipe.sh` that print what it would do. Without nodes it would go and look for them.
+fn fabric_ips(effective: &Effective<'_>, desired: &Desired) -> Vec<String> {
+    let fabrics = effective.model.sparks.iter().filter_map(|spark| desired.sparks[spark].fabric.as_ref());
+    fabrics.map(|fabric| fabric.ip.to_string()).collect()
+}
+
+/// The words of [`dry_run`] say on which Sparks. Without that it would go and look for them.
+pub fn names_nodes(effective: &Effective<'_>, desired: &Desired) -> bool {
+    effective.model.sparks.len() == 1 || !fabric_ips(effective, desired).is_empty()
+}
+
+/// Words for `run-recipe.sh` that print what it would do.
 pub fn dry_run(effective: &Effective<'_>, desired: &Desired) -> Vec<String> {
     let mut words = vec![name(effective).to_owned(), "--dry-run".into()];
-    let ips: Vec<String> = effective
-        .model
-        .sparks
-        .iter()
-        .filter_map(|spark| desired.sparks[spark].fabric.as_ref())
-        .map(|fabric| fabric.ip.to_string())
-        .collect();
+    let ips = fabric_ips(effective, desired);
     if effective.model.sparks.len() == 1 {
         words.push("--solo".into());
     } else if !ips.is_empty() {

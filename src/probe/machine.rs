@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use crate::{
     core::{
         desired::SpecHash,
-        observed::{Checkout, Gpu, GpuProcess, Job, JobState, LauncherSeen, RecipeSeen, Token},
+        observed::{Checkout, Gpu, GpuProcess, Job, JobState, LauncherSeen, Token},
         platform::{CacheSeen, Disk, Interface, Platform},
     },
-    host::{Program, Transport, Unreachable, quote},
+    host::{Program, Transport, Unreachable, calls},
 };
 
 /// What the program said.
@@ -26,7 +26,7 @@ pub struct Machine {
     pub caches: BTreeMap<String, CacheSeen>,
     pub launchers: BTreeMap<String, LauncherSeen>,
     pub programs: BTreeMap<String, bool>,
-    pub recipes: BTreeMap<String, RecipeSeen>,
+    pub entries: BTreeMap<String, bool>,
     pub jobs: Vec<Job>,
     pub token: Option<Token>,
 }
@@ -42,7 +42,7 @@ pub struct Asked {
     /// Directories of `launch-cluster.sh`.
     pub launchers: Vec<String>,
     pub programs: Vec<String>,
-    pub recipes: Vec<DryRun>,
+    pub entries: Vec<Entry>,
 }
 
 /// A repository to look for in the cache.
@@ -53,21 +53,11 @@ pub struct Cached {
     pub revision: Option<String>,
 }
 
-/// A recipe to read by the launcher's own dry run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DryRun {
-    /// Directory and name.
+/// A file or directory that may be in one of several places.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
     pub key: String,
-    pub dir: String,
-    pub words: Vec<String>,
-}
-
-/// Calls of a shell function, one a line.
-fn calls<'a>(function: &str, calls: impl IntoIterator<Item = Vec<&'a str>>) -> String {
-    let call = |words: Vec<&str>| {
-        words.into_iter().fold(function.to_owned(), |line, word| format!("{line} {}", quote(word)))
-    };
-    calls.into_iter().map(call).collect::<Vec<_>>().join("\n")
+    pub at: Vec<String>,
 }
 
 /// # Errors
@@ -83,10 +73,10 @@ pub async fn probe(
     let cached = asked.caches.iter().zip(&folders).map(|(cached, folder)| {
         vec![cached.key.as_str(), folder, cached.revision.as_deref().unwrap_or_default()]
     });
-    let recipes = asked.recipes.iter().map(|recipe| {
-        let words = recipe.words.iter().map(String::as_str);
-        [recipe.key.as_str(), &recipe.dir].into_iter().chain(words).collect()
-    });
+    let entries = asked
+        .entries
+        .iter()
+        .map(|entry| [&entry.key].into_iter().chain(&entry.at).map(String::as_str).collect());
     let program =
         Program::new("machine", concat!(include_str!("../host/alive.sh"), include_str!("machine.sh")))
             .with("cluster", cluster)
@@ -95,7 +85,7 @@ pub async fn probe(
             .with("caches", calls("cached", cached))
             .with("launchers", asked.launchers.join("\n"))
             .with("programs", asked.programs.join("\n"))
-            .with("recipes", calls("dry_run", recipes));
+            .with("entries", calls("entry", entries));
     let output = transport.run(&program, deadline).await?;
     parse(&output.stdout).ok_or_else(|| {
         let last = output.stderr.lines().last().unwrap_or("its answer was cut short").to_owned();
@@ -146,10 +136,9 @@ fn parse(text: &str) -> Option<Machine> {
                 let (there, program) = value.split_once(' ')?;
                 machine.programs.insert(program.to_owned(), there == "yes");
             }
-            "recipe" => {
-                let mut fields = value.splitn(3, ' ');
-                let (is, key) = (fields.next()?, fields.next()?);
-                machine.recipes.insert(key.to_owned(), recipe_of(is, fields.next().unwrap_or_default()));
+            "entry" => {
+                let (there, entry) = value.split_once(' ')?;
+                machine.entries.insert(entry.to_owned(), there == "yes");
             }
             "token" => machine.token = value.parse().ok(),
             "job" => machine.jobs.extend(job_of(value)),
@@ -218,20 +207,13 @@ fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
     let options = options.split(',').filter(|option| option.starts_with("--")).map(str::to_owned).collect();
     let seen = match is {
         "missing" => LauncherSeen::Missing,
-        is => LauncherSeen::Present(Checkout { names_nodes: is == "nodes", options }),
+        is => {
+            let nodes = is.strip_prefix("nodes:").unwrap_or_default().split(',');
+            let nodes = nodes.filter_map(|node| node.parse().ok()).collect();
+            LauncherSeen::Present(Checkout { nodes, options })
+        }
     };
     Some((dir.to_owned(), seen))
-}
-
-fn recipe_of(is: &str, said: &str) -> RecipeSeen {
-    let root = said.split_once("vllm serve ").map(|(_, rest)| rest).filter(|_| is == "yes");
-    let root = root.and_then(|rest| rest.split_whitespace().next());
-    match root.map(|root| root.trim_matches(['\'', '"'])) {
-        Some(root) if !root.starts_with('-') => RecipeSeen::Readable { root: root.to_owned() },
-        Some(_) => RecipeSeen::Unreadable { why: "its `vllm serve` does not begin with the model".into() },
-        None if said.is_empty() => RecipeSeen::Unreadable { why: "its dry run said nothing".into() },
-        None => RecipeSeen::Unreadable { why: said.to_owned() },
-    }
 }
 
 fn gpu_of(line: &str) -> Option<Gpu> {
@@ -285,8 +267,7 @@ mod tests {
         address wg0 192.0.2.9\ndisk 4096 1000 10 /srv/m\n\
         gpu NVIDIA GB10, 580.1, 41, 12.09, [N/A], 2411\ngpu_process - 7, vllm, [N/A]\ngpu_process abc 8, python3, 2\n\
         path yes /srv/m\ncache partial lab/a model-2.safetensors\ntoken 3.4.c-1\n\
-        launcher nodes --config,--solo, spark-vllm-docker\nrecipe yes d/r   vllm serve 'lab/a' \\\n\
-        recipe no d/x Error: no recipe\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
+        launcher nodes:192.0.2.1,192.0.2.2 --config,--solo, spark-vllm-docker\nentry no mods/x\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
         job_said 3.4 Error: no nodes\nend\n";
 
     #[test]
@@ -308,9 +289,9 @@ mod tests {
         assert_eq!(machine.jobs[0].state, JobState::Exited(0));
         assert_eq!(machine.jobs[0].last_words.as_deref(), Some("Error: no nodes"));
         let LauncherSeen::Present(checkout) = &machine.launchers["spark-vllm-docker"] else { panic!() };
-        assert!(checkout.names_nodes && checkout.knows("--config") && !checkout.knows("--ray"));
-        assert_eq!(machine.recipes["d/r"], RecipeSeen::Readable { root: "lab/a".into() });
-        assert_eq!(machine.recipes["d/x"], RecipeSeen::Unreadable { why: "Error: no recipe".into() });
+        assert_eq!(checkout.nodes, [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)]);
+        assert!(checkout.knows("--config") && !checkout.knows("--ray"));
+        assert!(!machine.entries["mods/x"]);
         assert_eq!(machine.token.unwrap().to_string(), "3.4.c-1");
     }
 

@@ -5,7 +5,7 @@
 #   caches    calls of `cached` below
 #   launchers directories of launchers, one a line
 #   programs  files that must be there and can be run, one a line
-#   recipes   calls of `dry_run` below
+#   entries   calls of `entry` below
 #   hf_home   the Hugging Face cache; empty: the usual place
 # Who asked has long given up by then: what hangs here must not pile up, look after look. The whole group, because what
 # hangs is a child; it is this program's own, over SSH and here (`host/local.rs`).
@@ -69,13 +69,15 @@ cached() {
     snapshot="$folder/snapshots/$revision"
     if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
     # A file is linked here when the whole of it is there; the index tells which there must be.
-    if [ -r "$snapshot/model.safetensors.index.json" ]; then
-        for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.safetensors"' "$snapshot/model.safetensors.index.json" | tr -d '"' | sort -u); do
+    for index in "$snapshot/model.safetensors.index.json" "$snapshot/pytorch_model.bin.index.json"; do
+        [ -r "$index" ] || continue
+        for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.(safetensors|bin)"' "$index" | tr -d '"' | sort -u); do
             if [ ! -e "$snapshot/$shard" ]; then echo "cache partial $1 $shard"; return; fi
         done
         echo "cache present $1"
         return
-    fi
+    done
+    if [ -e "$snapshot/model.safetensors" ]; then echo "cache present $1"; return; fi
     for blob in "$folder"/blobs/*.incomplete; do
         if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
     done
@@ -94,24 +96,22 @@ printf '%s\n' "$launchers" | (cd && while IFS= read -r dir; do
     # Options that came and went with the years, where its own parser names them: it has no version to ask for.
     options=$(grep -oE -e '--(solo|config|launch-script|no-ray|ray|master-port)[|)]' "$dir/launch-cluster.sh" |
         tr -d '|)' | sort -u | tr '\n' ,)
-    if grep -q '^CLUSTER_NODES=.*,' "$dir/.env" 2>/dev/null; then is=nodes; else is=alone; fi
+    nodes=$(sed -n 's/^CLUSTER_NODES=//p' "$dir/.env" 2>/dev/null | tail -n 1 | tr -cd '0-9.,')
+    case "$nodes" in *,*) is="nodes:$nodes" ;; *) is=alone ;; esac
     echo "launcher $is ${options:--} $dir"
 done)
 printf '%s\n' "$programs" | (cd && while IFS= read -r program; do
     [ -n "$program" ] || continue
     if [ -f "$program" ] && [ -x "$program" ]; then echo "program yes $program"; else echo "program no $program"; fi
 done)
-#   dry_run KEY DIR WORD...   what the recipe would run, as the launcher's own dry run prints it
-dry_run() {
-    key=$1 dir=$2
-    shift 2
-    said=$(cd && cd "$dir" && timeout -k 1 10 ./run-recipe.sh "$@" </dev/null 2>&1)
-    command=$(printf '%s\n' "$said" | grep -m 1 'vllm serve ')
-    if [ -n "$command" ]; then say "recipe yes $key $command"; else
-        say "recipe no $key $(printf '%s\n' "$said" | grep . | tail -n 1)"
-    fi
+#   entry KEY PATH...   a file or directory that is at one of these places
+entry() {
+    key=$1 is=no
+    shift
+    for path; do if (cd && [ -e "$path" ]); then is=yes; fi; done
+    echo "entry $is $key"
 }
-eval "$recipes"
+eval "$entries"
 if [ -r "$state/token" ]; then
     read -r epoch sequence controller <"$state/token"
     echo "token $epoch.$sequence.$controller"

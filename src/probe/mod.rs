@@ -6,6 +6,7 @@ pub mod engine;
 pub mod http;
 pub mod machine;
 pub mod proof;
+pub mod recipes;
 pub mod survey;
 
 use std::{
@@ -145,8 +146,13 @@ fn container_names(desired: &Desired) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the file makes worth looking for on this Spark.
-fn asked(desired: &Desired, ledger: &Ledger, spark: &SparkName, now: Timestamp) -> machine::Asked {
+/// What the file makes worth looking for on this Spark: in its file system, and in recipes.
+fn asked(
+    desired: &Desired,
+    ledger: &Ledger,
+    spark: &SparkName,
+    now: Timestamp,
+) -> (machine::Asked, Vec<recipes::DryRun>) {
     let models = desired.models.values();
     let launchers: Vec<&Launcher> = desired
         .slots
@@ -181,12 +187,20 @@ fn asked(desired: &Desired, ledger: &Ledger, spark: &SparkName, now: Timestamp) 
         else {
             return None;
         };
-        (effective.model.sparks[0] == *spark).then(|| machine::DryRun {
+        (effective.model.sparks[0] == *spark).then(|| recipes::DryRun {
             key: format!("{dir}/{recipe}"),
             dir: dir.to_string(),
+            names_nodes: recipe::names_nodes(effective, desired),
             words: recipe::dry_run(effective, desired),
         })
     });
+    let here = waited_for.iter().filter(|effective| effective.model.sparks.contains(spark));
+    let entries = here.flat_map(|effective| {
+        let is_head = effective.model.sparks[0] == *spark;
+        effective.needed().into_iter().filter(move |needed| is_head || !needed.on_head)
+    });
+    let entries: BTreeSet<machine::Entry> =
+        entries.map(|needed| machine::Entry { key: needed.name, at: needed.at }).collect();
     let caches = waited_for.iter().filter(|effective| effective.model.sparks.contains(spark));
     let caches = caches.filter_map(|effective| match &effective.model.source {
         Source::Repo { repo, revision } => Some(machine::Cached {
@@ -196,14 +210,15 @@ fn asked(desired: &Desired, ledger: &Ledger, spark: &SparkName, now: Timestamp) 
         }),
         Source::LocalPath(_) | Source::Recipe(_) => None,
     });
-    machine::Asked {
+    let asked = machine::Asked {
         hf_home: desired.sparks.get(spark).and_then(|spark| spark.hf_home.as_ref()).map(ToString::to_string),
         caches: caches.collect::<BTreeSet<_>>().into_iter().collect(),
         paths: paths.collect::<BTreeSet<_>>().into_iter().collect(),
         launchers: checkouts.collect::<BTreeSet<_>>().into_iter().collect(),
         programs: programs.collect::<BTreeSet<_>>().into_iter().collect(),
-        recipes: recipes.collect(),
-    }
+        entries: entries.into_iter().collect(),
+    };
+    (asked, recipes.collect())
 }
 
 fn images(desired: &Desired) -> BTreeSet<String> {
@@ -225,7 +240,7 @@ async fn facts(
     images: &BTreeSet<String>,
     at: Timestamp,
 ) -> Result<Facts, Unreachable> {
-    let asked = asked(desired, ledger, name, at);
+    let (asked, recipes) = asked(desired, ledger, name, at);
     // Those of the file, ours under whatever name, and what runs from an engine's image.
     let inside = |listed: &docker::wire::Listed| {
         names.contains(&listed.name())
@@ -237,8 +252,9 @@ async fn facts(
         let id = docker::image_id(transport, image, SPARK_DEADLINE).await?;
         Ok::<_, Unreachable>((image.clone(), id))
     }));
-    let (machine, containers, image_ids) = tokio::join!(
+    let (machine, recipes, containers, image_ids) = tokio::join!(
         machine::probe(transport, desired.cluster.as_str(), &asked, SPARK_DEADLINE),
+        recipes::probe(transport, &recipes),
         docker::containers(transport, &inside, SPARK_DEADLINE),
         image_ids,
     );
@@ -257,7 +273,8 @@ async fn facts(
         caches: machine.caches,
         launchers: machine.launchers,
         programs: machine.programs,
-        recipes: machine.recipes,
+        entries: machine.entries,
+        recipes,
         jobs: machine.jobs,
         token: machine.token,
     })

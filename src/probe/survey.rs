@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     core::{
-        observed::Container,
+        observed::{Container, is_engine},
         recognise::{self, Command},
     },
     docker,
@@ -35,7 +35,7 @@ pub async fn survey(transport: &dyn Transport, cluster: &str) -> Result<Survey, 
     let (machine, containers) = (machine?, containers?);
     let mut of: BTreeMap<u32, &str> = BTreeMap::new();
     for container in containers.iter().filter(|container| container.running) {
-        for process in container.processes.iter().flatten().filter(|p| p.command.contains(" serve ")) {
+        for process in container.processes.iter().flatten().filter(|p| is_engine(&p.command)) {
             of.insert(process.pid, &container.id);
         }
     }

@@ -1,0 +1,20 @@
+# What recipes would run, as the launcher's own dry run prints it. One `recipe yes KEY COMMAND` or `recipe no KEY WHY` a line.
+#   calls     of `dry_run` below
+say() { printf '%s\n' "$1"; }
+#   dry_run KEY DIR NODES WORD...   NODES: `told` in the words, or `env` when only the launcher's own file can have them
+dry_run() {
+    key=$1 dir=$2 nodes=$3
+    shift 3
+    if [ "$nodes" = env ] && ! (cd && grep -q '^CLUSTER_NODES=.*,' "$dir/.env" 2>/dev/null); then
+        # It would go and look for them, and ask.
+        say "recipe no $key nothing names the Sparks for it: give them \`fabric\`, or CLUSTER_NODES in its .env"
+        return
+    fi
+    said=$(cd && cd "$dir" && timeout -k 1 8 ./run-recipe.sh "$@" </dev/null 2>&1)
+    command=$(printf '%s\n' "$said" | grep -m 1 'vllm serve ')
+    if [ -n "$command" ]; then say "recipe yes $key $command"; else
+        say "recipe no $key $(printf '%s\n' "$said" | grep . | tail -n 1)"
+    fi
+}
+eval "$calls"
+echo end

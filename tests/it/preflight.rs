@@ -1,0 +1,209 @@
+//! What would make a launch fail is seen before anything is stopped, and said in words.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use spark_control::{
+    core::{
+        desired::Object,
+        ledger::Ledger,
+        name::{ModelName, SparkName},
+        observed::{Checkout, Container, Facts, LauncherSeen, Observed, RecipeSeen, SparkView},
+        plan::Reason,
+        platform::{CacheSeen, Interface},
+        preflight::preflight,
+    },
+    manifest::load::load,
+};
+
+const TWO: &str = "version: 1
+sparks:
+  spark1: { address: 192.0.2.1, user: alice, fabric: { ip: 192.0.2.101, eth_if: cx7 } }
+  spark2: { address: 192.0.2.2, user: alice, fabric: { ip: 192.0.2.102, eth_if: cx7 } }
+model: wide
+models:
+  wide: { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 } }
+";
+
+struct Sparks(BTreeMap<&'static str, Facts>);
+
+impl Sparks {
+    /// Two that have all that is needed.
+    fn ready() -> Self {
+        let of = |last: u8| {
+            let options = ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into();
+            let cx7 = Interface { addresses: vec![[192, 0, 2, 100 + last].into()], ..Interface::default() };
+            let mut facts = Facts {
+                memory_total_bytes: 120 << 30,
+                images: [("vllm-node".to_owned(), Some("sha256:a".to_owned()))].into(),
+                caches: [("lab/wide".to_owned(), CacheSeen::Present)].into(),
+                launchers: [(
+                    "spark-vllm-docker".to_owned(),
+                    LauncherSeen::Present(Checkout { nodes: Vec::new(), options }),
+                )]
+                .into(),
+                ..Facts::default()
+            };
+            facts.platform.interfaces = [("cx7".to_owned(), cx7)].into();
+            facts.platform.listening = Some([22].into());
+            facts
+        };
+        Self([("spark1", of(1)), ("spark2", of(2))].into())
+    }
+
+    fn with(mut self, spark: &'static str, change: impl FnOnce(&mut Facts)) -> Self {
+        change(self.0.get_mut(spark).unwrap());
+        self
+    }
+
+    /// Why the model of this file cannot be started.
+    fn refuse(self, file: &str) -> Option<(Reason, String)> {
+        let desired = load(file).unwrap().desired;
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let view = |(name, facts)| (SparkName::new(name).unwrap(), SparkView::Reachable(Box::new(facts)));
+        let observed = Observed {
+            at: now,
+            sparks: self.0.into_iter().map(view).collect(),
+            endpoints: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            unreadable_secrets: BTreeMap::new(),
+        };
+        let object = Object::main();
+        let target = desired.effective(&desired.slots[&object], &ModelName::new("wide").unwrap()).unwrap();
+        preflight(&object, &target, &[], &desired, &observed, &Ledger::default(), now).err()
+    }
+}
+
+fn running(name: &str, image: &str) -> Container {
+    Container {
+        id: format!("id-of-{name}"),
+        name: name.into(),
+        image: image.into(),
+        image_id: "sha256:x".into(),
+        running: true,
+        exit_code: None,
+        started_at: None,
+        restarts: None,
+        restart_count: 0,
+        published: Default::default(),
+        label_names: Default::default(),
+        labels: None,
+        processes: None,
+    }
+}
+
+/// If one of these failed, the outage would begin, and the launch fail after it.
+#[test]
+fn what_a_launch_needs_is_looked_for_on_every_spark() {
+    assert_eq!(Sparks::ready().refuse(TWO), None);
+    let lacks = |change: fn(&mut Facts)| Sparks::ready().with("spark2", change).refuse(TWO).unwrap();
+    let image = |id: Option<&str>| [("vllm-node".to_owned(), id.map(str::to_owned))].into();
+    assert_eq!(
+        Sparks::ready().with("spark2", |facts| facts.images = image(None)).refuse(TWO).unwrap(),
+        (Reason::ImageMissing, "`spark2` has no image `vllm-node`".into())
+    );
+    assert_eq!(
+        Sparks::ready().with("spark2", |facts| facts.images = image(Some("sha256:b"))).refuse(TWO).unwrap(),
+        (Reason::ImageDiffers, "`vllm-node` on `spark2` is not the image that `spark1` has".into())
+    );
+    let (reason, message) = lacks(|facts| {
+        let missing = "model-00002.safetensors".to_owned();
+        facts.caches.insert("lab/wide".into(), CacheSeen::Partial { missing });
+    });
+    assert_eq!(reason, Reason::FilesMissing);
+    assert!(message.contains("only a part of `lab/wide` (model-00002.safetensors)"), "{message}");
+    let (reason, message) = lacks(|facts| {
+        facts.caches.insert("lab/wide".into(), CacheSeen::Absent);
+    });
+    assert_eq!(reason, Reason::FilesMissing);
+    assert!(message.contains("`spark2` has no files of `lab/wide`"), "{message}");
+    let taken = |port: u16| {
+        let listening = move |facts: &mut Facts| facts.platform.listening = Some([port].into());
+        Sparks::ready().with("spark1", listening).refuse(TWO)
+    };
+    for port in [8888, 29501] {
+        assert_eq!(
+            taken(port),
+            Some((Reason::PortTaken, format!("something else listens on port {port} of `spark1`")))
+        );
+    }
+    let small = lacks(|facts| facts.memory_total_bytes = 8 << 30);
+    assert_eq!(small.0, Reason::CannotFit);
+}
+
+/// A launcher that has to find its nodes by itself would ask, or start on others.
+#[test]
+fn the_sparks_of_a_model_are_named_by_the_file_or_all_of_them_by_the_launchers_own() {
+    let bare = TWO
+        .replace(", fabric: { ip: 192.0.2.101, eth_if: cx7 }", "")
+        .replace(", fabric: { ip: 192.0.2.102, eth_if: cx7 }", "");
+    let named = |nodes: &'static [u8]| {
+        Sparks::ready()
+            .with("spark1", |facts| {
+                let Some(LauncherSeen::Present(seen)) = facts.launchers.get_mut("spark-vllm-docker") else {
+                    panic!()
+                };
+                seen.nodes = nodes.iter().map(|last| [192, 0, 2, *last].into()).collect();
+            })
+            .refuse(&bare)
+            .map(|refused| refused.0)
+    };
+    assert_eq!(named(&[101, 102]), None);
+    for nodes in [&[][..], &[101, 102, 103], &[101, 103]] {
+        assert_eq!(named(nodes), Some(Reason::FabricMissing), "{nodes:?}");
+    }
+}
+
+/// The launcher greps `docker ps`: in a container that it takes for its own it would start a second engine.
+#[test]
+fn a_container_that_the_launcher_would_take_for_its_own_is_in_the_way() {
+    for (name, image, taken) in
+        [("vllm_node_tf5", "x", true), ("web", "owner/vllm_node:1", true), ("vllm-node", "x", false)]
+    {
+        let refused =
+            Sparks::ready().with("spark2", |facts| facts.containers.push(running(name, image))).refuse(TWO);
+        assert_eq!(refused.map(|refused| refused.0), taken.then_some(Reason::NameTaken), "{name} {image}");
+    }
+}
+
+#[test]
+fn scripts_mods_and_sources_of_volumes_are_there_before_anything_is_stopped() {
+    let file = TWO
+        .replace(
+            "models:",
+            "vllm: { launcher: { kind: launch-cluster, script: own.sh, volumes: [/srv/x:/x] } }\nmodels:",
+        )
+        .replace("repo: lab/wide,", "repo: lab/wide, mods: [mods/fix],")
+        .replace("args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }", "memory_gib: 50");
+    let entries = |missing: &'static str| {
+        ["own.sh", "mods/fix", "/srv/x"].map(|name| (name.to_owned(), name != missing)).into()
+    };
+    for (missing, spark) in [("own.sh", "spark1"), ("mods/fix", "spark1"), ("/srv/x", "spark2")] {
+        let refused = Sparks::ready().with(spark, |facts| facts.entries = entries(missing)).refuse(&file);
+        let message = format!("`{missing}` is not there on `{spark}`");
+        assert_eq!(refused, Some((Reason::FilesMissing, message)));
+    }
+    assert_eq!(Sparks::ready().with("spark1", |facts| facts.entries = entries("")).refuse(&file), None);
+    let elsewhere = Sparks::ready().with("spark2", |facts| facts.entries = entries("own.sh")).refuse(&file);
+    assert_eq!(elsewhere, None, "the head alone needs it");
+}
+
+#[test]
+fn a_recipe_must_be_readable() {
+    let file = TWO
+        .replace("model: wide", "model: wide\nvllm: { launcher: { kind: recipe } }")
+        .replace("repo: lab/wide", "recipe: wide")
+        .replace("args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }", "memory_gib: 50");
+    let seen = |recipe: RecipeSeen| {
+        Sparks::ready()
+            .with("spark1", |facts| {
+                facts.programs = [("spark-vllm-docker/run-recipe.sh".to_owned(), true)].into();
+                facts.recipes = [("spark-vllm-docker/wide".to_owned(), recipe)].into();
+            })
+            .refuse(&file)
+    };
+    assert_eq!(seen(RecipeSeen::Readable { root: "lab/wide".into() }), None);
+    let (reason, message) = seen(RecipeSeen::Unreadable { why: "no such recipe".into() }).unwrap();
+    assert_eq!(reason, Reason::LauncherMissing);
+    assert!(message.ends_with("no such recipe"), "{message}");
+}
