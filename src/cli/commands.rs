@@ -258,17 +258,23 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
     if !current.is_empty() {
         return Ok(Exit::Done);
     }
-    let Some((path, text)) = controller::logs::saved(&places.data, object)? else {
+    let kept = controller::logs::saved(&places.data, object)?;
+    if kept.is_empty() {
         let data = places.data.display();
-        let runs = if saved { "" } else { "nothing of `{object}` runs, and " };
-        let runs = runs.replace("{object}", object);
+        let runs = if saved { String::new() } else { format!("nothing of `{object}` runs, and ") };
         bail!("{runs}no log of `{object}` has been saved in {data}");
-    };
+    }
     match output {
-        Format::Json => print_json(&json!({ "saved": [{ "file": path, "text": text }] }))?,
+        Format::Json => {
+            let saved: Vec<_> =
+                kept.iter().map(|(path, text)| json!({ "file": path, "text": text })).collect();
+            print_json(&json!({ "saved": saved }))?;
+        }
         Format::Text => {
-            talk!("==> {}", path.display());
-            print(&text)?;
+            for (path, text) in &kept {
+                talk!("==> {}", path.display());
+                print(text)?;
+            }
         }
     }
     Ok(Exit::Done)

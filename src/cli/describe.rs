@@ -161,6 +161,14 @@ fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
 fn take_model(draft: &mut Draft, engine: &Engine, surveys: &BTreeMap<SparkName, Survey>) -> bool {
     let command = &engine.command;
     let mut entry = Map::new();
+    if !command.unknown.is_empty() {
+        draft.notes.push(format!(
+            "`{}` was started with {}, which the file has no words for.",
+            engine.container,
+            command.unknown.join(", ")
+        ));
+        return false;
+    }
     if command.root.starts_with('/') {
         entry.insert("local_path".into(), command.root.as_str().into());
     } else if RepoId::new(command.root.as_str()).is_ok() {
@@ -203,7 +211,27 @@ fn take_model(draft: &mut Draft, engine: &Engine, surveys: &BTreeMap<SparkName, 
     draft.models.retain(|(known, _)| known != name.as_str());
     draft.models.push((name.to_string(), entry.into()));
     draft.model = Some(name.to_string());
+    draft.watched_instead = Some(watched(engine));
     true
+}
+
+/// The model that serves is only watched after all.
+pub(super) fn watch_instead(draft: &mut Draft) {
+    let Some(entry) = draft.watched_instead.take() else { return };
+    for key in ["container", "port", "launcher"] {
+        draft.vllm.remove(key);
+    }
+    let container = entry["container"].as_str().unwrap_or("engine").to_owned();
+    draft
+        .notes
+        .push(format!("`{container}` serves in a way that this file has no words for: it is only watched."));
+    add(draft, &container, entry);
+}
+
+fn watched(engine: &Engine) -> Json {
+    json!({
+        "kind": "vllm", "spark": engine.sparks[0], "port": engine.command.port, "container": engine.container,
+    })
 }
 
 /// Only watch it: another tool's, or a second one.
@@ -216,10 +244,7 @@ fn watch_engine(draft: &mut Draft, engine: &Engine, ours: bool) {
             engine.origin.name()
         ));
     }
-    let entry = json!({
-        "kind": "vllm", "spark": spark, "port": engine.command.port, "container": engine.container,
-    });
-    add(draft, &engine.container, entry);
+    add(draft, &engine.container, watched(engine));
 }
 
 /// A service under a name that is free, and not the main slot's.

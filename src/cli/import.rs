@@ -9,10 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     core::recognise,
-    manifest::{
-        self,
-        compose::{self, Draft},
-    },
+    manifest::{self, compose::Draft},
 };
 
 const SERVICES: &str = "services-overrides.yaml";
@@ -27,18 +24,24 @@ pub struct Imported {
     pub left: Vec<String>,
 }
 
-/// Read a directory. The environment of this process wins over the directory's `.env`.
+/// Read a directory. The environment of this process wins over the directory's `.env`; the Sparks that `draft` has are
+/// there before those of either.
 ///
 /// # Errors
 /// When a file there cannot be read, or there is none.
-pub fn import(dir: &Path, process: impl Fn(&str) -> Option<String>) -> anyhow::Result<Imported> {
-    let mut imported = Imported::default();
+pub fn import(
+    dir: &Path,
+    draft: Draft,
+    process: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Imported> {
+    let mut imported = Imported { draft, left: Vec::new() };
     let file = dir.join(ENVIRONMENT);
-    let written = if file.exists() { environment(&text(&file)?) } else { BTreeMap::new() };
+    let written =
+        if file.exists() { environment(&text(&file)?, &mut imported.left) } else { BTreeMap::new() };
     let variable =
         |name: &str| process(name).or_else(|| written.get(name).cloned()).filter(|v| !v.trim().is_empty());
     let mut known = sparks(&mut imported, &variable);
-    slot(&mut imported, &variable, &mut known)?;
+    slot(&mut imported, &variable, &mut known);
     for name in written.keys().filter(|name| !known.contains(name)) {
         imported.left.push(format!("{ENVIRONMENT}: `{name}` is not known"));
     }
@@ -54,50 +57,12 @@ pub fn import(dir: &Path, process: impl Fn(&str) -> Option<String>) -> anyhow::R
             model(&mut imported, &name, &value);
         }
     }
-    imported.keep_what_fits();
+    let misfits = imported.draft.keep_what_fits();
+    imported.left.extend(misfits.iter().map(ToString::to_string));
     if !file.exists() && !services.exists() && models.is_none() && imported.draft.sparks.is_empty() {
         bail!("{} has none of {ENVIRONMENT}, {SERVICES}, {}", dir.display(), MODELS.join(", "));
     }
     Ok(imported)
-}
-
-impl Imported {
-    /// Entries that no file could hold, alone or beside those before them, are left, each with its first problem.
-    fn keep_what_fits(&mut self) {
-        let services = std::mem::take(&mut self.draft.services);
-        let models = std::mem::take(&mut self.draft.models);
-        for (name, entry) in models {
-            self.draft.models.push((name.clone(), entry));
-            if let Some(why) = misfit(&self.draft) {
-                self.draft.models.pop();
-                self.left.push(format!("the model `{name}`: {why}"));
-            }
-        }
-        for (name, entry) in services {
-            self.draft.services.push((name.clone(), entry));
-            if let Some(why) = misfit(&self.draft) {
-                self.draft.services.pop();
-                self.left.push(format!("{SERVICES}: `{name}`: {why}"));
-            }
-        }
-    }
-}
-
-/// Why the draft makes no file that can be in force, or one of its entries is set aside. A draft without Sparks, which the
-/// command line may name, is not judged.
-fn misfit(draft: &Draft) -> Option<String> {
-    if draft.sparks.is_empty() {
-        return None;
-    }
-    match manifest::load::load(&compose::text(draft)) {
-        Err(problems) => problems.first().map(|problem| problem.message.clone()),
-        Ok(loaded) if loaded.set_aside.is_empty() => None,
-        Ok(loaded) => loaded
-            .warnings
-            .iter()
-            .find(|warning| warning.message.contains("set aside"))
-            .map(|warning| warning.message.clone()),
-    }
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
@@ -105,15 +70,23 @@ fn text(path: &Path) -> anyhow::Result<String> {
 }
 
 /// `KEY=value` lines, with or without `export` and quotes.
-fn environment(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| {
-            let (key, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-            let value = value.trim().trim_matches('"').trim_matches('\'');
-            Some((key.trim().to_owned(), value.to_owned()))
-        })
-        .collect()
+fn environment(text: &str, left: &mut Vec<String>) -> BTreeMap<String, String> {
+    let mut written = BTreeMap::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.strip_prefix("export ").unwrap_or(line).split_once('=') {
+            Some((key, value)) => {
+                let value = value.trim().trim_matches('"').trim_matches('\'');
+                written.insert(key.trim().to_owned(), value.to_owned());
+            }
+            // Not what it says: it may be a secret.
+            None => left.push(format!("{ENVIRONMENT}: line {} is no `KEY=value`", at + 1)),
+        }
+    }
+    written
 }
 
 /// A map of entries, at the top or below `section`.
@@ -157,7 +130,12 @@ fn sparks(imported: &mut Imported, variable: &impl Fn(&str) -> Option<String>) -
         hosts.extend(host.map(|host| (host, user)));
     }
     for (at, (address, user)) in hosts.into_iter().enumerate() {
-        let name = format!("spark{}", at + 1);
+        let mut names = (at + 1..).map(|number| format!("spark{number}"));
+        let sparks = &imported.draft.sparks;
+        if sparks.iter().any(|(_, spark)| spark["address"] == address.as_str()) {
+            continue;
+        }
+        let name = names.find(|name| sparks.iter().all(|(known, _)| known != name)).unwrap_or_default();
         let Some(user) = user.or_else(|| common.clone()) else {
             imported.left.push(format!("`{name}` ({address}) has no user: set SPARK_USER"));
             continue;
@@ -167,15 +145,15 @@ fn sparks(imported: &mut Imported, variable: &impl Fn(&str) -> Option<String>) -
     known
 }
 
-fn slot(
-    imported: &mut Imported,
-    variable: &impl Fn(&str) -> Option<String>,
-    known: &mut Vec<String>,
-) -> anyhow::Result<()> {
+fn slot(imported: &mut Imported, variable: &impl Fn(&str) -> Option<String>, known: &mut Vec<String>) {
     known.extend(["VLLM_PORT", "VLLM_CONTAINER", "DISABLED_SERVICES"].map(str::to_owned));
     if let Some(port) = variable("VLLM_PORT") {
-        let port: u16 = port.trim().parse().with_context(|| format!("VLLM_PORT is `{port}`, not a port"))?;
-        imported.draft.vllm.insert("port".into(), port.into());
+        match port.trim().parse::<u16>() {
+            Ok(port) => {
+                imported.draft.vllm.insert("port".into(), port.into());
+            }
+            Err(_) => imported.left.push(format!("VLLM_PORT is `{port}`, not a port")),
+        }
     }
     if let Some(container) = variable("VLLM_CONTAINER") {
         imported.draft.vllm.insert("container".into(), container.trim().into());
@@ -183,7 +161,6 @@ fn slot(
     let disabled = variable("DISABLED_SERVICES").unwrap_or_default();
     let names = disabled.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty());
     imported.draft.disabled.extend(names.map(str::to_owned));
-    Ok(())
 }
 
 /// A field under any of its names.
@@ -263,9 +240,14 @@ fn model(imported: &mut Imported, name: &str, value: &Json) {
         }
     };
     let all: Vec<String> = imported.draft.sparks.iter().map(|(name, _)| name.clone()).collect();
-    let mut args = take(&mut fields, &["args", "vllm_args"])
-        .and_then(|args| args.as_object().cloned())
-        .unwrap_or_default();
+    let mut args = match take(&mut fields, &["args", "vllm_args"]) {
+        Some(Json::Object(args)) => args,
+        Some(_) => {
+            imported.left.push(format!("the `args` of the model `{name}` are no map"));
+            Map::new()
+        }
+        None => Map::new(),
+    };
     for (names, flag) in [
         (&["tensor_parallel_size", "tensor_parallel", "tp"][..], "tensor-parallel-size"),
         (&["max_model_len"], "max-model-len"),
@@ -275,7 +257,9 @@ fn model(imported: &mut Imported, name: &str, value: &Json) {
             args.insert(flag.into(), value);
         }
     }
-    let size = args.get("tensor-parallel-size").and_then(Json::as_u64).unwrap_or(1);
+    // Files of that kind often have figures in quotes.
+    let size = args.get("tensor-parallel-size");
+    let size = size.and_then(|size| size.as_u64().or_else(|| size.as_str()?.parse().ok())).unwrap_or(1);
     let size = usize::try_from(size).unwrap_or(1).clamp(1, all.len().max(1));
     let sparks =
         take(&mut fields, &["sparks"]).unwrap_or_else(|| json!(all.iter().take(size).collect::<Vec<_>>()));

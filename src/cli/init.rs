@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{
     Exit,
@@ -38,15 +38,13 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
     let Some(lock) = reach::lock(&places.data)? else {
         bail!("a controller already runs with {}; `init` is for the beginning", places.data.display());
     };
-    let imported = match &arguments.from_spark_control {
-        Some(dir) => import::import(dir, |name| std::env::var(name).ok())?,
-        None => import::Imported::default(),
-    };
-    for left in &imported.left {
-        talk!("not taken over: {left}");
+    let mut draft = Draft { sparks: named(&arguments.sparks)?, ..Draft::default() };
+    let mut left = Vec::new();
+    if let Some(dir) = &arguments.from_spark_control {
+        let imported = import::import(dir, draft, |name| std::env::var(name).ok())?;
+        (draft, left) = (imported.draft, imported.left);
     }
-    let mut draft = imported.draft;
-    add_sparks(&mut draft, &arguments)?;
+    finish_sparks(&mut draft, &arguments)?;
     let described = described(&draft)?;
     let public = key(&places.data, arguments.key.as_deref()).await?;
     if !arguments.offline {
@@ -55,8 +53,23 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
         };
         describe::take_in(&mut draft, &surveys);
     }
+    let wanted = draft.model.clone();
+    left.extend(draft.keep_what_fits().iter().map(ToString::to_string));
+    if draft.model != wanted {
+        // What serves cannot be written down as it is: it is watched.
+        describe::watch_instead(&mut draft);
+        left.extend(draft.keep_what_fits().iter().map(ToString::to_string));
+    }
+    for left in &left {
+        talk!("not taken over: {left}");
+        draft.notes.push(format!("Not taken over: {left}."));
+    }
     let mut adopts = write(places, &draft)?;
-    if adopts && !adopt(places).await? {
+    let adopted = if adopts { adopt(places).await } else { Ok(false) };
+    if let Err(error) = &adopted {
+        talk!("taking over what serves failed: {error:#}");
+    }
+    if adopts && !matches!(adopted, Ok(true)) {
         // What serves is not what the file would start: it is watched until its owner decides.
         let model = draft.model.take().unwrap_or_default();
         draft.notes.push(format!(
@@ -72,7 +85,7 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
         "public_key": public,
         "adopted": draft.model.as_ref().filter(|_| adopts),
         "services": draft.services.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        "not_taken_over": imported.left,
+        "not_taken_over": left,
     });
     let model = draft.model.as_ref().filter(|_| adopts);
     let serving =
@@ -81,11 +94,13 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
     say(output, &told, &talk)
 }
 
-fn add_sparks(draft: &mut Draft, arguments: &InitArguments) -> anyhow::Result<()> {
-    for written in &arguments.sparks {
+/// Those of the command line.
+fn named(written: &[String]) -> anyhow::Result<Vec<(String, Json)>> {
+    let mut sparks = Vec::new();
+    for written in written {
         let (name, place) = match written.split_once('=') {
             Some((name, place)) => (name.to_owned(), place),
-            None => (format!("spark{}", draft.sparks.len() + 1), written.as_str()),
+            None => (format!("spark{}", sparks.len() + 1), written.as_str()),
         };
         let entry = if place == "local" {
             json!({ "address": "127.0.0.1", "transport": "local" })
@@ -102,8 +117,13 @@ fn add_sparks(draft: &mut Draft, arguments: &InitArguments) -> anyhow::Result<()
             }
             entry
         };
-        draft.sparks.push((name, entry));
+        sparks.push((name, entry));
     }
+    Ok(sparks)
+}
+
+/// What the command line says of all of them.
+fn finish_sparks(draft: &mut Draft, arguments: &InitArguments) -> anyhow::Result<()> {
     for (_, spark) in &mut draft.sparks {
         if let Some(socket) = &arguments.docker_socket {
             spark["docker_socket"] = socket.as_str().into();

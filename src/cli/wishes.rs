@@ -18,7 +18,7 @@ use crate::{
         name::nearest,
         schedule,
     },
-    manifest::v1::Span,
+    manifest::{self, v1::Span},
 };
 
 /// # Errors
@@ -32,7 +32,14 @@ pub async fn hold(
     let current = get(places).await?;
     let holds = current.value.get("holds").and_then(Json::as_object).cloned().unwrap_or_default();
     let now = Timestamp::now();
-    let Some(name) = name else { return list_holds(&holds, now, output) };
+    let Some(name) = name else {
+        // What is written in a file that cannot be in force is in force nowhere.
+        if let Err(problems) = manifest::load::load(&current.text) {
+            let path = places.file.display().to_string();
+            bail!("the file is not valid now:\n{}", manifest::render(&problems, &path, &current.text));
+        }
+        return list_holds(&holds, now, output);
+    };
     let owner = arguments.owner.clone().unwrap_or_else(super::user);
     let known = holds.get(&name);
     // One that has expired stops nobody.
@@ -55,6 +62,9 @@ pub async fn hold(
             }
             (None, None) => None,
         };
+        if let Some(until) = until.filter(|until| *until <= now) {
+            bail!("{until:.0} is past; a hold ends later than now");
+        }
         // A merge patch keeps what it does not name.
         json!({
             "until": until.map(|until| format!("{until:.0}")),
@@ -110,6 +120,17 @@ pub async fn suspend(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let current = get(places).await?;
+    let value = &current.value;
+    let is_suspended = match object.as_deref() {
+        None => &value["reconcile"]["suspend"],
+        Some("vllm") => &value["vllm"]["suspend"],
+        Some(name) => &value["services"][name]["suspend"],
+    };
+    let known = object.as_deref().is_none_or(|name| name == "vllm" || value["services"].get(name).is_some());
+    if !suspended && known && is_suspended != &Json::Bool(true) {
+        talk!("{} is not suspended", object.map_or("`reconcile`".to_owned(), |object| format!("`{object}`")));
+        return Ok(Exit::Done);
+    }
     // Not suspended is how things are when nothing is written.
     let value = if suspended { Json::Bool(true) } else { Json::Null };
     let patch = match object.as_deref() {

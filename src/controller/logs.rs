@@ -1,6 +1,7 @@
 //! What containers of a slot or service say now, and what they said before they were stopped.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -36,8 +37,20 @@ pub fn save(data: &Path, object: &Object, spark: &str, log: &str, now: Timestamp
     let directory = data.join("logs");
     fs::create_dir_all(&directory)?;
     let at = now.strftime("%Y%m%dT%H%M%S").to_string();
-    let path = directory.join(format!("{object}-{at}-{spark}.log.gz"));
-    let mut file = GzEncoder::new(File::create(&path)?, Compression::default());
+    // Two containers of one object may end in the same second.
+    let names = (1..).map(|number| match number {
+        1 => format!("{object}-{at}-{spark}.log.gz"),
+        number => format!("{object}-{at}-{spark}.{number}.log.gz"),
+    });
+    let (path, file) = names
+        .take(KEPT_FILES)
+        .map(|name| directory.join(name))
+        .find_map(|path| match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+            file => Some(file.map(|file| (path, file))),
+        })
+        .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
+    let mut file = GzEncoder::new(file, Compression::default());
     file.write_all(log.as_bytes())?;
     file.finish()?.sync_all()?;
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(&directory)?
@@ -54,27 +67,45 @@ pub fn save(data: &Path, object: &Object, spark: &str, log: &str, now: Timestamp
     Ok(path)
 }
 
-/// The last words of `object` that were saved last.
+/// The last words of `object` that were saved last, one of each Spark.
 ///
 /// # Errors
 /// When they are there and cannot be read.
-pub fn saved(data: &Path, object: &str) -> io::Result<Option<(PathBuf, String)>> {
-    let Ok(entries) = fs::read_dir(data.join("logs")) else { return Ok(None) };
+pub fn saved(data: &Path, object: &str) -> io::Result<Vec<(PathBuf, String)>> {
+    let Ok(entries) = fs::read_dir(data.join("logs")) else { return Ok(Vec::new()) };
     let prefix = format!("{object}-");
-    let files = entries.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let name = entry.file_name().into_string().ok()?;
-        // After the object's name comes the time, so that `a` does not find the logs of `a-b`.
-        name.strip_prefix(&prefix)?.starts_with(|letter: char| letter.is_ascii_digit()).then(|| entry.path())
-    });
-    match files.max() {
-        Some(path) => {
-            let mut text = String::new();
-            GzDecoder::new(File::open(&path)?).take(MAX_SAVED).read_to_string(&mut text)?;
-            Ok(Some((path, text)))
+    let mut newest: BTreeMap<String, (String, PathBuf)> = BTreeMap::new();
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let parts = name.strip_prefix(&prefix).and_then(|rest| rest.split_at_checked(TIME_LENGTH));
+        // After the object's name comes the time, so that `a` does not find the logs of `a-3`.
+        let Some((time, rest)) = parts.filter(|(time, rest)| is_time(time) && rest.starts_with('-')) else {
+            continue;
+        };
+        let rest = rest.trim_start_matches('-').trim_end_matches(".log.gz");
+        let spark = rest.rsplit_once('.').map_or(rest, |(spark, number)| match number.parse::<usize>() {
+            Ok(_) => spark,
+            Err(_) => rest,
+        });
+        let order = format!("{time} {:>6}", rest.len());
+        let known = newest.get(spark).is_some_and(|(known, path)| (known, path) > (&order, &entry.path()));
+        if !known {
+            newest.insert(spark.to_owned(), (order, entry.path()));
         }
-        None => Ok(None),
     }
+    let read = |(_, path): (String, PathBuf)| {
+        let mut text = String::new();
+        GzDecoder::new(File::open(&path)?).take(MAX_SAVED).read_to_string(&mut text)?;
+        Ok((path, text))
+    };
+    newest.into_values().map(read).collect()
+}
+
+/// `20261124T120000`
+const TIME_LENGTH: usize = 15;
+
+fn is_time(text: &str) -> bool {
+    text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
 }
 
 /// One container's last words.
@@ -143,9 +174,16 @@ mod tests {
         for second in 0..300 {
             save(data.path(), &object("a"), "spark1", &format!("{second}"), at(second)).unwrap();
         }
-        let (_, text) = saved(data.path(), "a").unwrap().unwrap();
-        assert_eq!(text, "299");
+        let words = |object: &str| -> Vec<String> {
+            saved(data.path(), object).unwrap().into_iter().map(|(_, text)| text).collect()
+        };
+        assert_eq!(words("a"), ["299"]);
         assert_eq!(fs::read_dir(data.path().join("logs")).unwrap().count(), KEPT_FILES);
-        assert_eq!(saved(data.path(), "c").unwrap(), None);
+        assert!(words("c").is_empty());
+        // Of every Spark, and of two in one second the later.
+        save(data.path(), &object("a"), "spark2", "first", at(299)).unwrap();
+        save(data.path(), &object("a"), "spark2", "second", at(299)).unwrap();
+        save(data.path(), &object("a-3"), "spark1", "of another", at(999)).unwrap();
+        assert_eq!(words("a"), ["299", "second"]);
     }
 }

@@ -67,8 +67,9 @@ fn same_command(command: &str, target: &Effective<'_>, recipe: Option<&str>) -> 
     let Some(expected) = split(&mut expected) else { return false };
     let same = (&found.root, &found.revision, &found.served_as, found.port, &found.chat_template)
         == (&expected.root, &expected.revision, &expected.served_as, expected.port, &expected.chat_template);
+    let known = found.unknown.is_empty();
     match (&target.launcher.how, target.launcher.how.words_are_all()) {
-        (_, true) => same && found.args == expected.args,
+        (_, true) => known && same && found.args == expected.args,
         // A launch script has all of them.
         (How::LaunchCluster { .. }, false) => found.root == expected.root,
         (How::Recipe { .. } | How::Docker { .. } | How::Command { .. }, false) => {

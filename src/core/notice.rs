@@ -13,6 +13,7 @@ use super::{
     memory::RELEASE_DEADLINE,
     name::SparkName,
     observed::{Facts, JobState, Observed},
+    progress,
     ready::{self, Readiness},
     schedule, service,
 };
@@ -285,11 +286,15 @@ impl Ledger {
         if let Some(further) = further {
             launch.progress = Some(further.clone());
         }
-        // The head's wrapper may point at another rank's cause.
-        let mut fatal = ranks.iter().filter_map(|(spark, seen)| Some((spark, seen.progress.fatal.as_ref()?)));
-        let is_head = |spark: &SparkName| *spark == launch.group.sparks[0];
-        let first = fatal.clone().find(|(spark, _)| !is_head(spark)).or_else(|| fatal.next())?;
-        Some((first.0.clone(), first.1.clone()))
+        // Each rank may only tell that another one is gone.
+        let mut fatal = launch.group.sparks.iter().filter_map(|spark| {
+            let cause = ranks.get(spark)?.progress.fatal.as_ref()?;
+            Some((spark, cause))
+        });
+        let named =
+            fatal.clone().find(|(_, cause)| !progress::is_aftermath(cause) && *cause != progress::NO_CAUSE);
+        let (spark, cause) = named.or_else(|| fatal.next())?;
+        Some((spark.clone(), cause.clone()))
     }
 
     /// An owner's own program need not label what it starts. The name was free on every Spark of the group when it was

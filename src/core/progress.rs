@@ -94,6 +94,8 @@ const WRAPPERS: [&str; 5] = [
 /// A sentence, not a screen.
 const MAX_CAUSE: usize = 300;
 
+pub const NO_CAUSE: &str = "the engine gave up without a cause";
+
 /// Read a log, whole or its end.
 pub fn read(log: &str) -> Progress {
     let mut progress = Progress { phase: Phase::Starting, shards: None, fatal: None };
@@ -110,7 +112,7 @@ pub fn read(log: &str) -> Progress {
         gave_up |= FATAL.iter().any(|marker| line.contains(marker));
     }
     if gave_up {
-        progress.fatal = Some(cause(log).unwrap_or_else(|| "the engine gave up without a cause".into()));
+        progress.fatal = Some(cause(log).unwrap_or_else(|| NO_CAUSE.into()));
     }
     progress
 }
@@ -128,7 +130,17 @@ fn shards(line: &str) -> Option<(u32, u32)> {
     (all > 0 && done <= all).then_some((done, all))
 }
 
-/// The last error that is not a wrapper, without the words that loggers put before it.
+/// What ranks say when another one is gone: not the cause of anything.
+const AFTERMATH: [&str; 7] =
+    ["NCCL", "Gloo", "gloo", "TCPStore", "Connection reset", "Broken pipe", "DistNetworkError"];
+
+/// This cause may be what another rank's failure looks like from here.
+pub fn is_aftermath(cause: &str) -> bool {
+    AFTERMATH.iter().any(|words| cause.contains(words))
+}
+
+/// The last error before the first wrapper, without the words that loggers put before it: what is logged after a wrapper is
+/// what the others say of its end.
 pub fn cause(log: &str) -> Option<String> {
     let is_error = |line: &&str| {
         let named = line.split_whitespace().any(|word| {
@@ -137,7 +149,9 @@ pub fn cause(log: &str) -> Option<String> {
         });
         named && !WRAPPERS.iter().any(|wrapper| line.contains(wrapper))
     };
-    let line = lines(log).filter(is_error).last()?;
+    let is_wrapper = |line: &&str| WRAPPERS.iter().any(|wrapper| line.contains(wrapper));
+    let before = lines(log).take_while(|line| !is_wrapper(line)).filter(is_error).last();
+    let line = before.or_else(|| lines(log).filter(is_error).last())?;
     let words: Vec<&str> = line.split_whitespace().collect();
     let begins = words.iter().position(|word| {
         let name = word.strip_suffix(':').unwrap_or_default();
@@ -208,6 +222,9 @@ mod tests {
         let fatal = read(log).fatal.unwrap();
         assert!(fatal.starts_with("ValueError: Free memory on device cuda:0 (36.75/121.63 GiB)"), "{fatal}");
         assert!(fatal.ends_with("(0.85, 103.38 GiB)"), "{fatal}");
+        let echo = "ERROR ValueError: bad config\nRuntimeError: Engine core initialization failed. See root cause above.\n\
+                    ERROR torch.distributed.DistNetworkError: Connection reset by peer\n";
+        assert_eq!(read(echo).fatal.unwrap(), "ValueError: bad config");
         let silent = "RuntimeError: Engine core initialization failed. See root cause above.\n";
         assert_eq!(read(silent).fatal.unwrap(), "the engine gave up without a cause");
         // An error that was lived through is no failure.

@@ -61,12 +61,16 @@ pub struct Command {
     pub rank: Option<u32>,
     /// Ray carries the other ranks.
     pub ray: bool,
+    /// Options of one dash that are not known.
+    pub unknown: Vec<String>,
 }
 
 /// vLLM's port when nobody names one.
 const ENGINE_PORT: u16 = 8000;
 /// Options that stand for one word on the command line, and have a longer name.
-const SHORT: [(&str, &str); 5] = [
+const SHORT: [(&str, &str); 7] = [
+    ("-n", "nnodes"),
+    ("-r", "node-rank"),
     ("-tp", "tensor-parallel-size"),
     ("-pp", "pipeline-parallel-size"),
     ("-dp", "data-parallel-size"),
@@ -91,6 +95,7 @@ pub fn command(words: &[String]) -> Option<Command> {
         args: BTreeMap::new(),
         rank: None,
         ray: false,
+        unknown: Vec::new(),
     };
     while let Some(word) = rest.next() {
         let (flag, written) = match word.split_once('=') {
@@ -100,11 +105,14 @@ pub fn command(words: &[String]) -> Option<Command> {
         let long = SHORT.iter().find(|(short, _)| *short == flag).map(|(_, long)| (*long).to_owned());
         let Some(flag) = long.or_else(|| flag.strip_prefix("--").map(|flag| flag.replace('_', "-"))) else {
             // The first word that is no option is the model.
-            if read.root.is_empty() && !word.starts_with('-') {
-                read.root = word.clone();
-                continue;
+            if word.starts_with('-') {
+                read.unknown.push(word.clone());
+            } else if read.root.is_empty() {
+                read.root.clone_from(word);
+            } else if read.unknown.is_empty() {
+                return None;
             }
-            return None;
+            continue;
         };
         let mut values: Vec<String> = Vec::new();
         match written {
@@ -121,7 +129,7 @@ pub fn command(words: &[String]) -> Option<Command> {
             "node-rank" => read.rank = first()?.parse().ok(),
             "distributed-executor-backend" => read.ray = first().as_deref() == Some("ray"),
             // Set by whoever starts the ranks, or by us.
-            "host" | "nnodes" | "master-addr" | "master-port" | "headless" | "api-key" => {}
+            "host" | "nnodes" | "master-addr" | "master-port" | "headless" | "api-key" | "hf-token" => {}
             _ => {
                 let (flag, value) = match (flag.strip_prefix("no-"), values.len()) {
                     (Some(positive), 0) => (positive.to_owned(), Json::Bool(false)),
@@ -204,6 +212,11 @@ mod tests {
         );
         let module = "python3 -m vllm.entrypoints.openai.api_server --model Qwen/Q --port 8888";
         assert_eq!(command(&words(module)).map(|read| (read.root, read.port)), Some(("Qwen/Q".into(), 8888)));
+        let strange = command(&words("vllm serve Qwen/Q -xy 3 --port 8888")).unwrap();
+        assert_eq!(
+            (strange.root.as_str(), strange.port, &strange.unknown[..]),
+            ("Qwen/Q", 8888, &["-xy".to_owned()][..])
+        );
         assert_eq!(command(&words("sleep infinity")), None);
         assert_eq!(command(&words("bash -c vllm")), None);
     }

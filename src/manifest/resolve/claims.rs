@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Resolver;
 use crate::core::{
-    desired::{Desired, Object, Place, Slot, Wanted},
+    desired::{Desired, Model, Object, Place, Slot, Wanted},
     name::{ModelName, SparkName},
 };
 
@@ -17,24 +17,37 @@ impl Resolver {
         if let Some(slot) = desired.slots.get(&Object::main()) {
             for name in held(slot).chain(desired.schedule.values().map(|window| &window.model)) {
                 let Some(model) = desired.models.get(name) else { continue };
-                let place = (model.sparks[0].clone(), model.port.unwrap_or(slot.port));
-                ports.insert(place, format!("the model `{name}`"));
+                for port in listening(slot, model) {
+                    ports.insert((model.sparks[0].clone(), port), format!("the model `{name}`"));
+                }
                 for spark in &model.sparks {
                     let place = (spark.clone(), slot.container.to_string());
                     containers.insert(place, format!("the model `{name}`"));
                 }
             }
         }
-        let further = desired.slots.iter().filter(|(object, _)| **object != Object::main());
-        let further = further.flat_map(|(object, slot)| {
-            let container = Some(&slot.container);
-            slot.sparks.iter().map(move |spark| (object.as_str(), spark, Some(slot.port), container))
-        });
+        let further: Vec<_> = desired
+            .slots
+            .iter()
+            .filter(|(object, _)| **object != Object::main())
+            .flat_map(|(object, slot)| {
+                let model = held(slot).find_map(|name| desired.models.get(name));
+                let head = model.map(|model| &model.sparks[0]);
+                let ports = model.map_or(vec![slot.port], |model| listening(slot, model));
+                let ports = ports.into_iter().flat_map(move |port| {
+                    let on = slot.sparks.iter().filter(move |spark| head.is_none_or(|head| head == *spark));
+                    on.map(move |spark| (object.as_str(), spark, Some(port), None))
+                });
+                let containers =
+                    slot.sparks.iter().map(|spark| (object.as_str(), spark, None, Some(&slot.container)));
+                ports.chain(containers).collect::<Vec<_>>()
+            })
+            .collect();
         let services = desired.services.iter().filter_map(|(name, service)| match &service.place {
             Place::Spark(spark) => Some((name.as_str(), spark, service.port, service.container.as_ref())),
             Place::Elsewhere(_) => None,
         });
-        for (name, spark, port, container) in further.chain(services) {
+        for (name, spark, port, container) in further.into_iter().chain(services) {
             if desired.disabled.iter().any(|disabled| disabled.as_str() == name) {
                 continue;
             }
@@ -53,6 +66,12 @@ impl Resolver {
             }
         }
     }
+}
+
+/// Where its head listens: for clients, and for the other ranks when there are any.
+fn listening(slot: &Slot, model: &Model) -> Vec<u16> {
+    let master = (model.sparks.len() > 1).then_some(slot.master_port);
+    [model.port.unwrap_or(slot.port)].into_iter().chain(master).collect()
 }
 
 fn held(slot: &Slot) -> impl Iterator<Item = &ModelName> {

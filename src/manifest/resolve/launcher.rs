@@ -1,5 +1,7 @@
 //! Launchers that slots and models name: what each kind needs, and what it cannot have.
 
+use std::collections::BTreeSet;
+
 use super::{Resolver, v1};
 use crate::core::{
     launcher::{How, Launcher, Ranks},
@@ -83,6 +85,10 @@ impl Resolver {
                 let message = format!("`{field}` belongs to launchers of kind `{}`", kinds.join("` or `"));
                 self.problem(&format!("{path}/{field}"), message, None);
             }
+        }
+        let targets: BTreeSet<&PlainPath> = written.volumes.iter().map(|volume| &volume.0.to).collect();
+        if targets.len() < written.volumes.len() {
+            self.problem(&format!("{path}/volumes"), "two volumes have one place in the container", None);
         }
         let inside = [("script", &written.script), ("start", &written.start), ("stop", &written.stop)];
         for (field, program) in inside {
