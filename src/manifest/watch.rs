@@ -102,5 +102,42 @@ mod tests {
         while is_woken(&wake).await {}
         fs::remove_file(here.join("cluster.yaml")).unwrap();
         assert!(is_woken(&wake).await, "deleted");
+        while is_woken(&wake).await {}
+        fs::write(here.join("cluster.yaml"), "5").unwrap();
+        assert!(is_woken(&wake).await, "restored");
+        while is_woken(&wake).await {}
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let file = here.join("cluster.yaml");
+                std::thread::spawn(move || (0..2000).for_each(|_| drop(fs::read(&file))))
+            })
+            .collect();
+        assert!(!is_woken(&wake).await, "a storm of readers");
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    }
+
+    /// If this failed, what people edit with would need the interval.
+    #[tokio::test]
+    async fn real_editors_are_seen() {
+        use std::process::{Command, Stdio};
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cluster.yaml");
+        fs::write(&file, "version: 1\n").unwrap();
+        let wake = Arc::new(Notify::new());
+        let _watcher = watch(&file, wake.clone()).unwrap();
+        let backup = "set backup backupcopy=no";
+        let editors: [(&str, &[&str]); 4] = [
+            ("sed", &["-i", "s/1/2/"]),
+            ("vim", &["-es", "-N", "-u", "NONE", "-c", "%s/2/3/", "-c", "wq"]),
+            ("vim", &["-es", "-N", "-u", "NONE", "-c", backup, "-c", "%s/3/4/", "-c", "wq"]),
+            ("vim", &["-es", "-N", "-u", "NONE", "-c", "set backupcopy=yes", "-c", "%s/4/5/", "-c", "wq"]),
+        ];
+        for (at, (editor, words)) in editors.into_iter().enumerate() {
+            while is_woken(&wake).await {}
+            let edit = Command::new(editor).args(words).arg(&file).stdin(Stdio::null()).status();
+            assert!(edit.unwrap_or_else(|error| panic!("{editor}: {error}")).success(), "{editor} {words:?}");
+            assert!(is_woken(&wake).await, "{editor} {words:?}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("version: {}\n", at + 2));
+        }
     }
 }

@@ -161,6 +161,10 @@ fn wishes_have_commands_of_their_own() {
         ("alice", "resume"),
         ("alice", "hold nightly --release"),
         ("alice", "hold nightly --release"),
+        ("alice", "resume"),
+        ("alice", "resume kokoro"),
+        ("alice", "resume kokorro"),
+        ("alice", "hold late --until 2020-01-01T00:00:00Z"),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let output = program(folder).args(&arguments).env("USER", user).output().unwrap();
@@ -171,6 +175,11 @@ fn wishes_have_commands_of_their_own() {
         told += &format!("{user} $ {line}\n{data}{talk}exit {code}\n\n");
     }
     crate::golden::assert_golden("tests/it/wishes.txt", &told);
+    let good = fs::read(folder.join("cluster.yaml")).unwrap();
+    fs::write(folder.join("cluster.yaml"), "version: 1\nholds: [nightly]\n").unwrap();
+    let listed = program(folder).args(["hold"]).output().unwrap();
+    assert_eq!(listed.status.code(), Some(1), "what an invalid file holds is not known: {}", text(&listed));
+    fs::write(folder.join("cluster.yaml"), good).unwrap();
     let text_now = fs::read_to_string(folder.join("cluster.yaml")).unwrap();
     assert!(text_now.starts_with("# mine\n") && text_now.contains("# the usual one"), "{text_now}");
     let schedule = text(&run(folder, &["schedule"]));

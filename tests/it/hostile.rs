@@ -57,6 +57,57 @@ fn unusual_but_legal_files_are_read() {
     }
 }
 
+/// If this failed, a word that other parsers take for a switch would be one here, or a switch be taken for a word.
+#[test]
+fn words_of_yaml_1_1_are_words() {
+    let file = |setting: &str| format!("{GOOD}{setting}\n");
+    for setting in [
+        "vllm: { suspend: no }",
+        "vllm: { suspend: off }",
+        "reconcile: { suspend: yes }",
+        "reconcile: { suspend: y }",
+    ] {
+        let problems = load(&file(setting)).map(|_| ()).expect_err(setting);
+        assert!(problems[0].message.contains("expected true or false"), "{setting}: {problems:?}");
+    }
+    let model =
+        "model: m\nmodels: { m: { repo: o/m, sparks: [a], args: { this: yes, that: off, x: true } } }";
+    let loaded = load(&file(model)).unwrap();
+    let told: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(told, ["`off` is a word here, not a switch", "`yes` is a word here, not a switch"]);
+    let args = &loaded.desired.models.values().next().unwrap().args;
+    assert_eq!(
+        (args["this"].as_str(), args["that"].as_str(), args["x"].as_bool()),
+        (Some("yes"), Some("off"), Some(true))
+    );
+    // A name may be any of them.
+    let loaded =
+        load(&file("services: { on: { kind: tts, spark: a, port: 1, container: on, state: running } }"))
+            .unwrap();
+    assert!(loaded.desired.services.contains_key("on"));
+    let refused = load(&file("services: { x: { kind: tts, spark: a, port: 1, state: off } }")).unwrap();
+    assert!(refused.desired.services.is_empty(), "set aside: {:?}", refused.warnings);
+}
+
+/// What is merged in is there, what stands beside it wins, and nothing is merged twice.
+#[test]
+fn merge_keys_mean_what_they_mean_elsewhere() {
+    let file = "version: 1\nx-base: &base { user: alice, ssh_port: 2222 }\nx-more: &more { user: bob, floor_gib: 9 }\n\
+                sparks:\n  a: { <<: *base, address: 192.0.2.1 }\n  b:\n    <<: [*base, *more]\n    address: 192.0.2.2\n    \
+                ssh_port: 22\n";
+    let loaded = load(file).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let reach = |name: &str| format!("{:?}", loaded.desired.sparks[name].reach);
+    assert!(reach("a").contains("alice") && reach("a").contains("2222"), "{}", reach("a"));
+    assert!(reach("b").contains("alice") && reach("b").contains("22,"), "{}", reach("b"));
+    assert_eq!(loaded.desired.sparks["b"].floor_bytes, 9 << 30);
+    for wrong in ["<<: 7", "<<: [1]"] {
+        let file = format!(
+            "version: 1\nx-base: &base {{ user: alice }}\nsparks: {{ a: {{ {wrong}, address: 192.0.2.1 }} }}\n"
+        );
+        assert!(load(&file).is_err(), "{wrong}");
+    }
+}
+
 /// What the fuzzer starts from, and every file of these tests: each is read or refused, and a refusal can be told.
 #[test]
 fn every_seed_gets_an_answer() {

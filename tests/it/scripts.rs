@@ -3,7 +3,7 @@
 //! A line `$ command` is done; what follows it is the golden answer. Lines with `|` after `$ edit` are the new file:
 //! only what differs from two Sparks and three models (see `cluster`). Commands:
 //!
-//! - `edit`: save the file. `plan`, `status`, `diff`: as at the command line.
+//! - `edit`: save the file. `delete`: it is gone. `plan`, `status`, `diff`: as at the command line.
 //! - `run TIME`: the controller takes rounds until nothing is left to do or TIME is over; tells what happened.
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
@@ -84,13 +84,18 @@ impl Stage {
                 self.cluster.edit(&format!("{sparks}{text}{models}"));
                 String::new()
             }
+            ["delete"] => {
+                std::fs::remove_file(self.cluster.folder().join("cluster.yaml")).unwrap();
+                String::new()
+            }
             ["plan"] => {
                 let seen = self.look().await;
                 seen.plan.as_ref().map_or_else(|| seen.file_error.clone().unwrap_or_default(), render)
             }
             ["status"] => {
                 let seen = self.look().await;
-                status_text(&seen, seen.plan.as_ref().expect("a plan"))
+                let text = status_text(&seen, seen.plan.as_ref().expect("a plan"));
+                text.replace(&format!("{}/", self.cluster.folder().display()), "")
             }
             ["diff"] => diff_text(&self.look().await.drift),
             ["run", time] => {

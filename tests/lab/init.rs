@@ -175,7 +175,8 @@ fn the_files_of_the_original_system_are_taken_over() {
     let old = lab.directory.join("old");
     fs::create_dir_all(&old).unwrap();
     let environment = format!(
-        "# the old one\nSPARK1_HOST={}\nSPARK_USER=root\nVLLM_PORT=8000\nexport VLLM_CONTAINER=\"my_vllm\"\nDISABLED_SERVICES=asr\nODD=1\n",
+        "# the old one\nSPARK1_HOST={}\nSPARK_USER=root\nVLLM_PORT=8000\nexport VLLM_CONTAINER=\"my_vllm\"\nDISABLED_SERVICES=asr,no!name\nODD=1\nno \
+         equals sign\n",
         spark.address
     );
     fs::write(old.join(".env"), environment).unwrap();
@@ -186,7 +187,8 @@ fn the_files_of_the_original_system_are_taken_over() {
     .unwrap();
     fs::write(
         old.join("model-overrides.yaml"),
-        "models:\n  coder: { model: Qwen/Coder, max_model_len: 4096, served_model_name: coder }\n",
+        "models:\n  coder: { model: Qwen/Coder, max_model_len: 4096, served_model_name: coder, tensor_parallel_size: \"1\" }\n  \
+         listed: { model: Qwen/Listed, args: [--x] }\n",
     )
     .unwrap();
     let file = lab.directory.join("cluster.yaml");
@@ -196,7 +198,14 @@ fn the_files_of_the_original_system_are_taken_over() {
     let done = command(&file, &data, &arguments);
     let told = text(&done);
     assert!(done.status.success(), "{told}");
-    for left in ["`ODD` is not known", "`colour` of `kokoro` is not known", "what `what` is cannot be told"] {
+    for left in [
+        "line 7 is no `KEY=value`",
+        "no!name",
+        "the `args` of the model `listed` are no map",
+        "`ODD` is not known",
+        "`colour` of `kokoro` is not known",
+        "what `what` is cannot be told",
+    ] {
         assert!(told.contains(left), "{left}: {told}");
     }
     let written = fs::read_to_string(&file).unwrap();
