@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     desired::{Desired, Effective, Object, Source, Wanted},
+    group::Group,
     launcher::{How, Ranks},
     ledger::Ledger,
     memory,
@@ -270,7 +271,10 @@ fn ports(
         needed.push(target.slot.master_port);
     }
     for port in needed {
-        let goes = stands && own.is_none_or(|group| group.port == port || port == target.slot.master_port);
+        // A model on one Spark has no use for the other port.
+        let is_own =
+            |group: &Group| group.port == port || (group.sparks.len() > 1 && port == target.slot.master_port);
+        let goes = stands && own.is_none_or(is_own);
         if listening.contains(&port) && !goes {
             let message = format!("something else listens on port {port} of `{}`", sparks[0]);
             return Err((Reason::PortTaken, message));

@@ -18,6 +18,7 @@ mod measure;
 mod memory;
 mod mounted;
 mod ownership;
+mod preflight;
 mod reaching;
 mod secrets;
 mod services;
