@@ -65,7 +65,12 @@ pub fn edited(text: &str, change: &Change) -> Result<String, Refused> {
     if new == old {
         return Ok(text.to_owned());
     }
-    let mut after = carry(&body, &old, &new)?;
+    let filled = fill(&body, &before, &new);
+    let from = match filled == body {
+        true => old,
+        false => json(&tree::parse(&filled).map_err(|problem| Refused::Entangled(problem.message))?),
+    };
+    let mut after = carry(&filled, &from, &new)?;
     match tree::parse(&after) {
         Ok(read) if json(&read) == new => {}
         Ok(_) => return Err(Refused::Entangled("it would mean something else".into())),
@@ -122,6 +127,42 @@ fn json(node: &Node) -> Json {
         Value::List(items) => Json::Array(items.iter().map(json).collect()),
         Value::Map(entries) => {
             Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), json(value))).collect())
+        }
+    }
+}
+
+const EMPTY: &str = "{}";
+
+/// Maps that lost their last entry stand as `{}` below their key and its comments: what comes into one takes that place,
+/// and the comments stay.
+fn fill(text: &str, before: &Node, new: &Json) -> String {
+    let mut places = Vec::new();
+    empty_places(text, before, new, &mut places);
+    let mut filled = text.to_owned();
+    for (place, entries) in places.into_iter().rev() {
+        filled.replace_range(place, &entries);
+    }
+    filled
+}
+
+fn empty_places(text: &str, node: &Node, new: &Json, places: &mut Vec<(Range<usize>, String)>) {
+    let (Value::Map(entries), Json::Object(new)) = (&node.value, new) else { return };
+    for (key, value) in entries {
+        let Some(new) = new.get(&key.text) else { continue };
+        match (&value.value, new) {
+            (Value::Map(inner), Json::Object(new)) if inner.is_empty() && !new.is_empty() => {
+                let line = text[..value.span.start].rfind('\n').map_or(0, |at| at + 1);
+                let indent = &text[line..value.span.start];
+                let stands_alone = line > key.span.end && indent.trim().is_empty();
+                if stands_alone && text[value.span.start..].starts_with(EMPTY) {
+                    let entries =
+                        new.iter().map(|(key, value)| format!("{}: {}", word(key), on_one_line(value)));
+                    let entries: Vec<String> = entries.collect();
+                    let place = value.span.start..value.span.start + EMPTY.len();
+                    places.push((place, entries.join(&format!("\n{indent}"))));
+                }
+            }
+            _ => empty_places(text, value, new, places),
         }
     }
 }
@@ -261,6 +302,10 @@ fn touch(node: &Node, new: &Json, touched: &mut Vec<Range<usize>>) {
                         // Adding to a map on one line changes that line.
                         touched.push(value.span.clone());
                     }
+                    // What stands between the key and where the first entry comes is kept.
+                    Some(Json::Object(_)) if matches!(&value.value, Value::Map(inner) if inner.is_empty()) => {
+                        touched.push(value.span.clone());
+                    }
                     Some(_) | None => touched.push(extent(key, value)),
                 }
             }
@@ -352,6 +397,24 @@ models:
         let text = "version: 1\nx-base: &base { user: alice }\nsparks:\n  a: *base\n  b: *base\n";
         let refused = edited(text, &Change::Merge(json!({ "x-base": { "user": "bob" } })));
         assert!(matches!(refused, Err(Refused::Entangled(_))), "{refused:?}");
+    }
+
+    /// If this failed, the comments of an empty section would be gone with its next entry.
+    #[test]
+    fn a_map_that_was_emptied_keeps_its_comments_when_it_is_filled_again() {
+        let text =
+            "version: 1\nholds:   # mine\n  # the usual one\n  night: { owner: alice }\n  # after\n# end\n";
+        let hold = |name: &str, hold: Json| Change::Merge(json!({ "holds": { name: hold } }));
+        let emptied = edited(text, &hold("night", Json::Null)).unwrap();
+        assert_eq!(emptied, text.replace("night: { owner: alice }", "{}"));
+        let again = edited(&emptied, &hold("day", json!({ "owner": "bob" }))).unwrap();
+        assert_eq!(again, text.replace("night: { owner: alice }", "day: { owner: bob }"));
+        let two = Change::Merge(json!({ "holds": { "a": { "owner": "bob" }, "b": { "owner": "bob" } } }));
+        let two = edited(&emptied, &two).unwrap();
+        assert!(
+            two.contains("  # the usual one\n  a: { owner: bob }\n  b: { owner: bob }\n  # after\n"),
+            "{two}"
+        );
     }
 
     #[test]
