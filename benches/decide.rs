@@ -54,7 +54,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
             published: Default::default(),
             label_names: Default::default(),
             labels: None,
-            processes: Some(vec![Process { pid: 1, command: "x".into() }]),
+            processes: Some(vec![Process { pid: 1, resident_bytes: 0, command: "x".into() }]),
         });
         let facts = Facts {
             at: now,

@@ -84,7 +84,7 @@ pub async fn perform(
         Step::EndJob { job, .. } => {
             plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
         }
-        Step::Launch { object, group } => {
+        Step::Launch { object, group, .. } => {
             let act = room(act("launch"), object, group, desired, facts);
             let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
             let verdict = match launch {

@@ -86,7 +86,9 @@ pub fn hold<'a>(object: &Object, desired: &'a Desired, now: Timestamp) -> Option
 
 /// An edit or drift, as far as this slot is concerned.
 pub fn cause(object: &Object, wanted: &Group, target: &Group, ledger: &Ledger) -> Cause {
-    if ledger.failed_in_load(object, &wanted.spec) {
+    // Only what failed is taken over for.
+    let takes_over = ledger.is_past_stop(object) && wanted.spec != target.spec;
+    if ledger.failed_in_load(object, &wanted.spec) || takes_over {
         return Cause::Contingency;
     }
     match ledger.launches.get(object) {

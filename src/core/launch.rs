@@ -1,9 +1,11 @@
 //! A launch from its message to its end: loading, serving, failed; and what that means for the next attempt.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{group::Group, observed::Token, progress::Progress};
+use super::{group::Group, name::SparkName, observed::Token, progress::Progress};
 
 /// A load that ends without a named cause is tried this often, then it is for a person.
 pub const MAX_LOADS: u32 = 2;
@@ -32,6 +34,9 @@ pub struct Launch {
     /// The furthest that its ranks were seen to be, the slowest of them.
     #[serde(default)]
     pub progress: Option<Progress>,
+    /// What was free on each of its Sparks when it began, and the least that was seen since.
+    #[serde(default)]
+    pub memory: BTreeMap<SparkName, MemorySeen>,
     /// When its launcher was first seen to have ended.
     #[serde(default)]
     pub launcher_ended: Option<Timestamp>,
@@ -43,8 +48,16 @@ pub struct Launch {
 
 impl Launch {
     pub fn new(group: Group, token: Token, at: Timestamp, state: LaunchState) -> Self {
-        Self { group, token, at, progress: None, launcher_ended: None, state, before: None }
+        let memory = BTreeMap::new();
+        Self { group, token, at, progress: None, memory, launcher_ended: None, state, before: None }
     }
+}
+
+/// Free memory of one Spark around a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorySeen {
+    pub before_bytes: u64,
+    pub least_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,8 +91,32 @@ pub struct Attempts {
     pub not_before: Timestamp,
 }
 
+impl Attempts {
+    /// No further load: it was tried often enough, or trying again would be no better.
+    pub fn is_spent(&self) -> bool {
+        self.failed_loads >= MAX_LOADS || self.last.kind != FailureKind::Unnamed
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub at: Timestamp,
     pub what: String,
+    #[serde(default)]
+    pub kind: FailureKind,
+}
+
+/// What is known of a cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// It may pass.
+    #[default]
+    Unnamed,
+    /// The engine names it: arguments, missing files, too little memory.
+    Named,
+    /// What was stopped for it kept its memory.
+    MemoryNotReleased,
+    /// It was stopped because it had used up what was to stay free.
+    MemoryFloor,
 }

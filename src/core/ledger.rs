@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     desired::{Object, ServiceState, Slot, SpecHash},
     group::Group,
-    launch::{Attempts, Failure, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE},
+    launch::{
+        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, MemorySeen, RETRY_AFTER,
+        SHORTEST_DEADLINE,
+    },
     name::{ContainerName, ModelName, SparkName},
     observed::{Container, Token},
+    progress,
     restart::Restarts,
     step::{self, Step},
 };
@@ -35,6 +39,8 @@ pub struct Ledger {
     pub proven: BTreeMap<Object, Proven>,
     /// Seconds that loads took, newest last, by spec.
     pub load_secs: BTreeMap<String, Vec<u64>>,
+    /// Bytes of memory that loads took, newest last, by [`peak_key`].
+    pub peaks: BTreeMap<String, Vec<u64>>,
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
     #[serde(skip)]
     pub samples: BTreeMap<SparkName, Samples>,
@@ -58,6 +64,9 @@ pub struct Proven {
     pub model: ModelName,
     pub spec: SpecHash,
     pub at: Timestamp,
+    /// The image that its head ran: another one is another engine.
+    #[serde(default)]
+    pub image_id: Option<String>,
 }
 
 /// A container that was taken over.
@@ -154,6 +163,11 @@ pub struct Noticed {
     pub object: Object,
     pub kind: &'static str,
     pub message: String,
+}
+
+/// The key of [`Ledger::peaks`].
+pub fn peak_key(spec: &SpecHash, spark: &SparkName) -> String {
+    format!("{spec} {spark}")
 }
 
 /// The key of [`Ledger::attempts`].
@@ -279,13 +293,36 @@ impl Ledger {
     /// A launch was refused before anything was tried: no load failed, and the next try waits a little.
     fn refused(&mut self, object: &Object, group: &Group, what: &str, now: Timestamp) {
         let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
-        self.attempted(object, group, failed_loads, format!("it was refused: {what}"), now);
+        let last = Failure { at: now, what: format!("it was refused: {what}"), kind: FailureKind::Unnamed };
+        self.attempted(object, &group.spec, failed_loads, last);
     }
 
-    fn attempted(&mut self, object: &Object, group: &Group, failed_loads: u32, what: String, now: Timestamp) {
-        let not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
-        let attempts = Attempts { failed_loads, last: Failure { at: now, what }, not_before };
-        self.attempts.insert(attempt_key(object, &group.spec), attempts);
+    fn attempted(&mut self, object: &Object, spec: &SpecHash, failed_loads: u32, last: Failure) {
+        let not_before = last.at.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
+        self.attempts.insert(attempt_key(object, spec), Attempts { failed_loads, last, not_before });
+    }
+
+    /// Another model takes over for it. When nothing else is known against it, what was stopped for it has not given its
+    /// memory back.
+    fn gave_way(&mut self, object: &Object, spec: &SpecHash, now: Timestamp) {
+        if self.attempts(object, spec).is_some_and(Attempts::is_spent) {
+            return;
+        }
+        let what = "what was stopped for it has not given its memory back".to_owned();
+        let failed_loads = self.attempts(object, spec).map_or(0, |before| before.failed_loads);
+        let last = Failure { at: now, what, kind: FailureKind::MemoryNotReleased };
+        self.attempted(object, spec, failed_loads, last);
+    }
+
+    /// It serves, and may be gone back to.
+    pub(super) fn remember_proven(&mut self, object: &Object, group: &Group, now: Timestamp) {
+        let (model, spec) = (group.model.clone(), group.spec.clone());
+        self.proven.insert(object.clone(), Proven { model, spec, at: now, image_id: None });
+    }
+
+    /// What the last loads of this spec took on this Spark.
+    pub fn peaks(&self, spec: &SpecHash, spark: &SparkName) -> &[u64] {
+        self.peaks.get(&peak_key(spec, spark)).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn failed(
@@ -299,8 +336,11 @@ impl Ledger {
         let message = format!("`{}` failed: {what}", group.model);
         noticed.push(Noticed { object: object.clone(), kind: "failed", message });
         let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads) + 1;
-        self.attempted(object, group, failed_loads, what, now);
-        LaunchState::Failed { at: now, in_load: self.is_loading(object) }
+        let in_load = self.is_loading(object);
+        let kind =
+            if in_load && progress::is_named(&what) { FailureKind::Named } else { FailureKind::Unnamed };
+        self.attempted(object, &group.spec, failed_loads, Failure { at: now, what, kind });
+        LaunchState::Failed { at: now, in_load }
     }
 }
 
@@ -347,10 +387,18 @@ impl Ledger {
                     launch.state = LaunchState::Stopped { at: now };
                 }
             }
-            Step::Launch { object, group } => {
+            Step::Launch { object, group, instead_of } => {
+                if let Some(failed) = instead_of {
+                    self.gave_way(object, failed, now);
+                }
+                let newest = |spark: &SparkName| {
+                    let bytes = self.samples.get(spark)?.seen.back()?.available_bytes;
+                    Some((spark.clone(), MemorySeen { before_bytes: bytes, least_bytes: bytes }))
+                };
+                let memory = group.sparks.iter().filter_map(newest).collect();
                 let before = self.launches.remove(object).map(|launch| Launch { before: None, ..launch });
                 let launch = Launch::new(group.clone(), token.clone(), now, LaunchState::Loading);
-                let launch = Launch { before: before.map(Box::new), ..launch };
+                let launch = Launch { before: before.map(Box::new), memory, ..launch };
                 self.launches.insert(object.clone(), launch);
             }
             Step::Adopt { .. } | Step::Check { .. } | Step::Start { .. } | Step::Advance { .. } => {}
@@ -374,8 +422,7 @@ impl Ledger {
                     (container.clone(), Adopted { object, spark: spark.clone(), spec })
                 });
                 self.adopted.extend(adopted);
-                let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
-                self.proven.insert(object.clone(), proven);
+                self.remember_proven(object, group, now);
                 let (group, token, state) =
                     (group.clone(), token.clone(), LaunchState::Serving { since: now });
                 self.launches.insert(object.clone(), Launch::new(group, token, now, state));
@@ -401,7 +448,7 @@ impl Ledger {
                 }
             }
             (Step::EndJob { .. }, Came::Done) => self.consume_approval(&step.key()),
-            (Step::Launch { object, group }, Came::NotDone) => {
+            (Step::Launch { object, group, .. }, Came::NotDone) => {
                 self.never_began(object);
                 self.refused(object, group, what, now);
             }
@@ -476,7 +523,7 @@ mod tests {
         let stopped = Launch::new(group("v1-0"), token(1), now, LaunchState::Stopped { at: now });
         ledger.launches.insert(Object::main(), stopped.clone());
         for sequence in [2, 3] {
-            let launch = Step::Launch { object: Object::main(), group: group("v1-1") };
+            let launch = Step::Launch { object: Object::main(), group: group("v1-1"), instead_of: None };
             ledger.intend(&launch, &token(sequence), now);
             assert!(ledger.is_loading(&Object::main()));
             ledger.conclude(&launch, &token(sequence), Came::NotDone, "Docker did not answer", now);

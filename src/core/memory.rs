@@ -1,13 +1,15 @@
-//! Memory that GPU and CPU share, per Spark: what is there, what a model needs, what must stay free.
+//! Memory that GPU and CPU share, per Spark: what is there, who holds it, what a model needs, what must stay free.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Effective},
+    desired::{Desired, Effective, Object, Place, Slot},
     ledger::{Ledger, Release},
     name::SparkName,
-    observed::{Facts, Observed},
+    observed::{Container, Facts, GpuProcess, Observed},
 };
 
 /// vLLM's `--gpu-memory-utilization` when absent (0.33.0).
@@ -18,23 +20,122 @@ const SAMPLES: usize = 3;
 const OVER: SignedDuration = SignedDuration::from_secs(10);
 /// Memory that is not back by then comes back with a reboot, if at all.
 pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+/// What else moves on a machine while a model loads: a learned peak is not taken more exactly than this.
+pub const PEAK_TOLERANCE_BYTES: u64 = 1 << 30;
 
-/// One line of the memory table. Without readings that move by themselves: it is part of a plan.
+/// One Spark in the memory table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     pub spark: SparkName,
     pub total_bytes: u64,
+    /// At the look that the plan was made from.
+    #[serde(default)]
+    pub available_bytes: u64,
     pub needed_bytes: u64,
     /// Where the need comes from.
     pub basis: String,
     pub floor_bytes: u64,
-    /// GPU processes there, as `name (pid)`.
-    pub holders: Vec<String>,
+    /// Who is on the GPU there.
+    pub holders: Vec<Holder>,
 }
 
-/// What the model needs on a Spark with this much memory, and where that figure comes from.
+/// A process on the GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub name: String,
+    pub pid: u32,
+    /// `None` when the driver does not tell.
+    pub bytes: Option<u64>,
+    pub of: HolderOf,
+    /// It is stopped before the model starts.
+    pub goes: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HolderOf {
+    /// A slot of the file.
+    Slot(Object),
+    /// A service of the file.
+    Service(Object),
+    /// The screen.
+    Desktop,
+    /// Nothing in the file.
+    Unmanaged,
+}
+
+impl Holder {
+    pub fn who(&self) -> String {
+        let of = match &self.of {
+            HolderOf::Slot(object) | HolderOf::Service(object) => format!("`{object}`"),
+            HolderOf::Desktop => "the desktop".into(),
+            HolderOf::Unmanaged => "nothing in the file".into(),
+        };
+        format!("{} ({}) of {of}", self.name, self.pid)
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.who())?;
+        match self.bytes {
+            Some(bytes) => write!(f, ", {}", gib(bytes))?,
+            None => write!(f, ", size not told")?,
+        }
+        if self.goes { write!(f, ", goes first") } else { Ok(()) }
+    }
+}
+
+/// Programs that draw the screen of a DGX Spark.
+const DESKTOP: [&str; 8] =
+    ["Xorg", "Xwayland", "gnome-shell", "gnome-remote-desktop", "gdm", "nautilus", "firefox", "chrome"];
+
+/// Who is on the GPU of a Spark, the largest first. `going` are ids of containers that are stopped.
+pub fn holders(spark: &SparkName, facts: &Facts, desired: &Desired, going: &BTreeSet<&str>) -> Vec<Holder> {
+    let holder = |process: &GpuProcess| {
+        let id = process.container.as_deref();
+        let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == id));
+        let of = match container {
+            Some(container) => owner(spark, container, desired),
+            None if id.is_none() && is_desktop(&process.name) => HolderOf::Desktop,
+            None => HolderOf::Unmanaged,
+        };
+        let goes = id.is_some_and(|id| going.contains(id));
+        Holder { name: process.name.clone(), pid: process.pid, bytes: process.memory_bytes, of, goes }
+    };
+    let mut holders: Vec<Holder> = facts.gpu.iter().flat_map(|gpu| &gpu.processes).map(holder).collect();
+    holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
+    holders
+}
+
+fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> HolderOf {
+    let labels = container.labels.as_ref().filter(|labels| labels.cluster == desired.cluster.as_str());
+    let is_of = |object: &Object, slot: &Slot| {
+        labels.is_some_and(|labels| labels.object == object.as_str())
+            || (slot.sparks.contains(spark) && slot.container.as_str() == container.name)
+    };
+    if let Some((object, _)) = desired.slots.iter().find(|(object, slot)| is_of(object, slot)) {
+        return HolderOf::Slot(object.clone());
+    }
+    let service = desired.services.iter().find(|(_, service)| {
+        matches!(&service.place, Place::Spark(place) if place == spark)
+            && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
+    });
+    match service {
+        Some((name, _)) => HolderOf::Service(Object::service(name)),
+        None => HolderOf::Unmanaged,
+    }
+}
+
+fn is_desktop(name: &str) -> bool {
+    let program = name.rsplit('/').next().unwrap_or(name);
+    DESKTOP.iter().any(|known| program.starts_with(known))
+}
+
+/// What the model needs on a Spark with this much memory, and where that figure comes from. `peaks` are what its loads took
+/// there.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
-pub fn need(effective: &Effective<'_>, total_bytes: u64) -> (u64, &'static str) {
+pub fn need(effective: &Effective<'_>, total_bytes: u64, peaks: &[u64]) -> (u64, String) {
     let args = &effective.model.args;
     // A figure in quotes is a figure to the engine.
     let figure = |flag: &str| {
@@ -52,33 +153,66 @@ pub fn need(effective: &Effective<'_>, total_bytes: u64) -> (u64, &'static str) 
             if share.is_some() { "gpu-memory-utilization" } else { "the engine's default share" },
         ),
     };
-    if declared >= engine { (declared, "memory_gib") } else { (engine, basis) }
+    let (need, basis) = if declared >= engine { (declared, "memory_gib") } else { (engine, basis) };
+    let peak = peaks.iter().max().map_or(0, |peak| peak.saturating_sub(PEAK_TOLERANCE_BYTES));
+    if peak > need {
+        let loads =
+            if peaks.len() == 1 { "the last load".into() } else { format!("the last {} loads", peaks.len()) };
+        return (peak, format!("the peak of {loads} here"));
+    }
+    (need, basis.to_owned())
 }
 
-/// The table for a model: one row per Spark that can be seen.
-pub fn table(effective: &Effective<'_>, desired: &Desired, observed: &Observed) -> Vec<Row> {
-    effective
-        .model
-        .sparks
-        .iter()
-        .filter_map(|spark| {
-            let facts = observed.facts(spark)?;
-            let (needed_bytes, basis) = need(effective, facts.memory_total_bytes);
-            Some(Row {
-                spark: spark.clone(),
-                total_bytes: facts.memory_total_bytes,
-                needed_bytes,
-                basis: basis.into(),
-                floor_bytes: desired.sparks[spark].floor_bytes,
-                holders: facts
-                    .gpu
-                    .iter()
-                    .flat_map(|gpu| &gpu.processes)
-                    .map(|process| format!("{} ({})", process.name, process.pid))
-                    .collect(),
-            })
+/// The same with what this ledger has learned of it.
+pub fn need_on(
+    effective: &Effective<'_>,
+    spark: &SparkName,
+    facts: &Facts,
+    ledger: &Ledger,
+) -> (u64, String) {
+    let peaks = ledger.peaks(&effective.spec_hash(), spark);
+    need(effective, facts.memory_total_bytes, peaks)
+}
+
+/// The table for a model: one row per Spark that can be seen. `going` are ids of containers that are stopped first.
+pub fn table(
+    effective: &Effective<'_>,
+    going: &BTreeSet<&str>,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+) -> Vec<Row> {
+    let row = |spark: &SparkName| {
+        let facts = observed.facts(spark)?;
+        let (needed_bytes, basis) = need_on(effective, spark, facts, ledger);
+        Some(Row {
+            spark: spark.clone(),
+            total_bytes: facts.memory_total_bytes,
+            available_bytes: facts.memory_available_bytes,
+            needed_bytes,
+            basis,
+            floor_bytes: desired.sparks[spark].floor_bytes,
+            holders: holders(spark, facts, desired, going),
         })
-        .collect()
+    };
+    effective.model.sparks.iter().filter_map(row).collect()
+}
+
+/// The most that can be free on a Spark once these containers are gone: what is free, and all that their processes hold, on
+/// the GPU and beside it. `None` when the driver does not tell what one of them holds.
+pub fn free_at_most(facts: &Facts, going: &BTreeSet<&str>) -> Option<u64> {
+    let gone = |id: &str| going.contains(id);
+    let mut free = facts.memory_available_bytes;
+    let mut held = false;
+    for process in facts.gpu.as_ref()?.processes.iter().filter(|p| p.container.as_deref().is_some_and(gone)) {
+        free = free.saturating_add(process.memory_bytes?);
+        held = true;
+    }
+    for container in facts.containers.iter().filter(|container| container.running && gone(&container.id)) {
+        let beside: u64 = container.processes.as_ref()?.iter().map(|process| process.resident_bytes).sum();
+        free = free.saturating_add(beside);
+    }
+    held.then_some(free)
 }
 
 /// Whether a Spark has let go of what was stopped and has room for what comes.

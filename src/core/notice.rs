@@ -9,7 +9,7 @@ use super::{
     desired::{Desired, Object, Place, Slot, Wanted},
     group::{Group, Sign},
     launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState, PREPARATION},
-    ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Proven, Sample, Samples, attempt_key},
+    ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Sample, Samples, attempt_key, peak_key},
     memory::RELEASE_DEADLINE,
     name::SparkName,
     observed::{Facts, JobState, Observed},
@@ -125,8 +125,7 @@ impl Ledger {
         }
         let head = ready::rank(object, &group, group.head(), desired, observed, self);
         let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
-        let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
-        self.proven.insert(object.clone(), proven);
+        self.remember_proven(object, &group, now);
         let state = LaunchState::Serving { since: now };
         self.launches.insert(object.clone(), Launch::new(group, token, now, state));
     }
@@ -158,6 +157,9 @@ impl Ledger {
         if loading && job.is_some() && group.sign == Sign::Container {
             self.take_started(object, group, observed);
         }
+        if loading {
+            self.take_memory(object);
+        }
         let fatal = self.take_progress(object, observed).filter(|_| loading);
         let readiness = ready::readiness(object, group, desired, observed, self);
         let next = match (&launch.state, readiness) {
@@ -176,6 +178,11 @@ impl Ledger {
                 LaunchState::Serving { since: now }
             }
             (LaunchState::Serving { since }, Readiness::Ready) => {
+                let head = ready::rank(object, group, group.head(), desired, observed, self);
+                let image_id = head.map(|container| container.image_id.clone());
+                if let Some(proven) = self.proven.get_mut(object).filter(|proven| proven.spec == group.spec) {
+                    proven.image_id = image_id;
+                }
                 if now.duration_since(*since) >= CLEAN_AFTER {
                     self.attempts.remove(&attempt_key(object, &group.spec));
                 }
@@ -310,14 +317,36 @@ impl Ledger {
         }
     }
 
+    /// The least that was free on each of its Sparks since it was started.
+    fn take_memory(&mut self, object: &Object) {
+        let Some(launch) = self.launches.get_mut(object) else { return };
+        for (spark, seen) in &mut launch.memory {
+            let newest = self.samples.get(spark).and_then(|samples| samples.seen.back());
+            if let Some(sample) = newest.filter(|sample| sample.at >= launch.at) {
+                seen.least_bytes = seen.least_bytes.min(sample.available_bytes);
+            }
+        }
+    }
+
+    /// What this load took is what the next one needs.
+    fn learn_peaks(&mut self, object: &Object) {
+        let Some(launch) = self.launches.get(object) else { return };
+        for (spark, seen) in &launch.memory {
+            let peaks = self.peaks.entry(peak_key(&launch.group.spec, spark)).or_default();
+            peaks.push(seen.before_bytes.saturating_sub(seen.least_bytes));
+            let surplus = peaks.len().saturating_sub(KEPT_LOAD_TIMES);
+            peaks.drain(..surplus);
+        }
+    }
+
     /// It serves: what was asked for is done, and it may be gone back to.
     fn proved(&mut self, object: &Object, group: &Group, took_secs: u64, now: Timestamp) {
+        self.learn_peaks(object);
         let times = self.load_secs.entry(group.spec.as_str().to_owned()).or_default();
         times.push(took_secs);
         let surplus = times.len().saturating_sub(KEPT_LOAD_TIMES);
         times.drain(..surplus);
-        let proven = Proven { model: group.model.clone(), spec: group.spec.clone(), at: now };
-        self.proven.insert(object.clone(), proven);
+        self.remember_proven(object, group, now);
         self.releases.remove(object);
         self.consume_approvals(object);
     }

@@ -193,6 +193,9 @@ pub struct Container {
 pub struct Process {
     /// As the Spark numbers it.
     pub pid: u32,
+    /// Of its memory that is not the GPU's, with what it shares.
+    #[serde(default)]
+    pub resident_bytes: u64,
     pub command: String,
 }
 

@@ -1,6 +1,6 @@
 //! What would make a launch fail, seen before anything is stopped.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use super::{
     group::Group,
     launcher::{How, Ranks},
     ledger::Ledger,
-    memory,
+    memory::{self, Holder, HolderOf},
     name::{PlainPath, SparkName},
     observed::{Facts, LauncherSeen, Observed, RecipeSeen},
     plan::Reason,
@@ -24,12 +24,21 @@ type InTheWay = (Reason, String);
 /// `exec`, in February 2026.
 const NEEDED: [&str; 2] = ["--solo", "--launch-script"];
 
+/// What there is before the launch.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// What stands in the slot's place.
+    pub standing: &'a [Standing<'a>],
+    /// Ids of containers that are stopped first.
+    pub going: &'a BTreeSet<&'a str>,
+}
+
 /// # Errors
 /// The first thing that is in the way. Every Spark of the model must be reachable.
 pub fn preflight(
     object: &Object,
     target: &Effective<'_>,
-    standing: &[Standing<'_>],
+    before: Before<'_>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
@@ -37,12 +46,12 @@ pub fn preflight(
 ) -> Result<(), InTheWay> {
     images_and_files(target, observed, ledger)?;
     for spark in &target.model.sparks {
-        memory_of(object, target, spark, desired, observed, now)?;
+        memory_of(object, target, spark, before.going, desired, observed, ledger, now)?;
     }
     launcher(target, desired, observed)?;
     entries(target, observed)?;
-    look_alikes(target, standing, observed)?;
-    ports(object, target, standing, observed, ledger)?;
+    look_alikes(target, before.standing, observed)?;
+    ports(object, target, before.standing, observed, ledger)?;
     secrets(target, observed)
 }
 
@@ -89,18 +98,21 @@ fn images_and_files(target: &Effective<'_>, observed: &Observed, ledger: &Ledger
     Ok(())
 }
 
-/// The model, what other slots are to hold on the same Spark, and the floor.
+/// The model, what other slots are to hold on the same Spark, what is on the GPU and stays there, and the floor.
+#[allow(clippy::too_many_arguments)] // all that the arithmetic is about
 fn memory_of(
     object: &Object,
     target: &Effective<'_>,
     spark: &SparkName,
+    going: &BTreeSet<&str>,
     desired: &Desired,
     observed: &Observed,
+    ledger: &Ledger,
     now: Timestamp,
 ) -> Result<(), InTheWay> {
     let Some(facts) = observed.facts(spark) else { return Ok(()) };
     let total = facts.memory_total_bytes;
-    let (needed, basis) = memory::need(target, total);
+    let (needed, basis) = memory::need_on(target, spark, facts, ledger);
     let floor = desired.sparks[spark].floor_bytes;
     let mut sum = needed.saturating_add(floor);
     let mut others = String::new();
@@ -110,12 +122,30 @@ fn memory_of(
         else {
             continue;
         };
-        let (needed, _) = memory::need(&held, total);
+        let (needed, _) = memory::need_on(&held, spark, facts, ledger);
         sum = sum.saturating_add(needed);
         others += &format!("{} for `{name}` in `{other}`, ", memory::gib(needed));
     }
+    // What a slot holds is counted by what it needs.
+    let is_beside = |holder: &&Holder| !holder.goes && !matches!(holder.of, HolderOf::Slot(_));
+    for holder in memory::holders(spark, facts, desired, going).iter().filter(is_beside) {
+        let Some(bytes) = holder.bytes else { continue };
+        sum = sum.saturating_add(bytes);
+        others += &format!("{} held by {}, ", memory::gib(bytes), holder.who());
+    }
     if sum <= total {
-        return Ok(());
+        return match memory::free_at_most(facts, going).filter(|free| *free < needed.saturating_add(floor)) {
+            None => Ok(()),
+            Some(free) => {
+                let message = format!(
+                    "{} needed ({basis}) and {} kept free, but when what serves is gone at most {} are free on `{spark}`",
+                    memory::gib(needed),
+                    memory::gib(floor),
+                    memory::gib(free)
+                );
+                Err((Reason::CannotFit, message))
+            }
+        };
     }
     let message = format!(
         "{} needed ({basis}), {others}and {} kept free, but `{spark}` has {}",

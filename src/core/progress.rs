@@ -130,6 +130,37 @@ fn shards(line: &str) -> Option<(u32, u32)> {
     (all > 0 && done <= all).then_some((done, all))
 }
 
+/// What the engine says of arguments, of files that are not there, and of too little memory: trying again would be no better.
+const NAMED: [&str; 22] = [
+    "unrecognized arguments",
+    "error: argument ",
+    "invalid choice",
+    "ValidationError",
+    "Unknown quantization method",
+    "does not recognize this architecture",
+    "are not supported for now",
+    "is not a valid model identifier",
+    "FileNotFoundError",
+    "No such file or directory",
+    "RepositoryNotFoundError",
+    "Repository Not Found",
+    "GatedRepoError",
+    "LocalEntryNotFoundError",
+    "OfflineModeIsEnabled",
+    "does not appear to have a file named",
+    "Invalid repository ID",
+    "Free memory on device",
+    "OutOfMemoryError",
+    "CUDA out of memory",
+    "No available memory for the cache blocks",
+    "larger than the available KV cache memory",
+];
+
+/// The engine itself names what is wrong.
+pub fn is_named(what: &str) -> bool {
+    NAMED.iter().any(|words| what.contains(words))
+}
+
 /// What ranks say when another one is gone: not the cause of anything.
 const AFTERMATH: [&str; 7] =
     ["NCCL", "Gloo", "gloo", "TCPStore", "Connection reset", "Broken pipe", "DistNetworkError"];

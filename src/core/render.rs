@@ -49,9 +49,10 @@ pub fn render(plan: &Plan) -> String {
         for row in &work.memory {
             let _ = writeln!(
                 text,
-                "     memory on {}: {} in all, {} for the model ({}), {} kept free",
+                "     memory on {}: {} in all, {} free now, {} for the model ({}), {} kept free",
                 row.spark,
                 memory::gib(row.total_bytes),
+                memory::gib(row.available_bytes),
                 memory::gib(row.needed_bytes),
                 row.basis,
                 memory::gib(row.floor_bytes)

@@ -12,11 +12,11 @@ use super::{
     consent::{self, Cause},
     desired::{Desired, Effective, Object, OnFailure, Slot, Wanted},
     group::{Group, OwnStop},
-    launch::{LaunchState, MAX_LOADS},
+    launch::{Attempts, LaunchState},
     ledger::Ledger,
     name::SparkName,
     observed::{Container, Job, Observed, SparkView},
-    plan::{Consent, Gate, Item, Outage, PlannedStep, Reason, Work},
+    plan::{Consent, Gate, Item, Outage, PlannedStep, Reason, Verdict, Work},
     ready::{self, Readiness},
     schedule,
     standing::{Standing, relied_on, standing, stood},
@@ -109,8 +109,7 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         Readiness::NotYet { why } if ledger.failed_in_load(object, &group.spec) => Readiness::Dead { why },
         other => other,
     };
-    let exhausted =
-        ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.failed_loads >= MAX_LOADS);
+    let exhausted = ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
     let standing = standing(object, slot, desired, observed, ledger);
     if readiness(&wanted.group()) == Readiness::Ready {
         return leftovers(case, wanted, &standing);
@@ -156,7 +155,11 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
     }
     match exhausted {
         Some(attempts) if fallback.is_none() => Some(stalled(case, &group, &attempts.last.what, &standing)),
-        _ => Some(swap::replace(case, wanted, target, &standing)),
+        _ => {
+            let work = swap::replace(case, wanted, target, &standing);
+            let takes_over = fallback.is_none().then(|| case.takes_over(&work, wanted, &standing)).flatten();
+            Some(takes_over.unwrap_or(work))
+        }
     }
 }
 
@@ -213,10 +216,18 @@ fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Option<Effective<'a>>
     let effective = case.desired.effective(wanted.slot, &proven.model)?;
     let spec = effective.spec_hash();
     let attempts = case.ledger.attempts(case.object, &spec);
+    let head = case.observed.facts(&effective.model.sparks[0]);
+    let image = head.and_then(|facts| facts.images.get(effective.image.as_str())?.as_ref());
+    // What the reference names now may be another engine.
+    let same_image = match (&proven.image_id, image) {
+        (Some(proven), Some(now)) => proven == now,
+        (None, _) | (_, None) => true,
+    };
     let fits = spec == proven.spec
+        && same_image
         && spec != wanted.spec_hash()
         && !case.ledger.failed_in_load(case.object, &spec)
-        && attempts.is_none_or(|attempts| attempts.failed_loads < MAX_LOADS);
+        && !attempts.is_some_and(Attempts::is_spent);
     fits.then_some(effective)
 }
 
@@ -234,6 +245,15 @@ pub(super) fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
 }
 
 impl Case<'_> {
+    /// The memory for the wanted model does not come back, and the one before it needs less.
+    fn takes_over(self, work: &Work, wanted: &Effective<'_>, standing: &[Standing<'_>]) -> Option<Work> {
+        let never = matches!(work.verdict, Verdict::Blocked { reason: Reason::MemoryNotReleased, .. });
+        let before = fallback(self, wanted).filter(|_| never)?;
+        let reachable = before.model.sparks.iter().all(|spark| self.observed.facts(spark).is_some());
+        let other = reachable.then(|| swap::replace(self, wanted, &before, standing))?;
+        (other.verdict == Verdict::Open).then_some(other)
+    }
+
     /// What loads is left to end: it becomes ready, or it fails.
     fn load(self, group: &Group, wanted: &Effective<'_>) -> Work {
         let readiness = ready::readiness(self.object, group, self.desired, self.observed, self.ledger);

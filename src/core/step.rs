@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::Object,
+    desired::{Object, SpecHash},
     group::{Group, OwnStop},
     name::SparkName,
 };
@@ -38,7 +38,13 @@ pub enum Step {
     /// containers are to have in their environment.
     Advance { object: Object, spark: SparkName, group: Group },
     /// Start the launcher as a job on the head.
-    Launch { object: Object, group: Group },
+    Launch {
+        object: Object,
+        group: Group,
+        /// The wanted model that this one takes over for, because it failed.
+        #[serde(default)]
+        instead_of: Option<SpecHash>,
+    },
 }
 
 impl Step {
@@ -82,7 +88,7 @@ impl Step {
             }
             Self::EndJob { object, spark, job } => format!("end-job {object} {spark} {job}"),
             Self::Advance { object, spark, .. } => format!("advance {object} {spark}"),
-            Self::Launch { object, group } => {
+            Self::Launch { object, group, .. } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
                 format!("launch {object} {} {}", group.spec, sparks.join(","))
             }

@@ -13,7 +13,7 @@ use super::{
     name::{ModelName, SparkName},
     observed::{Observed, RecipeSeen},
     plan::{Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
-    preflight::preflight,
+    preflight::{Before, preflight},
     slot::{Case, push},
     standing::{Standing, relied_on},
     step::Step,
@@ -39,18 +39,21 @@ pub(super) fn replace(
     push(&mut items, case.running_jobs(to_end));
     push(&mut items, case.stops(in_the_way.iter().copied(), consent));
     let clearing = !items.is_empty();
+    let going: BTreeSet<&str> = in_the_way.iter().map(|entry| entry.container.id.as_str()).collect();
     let serving = case.serving(&in_the_way);
     let outage = serving.is_some().then(|| case.outage(&group.spec));
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
         contingency: cause == Cause::Contingency,
-        memory: memory::table(target, desired, observed),
+        memory: memory::table(target, &going, desired, observed, ledger),
         outage,
         ..Work::new(object, goal_of(wanted, target, serving), items)
     };
 
     // Everything that can be known before the outage is asked before the outage.
-    if let Err((reason, message)) = preflight(object, target, standing, desired, observed, ledger, case.now) {
+    let before_it = Before { standing, going: &going };
+    if let Err((reason, message)) = preflight(object, target, before_it, desired, observed, ledger, case.now)
+    {
         work.items.clear();
         work.verdict = Verdict::Blocked { reason, message };
         return work;
@@ -91,7 +94,8 @@ pub(super) fn replace(
     };
     let mut group = group;
     group.root = group.root.or_else(|| recipe_root(target, observed));
-    let launch = Step::Launch { object: object.clone(), group };
+    let instead_of = (wanted.name != target.name).then(|| wanted.spec_hash());
+    let launch = Step::Launch { object: object.clone(), group, instead_of };
     work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(Item::Gate(ready));
     work
@@ -228,7 +232,7 @@ impl Case<'_> {
     fn release_gate(self, target: &Effective<'_>) -> Option<Verdict> {
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
-            let (needed, _) = memory::need(target, facts.memory_total_bytes);
+            let (needed, _) = memory::need_on(target, spark, facts, self.ledger);
             let floor = self.desired.sparks[spark].floor_bytes;
             let release = self.ledger.releases.get(self.object);
             let blocked = |reason, message| Some(Verdict::Blocked { reason, message });

@@ -60,7 +60,7 @@ pub async fn containers(
                 container.started_at = inspected.state.started_at.parse::<Timestamp>().ok();
             }
             if running {
-                let path = format!("/containers/{}/top?ps_args=-eo%20pid,args", container.id);
+                let path = format!("/containers/{}/top?ps_args=-eo%20pid,rss,args", container.id);
                 container.processes =
                     get::<wire::Top>(transport, &path, limit).await.ok().map(|top| processes(&top));
             }
@@ -151,7 +151,9 @@ fn processes(top: &wire::Top) -> Vec<Process> {
         .iter()
         .filter_map(|row| {
             let pid = row.first()?.parse().ok()?;
-            Some(Process { pid, command: without_secrets(&row.get(1..)?.join(" ")) })
+            let kibibytes: u64 = row.get(1)?.parse().ok()?;
+            let command = without_secrets(&row.get(2..)?.join(" "));
+            Some(Process { pid, resident_bytes: kibibytes * 1024, command })
         })
         .collect()
 }

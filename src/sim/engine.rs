@@ -18,11 +18,11 @@ pub fn answer(machine: &Machine, path: &str, now: Timestamp) -> (u16, Vec<u8>) {
             } })
         }),
         ["containers", id, "top"] => find(machine, id).map(|container| {
-            let mut rows = vec![json!(["1", "sleep infinity"])];
+            let mut rows = vec![json!(["1", "1024", "sleep infinity"])];
             if let Some(engine) = &container.engine {
-                rows.push(json!([engine.pid.to_string(), engine.words.join(" ")]));
+                rows.push(json!([engine.pid.to_string(), "4194304", engine.words.join(" ")]));
             }
-            json!({ "Titles": ["PID", "COMMAND"], "Processes": rows })
+            json!({ "Titles": ["PID", "RSS", "COMMAND"], "Processes": rows })
         }),
         ["containers", id, "logs"] => {
             let Some(container) = find(machine, id) else { return missing(id) };

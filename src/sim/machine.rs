@@ -16,6 +16,10 @@ const MEMORY_TOTAL: u64 = 124_546 << 20;
 /// The system itself.
 const MEMORY_SYSTEM: u64 = 5 << 30;
 
+/// What an engine says that dies without a name for it.
+const DIES_OF: &str = "RuntimeError: NCCL error: unhandled system error";
+pub const RUNS_OUT: &str = "torch.OutOfMemoryError: CUDA out of memory.";
+
 pub struct Machine {
     pub address: String,
     pub boot: u64,
@@ -31,6 +35,8 @@ pub struct Machine {
     pub launcher_lies: bool,
     /// That many engines will die while they load.
     pub load_fails: u32,
+    /// They say that they run out of memory.
+    pub runs_out: bool,
     pub memory_sticks: bool,
     pub next_launch: NextLaunch,
     pub events: broadcast::Sender<String>,
@@ -83,6 +89,8 @@ pub struct Engine {
     pub began: Timestamp,
     pub ready_at: Timestamp,
     pub dies_at: Option<Timestamp>,
+    /// What it says then.
+    pub dies_of: &'static str,
     pub memory: u64,
     pub tokens: u64,
     pub running: u64,
@@ -124,7 +132,7 @@ impl Container {
         }
         engine.logged = engine.logged.max(due);
         if engine.dies_at.is_some_and(|at| at <= now) {
-            self.log.push("ERROR torch.OutOfMemoryError: CUDA out of memory.".into());
+            self.log.push(format!("ERROR {}", engine.dies_of));
             self.log
                 .push("ERROR RuntimeError: Engine core initialization failed. See root cause above.".into());
             let memory = engine.memory;
@@ -163,6 +171,9 @@ impl Engine {
 
     /// Memory held now: it grows while loading.
     fn held(&self, now: Timestamp) -> u64 {
+        if self.ready_at <= self.began {
+            return self.memory;
+        }
         let span = self.ready_at.duration_since(self.began).as_millis().max(1);
         let passed = now.min(self.ready_at).duration_since(self.began).as_millis().max(0);
         u64::try_from(i128::from(self.memory) * passed / span).unwrap_or(self.memory)
@@ -178,6 +189,7 @@ impl Engine {
             began,
             ready_at,
             dies_at: None,
+            dies_of: DIES_OF,
             memory: 0,
             tokens: 0,
             running: 0,

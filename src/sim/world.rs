@@ -14,7 +14,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{
     launcher::Launch,
-    machine::{Container, Engine, Machine, NextLaunch, Service, later},
+    machine::{Container, Engine, Machine, NextLaunch, RUNS_OUT, Service, later},
 };
 use crate::core::{desired::hex, observed::JobState};
 
@@ -59,6 +59,8 @@ pub enum Fault {
     LauncherLies,
     /// The next engine dies while it loads.
     LoadFails,
+    /// The same, and it says that there is too little memory.
+    RunsOut,
     /// Memory of what is stopped does not come back.
     MemorySticks,
     /// The next launch is refused: Docker does not answer.
@@ -68,7 +70,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("silent", Self::Silent),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
@@ -76,6 +78,7 @@ impl Fault {
         ("reboot", Self::Reboot),
         ("launcher-lies", Self::LauncherLies),
         ("load-fails", Self::LoadFails),
+        ("runs-out", Self::RunsOut),
         ("memory-sticks", Self::MemorySticks),
         ("refuses-launch", Self::RefusesLaunch),
         ("loses-launch", Self::LosesLaunch),
@@ -146,6 +149,7 @@ impl Sim {
             engine_hangs_until: None,
             launcher_lies: false,
             load_fails: 0,
+            runs_out: false,
             memory_sticks: false,
             next_launch: NextLaunch::Arrives,
             events: broadcast::channel(64).0,
@@ -239,6 +243,10 @@ impl Sim {
             Fault::Reboot => machine.reboot(now),
             Fault::LauncherLies => machine.launcher_lies = true,
             Fault::LoadFails => machine.load_fails += 1,
+            Fault::RunsOut => {
+                machine.load_fails += 1;
+                machine.runs_out = true;
+            }
             Fault::MemorySticks => machine.memory_sticks = true,
             Fault::RefusesLaunch => machine.next_launch = NextLaunch::IsRefused,
             Fault::LosesLaunch => machine.next_launch = NextLaunch::IsLost,
@@ -358,6 +366,9 @@ fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
         let mut engine = Engine::fresh(pid, command, now, ready_at);
         if fails {
             engine.dies_at = Some(now.min(ready_at));
+            if std::mem::take(&mut machine.runs_out) {
+                engine.dies_of = RUNS_OUT;
+            }
         }
         let (root, memory) = (engine.root.clone(), engine.memory);
         container.engine = Some(engine);

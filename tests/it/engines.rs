@@ -109,7 +109,7 @@ async fn answer(State(engine): State<Arc<Engine>>, uri: Uri) -> impl IntoRespons
         ["containers", "json"] => json!([listed]).to_string().into_bytes(),
         ["containers", _, "json"] => inspected.to_string().into_bytes(),
         ["containers", _, "top"] => {
-            json!({ "Titles": ["PID", "COMMAND"], "Processes": [["7", "vllm serve lab/a"]] })
+            json!({ "Titles": ["PID", "RSS", "COMMAND"], "Processes": [["7", "2048", "vllm serve lab/a"]] })
                 .to_string()
                 .into_bytes()
         }
@@ -157,6 +157,7 @@ async fn engines_of_every_age_are_read() {
         let container = &containers[0];
         assert_eq!((containers.len(), container.name.as_str()), (1, "vllm_node"), "{speaks}");
         assert!(container.running && container.engine_alive() == Some(true), "{speaks}");
+        assert_eq!(container.processes.as_ref().unwrap()[0].resident_bytes, 2 << 20, "{speaks}");
         assert_eq!(container.image_id, "sha256:aa");
         assert_eq!(container.labels.is_some(), labelled, "{speaks}");
         assert_eq!(container.restarts.as_deref(), restarts.then_some("unless-stopped"), "{speaks}");

@@ -8,10 +8,13 @@ use spark_control::{
         desired::Object,
         ledger::Ledger,
         name::{ModelName, SparkName},
-        observed::{Checkout, Container, Facts, LauncherSeen, Observed, RecipeSeen, SparkView},
+        observed::{
+            Checkout, Container, Facts, Gpu, GpuProcess, LauncherSeen, Observed, Process, RecipeSeen,
+            SparkView,
+        },
         plan::Reason,
         platform::{CacheSeen, Interface},
-        preflight::preflight,
+        preflight::{Before, preflight},
     },
     manifest::load::load,
 };
@@ -58,6 +61,11 @@ impl Sparks {
 
     /// Why the model of this file cannot be started.
     fn refuse(self, file: &str) -> Option<(Reason, String)> {
+        self.refuse_after(file, &[])
+    }
+
+    /// The same when these containers go first.
+    fn refuse_after(self, file: &str, going: &[&str]) -> Option<(Reason, String)> {
         let desired = load(file).unwrap().desired;
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let view = |(name, facts)| (SparkName::new(name).unwrap(), SparkView::Reachable(Box::new(facts)));
@@ -70,7 +78,9 @@ impl Sparks {
         };
         let object = Object::main();
         let target = desired.effective(&desired.slots[&object], &ModelName::new("wide").unwrap()).unwrap();
-        preflight(&object, &target, &[], &desired, &observed, &Ledger::default(), now).err()
+        let going = going.iter().copied().collect();
+        let before = Before { standing: &[], going: &going };
+        preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now).err()
     }
 }
 
@@ -129,6 +139,49 @@ fn what_a_launch_needs_is_looked_for_on_every_spark() {
     }
     let small = lacks(|facts| facts.memory_total_bytes = 8 << 30);
     assert_eq!(small.0, Reason::CannotFit);
+}
+
+/// If this failed, an outage would begin for memory that cannot come back.
+#[test]
+fn memory_counts_who_stays_and_who_goes() {
+    let gpu = |container: Option<&str>, name: &str, gib: Option<u64>| GpuProcess {
+        pid: 7,
+        name: name.into(),
+        memory_bytes: gib.map(|gib| gib << 30),
+        container: container.map(str::to_owned),
+    };
+    // 60 GiB needed and 6 kept free, of 120.
+    let with = |available_gib: u64, process: GpuProcess, resident_gib: u64| {
+        Sparks::ready().with("spark1", move |facts| {
+            facts.memory_available_bytes = available_gib << 30;
+            let processes = process.container.as_ref().map(|_| {
+                vec![Process { pid: 7, resident_bytes: resident_gib << 30, command: "vllm serve x".into() }]
+            });
+            facts.containers.push(Container { processes, ..running("old", "x") });
+            facts.gpu = Some(Gpu {
+                name: "NVIDIA GB10".into(),
+                driver: "1".into(),
+                temperature_c: None,
+                power_w: None,
+                utilization_percent: None,
+                clock_mhz: None,
+                processes: vec![process],
+            });
+        })
+    };
+    let stranger = || gpu(None, "python3", Some(55));
+    let (reason, message) = with(60, stranger(), 0).refuse(TWO).unwrap();
+    assert_eq!(reason, Reason::CannotFit);
+    assert!(message.contains("55.0 GiB held by python3 (7) of nothing in the file"), "{message}");
+    assert_eq!(with(60, gpu(None, "Xorg", Some(1)), 0).refuse(TWO), None);
+    assert_eq!(with(60, gpu(None, "python3", None), 0).refuse(TWO), None, "what is not told is not known");
+
+    let old = |gib: Option<u64>| gpu(Some("id-of-old"), "vllm", gib);
+    assert_eq!(with(10, old(Some(55)), 2).refuse_after(TWO, &["id-of-old"]), None);
+    let (reason, message) = with(10, old(Some(50)), 2).refuse_after(TWO, &["id-of-old"]).unwrap();
+    assert_eq!(reason, Reason::CannotFit);
+    assert!(message.ends_with("when what serves is gone at most 62.0 GiB are free on `spark1`"), "{message}");
+    assert_eq!(with(10, old(None), 2).refuse_after(TWO, &["id-of-old"]), None);
 }
 
 /// A launcher that has to find its nodes by itself would ask, or start on others.

@@ -69,7 +69,10 @@ impl Stage {
                 token: Some(token.clone()),
             }),
             processes: Some(
-                processes.iter().map(|command| Process { pid: 7, command: (*command).into() }).collect(),
+                processes
+                    .iter()
+                    .map(|command| Process { pid: 7, resident_bytes: 0, command: (*command).into() })
+                    .collect(),
             ),
         };
         let job = Job {

@@ -50,11 +50,14 @@ async fn play(script: &str) -> String {
             if line.starts_with('#')
                 || (line.is_empty() && answered.lines().all(|line| line.starts_with('#')))
             {
-                answered += &format!("{line}\n");
+                let goes_on =
+                    answered.is_empty() || answered.lines().last().is_some_and(|last| last.starts_with('#'));
+                answered += &format!("{}{line}\n", if goes_on || line.is_empty() { "" } else { "\n" });
             }
             continue;
         };
-        answered += &format!("{}{line}\n", if answered.contains("$ ") { "\n" } else { "" });
+        let explained = answered.lines().last().is_some_and(|last| last.starts_with('#'));
+        answered += &format!("{}{line}\n", if answered.contains("$ ") && !explained { "\n" } else { "" });
         let mut text = String::new();
         while let Some(written) = lines.peek().and_then(|line| line.strip_prefix("| ")) {
             answered += &format!("| {written}\n");

@@ -76,7 +76,7 @@ impl Resolver {
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
 fn need_gib(effective: &Effective<'_>) -> f64 {
-    memory::need(effective, (SPARK_GIB * GIB) as u64).0 as f64 / GIB
+    memory::need(effective, (SPARK_GIB * GIB) as u64, &[]).0 as f64 / GIB
 }
 
 #[allow(clippy::cast_precision_loss)]
