@@ -79,6 +79,13 @@ fn environment(text: &str, left: &mut Vec<String>) -> BTreeMap<String, String> {
         }
         match line.strip_prefix("export ").unwrap_or(line).split_once('=') {
             Some((key, value)) => {
+                let value = value.trim();
+                // Outside of quotes a comment ends it.
+                let value = if value.starts_with(['"', '\'']) {
+                    value
+                } else {
+                    value.split(" #").next().unwrap_or(value)
+                };
                 let value = value.trim().trim_matches('"').trim_matches('\'');
                 written.insert(key.trim().to_owned(), value.to_owned());
             }
@@ -182,7 +189,26 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
     let written = take(&mut fields, &["kind", "type"]);
     let enabled = take(&mut fields, &["enabled"]);
     let disabled = take(&mut fields, &["disabled"]);
-    if enabled == Some(Json::Bool(false)) || disabled == Some(Json::Bool(true)) {
+    // Switches of YAML 1.1, and figures.
+    let switch = |value: &Json| match value {
+        Json::Bool(value) => Some(*value),
+        Json::Number(value) => value.as_u64().map(|value| value != 0),
+        Json::String(word) => match word.to_lowercase().as_str() {
+            "yes" | "on" | "true" | "y" | "1" => Some(true),
+            "no" | "off" | "false" | "n" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    let off = [(&enabled, false), (&disabled, true)].into_iter().any(|(written, means)| {
+        let Some(value) = written else { return false };
+        let read = switch(value);
+        if read.is_none() {
+            imported.left.push(format!("{SERVICES}: whether `{name}` is on is told by `{value}`"));
+        }
+        read == Some(means)
+    });
+    if off && !imported.draft.disabled.iter().any(|known| known == name) {
         imported.draft.disabled.push(name.to_owned());
     }
     for field in fields.keys() {
@@ -199,7 +225,11 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
             .push(format!("{SERVICES}: what `{name}` is cannot be told; it needs a kind and a port"));
         return;
     };
-    let place = spark.and_then(|spark| spark.as_str().map(str::to_owned));
+    let place = spark.map(|spark| match spark {
+        Json::String(place) => place,
+        Json::Number(number) => format!("spark{number}"),
+        other => other.to_string(),
+    });
     let named = |place: &str| {
         let of = |(known, spark): &(String, Json)| known == place || spark["address"] == place;
         imported.draft.sparks.iter().find(|entry| of(entry)).map(|(name, _)| name.clone())

@@ -47,7 +47,9 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
     finish_sparks(&mut draft, &arguments)?;
     let described = described(&draft)?;
     let public = key(&places.data, arguments.key.as_deref()).await?;
-    if !arguments.offline {
+    if arguments.offline {
+        talk!("the public key, for ~/.ssh/authorized_keys on each Spark:\n  {public}");
+    } else {
         let Some(surveys) = look(places, &described, &public, &arguments).await? else {
             return Ok(Exit::Blocked);
         };
@@ -129,6 +131,7 @@ fn finish_sparks(draft: &mut Draft, arguments: &InitArguments) -> anyhow::Result
             spark["docker_socket"] = socket.as_str().into();
         }
         if let Some(key) = arguments.key.as_ref().filter(|_| spark["transport"] != "local") {
+            let key = std::path::absolute(key).unwrap_or_else(|_| key.clone());
             spark["key"] = key.display().to_string().into();
         }
     }
@@ -168,8 +171,18 @@ async fn key(data: &Path, own: Option<&Path>) -> anyhow::Result<String> {
     }
     let mut public = private.clone().into_os_string();
     public.push(".pub");
-    let text = fs::read_to_string(PathBuf::from(public)).unwrap_or_default();
-    Ok(text.trim().to_owned())
+    if let Ok(text) = fs::read_to_string(PathBuf::from(public)) {
+        return Ok(text.trim().to_owned());
+    }
+    let derived = tokio::process::Command::new("ssh-keygen")
+        .arg("-y")
+        .arg("-f")
+        .arg(&private)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("ssh-keygen, which is part of OpenSSH")?;
+    Ok(String::from_utf8_lossy(&derived.stdout).trim().to_owned())
 }
 
 /// Every Spark as it is; `None` when one of them cannot be asked yet, and the person was told what to do.

@@ -40,7 +40,7 @@ pub fn save(data: &Path, object: &Object, spark: &str, log: &str, now: Timestamp
     // Two containers of one object may end in the same second.
     let names = (1..).map(|number| match number {
         1 => format!("{object}-{at}-{spark}.log.gz"),
-        number => format!("{object}-{at}-{spark}.{number}.log.gz"),
+        number => format!("{object}-{at}.{number:03}-{spark}.log.gz"),
     });
     let (path, file) = names
         .take(KEPT_FILES)
@@ -79,15 +79,9 @@ pub fn saved(data: &Path, object: &str) -> io::Result<Vec<(PathBuf, String)>> {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let parts = name.strip_prefix(&prefix).and_then(|rest| rest.split_at_checked(TIME_LENGTH));
         // After the object's name comes the time, so that `a` does not find the logs of `a-3`.
-        let Some((time, rest)) = parts.filter(|(time, rest)| is_time(time) && rest.starts_with('-')) else {
-            continue;
-        };
-        let rest = rest.trim_start_matches('-').trim_end_matches(".log.gz");
-        let spark = rest.rsplit_once('.').map_or(rest, |(spark, number)| match number.parse::<usize>() {
-            Ok(_) => spark,
-            Err(_) => rest,
-        });
-        let order = format!("{time} {:>6}", rest.len());
+        let Some((time, rest)) = parts.filter(|(time, _)| is_time(time)) else { continue };
+        let Some((number, spark)) = rest.trim_end_matches(".log.gz").split_once('-') else { continue };
+        let order = format!("{time}{number}");
         let known = newest.get(spark).is_some_and(|(known, path)| (known, path) > (&order, &entry.path()));
         if !known {
             newest.insert(spark.to_owned(), (order, entry.path()));

@@ -1,50 +1,52 @@
 //! Command lines without the secrets that people put on them: what others started is shown, not what they keep.
 
-/// Options whose values are nobody's business.
-const SECRET_OPTIONS: [&str; 7] = [
-    "--api-key",
-    "--hf-token",
-    "--token",
-    "--auth-token",
-    "--password",
-    "--secret",
-    "--ssl-keyfile-password",
-];
-/// Parts of a variable's name that say the same.
-const SECRET_NAMES: [&str; 5] = ["TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD"];
+/// Ends of the names of options and variables whose values are nobody's business, in small letters.
+const SECRET: [&str; 7] = ["key", "token", "secret", "password", "passwd", "credential", "credentials"];
+/// Options with such a name that hold no secret.
+const OPEN: [&str; 3] = ["--tokenizer", "--max-tokens", "--stop-token"];
 const HIDDEN: &str = "***";
 
 /// `command` with `***` for every secret in it.
 pub fn without_secrets(command: &str) -> String {
     let mut after_secret = false;
     let hidden = command.split(' ').map(|word| {
-        if is_option(word) || word.is_empty() {
-            let (option, value) =
-                word.split_once('=').map_or((word, None), |(option, value)| (option, Some(value)));
-            let is_secret = SECRET_OPTIONS.contains(&option.replace('_', "-").as_str());
-            after_secret = is_secret && value.is_none() || word.is_empty() && after_secret;
-            return if is_secret && value.is_some() { format!("{option}={HIDDEN}") } else { word.to_owned() };
+        if word.is_empty() {
+            return String::new();
         }
-        // Some take several.
-        if after_secret {
-            return HIDDEN.to_owned();
+        let bare = word.trim_matches(['"', '\'']);
+        if let Some(assigned) = without_value(word) {
+            after_secret = false;
+            return assigned;
         }
-        match word.split_once('=') {
-            Some((name, _)) if is_secret_variable(name) => format!("{name}={HIDDEN}"),
-            _ => word.to_owned(),
+        if bare.starts_with("--") {
+            after_secret = is_secret(bare) && !OPEN.contains(&bare);
+            return word.to_owned();
         }
+        if bare.eq_ignore_ascii_case("bearer") || bare.to_lowercase().ends_with(":bearer") {
+            after_secret = true;
+            return word.to_owned();
+        }
+        // Some options take several.
+        if after_secret { HIDDEN.to_owned() } else { word.to_owned() }
     });
     hidden.collect::<Vec<_>>().join(" ")
 }
 
-fn is_option(word: &str) -> bool {
-    word.starts_with("--")
+/// A word with `NAME=` in it, where the last such name is a secret's: the word up to there, and nothing of the value.
+fn without_value(word: &str) -> Option<String> {
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    let mut ends = word.match_indices('=').map(|(at, _)| at);
+    let at = ends.find(|at| {
+        let name = word[..*at].rsplit(|letter| !is_of_name(letter)).next().unwrap_or_default();
+        is_secret(name)
+    })?;
+    Some(format!("{}={HIDDEN}", &word[..at]))
 }
 
-fn is_secret_variable(name: &str) -> bool {
-    let is_variable =
-        name.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_');
-    is_variable && SECRET_NAMES.iter().any(|part| name.split('_').any(|word| word == *part))
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase().replace('-', "_");
+    let last = name.rsplit('_').next().unwrap_or_default();
+    SECRET.contains(&last)
 }
 
 #[cfg(test)]
@@ -59,15 +61,21 @@ mod tests {
             ("vllm serve a --api-key one two --port 1", "vllm serve a --api-key *** *** --port 1"),
             ("vllm serve a --api_key=s3cret", "vllm serve a --api_key=***"),
             ("vllm serve --hf-token  s3cret", "vllm serve --hf-token  ***"),
-            (
-                "bash -c HF_TOKEN=s3cret VLLM_API_KEY=x vllm serve a",
-                "bash -c HF_TOKEN=*** VLLM_API_KEY=*** vllm serve a",
-            ),
+            ("bash -c HF_TOKEN=s3cret VLLM_API_KEY=x vllm", "bash -c HF_TOKEN=*** VLLM_API_KEY=*** vllm"),
+            ("bash -c env \"HF_TOKEN=s3cret\" vllm", "bash -c env \"HF_TOKEN=*** vllm"),
+            ("cd /w;HF_TOKEN=s3cret vllm", "cd /w;HF_TOKEN=*** vllm"),
+            ("docker run --env=HF_TOKEN=s3cret x", "docker run --env=HF_TOKEN=*** x"),
+            ("x --redis-password=s3cret", "x --redis-password=***"),
+            ("curl -H Authorization: Bearer s3cret", "curl -H Authorization: Bearer ***"),
             (
                 "vllm serve a --max-num-batched-tokens 8 --tokenizer b",
                 "vllm serve a --max-num-batched-tokens 8 --tokenizer b",
             ),
             ("env MONKEY=1 TOKENS=2 vllm serve a", "env MONKEY=1 TOKENS=2 vllm serve a"),
+            (
+                "vllm serve a --override-generation-config {\"a\":1}",
+                "vllm serve a --override-generation-config {\"a\":1}",
+            ),
         ] {
             assert_eq!(without_secrets(command), shown);
         }

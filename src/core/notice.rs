@@ -12,7 +12,7 @@ use super::{
     ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Sample, Samples, attempt_key, peak_key},
     memory::RELEASE_DEADLINE,
     name::SparkName,
-    observed::{Facts, JobState, Observed},
+    observed::{Container, Facts, JobState, Observed},
     progress,
     ready::{self, Readiness},
     schedule, service,
@@ -241,11 +241,12 @@ impl Ledger {
                 // Containers and jobs are not seen at the same instant: what a launcher started with its last word may
                 // show only at the next look.
                 let ended = self.launches[object].launcher_ended;
-                let all_run = || {
+                let at_work = || {
                     let rank = |spark| ready::rank(object, group, spark, desired, observed, self);
-                    group.sparks.iter().all(|spark| rank(spark).is_some_and(|container| container.running))
+                    group.sparks.iter().all(|spark| rank(spark).is_some_and(Container::is_at_work))
                 };
-                let grace = if group.prepares && all_run() { PREPARATION } else { ENGINE_GRACE };
+                let prepares = group.prepares && fatal.is_none() && at_work();
+                let grace = if prepares { PREPARATION } else { ENGINE_GRACE };
                 let in_time = match ended {
                     None => age <= LAUNCH_DEADLINE,
                     Some(ended) => now.duration_since(ended) < grace,
@@ -258,6 +259,11 @@ impl Ledger {
                 } else {
                     why
                 };
+                // One that ends before its core has no marker for it.
+                let fatal = fatal.or_else(|| {
+                    let ranks = observed.loads.get(object).filter(|_| loading)?;
+                    ranks.iter().find_map(|(spark, seen)| Some((spark.clone(), progress::cause(&seen.log)?)))
+                });
                 let what = match fatal {
                     Some((spark, cause)) if what.contains(spark.as_str()) => format!("{what}: {cause}"),
                     Some((spark, cause)) => format!("{what}; on `{spark}`: {cause}"),

@@ -223,6 +223,16 @@ impl Container {
         Some(processes.iter().any(|process| is(&process.command)))
     }
 
+    /// Something runs inside beside what only keeps it up.
+    pub fn is_at_work(&self) -> bool {
+        let keeps = |command: &str| {
+            let program = command.split_whitespace().next().unwrap_or_default();
+            let program = program.rsplit('/').next().unwrap_or_default();
+            command == "sleep infinity" || ["earlyoom", "tini", "docker-init"].contains(&program)
+        };
+        self.running && self.processes.iter().flatten().any(|process| !keeps(&process.command))
+    }
+
     pub fn engine_command(&self) -> Option<&str> {
         self.processes
             .as_ref()?

@@ -72,12 +72,12 @@ fn images_and_files(target: &Effective<'_>, observed: &Observed, ledger: &Ledger
             let message = format!("`{image}` on `{spark}` is not the image that `{head}` has");
             return Err((Reason::ImageDiffers, message));
         }
-        // What was loaded from there once is there; and a container whose environment moves the cache looks elsewhere.
-        let looks_there = !target.env.keys().any(|name| ["HF_HOME", "HF_HUB_CACHE"].contains(&name.as_str()));
         let loaded = ledger.load_secs.contains_key(target.spec_hash().as_str());
-        if let Some(key) = target.model.source.cache_key().filter(|_| looks_there && !loaded) {
+        if let Some(key) = target.model.source.cache_key().filter(|_| looks_into_the_cache(target)) {
             let what = match facts.caches.get(&key) {
                 Some(CacheSeen::Present) => None,
+                // It was enough once.
+                Some(CacheSeen::Partial { .. }) if loaded => None,
                 Some(CacheSeen::Partial { missing }) => Some(format!("only a part of `{key}` ({missing})")),
                 Some(CacheSeen::Absent) => Some(format!("no files of `{key}`")),
                 // A model that takes over for another is not asked for at every look.
@@ -96,6 +96,14 @@ fn images_and_files(target: &Effective<'_>, observed: &Observed, ledger: &Ledger
         }
     }
     Ok(())
+}
+
+/// The engine takes its files from the Spark's cache: not from a place that its environment or its arguments name, and not
+/// from wherever an owner's own program or script has them.
+fn looks_into_the_cache(target: &Effective<'_>) -> bool {
+    let moved = target.env.keys().any(|name| ["HF_HOME", "HF_HUB_CACHE"].contains(&name.as_str()));
+    let moved = moved || target.model.args.keys().any(|flag| flag.as_str() == "download-dir");
+    !moved && target.launcher.how.words_are_all()
 }
 
 /// The model, what other slots are to hold on the same Spark, what is on the GPU and stays there, and the floor.
@@ -172,7 +180,8 @@ fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> R
             Some(RecipeSeen::Unreadable { why }) => {
                 return missing(format!("the recipe `{recipe}` cannot be used on `{head}`: {why}"));
             }
-            None => return missing(format!("the recipe `{recipe}` has not been read on `{head}`")),
+            // A model that takes over for another is not asked for at every look.
+            None => {}
         }
     }
     match &target.launcher.how {

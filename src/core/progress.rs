@@ -178,6 +178,8 @@ pub fn cause(log: &str) -> Option<String> {
             let name = word.strip_suffix(':').unwrap_or_default();
             (name.ends_with("Error") || name.ends_with("Exception")) && name.len() > "Error".len()
         });
+        // What argument parsers say.
+        let named = named || line.contains(": error: ");
         named && !WRAPPERS.iter().any(|wrapper| line.contains(wrapper))
     };
     let is_wrapper = |line: &&str| WRAPPERS.iter().any(|wrapper| line.contains(wrapper));
@@ -186,7 +188,7 @@ pub fn cause(log: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let begins = words.iter().position(|word| {
         let name = word.strip_suffix(':').unwrap_or_default();
-        name.ends_with("Error") || name.ends_with("Exception")
+        name.ends_with("Error") || name.ends_with("Exception") || *word == "error:"
     })?;
     let text: String = words[begins..].join(" ");
     let text = text.trim_end_matches('.');
@@ -256,6 +258,10 @@ mod tests {
         let echo = "ERROR ValueError: bad config\nRuntimeError: Engine core initialization failed. See root cause above.\n\
                     ERROR torch.distributed.DistNetworkError: Connection reset by peer\n";
         assert_eq!(read(echo).fatal.unwrap(), "ValueError: bad config");
+        let parser =
+            "usage: vllm serve [model_tag] [options]\nvllm serve: error: unrecognized arguments: --nope\n";
+        assert_eq!(cause(parser).unwrap(), "error: unrecognized arguments: --nope");
+        assert!(is_named(&cause(parser).unwrap()));
         let silent = "RuntimeError: Engine core initialization failed. See root cause above.\n";
         assert_eq!(read(silent).fatal.unwrap(), "the engine gave up without a cause");
         // An error that was lived through is no failure.

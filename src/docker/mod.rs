@@ -34,7 +34,8 @@ pub async fn containers(
     let reading = listed.into_iter().map(|listed| async move {
         let name = listed.name();
         let wanted = inside(&listed);
-        let running = listed.state == "running";
+        // What is paused is there, with all that it holds.
+        let running = matches!(listed.state.as_str(), "running" | "paused");
         let mut container = Container {
             name,
             running,

@@ -209,7 +209,21 @@ fn carry_map(mapping: &Mapping, old: &Map<String, Json>, new: &Map<String, Json>
     Ok(())
 }
 
+/// Where `new` is `old` without some of its items: which those are.
+fn without(old: &[Json], new: &[Json]) -> Option<Vec<usize>> {
+    let mut rest = new.iter().peekable();
+    let gone = (0..old.len()).filter(|index| rest.next_if(|next| **next == old[*index]).is_none()).collect();
+    rest.peek().is_none().then_some(gone)
+}
+
 fn carry_list(list: &Sequence, old: &[Json], new: &[Json]) -> Result<(), Refused> {
+    // Their comments go with them, and no others.
+    if let Some(gone) = without(old, new) {
+        for index in gone.into_iter().rev() {
+            list.remove(index);
+        }
+        return Ok(());
+    }
     for index in (new.len()..old.len()).rev() {
         list.remove(index);
     }
@@ -415,6 +429,16 @@ models:
             two.contains("  # the usual one\n  a: { owner: bob }\n  b: { owner: bob }\n  # after\n"),
             "{two}"
         );
+    }
+
+    /// If this failed, a comment would stand at another entry than the one that it is about.
+    #[test]
+    fn an_item_goes_with_its_own_comment() {
+        let text =
+            "version: 1\ndisabled_services:\n  - x   # broken\n  - y   # licence ended\n  - z   # old\n";
+        let gone = |list: Json| edited(text, &Change::Merge(json!({ "disabled_services": list }))).unwrap();
+        assert_eq!(gone(json!(["y", "z"])), text.replace("  - x   # broken\n", ""));
+        assert_eq!(gone(json!(["x", "z"])), text.replace("  - y   # licence ended\n", ""));
     }
 
     #[test]

@@ -153,7 +153,13 @@ impl Asked<'_> {
     async fn embed(&self) -> Result<(), String> {
         let model = self.first_model("bge-m3").await;
         let question = json!({ "model": model, "input": "ping", "encoding_format": "float" });
-        is_unit_vector(&self.post("/v1/embeddings", question).await?, &model)
+        let body = match self.send("/v1/embeddings", Body::Json(question.clone())).await? {
+            // Infinity has it without the version.
+            (404 | 405, _) => self.post("/embeddings", question).await?,
+            (200, body) => body,
+            (status, _) => return Err(format!("/v1/embeddings answered {status}")),
+        };
+        is_unit_vector(&body, &model)
     }
 
     async fn transcribe(&self) -> Result<(), String> {
@@ -161,6 +167,8 @@ impl Asked<'_> {
         match self.send("/v1/audio/transcriptions", tone_form(&model)).await? {
             (200, body) if has_text(&body) => Ok(()),
             (200, _) => Err("its transcription holds no text".into()),
+            // Another server of this kind, with routes of its own.
+            (404 | 405, _) => Ok(()),
             (status, _) => Err(format!("/v1/audio/transcriptions answered {status}")),
         }
     }
@@ -170,9 +178,12 @@ impl Asked<'_> {
         let question = json!({
             "model": model, "query": "ping", "documents": ["ping"],
         });
-        let body = match self.send("/v1/rerank", Body::Json(question)).await? {
-            // Text Embeddings Inference has its own words.
-            (404 | 405, _) => self.post("/rerank", json!({ "query": "ping", "texts": ["ping"] })).await?,
+        let body = match self.send("/v1/rerank", Body::Json(question.clone())).await? {
+            // Infinity has it without the version; Text Embeddings Inference has its own words.
+            (404 | 405, _) => match self.send("/rerank", Body::Json(question)).await? {
+                (200, body) => body,
+                _ => self.post("/rerank", json!({ "query": "ping", "texts": ["ping"] })).await?,
+            },
             (200, body) => body,
             (status, _) => return Err(format!("/v1/rerank answered {status}")),
         };

@@ -66,7 +66,11 @@ pub async fn probe(
             Err(_) => return EndpointAnswer::Wrong { why: "/v1/models is not a list of models".into() },
         },
         Ok((401 | 403, _)) => {
-            return EndpointAnswer::Wrong { why: "it wants an API key; set `api_key`".into() };
+            let why = match &asked.api_key {
+                Some(_) => "it refuses the API key of the file",
+                None => "it wants an API key; set `api_key`",
+            };
+            return EndpointAnswer::Wrong { why: why.into() };
         }
         Ok((status, _)) => return EndpointAnswer::Wrong { why: format!("/v1/models answered {status}") },
         Err(NoAnswer::Refused) => return EndpointAnswer::Refused,

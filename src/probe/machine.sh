@@ -69,6 +69,7 @@ cached() {
     snapshot="$folder/snapshots/$revision"
     if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
     # A file is linked here when the whole of it is there; the index tells which there must be.
+    if [ -e "$snapshot/model.safetensors" ]; then echo "cache present $1"; return; fi
     for index in "$snapshot/model.safetensors.index.json" "$snapshot/pytorch_model.bin.index.json"; do
         [ -r "$index" ] || continue
         for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.(safetensors|bin)"' "$index" | tr -d '"' | sort -u); do
@@ -77,12 +78,11 @@ cached() {
         echo "cache present $1"
         return
     done
-    if [ -e "$snapshot/model.safetensors" ]; then echo "cache present $1"; return; fi
-    for blob in "$folder"/blobs/*.incomplete; do
-        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
-    done
     for file in "$snapshot"/*.safetensors "$snapshot"/*.bin "$snapshot"/*.gguf "$snapshot"/*.pt; do
         if [ -e "$file" ]; then echo "cache present $1"; return; fi
+    done
+    for blob in "$folder"/blobs/*.incomplete; do
+        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
     done
     echo "cache partial $1 no weights"
 }

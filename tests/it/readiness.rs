@@ -168,6 +168,12 @@ fn a_launch_script_gets_time_to_prepare() {
     }
     assert!(matches!(stage.look(606), LaunchState::Failed { in_load: true, .. }));
 
+    // What only keeps the container up prepares nothing.
+    let mut idle = Stage::new(SCRIPT, &["sleep infinity", "/usr/bin/tini -- x"], LaunchState::Loading);
+    idle.facts.jobs[0].state = JobState::Exited(0);
+    assert_eq!(idle.look(5), LaunchState::Loading);
+    assert!(matches!(idle.look(26), LaunchState::Failed { .. }));
+
     let mut plain =
         Stage::new(&SCRIPT.replace(", script: own.sh", ""), &["sleep infinity"], LaunchState::Loading);
     plain.facts.jobs[0].state = JobState::Exited(0);

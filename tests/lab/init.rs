@@ -199,8 +199,8 @@ fn the_files_of_the_original_system_are_taken_over() {
     let told = text(&done);
     assert!(done.status.success(), "{told}");
     for left in [
-        "line 7 is no `KEY=value`",
-        "no!name",
+        "line 8 is no `KEY=value`",
+        "the disabled service `no!name`",
         "the `args` of the model `listed` are no map",
         "`ODD` is not known",
         "`colour` of `kokoro` is not known",

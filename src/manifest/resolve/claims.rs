@@ -17,6 +17,15 @@ impl Resolver {
         if let Some(slot) = desired.slots.get(&Object::main()) {
             for name in held(slot).chain(desired.schedule.values().map(|window| &window.model)) {
                 let Some(model) = desired.models.get(name) else { continue };
+                if model.sparks.len() > 1 && model.port.unwrap_or(slot.port) == slot.master_port {
+                    let message =
+                        format!("`{name}` would answer on port {}, which its ranks need", slot.master_port);
+                    self.problem(
+                        &format!("models/{name}"),
+                        message,
+                        Some("change `port` or `master_port`".into()),
+                    );
+                }
                 for port in listening(slot, model) {
                     ports.insert((model.sparks[0].clone(), port), format!("the model `{name}`"));
                 }

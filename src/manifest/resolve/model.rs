@@ -128,7 +128,9 @@ impl Resolver {
     /// here.
     fn ranks(&mut self, name: &ModelName, written: &v1::Model, args: &BTreeMap<Flag, Json>, all_known: bool) {
         const SIZES: [&str; 3] = ["tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"];
-        let size = |flag: &str| args.get(flag).map_or(Some(1), Json::as_u64);
+        // A figure in quotes is a figure to the engine.
+        let figure = |value: &Json| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let size = |flag: &str| args.get(flag).map_or(Some(1), figure);
         let product = SIZES.iter().try_fold(1_u64, |product, flag| product.checked_mul(size(flag)?));
         let sparks = written.sparks.len();
         let told = SIZES.iter().any(|flag| args.contains_key(*flag));
@@ -149,9 +151,16 @@ impl Resolver {
         let inside = written.local_path.as_ref().is_some_and(|local| {
             template.as_str().strip_prefix(local.as_str()).is_some_and(|rest| rest.starts_with('/'))
         });
-        if !inside {
-            let message =
-                format!("`{template}` is not inside `local_path`, so the container does not see it");
+        let volumes = written.launcher.iter().flat_map(|launcher| &launcher.volumes);
+        let mut places = volumes.map(|volume| volume.0.to.as_str());
+        let mounted = places.any(|to| {
+            template.as_str().strip_prefix(to).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        if !inside && !mounted {
+            let message = format!(
+                "`{template}` is not inside `local_path` or a volume of the model's launcher, so the container does not \
+                 see it"
+            );
             self.problem(&format!("{path}/chat_template"), message, None);
         }
     }
