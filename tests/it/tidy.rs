@@ -165,6 +165,45 @@ fn every_golden_has_its_question() {
     assert!(!kept.iter().any(|name| name.ends_with(".new") || name.ends_with(".orig")), "{kept:?}");
 }
 
+/// If this failed, the page would promise what no test shows.
+#[test]
+fn the_promises_page_names_tests_that_exist() {
+    let page = fs::read_to_string(here("docs/promises.md")).unwrap();
+    let mut tests: BTreeSet<String> = BTreeSet::new();
+    let mut sources = Vec::new();
+    for folder in ["src", "tests"] {
+        rust_files(&here(folder), &mut sources);
+    }
+    for file in sources {
+        let text = fs::read_to_string(file).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let name =
+                line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+            if let Some(name) = name {
+                if is_test {
+                    tests.insert(name.to_owned());
+                }
+                is_test = false;
+            }
+        }
+    }
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")).collect();
+    for (at, row) in rows.iter().enumerate() {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells[0], (at + 1).to_string(), "{row}");
+        let names: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            let is_script = name.ends_with(".txt") && here(&format!("tests/it/scripts/{name}")).is_file();
+            assert!(is_script || tests.contains(name), "docs/promises.md: `{name}` is no test");
+        }
+    }
+    assert_eq!(rows.len(), 24);
+}
+
 /// If this failed, a visitor would not find what the architecture page names, or a folder would have no line on it.
 #[test]
 fn the_architecture_page_names_every_folder() {
