@@ -115,8 +115,8 @@ pub enum FailureKind {
     Unnamed,
     /// The engine names it: arguments, missing files, too little memory.
     Named,
-    /// What was stopped for it kept its memory.
-    MemoryNotReleased,
+    /// When what served was gone it could not be started after all: memory that did not come back, an image that changed.
+    NotStarted,
     /// It was stopped because it had used up what was to stay free.
     MemoryFloor,
 }

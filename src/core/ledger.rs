@@ -18,7 +18,7 @@ use super::{
     observed::{Container, Token},
     progress,
     restart::Restarts,
-    step::{self, Step},
+    step::{self, Instead, Step},
 };
 
 /// Enough for the release gate's window at one sample a second, with room.
@@ -302,16 +302,15 @@ impl Ledger {
         self.attempts.insert(attempt_key(object, spec), Attempts { failed_loads, last, not_before });
     }
 
-    /// Another model takes over for it. When nothing else is known against it, what was stopped for it has not given its
-    /// memory back.
-    fn gave_way(&mut self, object: &Object, spec: &SpecHash, now: Timestamp) {
-        if self.attempts(object, spec).is_some_and(Attempts::is_spent) {
+    /// Another model takes over for it: it is not tried again until a person says so.
+    fn gave_way(&mut self, object: &Object, failed: &Instead, now: Timestamp) {
+        let known = self.attempts(object, &failed.spec);
+        if known.is_some_and(Attempts::is_spent) {
             return;
         }
-        let what = "what was stopped for it has not given its memory back".to_owned();
-        let failed_loads = self.attempts(object, spec).map_or(0, |before| before.failed_loads);
-        let last = Failure { at: now, what, kind: FailureKind::MemoryNotReleased };
-        self.attempted(object, spec, failed_loads, last);
+        let failed_loads = known.map_or(0, |before| before.failed_loads);
+        let last = Failure { at: now, what: failed.why.clone(), kind: FailureKind::NotStarted };
+        self.attempted(object, &failed.spec, failed_loads, last);
     }
 
     /// It serves, and may be gone back to.

@@ -14,6 +14,7 @@ use super::{
     group::{Group, OwnStop},
     launch::{Attempts, LaunchState},
     ledger::Ledger,
+    memory::RELEASE_DEADLINE,
     name::SparkName,
     observed::{Container, Job, Observed, SparkView},
     plan::{Consent, Gate, Item, Outage, PlannedStep, Reason, Verdict, Work},
@@ -245,12 +246,33 @@ pub(super) fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
 }
 
 impl Case<'_> {
-    /// The memory for the wanted model does not come back, and the one before it needs less.
+    /// What served is gone, and the wanted model cannot be started for as long as memory may take to come back: that memory
+    /// stays away, or something that was looked for before the stop is not so any more. The one before it can.
     fn takes_over(self, work: &Work, wanted: &Effective<'_>, standing: &[Standing<'_>]) -> Option<Work> {
-        let never = matches!(work.verdict, Verdict::Blocked { reason: Reason::MemoryNotReleased, .. });
-        let before = fallback(self, wanted).filter(|_| never)?;
+        let Verdict::Blocked { reason, message } = &work.verdict else { return None };
+        // What these wait for is a person, a Spark, or the end of a wish.
+        let stays = !matches!(
+            reason,
+            Reason::ApprovalNeeded
+                | Reason::ReportOnly
+                | Reason::Held
+                | Reason::Suspended
+                | Reason::Unreachable
+        );
+        let release = self.ledger.releases.get(self.object)?;
+        let late = self.now.duration_since(release.since) > RELEASE_DEADLINE;
+        let before =
+            fallback(self, wanted).filter(|_| stays && late && self.ledger.is_past_stop(self.object))?;
         let reachable = before.model.sparks.iter().all(|spark| self.observed.facts(spark).is_some());
-        let other = reachable.then(|| swap::replace(self, wanted, &before, standing))?;
+        let mut other = reachable.then(|| swap::replace(self, wanted, &before, standing))?;
+        for item in &mut other.items {
+            let Item::Steps(steps) = item else { continue };
+            for planned in steps {
+                if let Step::Launch { instead_of: Some(failed), .. } = &mut planned.step {
+                    failed.why.clone_from(message);
+                }
+            }
+        }
         (other.verdict == Verdict::Open).then_some(other)
     }
 

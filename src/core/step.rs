@@ -43,7 +43,7 @@ pub enum Step {
         group: Group,
         /// The wanted model that this one takes over for, because it failed.
         #[serde(default)]
-        instead_of: Option<SpecHash>,
+        instead_of: Option<Instead>,
     },
 }
 
@@ -94,6 +94,13 @@ impl Step {
             }
         }
     }
+}
+
+/// The wanted model that another one takes over for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instead {
+    pub spec: SpecHash,
+    pub why: String,
 }
 
 /// What a process gets to end by itself; Docker's own default.

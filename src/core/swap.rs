@@ -16,7 +16,7 @@ use super::{
     preflight::{Before, preflight},
     slot::{Case, push},
     standing::{Standing, relied_on},
-    step::Step,
+    step::{Instead, Step},
 };
 
 /// Clear what is in the way, wait for the memory, launch, wait until it is ready.
@@ -94,7 +94,11 @@ pub(super) fn replace(
     };
     let mut group = group;
     group.root = group.root.or_else(|| recipe_root(target, observed));
-    let instead_of = (wanted.name != target.name).then(|| wanted.spec_hash());
+    let instead_of = (wanted.name != target.name).then(|| {
+        let spec = wanted.spec_hash();
+        let known = ledger.attempts(object, &spec);
+        Instead { why: known.map_or_else(String::new, |attempts| attempts.last.what.clone()), spec }
+    });
     let launch = Step::Launch { object: object.clone(), group, instead_of };
     work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(Item::Gate(ready));

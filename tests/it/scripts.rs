@@ -7,6 +7,7 @@
 //! - `run TIME`: the controller takes rounds until nothing is left to do or TIME is over; tells what happened.
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
+//! - `image SPARK ID`: what `vllm-node` names there from now on.
 //! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`, `by-hand-as CONTAINER SPARK WORDS…`: a person
 //!   starts an engine.
 //! - `service SPARK CONTAINER PORT`: a TTS server that was there before us; `stop SPARK CONTAINER`: a person stops it;
@@ -85,6 +86,12 @@ impl Stage {
                 let sparks = if has("sparks:") { "" } else { SPARKS };
                 let models = if has("models:") { "" } else { MODELS };
                 self.cluster.edit(&format!("{sparks}{text}{models}"));
+                String::new()
+            }
+            ["image", spark, id] => {
+                let mut world = self.cluster.sim.world();
+                let images = &mut world.sparks.get_mut(*spark).unwrap().images;
+                images.insert("vllm-node".into(), (*id).to_owned());
                 String::new()
             }
             ["delete"] => {
