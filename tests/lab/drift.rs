@@ -106,7 +106,7 @@ fn a_load_that_fails_twice_falls_back_to_what_served() {
     let lab = Lab::up(1);
     let file = lab.directory.join("cluster.yaml");
     let models =
-        on_one_spark(MODELS).replace("repo: lab/beta", "repo: lab/beta\n    env: { LAB_FAIL: load }");
+        on_one_spark(MODELS).replace("repo: lab/beta", "repo: lab/beta\n    env: { LAB_FAIL: crash }");
     fs::write(&file, lab.manifest(&format!("model: alpha\n{models}"))).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
     settles_on(&lab, &controller, "alpha");
@@ -119,9 +119,21 @@ fn a_load_that_fails_twice_falls_back_to_what_served() {
     let log = text(&controller.command(&["logs", "vllm"]));
     assert!(log.contains("Starting to load model lab/alpha") && log.contains("vllm_node on spark1"), "{log}");
     let log = text(&controller.command(&["logs", "vllm", "--saved"]));
-    assert!(log.contains("Free memory on device"), "the failed load's last words are kept: {log}");
+    assert!(log.contains("NCCL error"), "the failed load's last words are kept: {log}");
     let log = controller.command(&["logs", "vlm"]);
     assert_eq!(log.status.code(), Some(1));
     assert!(text(&log).contains("did you mean `vllm`?"), "{}", text(&log));
     assert!(fs::read_to_string(&file).unwrap().contains("model: beta"), "the file stays as written");
+
+    // What the engine names is not tried twice.
+    save(
+        &file,
+        &lab.manifest(&format!("model: beta\n{}", models.replace("LAB_FAIL: crash", "LAB_FAIL: load"))),
+    );
+    wait_until("the fallback again", SWAP * 2, || {
+        let history = text(&controller.command(&["history"]));
+        let plan = text(&controller.command(&["plan"]));
+        history.contains("Free memory on device") && plan.contains("so `alpha` serves")
+    });
+    assert_eq!(lab.spark("spark1").starts(CONTAINER), 6, "and beta once, and alpha");
 }

@@ -2,8 +2,8 @@
 //! static binary makes an image.
 //!
 //! `vllm serve MODEL [--port P] [--served-model-name A B …] [--headless] …`. Faults and times come from the
-//! environment: `LAB_LOAD_MS`, and `LAB_FAIL` with `load` (dies while loading), `hang` (answers, never completes),
-//! `wedge` (a rank gives up and stays),
+//! environment: `LAB_LOAD_MS`, and `LAB_FAIL` with `load` (dies while loading, for a named reason), `crash` (for none),
+//! `hang` (answers, never completes), `wedge` (a rank gives up and stays),
 //! `root` (serves another root).
 
 use std::{
@@ -99,8 +99,11 @@ fn main() {
     for shard in 1..=4 {
         thread::sleep(Duration::from_millis(load_ms / 4));
         println!("Loading safetensors checkpoint shards: {}% Completed | {shard}/4", shard * 25);
-        if fail == "load" && shard == 2 {
-            println!("ERROR ValueError: Free memory on device cuda:0 is less than desired GPU memory utilization");
+        if (fail == "load" || fail == "crash") && shard == 2 {
+            match fail.as_str() {
+                "load" => println!("ERROR ValueError: Free memory on device cuda:0 is less than desired GPU memory utilization"),
+                _ => println!("ERROR RuntimeError: NCCL error: unhandled system error"),
+            }
             println!("ERROR RuntimeError: Engine core initialization failed. See root cause above.");
             exit(1);
         }
