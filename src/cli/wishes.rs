@@ -120,22 +120,9 @@ pub async fn suspend(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let current = get(places).await?;
-    let value = &current.value;
-    let is_suspended = match object.as_deref() {
-        None => &value["reconcile"]["suspend"],
-        Some("vllm") => &value["vllm"]["suspend"],
-        Some(name) => &value["services"][name]["suspend"],
-    };
-    let known = object.as_deref().is_none_or(|name| name == "vllm" || value["services"].get(name).is_some());
-    if !suspended && known && is_suspended != &Json::Bool(true) {
-        talk!("{} is not suspended", object.map_or("`reconcile`".to_owned(), |object| format!("`{object}`")));
-        return Ok(Exit::Done);
-    }
-    // Not suspended is how things are when nothing is written.
-    let value = if suspended { Json::Bool(true) } else { Json::Null };
-    let patch = match object.as_deref() {
-        None => json!({ "reconcile": { "suspend": value } }),
-        Some("vllm") => json!({ "vllm": { "suspend": value } }),
+    let path = match object.as_deref() {
+        None => vec!["reconcile"],
+        Some("vllm") => vec!["vllm"],
         Some(name) => {
             let services = current.value.get("services").and_then(Json::as_object);
             let names: Vec<&str> =
@@ -145,9 +132,17 @@ pub async fn suspend(
                 let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                 bail!("no slot or service is named `{name}`{hint}");
             }
-            json!({ "services": { name: { "suspend": value } } })
+            vec!["services", name]
         }
     };
+    let written = path.iter().fold(&current.value, |value, key| &value[*key]);
+    if !suspended && written["suspend"] != true {
+        talk!("`{}` is not suspended", path[path.len() - 1]);
+        return Ok(Exit::Done);
+    }
+    // Not suspended is how things are when nothing is written.
+    let value = if suspended { Json::Bool(true) } else { Json::Null };
+    let patch = path.iter().rev().fold(json!({ "suspend": value }), |inner, key| json!({ (*key): inner }));
     let how = EditArguments { base: current.revision, dry_run };
     change_file(places, Asked::Merge(patch), how, output).await
 }

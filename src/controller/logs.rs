@@ -81,10 +81,10 @@ pub fn saved(data: &Path, object: &str) -> io::Result<Vec<(PathBuf, String)>> {
         // After the object's name comes the time, so that `a` does not find the logs of `a-3`.
         let Some((time, rest)) = parts.filter(|(time, _)| is_time(time)) else { continue };
         let Some((number, spark)) = rest.trim_end_matches(".log.gz").split_once('-') else { continue };
-        let order = format!("{time}{number}");
-        let known = newest.get(spark).is_some_and(|(known, path)| (known, path) > (&order, &entry.path()));
-        if !known {
-            newest.insert(spark.to_owned(), (order, entry.path()));
+        let found = (format!("{time}{number}"), entry.path());
+        let known = newest.entry(spark.to_owned()).or_default();
+        if *known < found {
+            *known = found;
         }
     }
     let read = |(_, path): (String, PathBuf)| {

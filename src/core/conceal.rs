@@ -2,8 +2,6 @@
 
 /// Ends of the names of options and variables whose values are nobody's business, in small letters.
 const SECRET: [&str; 7] = ["key", "token", "secret", "password", "passwd", "credential", "credentials"];
-/// Options with such a name that hold no secret.
-const OPEN: [&str; 3] = ["--tokenizer", "--max-tokens", "--stop-token"];
 const HIDDEN: &str = "***";
 
 /// `command` with `***` for every secret in it.
@@ -19,7 +17,7 @@ pub fn without_secrets(command: &str) -> String {
             return assigned;
         }
         if bare.starts_with("--") {
-            after_secret = is_secret(bare) && !OPEN.contains(&bare);
+            after_secret = is_secret(bare);
             return word.to_owned();
         }
         if bare.eq_ignore_ascii_case("bearer") || bare.to_lowercase().ends_with(":bearer") {
@@ -32,7 +30,7 @@ pub fn without_secrets(command: &str) -> String {
     hidden.collect::<Vec<_>>().join(" ")
 }
 
-/// A word with `NAME=` in it, where the last such name is a secret's: the word up to there, and nothing of the value.
+/// A word with a secret's `NAME=` in it: the word up to the first of them, and nothing of the value.
 fn without_value(word: &str) -> Option<String> {
     let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
     let mut ends = word.match_indices('=').map(|(at, _)| at);

@@ -117,6 +117,4 @@ pub enum FailureKind {
     Named,
     /// When what served was gone it could not be started after all: memory that did not come back, an image that changed.
     NotStarted,
-    /// It was stopped because it had used up what was to stay free.
-    MemoryFloor,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::{
     desired::{Desired, Effective, Object, Place, Slot},
@@ -132,16 +133,16 @@ fn is_desktop(name: &str) -> bool {
     DESKTOP.iter().any(|known| program.starts_with(known))
 }
 
+/// A figure of `args`; one in quotes is a figure to the engine.
+pub fn figure(value: &Json) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+}
+
 /// What the model needs on a Spark with this much memory, and where that figure comes from. `peaks` are what its loads took
 /// there.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
 pub fn need(effective: &Effective<'_>, total_bytes: u64, peaks: &[u64]) -> (u64, String) {
-    let args = &effective.model.args;
-    // A figure in quotes is a figure to the engine.
-    let figure = |flag: &str| {
-        let value = args.get(flag)?;
-        value.as_f64().or_else(|| value.as_str()?.parse().ok())
-    };
+    let figure = |flag: &str| figure(effective.model.args.get(flag)?);
     let share = figure("gpu-memory-utilization");
     let declared = effective.model.memory_bytes.unwrap_or(0);
     let (engine, basis) = match figure("kv-cache-memory-bytes") {

@@ -157,7 +157,8 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
     match exhausted {
         Some(attempts) if fallback.is_none() => Some(stalled(case, &group, &attempts.last.what, &standing)),
         _ => {
-            let work = swap::replace(case, wanted, target, &standing);
+            let failed = exhausted.filter(|_| fallback.is_some()).map(|attempts| attempts.last.what.as_str());
+            let work = swap::replace(case, wanted, target, &standing, failed);
             let takes_over = fallback.is_none().then(|| case.takes_over(&work, wanted, &standing)).flatten();
             Some(takes_over.unwrap_or(work))
         }
@@ -264,15 +265,7 @@ impl Case<'_> {
         let before =
             fallback(self, wanted).filter(|_| stays && late && self.ledger.is_past_stop(self.object))?;
         let reachable = before.model.sparks.iter().all(|spark| self.observed.facts(spark).is_some());
-        let mut other = reachable.then(|| swap::replace(self, wanted, &before, standing))?;
-        for item in &mut other.items {
-            let Item::Steps(steps) = item else { continue };
-            for planned in steps {
-                if let Step::Launch { instead_of: Some(failed), .. } = &mut planned.step {
-                    failed.why.clone_from(message);
-                }
-            }
-        }
+        let other = reachable.then(|| swap::replace(self, wanted, &before, standing, Some(message)))?;
         (other.verdict == Verdict::Open).then_some(other)
     }
 

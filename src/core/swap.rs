@@ -19,12 +19,14 @@ use super::{
     step::{Instead, Step},
 };
 
-/// Clear what is in the way, wait for the memory, launch, wait until it is ready.
+/// Clear what is in the way, wait for the memory, launch, wait until it is ready. `failed` says why another model than the
+/// wanted one is the target.
 pub(super) fn replace(
     case: Case<'_>,
     wanted: &Effective<'_>,
     target: &Effective<'_>,
     standing: &[Standing<'_>],
+    failed: Option<&str>,
 ) -> Work {
     let Case { object, desired, observed, ledger, .. } = case;
     let group = target.group();
@@ -94,11 +96,7 @@ pub(super) fn replace(
     };
     let mut group = group;
     group.root = group.root.or_else(|| recipe_root(target, observed));
-    let instead_of = (wanted.name != target.name).then(|| {
-        let spec = wanted.spec_hash();
-        let known = ledger.attempts(object, &spec);
-        Instead { why: known.map_or_else(String::new, |attempts| attempts.last.what.clone()), spec }
-    });
+    let instead_of = failed.map(|why| Instead { spec: wanted.spec_hash(), why: why.to_owned() });
     let launch = Step::Launch { object: object.clone(), group, instead_of };
     work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(Item::Gate(ready));

@@ -1,6 +1,6 @@
 //! What is only reported: nothing is done about it, and an owner should know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use spark_control::{
@@ -32,14 +32,8 @@ fn container(name: &str, restarts: Option<&str>) -> Container {
         image: "x".into(),
         image_id: "sha256:x".into(),
         running: true,
-        exit_code: None,
-        started_at: None,
         restarts: restarts.map(str::to_owned),
-        restart_count: 0,
-        published: BTreeSet::new(),
-        label_names: BTreeSet::new(),
-        labels: None,
-        processes: None,
+        ..Container::default()
     }
 }
 
@@ -54,15 +48,7 @@ fn facts(driver: &str, kernel: &str, mtu: u32, image: &str) -> Facts {
             interfaces: [("cx7".to_owned(), cx7)].into(),
             ..Platform::default()
         },
-        gpu: Some(Gpu {
-            name: "NVIDIA GB10".into(),
-            driver: driver.into(),
-            temperature_c: None,
-            power_w: None,
-            utilization_percent: None,
-            clock_mhz: None,
-            processes: Vec::new(),
-        }),
+        gpu: Some(Gpu { name: "NVIDIA GB10".into(), driver: driver.into(), ..Gpu::default() }),
         images: [("vllm-node".to_owned(), Some(image.to_owned()))].into(),
         ..Facts::default()
     }

@@ -91,14 +91,7 @@ fn running(name: &str, image: &str) -> Container {
         image: image.into(),
         image_id: "sha256:x".into(),
         running: true,
-        exit_code: None,
-        started_at: None,
-        restarts: None,
-        restart_count: 0,
-        published: Default::default(),
-        label_names: Default::default(),
-        labels: None,
-        processes: None,
+        ..Container::default()
     }
 }
 
@@ -158,15 +151,7 @@ fn memory_counts_who_stays_and_who_goes() {
                 vec![Process { pid: 7, resident_bytes: resident_gib << 30, command: "vllm serve x".into() }]
             });
             facts.containers.push(Container { processes, ..running("old", "x") });
-            facts.gpu = Some(Gpu {
-                name: "NVIDIA GB10".into(),
-                driver: "1".into(),
-                temperature_c: None,
-                power_w: None,
-                utilization_percent: None,
-                clock_mhz: None,
-                processes: vec![process],
-            });
+            facts.gpu = Some(Gpu { processes: vec![process], ..Gpu::default() });
         })
     };
     let stranger = || gpu(None, "python3", Some(55));

@@ -56,12 +56,6 @@ impl Stage {
             image: "own".into(),
             image_id: "sha256:x".into(),
             running: true,
-            exit_code: None,
-            started_at: None,
-            restarts: None,
-            restart_count: 0,
-            published: Default::default(),
-            label_names: Default::default(),
             labels: Some(Labels {
                 cluster: "default".into(),
                 object: "vllm".into(),
@@ -74,6 +68,7 @@ impl Stage {
                     .map(|command| Process { pid: 7, resident_bytes: 0, command: (*command).into() })
                     .collect(),
             ),
+            ..Container::default()
         };
         let job = Job {
             id: "1.1".into(),

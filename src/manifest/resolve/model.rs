@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::{Resolver, v1};
 use crate::core::{
     desired::{Model, Source},
+    memory::figure,
     name::{Flag, ModelName, ServedName, SparkName, nearest},
 };
 
@@ -100,11 +101,7 @@ impl Resolver {
                 let hint = "take it out; a swap stops the container instead".to_owned();
                 self.problem(&path, message, Some(hint));
             }
-            let figure = match value {
-                Json::String(text) => text.parse::<f64>().ok(),
-                other => other.as_f64(),
-            };
-            if FIGURES.contains(&canonical.as_str()) && figure.is_none_or(|figure| figure <= 0.0) {
+            if FIGURES.contains(&canonical.as_str()) && figure(value).is_none_or(|figure| figure <= 0.0) {
                 self.problem(&path, format!("`{flag}` is not a positive number"), None);
             }
             if let Json::String(word) = value
