@@ -175,8 +175,9 @@ mod tests {
         assert_eq!(fs::read_dir(data.path().join("logs")).unwrap().count(), KEPT_FILES);
         assert!(words("c").is_empty());
         // Of every Spark, and of two in one second the later.
-        save(data.path(), &object("a"), "spark2", "first", at(299)).unwrap();
-        save(data.path(), &object("a"), "spark2", "second", at(299)).unwrap();
+        let first = save(data.path(), &object("a"), "spark2", "first", at(299)).unwrap();
+        let second = save(data.path(), &object("a"), "spark2", "second", at(299)).unwrap();
+        assert!(first != second && first.exists(), "neither is written over");
         save(data.path(), &object("a-3"), "spark1", "of another", at(999)).unwrap();
         assert_eq!(words("a"), ["299", "second"]);
     }
