@@ -103,6 +103,9 @@ fn what_runs_is_described_and_taken_over_as_it_is() {
         "--port",
         "9000",
     ]);
+    // As the official playbook's `run_cluster.sh` names it.
+    let playbook = ["run", "-d", "--network", "host", "--name", "node-17342", "vllm-node:latest"];
+    two.docker(&[&playbook[..], &["vllm", "serve", "its/model", "--port", "9100"]].concat());
     wait_until("the engine", SWAP, || one.served(8888).is_some());
     let before: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
     let data = lab.directory.join("new");
@@ -147,6 +150,8 @@ fn what_runs_is_described_and_taken_over_as_it_is() {
         "repo: lab/wide",
         "kokoro-tts: { kind: tts, spark: spark2, port: 8880",
         "sparkrun_0123_solo",
+        "`node-17342` on spark2 was started by the official playbook: it is watched and never touched",
+        "node-17342: { kind: vllm, spark: spark2, port: 9100, container: node-17342 }",
     ] {
         assert!(written.contains(part), "{part}:\n{written}");
     }
@@ -161,7 +166,7 @@ fn what_runs_is_described_and_taken_over_as_it_is() {
     );
     let now: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
     assert_eq!(now, before, "nothing was restarted");
-    assert!(two.running("sparkrun_0123_solo").is_some());
+    assert!(two.running("sparkrun_0123_solo").is_some() && two.running("node-17342").is_some());
     let again = init(&lab, &file, &data, &[]);
     assert!(text(&again).contains("is there already"), "{}", text(&again));
     assert_eq!(fs::read_to_string(&file).unwrap(), written);
