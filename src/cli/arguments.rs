@@ -249,7 +249,7 @@ pub enum DemoAction {
     Fault {
         /// The simulated Spark.
         spark: String,
-        /// silent, engine-hangs, engine-dies, containers-vanish, reboot, launcher-lies, load-fails or memory-sticks.
+        /// silent, engine-hangs, engine-dies, containers-vanish, reboot, launcher-lies, load-fails, memory-sticks or memory-shrinks.
         fault: String,
         /// How long, where it lasts.
         #[arg(default_value = "30s")]

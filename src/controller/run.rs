@@ -9,10 +9,10 @@ use std::{
 use futures_util::StreamExt;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{Controller, round::Mode};
-use crate::{core::name::SparkName, docker, host::SharedTransport, manifest::watch, store::StoreError};
+use crate::{core::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError};
 
 /// While something is under way: the memory gate wants several samples in 10 s.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const BURST: usize = 10;
 const BURST_WINDOW: Duration = Duration::from_secs(10);
 const EVENTS_DEADLINE: Duration = Duration::from_secs(10);
-const EVENTS_AGAIN: Duration = Duration::from_secs(5);
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// Keep the Sparks in the desired state until `end`. A round under way is finished first, when it does not take long.
 ///
@@ -81,19 +81,24 @@ fn listen(
         kept
     });
     for (name, transport) in transports {
-        let wake = controller.wake.clone();
-        listeners.entry(name).or_insert_with(|| {
-            let events = transport.clone();
+        let controller = controller.clone();
+        listeners.entry(name.clone()).or_insert_with(|| {
+            let way = transport.clone();
             let listener = tokio::spawn(async move {
-                loop {
-                    if let Ok(mut stream) = docker::events(events.as_ref(), EVENTS_DEADLINE).await {
-                        while let Some(Ok(_)) = stream.next().await {
-                            wake.notify_one();
-                        }
-                        wake.notify_one();
+                let again = || tokio::time::sleep(LISTEN_AGAIN);
+                let events = async {
+                    loop {
+                        controller.listen_to_events(&way).await;
+                        again().await;
                     }
-                    tokio::time::sleep(EVENTS_AGAIN).await;
-                }
+                };
+                let floor = async {
+                    loop {
+                        controller.watch_floor(&name, &way).await;
+                        again().await;
+                    }
+                };
+                let ((), ()) = tokio::join!(events, floor);
             });
             (transport, listener)
         });
@@ -101,6 +106,36 @@ fn listen(
 }
 
 impl Controller {
+    /// Every event of the Docker Engine there means "look again".
+    async fn listen_to_events(&self, way: &SharedTransport) {
+        let Ok(mut stream) = docker::events(way.as_ref(), EVENTS_DEADLINE).await else { return };
+        while let Some(Ok(_)) = stream.next().await {
+            self.wake.notify_one();
+        }
+        self.wake.notify_one();
+    }
+
+    /// Let the ledger know how much memory is free there, until the machine does not answer any more.
+    pub async fn watch_floor(&self, spark: &SparkName, way: &SharedTransport) {
+        let Ok(mut samples) = probe::floor::samples(way.as_ref()).await else { return };
+        while let Some(available_bytes) = samples.next().await {
+            let now = (self.world.now)();
+            let mut state = self.state();
+            let state = &mut *state;
+            let Some(current) = &state.current else { continue };
+            let Some(noticed) = state.ledger.watch_floor(spark, available_bytes, &current.desired, now) else {
+                continue;
+            };
+            warn!(object = %noticed.object, "{}", noticed.message);
+            let object = noticed.object.as_str();
+            let kept = state.store.add_event(noticed.kind, object, &noticed.message, now);
+            if let Err(error) = kept.and_then(|()| state.keep_ledger()) {
+                error!("remembering what was given up: {error}");
+            }
+            self.wake.notify_one();
+        }
+    }
+
     fn interval(&self) -> Duration {
         let state = self.state();
         // Without a usable file there is nothing to look at but the file.

@@ -115,6 +115,8 @@ pub enum FailureKind {
     Unnamed,
     /// The engine names it: arguments, missing files, too little memory.
     Named,
+    /// It was stopped, because too little memory was free on one of its Sparks.
+    BelowFloor,
     /// When what served was gone it could not be started after all: memory that did not come back, an image that changed.
     NotStarted,
 }

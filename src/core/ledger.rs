@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     desired::{Object, ServiceState, Slot, SpecHash},
+    floor::Watch,
     group::Group,
     launch::{
         Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, MemorySeen, RETRY_AFTER,
@@ -44,6 +45,9 @@ pub struct Ledger {
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
     #[serde(skip)]
     pub samples: BTreeMap<SparkName, Samples>,
+    /// Free memory as watched all the time. Not kept either.
+    #[serde(skip)]
+    pub floors: BTreeMap<SparkName, Watch>,
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,
     /// What engines said of arguments, by [`checked_key`].
@@ -304,13 +308,22 @@ impl Ledger {
 
     /// Another model takes over for it: it is not tried again until a person says so.
     fn gave_way(&mut self, object: &Object, failed: &Instead, now: Timestamp) {
-        let known = self.attempts(object, &failed.spec);
-        if known.is_some_and(Attempts::is_spent) {
-            return;
+        if !self.attempts(object, &failed.spec).is_some_and(Attempts::is_spent) {
+            self.give_up(object, &failed.spec, failed.why.clone(), FailureKind::NotStarted, now);
         }
-        let failed_loads = known.map_or(0, |before| before.failed_loads);
-        let last = Failure { at: now, what: failed.why.clone(), kind: FailureKind::NotStarted };
-        self.attempted(object, &failed.spec, failed_loads, last);
+    }
+
+    /// It is not started again until a person says so.
+    pub(super) fn give_up(
+        &mut self,
+        object: &Object,
+        spec: &SpecHash,
+        what: String,
+        kind: FailureKind,
+        now: Timestamp,
+    ) {
+        let failed_loads = self.attempts(object, spec).map_or(0, |before| before.failed_loads);
+        self.attempted(object, spec, failed_loads, Failure { at: now, what, kind });
     }
 
     /// It serves, and may be gone back to.

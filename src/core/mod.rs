@@ -11,6 +11,7 @@ pub mod conceal;
 pub mod consent;
 pub mod desired;
 pub mod drift;
+pub mod floor;
 pub mod group;
 pub mod health;
 pub mod label;

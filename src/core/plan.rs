@@ -111,6 +111,7 @@ pub enum Reason {
     LaunchInProgress,
     LoadInProgress,
     MemoryNotReleased,
+    MemoryFloor,
     SparkBusy,
     CannotFit,
     Backoff,

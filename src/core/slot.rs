@@ -12,7 +12,7 @@ use super::{
     consent::{self, Cause},
     desired::{Desired, Effective, Object, OnFailure, Slot, Wanted},
     group::{Group, OwnStop},
-    launch::{Attempts, LaunchState},
+    launch::{Attempts, Failure, FailureKind, LaunchState},
     ledger::Ledger,
     memory::RELEASE_DEADLINE,
     name::SparkName,
@@ -50,6 +50,9 @@ pub fn plan(
     if slot.suspend && !ledger.is_past_stop(object) {
         return Some(Work::blocked(object, "look only", Reason::Suspended, "`suspend` is on"));
     }
+    if let Some(work) = below_floor(case) {
+        return Some(work);
+    }
     let wanted = schedule::wanted(object, slot, desired, now);
     // What a hold protects is started again when it is dead, whatever else is wanted by now.
     if let Some(held) = held_model(case).filter(|held| Wanted::Model(held.name.clone()) != wanted)
@@ -66,6 +69,23 @@ pub fn plan(
             serve(case, &wanted).map(|work| Work { wanted: Some(wanted.spec_hash()), ..work })
         }
     }
+}
+
+/// What the watch of the floor gave up is stopped first, whatever is wanted by now and whoever holds it.
+fn below_floor(case: Case<'_>) -> Option<Work> {
+    let Case { object, slot, desired, observed, ledger, .. } = case;
+    let launch = ledger.launches.get(object).filter(|_| ledger.is_below_floor(object))?;
+    let standing = standing(object, slot, desired, observed, ledger);
+    let left: Vec<&Standing<'_>> =
+        standing.iter().filter(|entry| entry.spec.as_ref() == Some(&launch.group.spec)).collect();
+    let mut items = Vec::new();
+    push(&mut items, case.running_jobs(None));
+    push(&mut items, case.stops(left.iter().copied(), |_| None));
+    (!items.is_empty()).then(|| Work {
+        contingency: true,
+        relies_on: left.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
+        ..Work::new(object, format!("stop `{}`, for which there is too little memory", launch.group.model), items)
+    })
 }
 
 /// The model that a hold in force keeps in the slot: the one that served last.
@@ -115,7 +135,9 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
     if readiness(&wanted.group()) == Readiness::Ready {
         return leftovers(case, wanted, &standing);
     }
-    let fallback = exhausted.and_then(|_| fallback(case, wanted));
+    // Where memory is short nothing else is loaded either.
+    let may_fall_back = |attempts: &&Attempts| attempts.last.kind != FailureKind::BelowFloor;
+    let fallback = exhausted.filter(may_fall_back).and_then(|_| fallback(case, wanted));
     let target = fallback.as_ref().unwrap_or(wanted);
     let group = target.group();
     let goal = format!("serve `{}`", target.name);
@@ -155,7 +177,7 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         return Some(Work::waiting(object, goal, Reason::LaunchInProgress, message));
     }
     match exhausted {
-        Some(attempts) if fallback.is_none() => Some(stalled(case, &group, &attempts.last.what, &standing)),
+        Some(attempts) if fallback.is_none() => Some(stalled(case, &group, &attempts.last, &standing)),
         _ => {
             let failed = exhausted.filter(|_| fallback.is_some()).map(|attempts| attempts.last.what.as_str());
             let work = swap::replace(case, wanted, target, &standing, failed);
@@ -167,7 +189,7 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
 
 /// It is not loaded again, and nothing takes over. What is left of the failed load is cleared; what else stands there,
 /// serving or not, is left alone.
-fn stalled(case: Case<'_>, group: &Group, what: &str, standing: &[Standing<'_>]) -> Work {
+fn stalled(case: Case<'_>, group: &Group, last: &Failure, standing: &[Standing<'_>]) -> Work {
     let Case { object, observed, .. } = case;
     let goal = format!("start `{}`", group.model);
     // Of the wanted model, and of the one that was to take over, when that failed too.
@@ -179,8 +201,14 @@ fn stalled(case: Case<'_>, group: &Group, what: &str, standing: &[Standing<'_>])
     };
     let left: Vec<&Standing<'_>> = standing.iter().filter(is_left).collect();
     if left.is_empty() {
+        let (reason, what) = match last.kind {
+            FailureKind::BelowFloor => (Reason::MemoryFloor, format!("it was stopped: {}", last.what)),
+            FailureKind::Unnamed | FailureKind::Named | FailureKind::NotStarted => {
+                (Reason::Stalled, last.what.clone())
+            }
+        };
         let message = format!("{what}; edit the model or run `spark-control retry {object}`");
-        return Work::blocked(object, goal, Reason::Stalled, message);
+        return Work::blocked(object, goal, reason, message);
     }
     let items = vec![Item::Steps(case.stops(left.iter().copied(), |_| None))];
     Work {

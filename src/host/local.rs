@@ -6,7 +6,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use futures_util::StreamExt;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    time::timeout,
+};
+use tokio_util::io::ReaderStream;
 
 use super::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable, engine::Engine};
 
@@ -21,19 +27,26 @@ impl Local {
     }
 }
 
+fn failed(error: std::io::Error) -> Unreachable {
+    Unreachable::Connection(format!("running `sh`: {error}"))
+}
+
+fn shell(stderr: Stdio) -> Result<Child, Unreachable> {
+    Command::new("sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .kill_on_drop(true)
+        // A program that ends its own group must not end ours.
+        .process_group(0)
+        .spawn()
+        .map_err(failed)
+}
+
 impl Transport for Local {
     fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
         Box::pin(async move {
-            let failed = |error: std::io::Error| Unreachable::Connection(format!("running `sh`: {error}"));
-            let mut child = Command::new("sh")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .kill_on_drop(true)
-                // A program that ends its own group must not end ours.
-                .process_group(0)
-                .spawn()
-                .map_err(failed)?;
+            let mut child = shell(Stdio::piped())?;
             let text = program.text();
             let mut stdin = child.stdin.take().expect("stdin is piped");
             let running = async {
@@ -54,6 +67,24 @@ impl Transport for Local {
                 stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
                 stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             })
+        })
+    }
+
+    fn run_stream<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async move {
+            let mut child = shell(Stdio::null())?;
+            let mut stdin = child.stdin.take().expect("stdin is piped");
+            let stdout = child.stdout.take().expect("stdout is piped");
+            let text = program.text();
+            let telling = async { stdin.write_all(text.as_bytes()).await.map_err(failed) };
+            timeout(deadline, telling).await.map_err(|_| Unreachable::Deadline(deadline))??;
+            drop(stdin);
+            // The child lives as long as its stream is read.
+            let stream = ReaderStream::new(stdout).map(move |piece| {
+                let _alive = &child;
+                piece.map_err(failed)
+            });
+            Ok(Box::pin(stream) as EventStream)
         })
     }
 

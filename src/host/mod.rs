@@ -62,6 +62,8 @@ pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unreachable>> 
 pub trait Transport: Send + Sync {
     /// Run a program with `sh` there.
     fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output>;
+    /// The same for a program that goes on until nobody reads what it says. `deadline` is for its beginning.
+    fn run_stream<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, EventStream>;
     /// GET from the Docker Engine there. `path` begins with `/` and has no version.
     fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer>;
     /// GET with an answer that does not end, such as `/events`. `deadline` is for its beginning.

@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{Mutex, Semaphore},
     time::timeout,
 };
+use tokio_util::io::ReaderStream;
 
 use super::{
     Answer, Answering, EventStream, Output, Program, Transport, Unreachable, address::ipv4, engine::Engine,
 };
 
-/// sshd refuses the eleventh session on one connection (`MaxSessions 10`); two are left for the owner's settings.
+/// sshd refuses the eleventh session on one connection (`MaxSessions 10`): one is for the stream that goes on, one is left.
 const SESSIONS: usize = 8;
 /// A silent peer is given up after this; a Spark under load answers within a second.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -50,7 +52,7 @@ pub struct Ssh {
 }
 
 struct Connection {
-    session: Session,
+    session: Arc<Session>,
     /// Our end of the forwarded Engine socket.
     docker: PathBuf,
 }
@@ -123,7 +125,7 @@ impl Ssh {
             Socket::UnixSocket { path: (&self.target.docker_socket).into() },
         );
         timeout(CONNECT, forward).await.map_err(|_| Unreachable::Deadline(CONNECT))?.map_err(failed)?;
-        Ok(Connection { session, docker })
+        Ok(Connection { session: Arc::new(session), docker })
     }
 
     async fn run_once(&self, connection: &Connection, program: &Program) -> Result<Output, Unreachable> {
@@ -186,6 +188,20 @@ impl Transport for Ssh {
         })
     }
 
+    fn run_stream<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async move {
+            let beginning = async {
+                let connection = self.connection().await?;
+                let begun = begin(connection.clone(), program, &self.target.name).await;
+                if begun.is_err() {
+                    self.forget(&connection).await;
+                }
+                begun
+            };
+            timeout(deadline, beginning).await.map_err(|_| Unreachable::Deadline(deadline))?
+        })
+    }
+
     fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
         Box::pin(async move {
             let working = async {
@@ -202,6 +218,35 @@ impl Transport for Ssh {
             self.engine.stream(&connection.docker, path, deadline).await
         })
     }
+}
+
+/// Start a program whose words are read as they come. The connection, and the program, live as long as they are read.
+async fn begin(
+    connection: Arc<Connection>,
+    program: &Program,
+    name: &str,
+) -> Result<EventStream, Unreachable> {
+    let failed = |error: openssh::Error| explain(&error, name);
+    let lost = |error: std::io::Error| Unreachable::Connection(format!("the connection broke: {error}"));
+    let mut child = connection
+        .session
+        .clone()
+        .arc_command("sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .await
+        .map_err(failed)?;
+    let mut stdin = child.stdin().take().expect("stdin is piped");
+    let stdout = child.stdout().take().expect("stdout is piped");
+    stdin.write_all(program.text().as_bytes()).await.map_err(lost)?;
+    drop(stdin);
+    let stream = ReaderStream::new(stdout).map(move |piece| {
+        let _alive = (&child, &connection);
+        piece.map_err(lost)
+    });
+    Ok(Box::pin(stream))
 }
 
 fn next_number() -> u64 {

@@ -3,6 +3,7 @@
 pub mod deep;
 pub mod endpoint;
 pub mod engine;
+pub mod floor;
 pub mod http;
 pub mod machine;
 pub mod proof;

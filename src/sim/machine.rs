@@ -13,6 +13,8 @@ use crate::core::{
 
 /// What an engine process needs while it serves, unless its arguments say more.
 const MEMORY_TOTAL: u64 = 124_546 << 20;
+/// What a greedy stranger leaves.
+const MEMORY_LEFT: u64 = 2 << 30;
 /// The system itself.
 const MEMORY_SYSTEM: u64 = 5 << 30;
 
@@ -38,6 +40,8 @@ pub struct Machine {
     /// They say that they run out of memory.
     pub runs_out: bool,
     pub memory_sticks: bool,
+    /// Something that is not ours has nearly all of it.
+    pub memory_taken_until: Option<Timestamp>,
     pub next_launch: NextLaunch,
     pub events: broadcast::Sender<String>,
 }
@@ -235,7 +239,9 @@ impl Machine {
     pub fn memory_available(&self, now: Timestamp) -> u64 {
         let held: u64 = self.engines().map(|engine| engine.held(now)).sum();
         let returning: u64 = self.returning.iter().map(|(_, bytes)| bytes).sum();
-        MEMORY_TOTAL.saturating_sub(MEMORY_SYSTEM + held + returning)
+        let left = MEMORY_TOTAL.saturating_sub(MEMORY_SYSTEM + held + returning);
+        let taken = self.memory_taken_until.is_some_and(|until| until > now);
+        if taken { left.min(MEMORY_LEFT) } else { left }
     }
 
     pub fn engines(&self) -> impl Iterator<Item = &Engine> {
@@ -277,6 +283,7 @@ impl Machine {
         self.booted_at = now;
         self.returning.clear();
         self.memory_sticks = false;
+        self.memory_taken_until = None;
         self.containers.retain(|container| !container.auto_remove);
         for container in &mut self.containers {
             container.running = false;

@@ -11,6 +11,9 @@ use crate::{
     host::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable},
 };
 
+/// As `probe/floor.sh` does.
+const FLOOR_EVERY: Duration = Duration::from_secs(2);
+
 pub struct Simulated {
     pub sim: Sim,
     pub spark: String,
@@ -71,6 +74,27 @@ impl Transport for Simulated {
                 return Err(Unreachable::Connection("the connection broke".into()));
             }
             Ok(Output { code: Some(0), stdout, stderr: String::new() })
+        })
+    }
+
+    fn run_stream<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async move {
+            self.wait_if_silent(deadline).await?;
+            if program.name != "floor" {
+                return Err(Unreachable::Connection(format!("no program `{}` is simulated", program.name)));
+            }
+            let there = (self.sim.clone(), self.spark.clone());
+            let stream = stream::unfold(there, |(sim, spark)| async move {
+                tokio::time::sleep(FLOOR_EVERY).await;
+                let now = sim.now();
+                let available = {
+                    let world = sim.world();
+                    let machine = world.sparks.get(&spark).filter(|machine| !machine.silent(now))?;
+                    machine.memory_available(now)
+                };
+                Some((Ok(Bytes::from(format!("{}\n", available / 1024))), (sim, spark)))
+            });
+            Ok(Box::pin(stream) as EventStream)
         })
     }
 

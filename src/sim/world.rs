@@ -63,6 +63,8 @@ pub enum Fault {
     RunsOut,
     /// Memory of what is stopped does not come back.
     MemorySticks,
+    /// Something else takes all the memory but a little.
+    MemoryShrinks,
     /// The next launch is refused: Docker does not answer.
     RefusesLaunch,
     /// The next launch never arrives.
@@ -70,7 +72,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("silent", Self::Silent),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
@@ -80,6 +82,7 @@ impl Fault {
         ("load-fails", Self::LoadFails),
         ("runs-out", Self::RunsOut),
         ("memory-sticks", Self::MemorySticks),
+        ("memory-shrinks", Self::MemoryShrinks),
         ("refuses-launch", Self::RefusesLaunch),
         ("loses-launch", Self::LosesLaunch),
     ];
@@ -151,6 +154,7 @@ impl Sim {
             load_fails: 0,
             runs_out: false,
             memory_sticks: false,
+            memory_taken_until: None,
             next_launch: NextLaunch::Arrives,
             events: broadcast::channel(64).0,
         };
@@ -248,6 +252,7 @@ impl Sim {
                 machine.runs_out = true;
             }
             Fault::MemorySticks => machine.memory_sticks = true,
+            Fault::MemoryShrinks => machine.memory_taken_until = Some(until),
             Fault::RefusesLaunch => machine.next_launch = NextLaunch::IsRefused,
             Fault::LosesLaunch => machine.next_launch = NextLaunch::IsLost,
         }

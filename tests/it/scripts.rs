@@ -8,19 +8,21 @@
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
 //! - `image SPARK ID`: what `vllm-node` names there from now on.
+//! - `floor SPARK TIME`: free memory there is watched for so long, as `serve` does all the time.
 //! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`, `by-hand-as CONTAINER SPARK WORDS…`: a person
 //!   starts an engine.
 //! - `service SPARK CONTAINER PORT`: a TTS server that was there before us; `stop SPARK CONTAINER`: a person stops it;
 //!   `crash SPARK CONTAINER`: from now on it ends a second after each start; `mend SPARK CONTAINER`.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use spark_control::{
     cli::look::{diff_text, status_text},
     controller::{Controller, round::Mode},
-    core::{desired::ServiceKind, render::render},
+    core::{desired::ServiceKind, name::SparkName, render::render},
+    host::SharedTransport,
     manifest::v1::Span,
-    sim::{Fault, Service},
+    sim::{Fault, Service, transport::Simulated},
 };
 
 use crate::{
@@ -130,6 +132,14 @@ impl Stage {
             }
             ["retry", object] => {
                 self.controller.retry(object).unwrap();
+                String::new()
+            }
+            ["floor", spark, time] => {
+                let name = SparkName::new(*spark).unwrap();
+                let way: SharedTransport =
+                    Arc::new(Simulated { sim: self.cluster.sim.clone(), spark: (*spark).to_owned() });
+                let watching = self.controller.watch_floor(&name, &way);
+                let _ = tokio::time::timeout(span(time), watching).await;
                 String::new()
             }
             ["fault", spark, fault, rest @ ..] => {
