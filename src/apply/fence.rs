@@ -23,7 +23,7 @@ pub enum Verdict {
     Done,
     /// It was so already.
     Already,
-    /// What was asked was answered so.
+    /// Done, with something to say of it.
     Said(String),
     /// A precondition is not met; nothing was done.
     Refused(String),
@@ -55,6 +55,7 @@ pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, s
         .with("expect_image_id", "")
         .with("environment", "")
         .with("own_program", "")
+        .with("drop_caches", "")
 }
 
 /// Perform it.

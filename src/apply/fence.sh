@@ -3,6 +3,7 @@
 #   socket                              of the Docker Engine
 #   act                                 advance | check | stop | start | end-job | launch
 #   environment environment_file limit  lines to bring, where to, and for how many seconds at most
+#   drop_caches                         of launch and advance: not empty to drop the kernel's cache of files first
 #   expect_boot                         the boot this decision was made on
 #   expect_before                       seconds of uptime after which this message is too old
 #   expect_free                         a container name that nothing may have
@@ -12,7 +13,7 @@
 # and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the
 # step expects, acts, and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
 #   done | already                      it is so now
-#   said WORDS                          of a check: its answer
+#   said WORDS                          it is so now, or was asked, and there is something to say of it
 #   refused DETAIL | fenced TOKEN       nothing was tried
 #   failed DETAIL                       it was tried
 #   unknown DETAIL                      it may still happen
@@ -88,8 +89,18 @@ if [ -n "$expect_image_id" ]; then
     fi
 fi
 
+# Only what one line in sudoers allows; a model is loaded without it too. Prints why not.
+drop() {
+    [ -n "$drop_caches" ] || return 0
+    timeout -k 5 30 sudo -n /usr/sbin/sysctl -w vm.drop_caches=1 >/dev/null 2>"$state/err.drop" </dev/null 9>&- ||
+        printf 'said the cache of files could not be dropped: %s' "$(tail -n 1 "$state/err.drop" | tr -d '\000-\037' | cut -c 1-200)"
+}
+
 case "$act" in
-advance) say done ;;
+advance)
+    kept=$(drop)
+    say "${kept:-done}"
+    ;;
 check)
     # Short-lived, without GPU or network, and limited: it must not take from what serves.
     free=0
@@ -182,6 +193,7 @@ launch)
     done
     dir="$state/jobs/$job"
     if ! mkdir "$dir" 2>/dev/null; then say already; return 0; fi
+    kept=$(drop)
     printf '%s\n' "$object" >"$dir/object"
     printf '%s\n' "$spec" >"$dir/spec"
     date +%s >"$dir/started"
@@ -198,7 +210,7 @@ launch)
     ' job "$dir" "$limit" >/dev/null 2>&1 </dev/null 9>&- &
     tries=0
     while [ ! -e "$dir/pid" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
-    if [ -e "$dir/pid" ]; then say done; else say "unknown the job has not started yet"; fi
+    if [ -e "$dir/pid" ]; then say "${kept:-done}"; else say "unknown the job has not started yet"; fi
     # Jobs are small; the last 50 are kept.
     ls -1t "$state/jobs" | tail -n +51 | while read -r old; do rm -r "$state/jobs/$old"; done
     ;;

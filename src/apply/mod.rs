@@ -47,14 +47,17 @@ pub async fn perform(
         return plain(Verdict::Refused(format!("`{spark}` was not reachable when this was decided")));
     };
     let act = |name| fence::program(name, desired, spark, token, facts);
+    let drops = desired.sparks.get(spark).is_some_and(|spark| spark.drop_caches);
+    let before_a_load = |act: Program| act.with("drop_caches", if drops { "yes" } else { "" });
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
         Step::Advance { object, group, .. } => {
             let bring = |act| with_environment(act, object, group, token, batch, desired);
-            let verdict = match room(act("advance"), object, group, desired, facts).and_then(bring) {
-                Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
-                Err(why) => Verdict::Refused(why),
-            };
+            let verdict =
+                match room(before_a_load(act("advance")), object, group, desired, facts).and_then(bring) {
+                    Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
+                    Err(why) => Verdict::Refused(why),
+                };
             plain(verdict)
         }
         Step::Check { object, group, .. } => {
@@ -85,7 +88,7 @@ pub async fn perform(
             plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
         }
         Step::Launch { object, group, .. } => {
-            let act = room(act("launch"), object, group, desired, facts);
+            let act = room(before_a_load(act("launch")), object, group, desired, facts);
             let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
             let verdict = match launch {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,

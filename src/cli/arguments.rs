@@ -155,6 +155,9 @@ pub enum Command {
         /// How many lines at most.
         #[arg(long, default_value = "50")]
         last: u32,
+        /// What this Spark wrote down of every message that reached it, whoever sent it.
+        #[arg(long, value_name = "SPARK")]
+        spark: Option<String>,
     },
 }
 

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     controller::{self, Places, Refusal, logs::Log, round::Mode},
+    core::step::short,
     manifest,
+    probe::audit::Act,
     store::Event,
     web::control::By,
 };
@@ -103,7 +105,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         }
         Command::Logs { object, follow: true, .. } => watch::logs(&places, &object).await,
         Command::Logs { object, saved, follow: false } => logs(&places, &object, saved, output).await,
-        Command::History { last } => history(&places, last, output).await,
+        Command::History { last, spark: None } => history(&places, last, output).await,
+        Command::History { last, spark: Some(spark) } => audit(&places, &spark, last, output).await,
     }
 }
 
@@ -290,6 +293,28 @@ async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<E
         Format::Text => {
             for event in events {
                 print(&format!("{} {:<10} {:<14} {}\n", event.at, event.kind, event.object, event.message))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What a Spark itself remembers.
+async fn audit(places: &Places, spark: &str, last: u32, output: Format) -> anyhow::Result<Exit> {
+    let acts: Vec<Act> = match reach::reach(places).await? {
+        Reached::Running(remote) => {
+            remote.get(&format!("/sparks/{}/audit?last={last}", segment(spark))).await?
+        }
+        Reached::Own(controller, _lock) => {
+            controller.round(Mode::Preview).await?;
+            controller.audit(spark, last).await?
+        }
+    };
+    match output {
+        Format::Json => print_json(&json!({ "acts": acts }))?,
+        Format::Text => {
+            for Act { at, by, act, on, outcome } in acts {
+                print(&format!("{at} {by:<24} {act:<8} {:<12} {outcome}\n", short(&on)))?;
             }
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     apply,
-    controller::{Places, World},
+    controller::{Places, World, random_hex},
     core::desired::ServiceKind,
     manifest::v1::Span,
     probe::http::Network,
@@ -69,6 +69,7 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
         http: Arc::new(Network::new(apply::secret)),
         now: Box::new(Timestamp::now),
         name: "demo".into(),
+        start: random_hex(2),
         quiet: crate::manifest::watch::QUIET,
     };
     welcome(&places)?;

@@ -33,8 +33,12 @@ use crate::{
         observed::Observed,
         plan::Plan,
     },
-    host::{SharedTransport, local::Local, ssh},
-    probe::{http::Http, proof::Proofs},
+    host::{SharedTransport, Unreachable, local::Local, ssh},
+    probe::{
+        audit::{self, Act},
+        http::Http,
+        proof::Proofs,
+    },
     store::{Store, StoreError},
 };
 
@@ -48,6 +52,8 @@ pub struct World {
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Names a controller that has no name yet.
     pub name: String,
+    /// Names this start of it.
+    pub start: String,
     /// A file that was written this short a time ago may still be being written.
     pub quiet: Duration,
 }
@@ -65,8 +71,9 @@ pub struct Places {
 pub struct Controller {
     pub places: Places,
     world: World,
-    /// Names this controller in tokens; made once, kept in the store.
-    id: String,
+    /// Names this controller in tokens: its name, made once and kept in the store, and this start of it. A copy of the store
+    /// is another actor, and so is a store from before.
+    pub id: String,
     state: Mutex<State>,
     /// One round at a time.
     turn: tokio::sync::Mutex<()>,
@@ -161,6 +168,7 @@ impl Controller {
             }
         };
         let now = (world.now)();
+        let id = format!("{id}-{}", world.start);
         for step in store.take_interrupted(now)? {
             let message =
                 format!("{step}: the controller ended before its outcome was known; the next look tells");
@@ -277,6 +285,26 @@ impl Controller {
         self.state().store.events(count)
     }
 
+    /// What a Spark wrote down of the messages that reached it.
+    ///
+    /// # Errors
+    /// When there is no such Spark, or it does not answer.
+    pub async fn audit(&self, spark: &str, last: u32) -> Result<Vec<Act>, Refusal> {
+        let (name, way, cluster) = {
+            let state = self.state();
+            let names = state.transports.keys().map(SparkName::as_str);
+            let known = state.transports.iter().find(|(name, _)| name.as_str() == spark);
+            let (Some((name, (_, way))), Some(current)) = (known, &state.current) else {
+                let hint = nearest(spark, names);
+                let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                return Err(Refusal::NoSuchSpark(spark.to_owned(), hint));
+            };
+            (name.clone(), way.clone(), current.desired.cluster.clone())
+        };
+        let read = audit::read(way.as_ref(), cluster.as_str(), last).await;
+        read.map_err(|error| Refusal::Unreachable(name, error))
+    }
+
     /// # Errors
     /// When the store cannot be read.
     pub fn stored_plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
@@ -295,6 +323,10 @@ pub enum Refusal {
     NoSuchPlan(String),
     #[error("no slot or service is named `{0}`{1}")]
     NoSuchObject(String, String),
+    #[error("no Spark is named `{0}`{1}")]
+    NoSuchSpark(String, String),
+    #[error("`{0}` did not tell: {1}")]
+    Unreachable(SparkName, Unreachable),
     #[error("the plan is stale: {}", .0.join("; "))]
     Stale(Vec<String>),
     #[error(transparent)]
@@ -326,6 +358,7 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
         http: Arc::new(crate::probe::http::Network::new(crate::apply::secret)),
         now: Box::new(Timestamp::now),
         name: random_name(),
+        start: random_hex(2),
         quiet: crate::manifest::watch::QUIET,
     })
 }
@@ -347,9 +380,14 @@ fn control_directory(data: &std::path::Path) -> PathBuf {
 
 /// No two controllers may have the same.
 pub fn random_name() -> String {
-    let mut bytes = [0_u8; 6];
+    format!("c{}", random_hex(6))
+}
+
+/// That many random bytes.
+pub fn random_hex(bytes: usize) -> String {
+    let mut bytes = vec![0_u8; bytes];
     if let Ok(mut file) = std::fs::File::open("/dev/urandom") {
         let _ = std::io::Read::read_exact(&mut file, &mut bytes);
     }
-    format!("c{}", crate::core::desired::hex(&bytes))
+    crate::core::desired::hex(&bytes)
 }

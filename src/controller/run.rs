@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{Controller, round::Mode};
-use crate::{core::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError};
+use crate::{
+    core::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError,
+};
 
 /// While something is under way: the memory gate wants several samples in 10 s.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -123,7 +125,8 @@ impl Controller {
             let mut state = self.state();
             let state = &mut *state;
             let Some(current) = &state.current else { continue };
-            let Some(noticed) = state.ledger.watch_floor(spark, available_bytes, &current.desired, now) else {
+            let Some(noticed) = state.ledger.watch_floor(spark, available_bytes, &current.desired, now)
+            else {
                 continue;
             };
             warn!(object = %noticed.object, "{}", noticed.message);

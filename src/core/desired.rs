@@ -66,6 +66,8 @@ pub struct Spark {
     pub hf_home: Option<PlainPath>,
     /// Memory that stays free whatever runs.
     pub floor_bytes: u64,
+    /// Before a model is loaded, the kernel's cache of files is dropped.
+    pub drop_caches: bool,
     pub fabric: Option<Fabric>,
 }
 

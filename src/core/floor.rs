@@ -34,7 +34,8 @@ impl Watch {
             self.below = 0;
             return None;
         }
-        self.least_bytes = if self.below == 0 { available_bytes } else { self.least_bytes.min(available_bytes) };
+        self.least_bytes =
+            if self.below == 0 { available_bytes } else { self.least_bytes.min(available_bytes) };
         self.below += 1;
         (self.below >= SAMPLES).then_some(self.least_bytes)
     }
@@ -97,9 +98,15 @@ mod tests {
         let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let at = |seconds: i64| start.checked_add(SignedDuration::from_secs(seconds)).unwrap();
         let mut watch = Watch::default();
-        for (seconds, available, expected) in
-            [(0, 5, None), (2, 4, None), (4, 7, None), (6, 5, None), (8, 3, None), (10, 5, Some(3)), (12, 6, None)]
-        {
+        for (seconds, available, expected) in [
+            (0, 5, None),
+            (2, 4, None),
+            (4, 7, None),
+            (6, 5, None),
+            (8, 3, None),
+            (10, 5, Some(3)),
+            (12, 6, None),
+        ] {
             assert_eq!(watch.take(available, 6, at(seconds)), expected, "{seconds}");
         }
         watch.not_before = Some(at(100));

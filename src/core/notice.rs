@@ -230,8 +230,10 @@ impl Ledger {
                 LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. },
                 Readiness::Dead { why },
             ) => {
-                if loading && job.is_none() && head.is_some_and(|facts| facts.at > launch.at) {
-                    // The message never arrived; a later one, with a higher token, makes it worthless.
+                let is_told_of = |facts: &Facts| facts.at > launch.at && facts.token.is_some();
+                if loading && job.is_none() && head.is_some_and(is_told_of) {
+                    // The message never arrived; a later one, with a higher token, makes it worthless. A machine that knows
+                    // of no token has lost what it knew of jobs too.
                     self.never_began(object);
                     let message = format!("the launch of `{}` never began", group.model);
                     noticed.push(Noticed { object: object.clone(), kind: "lost", message });

@@ -84,7 +84,11 @@ fn below_floor(case: Case<'_>) -> Option<Work> {
     (!items.is_empty()).then(|| Work {
         contingency: true,
         relies_on: left.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
-        ..Work::new(object, format!("stop `{}`, for which there is too little memory", launch.group.model), items)
+        ..Work::new(
+            object,
+            format!("stop `{}`, for which there is too little memory", launch.group.model),
+            items,
+        )
     })
 }
 

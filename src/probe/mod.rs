@@ -1,5 +1,6 @@
 //! Looking: all Sparks and endpoints at once, a deadline each. Decides nothing and changes nothing.
 
+pub mod audit;
 pub mod deep;
 pub mod endpoint;
 pub mod engine;

@@ -14,7 +14,13 @@ use crate::{
 
 /// Perform an act on a machine, and say what the program would print.
 pub fn act(world: &mut World, spark: &str, program: &Program, now: Timestamp) -> String {
-    format!("outcome {}\n", outcome(world, spark, program, now))
+    let outcome = outcome(world, spark, program, now);
+    let parameter = |name: &str| program.parameter(name).unwrap_or_default();
+    let by = ["epoch", "sequence", "controller"].map(parameter).join(".");
+    let on = ["container", "job"].map(parameter).concat();
+    let line = format!("{now:.0} {by} {} {on} -> {outcome}", parameter("act"));
+    world.sparks.get_mut(spark).expect("transports are made for machines of the world").audit.push(line);
+    format!("outcome {outcome}\n")
 }
 
 fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) -> String {
@@ -25,6 +31,9 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     let token = Token { epoch, sequence, controller: parameter("controller") };
     let times = world.times;
     let machine = world.sparks.get_mut(spark).expect("transports are made for machines of the world");
+    if machine.disk_full_until.is_some_and(|until| until > now) {
+        return "refused cannot write the state directory".into();
+    }
     if parameter("act") == "launch" {
         match std::mem::replace(&mut machine.next_launch, NextLaunch::Arrives) {
             NextLaunch::Arrives => {}
@@ -82,7 +91,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
             }
         },
         "end-job" => {
-            let job = machine.jobs.iter_mut().find(|job| job.id == parameter("job"));
+            let job = machine.jobs.iter_mut().find(|job| job.id == parameter("job") && !job.is_forgotten);
             match job.filter(|job| job.state == JobState::Running) {
                 None => "already".into(),
                 Some(job) => {
@@ -93,8 +102,10 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
         }
         "launch" => {
             let object = parameter("object");
-            if let Some(job) =
-                machine.jobs.iter().find(|j| j.object == object && j.state == JobState::Running)
+            if let Some(job) = machine
+                .jobs
+                .iter()
+                .find(|j| j.object == object && j.state == JobState::Running && !j.is_forgotten)
             {
                 return format!("refused job {} is still running", job.id);
             }
@@ -111,6 +122,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 acts_at: later(now, times.launcher),
                 launch: launcher::read(&parameter("script")),
                 state: JobState::Running,
+                is_forgotten: false,
             });
             "done".into()
         }

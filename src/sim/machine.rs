@@ -32,6 +32,9 @@ pub struct Machine {
     pub token: Option<Token>,
     /// Memory on its way back: until when, how much.
     pub returning: Vec<(Timestamp, u64)>,
+    /// Lines of the fence.
+    pub audit: Vec<String>,
+    pub disk_full_until: Option<Timestamp>,
     pub silent_until: Option<Timestamp>,
     pub engine_hangs_until: Option<Timestamp>,
     pub launcher_lies: bool,
@@ -112,6 +115,8 @@ pub struct Work {
     pub acts_at: Timestamp,
     pub launch: Option<Launch>,
     pub state: JobState,
+    /// Its record is lost; it goes on.
+    pub is_forgotten: bool,
 }
 
 /// `at` and `length` after it.

@@ -40,6 +40,12 @@ impl Simulated {
         let mut world = self.sim.world();
         match program.name {
             "machine" => Ok(Some(machine_answer(&world.sparks[&self.spark], program, now))),
+            "audit" => {
+                let lines = &world.sparks[&self.spark].audit;
+                let last = program.parameter("last").and_then(|last| last.parse().ok()).unwrap_or(0);
+                let from = lines.len().saturating_sub(last);
+                Ok(Some(lines[from..].iter().map(|line| format!("{line}\n")).collect::<String>() + "end\n"))
+            }
             "fence" => {
                 let said = fence::act(&mut world, &self.spark, program, now);
                 world.acts += 1;
@@ -161,7 +167,7 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     if let Some(token) = &machine.token {
         let _ = writeln!(text, "token {token}");
     }
-    for job in &machine.jobs {
+    for job in machine.jobs.iter().filter(|job| !job.is_forgotten) {
         let state = match job.state {
             JobState::Running => "running".to_owned(),
             JobState::Exited(code) => format!("exited:{code}"),

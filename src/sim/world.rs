@@ -65,6 +65,10 @@ pub enum Fault {
     MemorySticks,
     /// Something else takes all the memory but a little.
     MemoryShrinks,
+    /// Nothing can be written there.
+    DiskFull,
+    /// It loses what it knew of who acts and of jobs; these go on.
+    Forgets,
     /// The next launch is refused: Docker does not answer.
     RefusesLaunch,
     /// The next launch never arrives.
@@ -72,7 +76,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 12] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("silent", Self::Silent),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
@@ -83,6 +87,8 @@ impl Fault {
         ("runs-out", Self::RunsOut),
         ("memory-sticks", Self::MemorySticks),
         ("memory-shrinks", Self::MemoryShrinks),
+        ("disk-full", Self::DiskFull),
+        ("forgets", Self::Forgets),
         ("refuses-launch", Self::RefusesLaunch),
         ("loses-launch", Self::LosesLaunch),
     ];
@@ -155,6 +161,8 @@ impl Sim {
             runs_out: false,
             memory_sticks: false,
             memory_taken_until: None,
+            disk_full_until: None,
+            audit: Vec::new(),
             next_launch: NextLaunch::Arrives,
             events: broadcast::channel(64).0,
         };
@@ -253,6 +261,12 @@ impl Sim {
             }
             Fault::MemorySticks => machine.memory_sticks = true,
             Fault::MemoryShrinks => machine.memory_taken_until = Some(until),
+            Fault::DiskFull => machine.disk_full_until = Some(until),
+            Fault::Forgets => {
+                machine.token = None;
+                machine.audit.clear();
+                machine.jobs.iter_mut().for_each(|job| job.is_forgotten = true);
+            }
             Fault::RefusesLaunch => machine.next_launch = NextLaunch::IsRefused,
             Fault::LosesLaunch => machine.next_launch = NextLaunch::IsLost,
         }

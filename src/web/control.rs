@@ -58,6 +58,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/retry/{object}", post(retry))
         .route("/logs/{object}", get(logs))
         .route("/events", get(events))
+        .route("/sparks/{spark}/audit", get(audit))
         .route("/export", get(export))
         .route("/desired", get(desired).post(edit))
         .with_state(controller)
@@ -164,10 +165,23 @@ async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<L
     }
 }
 
+async fn audit(
+    State(controller): State<Arc<Controller>>,
+    UrlPath(spark): UrlPath<String>,
+    Query(asked): Query<Last>,
+) -> Response {
+    match controller.audit(&spark, asked.last).await {
+        Ok(acts) => Json(acts).into_response(),
+        Err(error) => refusal(&error),
+    }
+}
+
 fn refusal(error: &Refusal) -> Response {
     let (status, code) = match error {
         Refusal::NoSuchPlan(_) => (StatusCode::NOT_FOUND, "no_such_plan"),
         Refusal::NoSuchObject(..) => (StatusCode::NOT_FOUND, "no_such_object"),
+        Refusal::NoSuchSpark(..) => (StatusCode::NOT_FOUND, "no_such_spark"),
+        Refusal::Unreachable(..) => (StatusCode::SERVICE_UNAVAILABLE, "unreachable"),
         Refusal::Stale(_) => (StatusCode::CONFLICT, "stale"),
         Refusal::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
     };

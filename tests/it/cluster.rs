@@ -1,6 +1,13 @@
 //! A simulated cluster with a real controller on it, under a paused clock.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use spark_control::{
@@ -37,6 +44,8 @@ pub struct Cluster {
     pub sim: Sim,
     directory: TempDir,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Controllers that were started.
+    starts: AtomicU32,
 }
 
 /// The time of tokio's clock, which tests pause.
@@ -64,7 +73,7 @@ impl Cluster {
         let fast = PathBuf::from("/dev/shm");
         let directory =
             if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");
-        Self { sim, directory, now }
+        Self { sim, directory, now, starts: AtomicU32::new(1) }
     }
 
     pub fn folder(&self) -> &std::path::Path {
@@ -77,6 +86,15 @@ impl Cluster {
 
     pub fn wish(&self, model: &str) {
         self.edit(&format!("{SPARKS}model: {model}\n{MODELS}"));
+    }
+
+    /// What one controller remembers, for another.
+    pub fn copy_store(&self, from: &str, to: &str) {
+        let (from, to) = (self.directory.path().join(from), self.directory.path().join(to));
+        std::fs::create_dir_all(&to).expect("the data directory");
+        for entry in std::fs::read_dir(from).expect("the store").flatten() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        }
     }
 
     /// A controller on this cluster; one of the same name has the same memory.
@@ -92,6 +110,7 @@ impl Cluster {
             http: Arc::new(InMemory { sim: self.sim.clone() }),
             now: Box::new(move || now()),
             name: name.to_owned(),
+            start: self.starts.fetch_add(1, Ordering::SeqCst).to_string(),
             // The file's times are those of the machine, not of the test.
             quiet: Duration::ZERO,
         };

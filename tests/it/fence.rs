@@ -6,14 +6,16 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use proptest::prelude::*;
 use spark_control::{
     apply::fence,
     core::observed::{Facts, Token},
-    host::Program,
+    host::{Answer, Answering, EventStream, Output, Program, Transport},
     manifest::load::load,
+    probe::audit,
 };
 use tempfile::TempDir;
 
@@ -53,6 +55,11 @@ impl Spark {
 
     /// What it says: the words after `outcome`.
     fn run(&self, program: &Program) -> String {
+        let text = self.all_of(program);
+        text.lines().last().unwrap_or_default().trim_start_matches("outcome ").to_owned()
+    }
+
+    fn all_of(&self, program: &Program) -> String {
         let path = format!("{}/bin:{}", self.home.path().display(), std::env::var("PATH").unwrap());
         let mut child = Command::new("sh")
             .env("HOME", self.home.path())
@@ -66,8 +73,7 @@ impl Spark {
             .unwrap();
         child.stdin.take().unwrap().write_all(program.text().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().last().unwrap_or_default().trim_start_matches("outcome ").to_owned()
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
@@ -111,6 +117,82 @@ fn an_act_for_another_boot_is_refused() {
     let spark = Spark::new();
     let program = act("stop", 1, 1, "a").with("expect_boot", "another").with("container", "x");
     assert_eq!(spark.run(&program), "refused restarted since");
+}
+
+/// If this failed, a model would not be loaded because of a line in sudoers, or nobody would be told that it is missing.
+#[test]
+fn the_cache_of_files_is_dropped_where_it_is_asked_for_and_allowed() {
+    let spark = Spark::new();
+    let asked = |sequence| act("advance", 1, sequence, "a").with("drop_caches", "yes");
+    let sudo = spark.home.path().join("bin/sudo");
+    let may = |script: &str| {
+        fs::write(&sudo, format!("#!/bin/sh\necho \"$*\" >>\"$FAKE/sudo-calls\"\n{script}\n")).unwrap();
+        fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    may("exit 0");
+    assert_eq!(spark.run(&act("advance", 1, 1, "a")), "done");
+    assert!(!spark.home.path().join("sudo-calls").exists(), "nobody asked");
+    assert_eq!(spark.run(&asked(2)), "done");
+    let calls = fs::read_to_string(spark.home.path().join("sudo-calls")).unwrap();
+    assert_eq!(calls, "-n /usr/sbin/sysctl -w vm.drop_caches=1\n", "and nothing else");
+    may("echo 'sudo: a password is required' >&2; exit 1");
+    let said = spark.run(&asked(3));
+    assert_eq!(said, "said the cache of files could not be dropped: sudo: a password is required");
+    let launch = asked(4).with("act", "launch").with("job", "1.4").with("object", "vllm");
+    let launch = launch.with("spec", "v1-0").with("script", "true").with("limit", "5");
+    assert!(spark.run(&launch).starts_with("said the cache of files"));
+    assert!(spark.state().join("jobs/1.4/pid").exists(), "it is started all the same");
+}
+
+/// If this failed, a Spark that cannot remember who acts would obey anybody who comes later.
+#[test]
+fn a_spark_that_cannot_write_its_state_is_not_acted_on() {
+    let spark = Spark::new();
+    fs::create_dir_all(spark.home.path().join(".local/state")).unwrap();
+    fs::write(spark.home.path().join(".local/state/spark-control"), "a file").unwrap();
+    let stop = act("stop", 1, 1, "a").with("container", "x").with("remove", "yes").with("grace", "1");
+    fs::write(spark.home.path().join("x"), "true").unwrap();
+    let said = spark.run(&stop);
+    assert!(said.starts_with("refused cannot write"), "{said}");
+    assert!(!spark.home.path().join("calls").exists(), "Docker was not even asked");
+}
+
+/// If this failed, what a Spark wrote down could not be read back.
+#[tokio::test]
+async fn what_the_fence_wrote_down_is_read_back() {
+    let spark = Spark::new();
+    spark.run(&act("advance", 1, 1, "a"));
+    spark.run(&act("advance", 1, 1, "a"));
+    let program = Program::new("audit", include_str!("../../src/probe/audit.sh"));
+    let program = program.with("cluster", "test").with("last", "10");
+    let said = spark.all_of(&program);
+    let told = Said(said);
+    let acts = audit::read(&told, "test", 10).await.unwrap();
+    let told: Vec<_> =
+        acts.iter().map(|act| (act.by.as_str(), act.act.as_str(), act.outcome.as_str())).collect();
+    assert_eq!(
+        told,
+        [("1.1.a", "advance", "done"), ("1.1.a", "advance", "refused a newer message was seen (1.1)")]
+    );
+}
+
+/// A Spark that answers whatever program with this.
+struct Said(String);
+
+impl Transport for Said {
+    fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, Output> {
+        let stdout = self.0.clone();
+        Box::pin(async { Ok(Output { code: Some(0), stdout, stderr: String::new() }) })
+    }
+    fn run_stream<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, EventStream> {
+        unreachable!("nobody follows it")
+    }
+    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, Answer> {
+        unreachable!("its Docker is not asked")
+    }
+    fn engine_stream<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, EventStream> {
+        unreachable!("its Docker is not asked")
+    }
 }
 
 /// If this failed, a Spark whose memory of who acts is damaged would obey anybody.

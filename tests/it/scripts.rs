@@ -6,8 +6,10 @@
 //! - `edit`: save the file. `delete`: it is gone. `plan`, `status`, `diff`: as at the command line.
 //! - `run TIME`: the controller takes rounds until nothing is left to do or TIME is over; tells what happened.
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
+//! - `second`: a copy of it is started beside it, and swaps to `beta`.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
 //! - `image SPARK ID`: what `vllm-node` names there from now on.
+//! - `audit SPARK`: what that Spark wrote down.
 //! - `floor SPARK TIME`: free memory there is watched for so long, as `serve` does all the time.
 //! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`, `by-hand-as CONTAINER SPARK WORDS…`: a person
 //!   starts an engine.
@@ -19,7 +21,7 @@ use std::{fs, sync::Arc, time::Duration};
 use spark_control::{
     cli::look::{diff_text, status_text},
     controller::{Controller, round::Mode},
-    core::{desired::ServiceKind, name::SparkName, render::render},
+    core::{desired::ServiceKind, name::SparkName, render::render, step::short},
     host::SharedTransport,
     manifest::v1::Span,
     sim::{Fault, Service, transport::Simulated},
@@ -118,6 +120,14 @@ impl Stage {
                 tokio::time::sleep(span(time)).await;
                 String::new()
             }
+            ["second"] => {
+                self.cluster.copy_store("a", "b");
+                let second = self.cluster.controller("b");
+                self.cluster.settle(&second, Duration::from_secs(60)).await;
+                self.cluster.wish("beta");
+                self.cluster.settle(&second, Duration::from_secs(600)).await;
+                String::new()
+            }
             ["restart"] => {
                 self.controller = self.cluster.controller("a");
                 String::new()
@@ -129,6 +139,12 @@ impl Stage {
                 self.controller
                     .approve(&id, "alice")
                     .map_or_else(|error| format!("{error}\n"), |()| String::new())
+            }
+            ["audit", spark] => {
+                let acts = self.controller.audit(spark, 100).await.unwrap();
+                acts.iter()
+                    .map(|act| format!("{} {} {}: {}\n", act.by, act.act, short(&act.on), act.outcome))
+                    .collect()
             }
             ["retry", object] => {
                 self.controller.retry(object).unwrap();

@@ -332,8 +332,8 @@ fn of_two_that_claim_one_epoch_one_goes_on() {
         cluster.wish("wide");
         let (first, second) = (cluster.controller("a"), cluster.controller("b"));
         // As if each had reached one Spark first.
-        for (spark, name) in [("spark1", "a"), ("spark2", "b")] {
-            let token = Token { epoch: 1, sequence: 1, controller: name.into() };
+        for (spark, controller) in [("spark1", &first), ("spark2", &second)] {
+            let token = Token { epoch: 1, sequence: 1, controller: controller.id.clone() };
             cluster.sim.world().sparks.get_mut(spark).unwrap().token = Some(token);
         }
         first.assume_epoch(1);
@@ -454,6 +454,63 @@ fn a_lost_memory_costs_no_second_start() {
         assert!(plan.is_empty(), "{}", render(&plan));
         assert_eq!(cluster.sim.world().starts.len(), 2);
         assert_serves(&cluster, "wide", "with another memory");
+    });
+}
+
+/// If this failed, a data directory that was copied, or brought back from a backup, would be two actors with one name: each
+/// would undo what the other does, and nothing on the Sparks could tell them apart.
+#[test]
+fn a_copy_of_the_store_is_another_actor() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.wish("alpha");
+        let first = cluster.controller("a");
+        cluster.settle(&first, HOUR).await;
+        cluster.copy_store("a", "backup");
+        cluster.wish("wide");
+        cluster.settle(&first, HOUR).await;
+        // Both go on from here, the copy with what was true before the last swap.
+        let copy = cluster.controller("backup");
+        assert_ne!(copy.id, first.id);
+        let plan = cluster.settle(&copy, HOUR).await;
+        assert!(plan.is_empty(), "{}", render(&plan));
+        assert_eq!(cluster.sim.world().starts.len(), 3, "what runs is found again");
+        cluster.wish("beta");
+        first.assume_epoch(2);
+        copy.assume_epoch(2);
+        for _ in 0..100 {
+            first.round(Mode::Act).await.unwrap();
+            copy.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        let fenced = [&first, &copy].map(|controller| controller.snapshot().fenced.is_some());
+        assert_ne!(fenced[0], fenced[1], "one of them goes on");
+        assert_serves(&cluster, "beta", "with one of them");
+        assert_eq!(cluster.sim.world().starts.len(), 4);
+    });
+}
+
+/// If this failed, a Spark whose disk is full, or that lost what it knew of a launch, would be started into twice.
+#[test]
+fn a_spark_that_cannot_write_or_forgets_is_started_once() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        cluster.sim.fault("spark1", Fault::DiskFull, Duration::from_secs(600)).unwrap();
+        cluster.wish("alpha");
+        cluster.settle(&controller, Duration::from_secs(300)).await;
+        assert_eq!(cluster.sim.world().starts.len(), 0, "nothing could be written down, so nothing was done");
+        let last = controller.events(1).unwrap();
+        assert!(last[0].message.contains("cannot write"), "{last:?}");
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        cluster.sim.world().times.launcher = Duration::from_secs(60);
+        cluster.settle(&controller, Duration::from_secs(20)).await;
+        assert_eq!(cluster.sim.world().sparks["spark1"].jobs.len(), 1, "the launcher is at work");
+        cluster.sim.fault("spark1", Fault::Forgets, Duration::ZERO).unwrap();
+        let plan = cluster.settle(&controller, HOUR).await;
+        assert!(plan.is_empty(), "{}", render(&plan));
+        assert_eq!(cluster.sim.world().starts.len(), 1);
+        assert_serves(&cluster, "alpha", "after all");
     });
 }
 

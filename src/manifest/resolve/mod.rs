@@ -313,6 +313,7 @@ impl Resolver {
                 .unwrap_or_else(|| PlainPath::new("/var/run/docker.sock").expect("a plain path")),
             hf_home: written.hf_home.clone(),
             floor_bytes: self.gib(&format!("{path}/floor_gib"), floor)?,
+            drop_caches: written.drop_caches,
             fabric: written.fabric.as_ref().map(|fabric| Fabric {
                 ip: fabric.ip,
                 eth_if: fabric.eth_if.clone(),
