@@ -14,7 +14,7 @@ use super::{
 use crate::{
     controller::{Places, edit::Asked},
     core::{
-        desired::{Desired, Object},
+        desired::{Desired, Object, Wanted, Window},
         name::nearest,
         schedule,
     },
@@ -147,45 +147,113 @@ pub async fn suspend(
     change_file(places, Asked::Merge(patch), how, output).await
 }
 
-/// The windows, and when the next one opens or closes.
+/// Two weeks: what a person plans ahead.
+const DAYS: i64 = 14;
+
+/// The windows, and which model will be wanted when in the next fortnight.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub fn schedule(desired: &Desired, now: Timestamp, output: Format) -> anyhow::Result<Exit> {
-    let windows: Vec<_> = desired
-        .schedule
-        .iter()
-        .map(|(name, window)| (name, window, schedule::is_open(window, now), schedule::next(window, now)))
-        .collect();
+    let turns = schedule::turns(desired, now, DAYS);
     if output == Format::Json {
-        let windows: Vec<Json> = windows
+        let windows: Vec<Json> = desired
+            .schedule
             .iter()
-            .map(|(name, window, open, next)| {
+            .map(|(name, window)| {
+                let (open, next) = (schedule::is_open(window, now), schedule::next(window, now));
                 json!({ "name": name, "model": window.model, "open": open, "changes_at": next })
             })
             .collect();
-        print_json(&json!({ "at": now, "windows": windows }))?;
+        let turns: Vec<Json> = turns
+            .iter()
+            .map(|turn| {
+                let (at, model) = (turn.at, model_of(&turn.wanted));
+                json!({ "at": at, "model": model, "window": turn.window, "held_by": turn.held_by })
+            })
+            .collect();
+        print_json(&json!({ "at": now, "windows": windows, "turns": turns }))?;
         return Ok(Exit::Done);
     }
-    if windows.is_empty() {
+    if desired.schedule.is_empty() {
         talk!("there is no schedule: `model` applies at all times");
         return Ok(Exit::Done);
     }
-    let mut table = table(["WINDOW", "MODEL", "DAYS", "TIME", "NOW"]);
-    for (name, window, open, next) in windows {
-        const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-        let days: Vec<&str> = window
-            .days
-            .iter()
-            .filter_map(|day| DAYS.get(usize::try_from(*day).ok()?.checked_sub(1)?).copied())
-            .collect();
-        let days = if days.len() == 7 { "every day".to_owned() } else { days.join(" ") };
+    let mut windows = table(["WINDOW", "MODEL", "DAYS", "TIME", "NOW"]);
+    for (name, window) in &desired.schedule {
+        let state = match schedule::next(window, now) {
+            Some(next) if schedule::is_open(window, now) => format!("open until {next:.0}"),
+            Some(next) => format!("opens {next:.0}"),
+            None => String::new(),
+        };
         let zone = window.zone.iana_name().unwrap_or("UTC");
         let time = format!("{}–{} {zone}", window.from.strftime("%H:%M"), window.to.strftime("%H:%M"));
-        let next = next.map_or(String::new(), |next| format!(" {next:.0}"));
-        let state = if open { format!("open until{next}") } else { format!("opens{next}") };
-        table.add_row([name.to_string(), window.model.to_string(), days, time, state]);
+        windows.add_row([name.to_string(), window.model.to_string(), days(window), time, state]);
     }
-    print(&format!("{}\n", table.trim_fmt()))?;
+    let mut fortnight = table(["FROM", "THERE", "MODEL", "WHY"]);
+    let mut zone = None;
+    for turn in &turns {
+        let window = turn.window.as_ref().and_then(|name| desired.schedule.get(name));
+        // The end of a window is told by the clock that it began by.
+        zone = window.map(|window| window.zone.clone()).or(zone);
+        let there = turn.at.to_zoned(zone.clone().unwrap_or(jiff::tz::TimeZone::UTC));
+        let why = match (&turn.window, &turn.held_by) {
+            (_, Some(hold)) => format!("not while the hold `{hold}` is in force"),
+            (Some(window), None) => format!("`{window}` opens"),
+            (None, None) => "no window is open".into(),
+        };
+        let there = there.strftime("%a %d %b %H:%M").to_string();
+        fortnight.add_row([format!("{:.0}", turn.at), there, model_of(&turn.wanted), why]);
+    }
+    print(&format!("{}\n\n{}\n", windows.trim_fmt(), fortnight.trim_fmt()))?;
     Ok(Exit::Done)
+}
+
+fn model_of(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Watch => "(watched)".into(),
+        Wanted::Nothing => "none".into(),
+        Wanted::Model(name) => name.to_string(),
+    }
+}
+
+fn days(window: &Window) -> String {
+    const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    if window.days.len() == NAMES.len() {
+        return "every day".into();
+    }
+    let name = |day: &i8| NAMES.get(usize::try_from(*day).ok()?.checked_sub(1)?).copied();
+    window.days.iter().filter_map(name).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::load::load;
+
+    /// If this failed, an owner would be told of a swap that does not come, or not of one that does.
+    #[test]
+    fn the_fortnight_tells_every_turn_and_what_holds_it_up() {
+        let text = "version: 1
+sparks: { a: { address: 192.0.2.1, user: alice } }
+model: day
+models: { day: { repo: lab/day, sparks: [a] }, night: { repo: lab/night, sparks: [a] } }
+holds: { eval: { until: 2026-11-25T12:00:00Z, owner: alice, reason: evaluation } }
+schedule:
+  batch: { days: [tue], from: \"23:00\", to: \"05:00\", timezone: Europe/Berlin, model: night }
+  same: { days: [sat], from: \"10:00\", to: \"11:00\", model: day }
+";
+        let desired = load(text).unwrap().desired;
+        let told: Vec<_> = schedule::turns(&desired, "2026-11-24T12:00:00Z".parse().unwrap(), DAYS)
+            .into_iter()
+            .map(|turn| (turn.at.to_string(), model_of(&turn.wanted), turn.held_by.is_some()))
+            .collect();
+        let expected = [
+            ("2026-11-24T22:00:00Z", "night", true),
+            ("2026-11-25T04:00:00Z", "day", true),
+            ("2026-12-01T22:00:00Z", "night", false),
+            ("2026-12-02T04:00:00Z", "day", false),
+        ];
+        assert_eq!(told, expected.map(|(at, model, held)| (at.to_owned(), model.to_owned(), held)));
+    }
 }

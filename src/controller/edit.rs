@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::Controller;
 use crate::{
-    core::{plan::Plan, planner},
+    core::{desired::Object, plan::Plan, planner, schedule},
     manifest::{
         self,
         edit::{self, Change},
@@ -138,12 +138,14 @@ impl Controller {
             return Err(NotEdited::Invalid(self.told(&after.warnings, &new)));
         }
         let revision = self.revision_of(&text)?;
+        let mut warnings = manifest::report::messages(&after.warnings, &new);
+        warnings.extend(self.takes_effect_later(&before, &after));
         let mut edited = Edited {
             revision,
             waits: None,
             written: false,
             diff: diff(&text, &new),
-            warnings: manifest::report::messages(&after.warnings, &new),
+            warnings,
             plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
         };
         if request.dry_run || new == text {
@@ -199,6 +201,20 @@ impl Controller {
             Some(known) => Err(NotEdited::Conflict { base, fields: changed_fields(&known, text) }),
             None => Err(NotEdited::Conflict { base, fields: vec!["everything: it is not kept".into()] }),
         }
+    }
+
+    /// Another `model`, while a window is open.
+    fn takes_effect_later(&self, before: &Loaded, after: &Loaded) -> Option<String> {
+        let main = Object::main();
+        let [old, new] =
+            [before, after].map(|loaded| loaded.desired.slots.get(&main).map(|slot| &slot.wanted));
+        let (name, window, closes) =
+            schedule::open(&main, &after.desired, (self.world.now)()).filter(|_| old != new)?;
+        Some(format!(
+            "the window `{name}` keeps `{}` until {closes:.0}; `model` applies after it. To end the window now, take it \
+             out: spark-control desired patch '{{\"schedule\":{{\"{name}\":null}}}}'",
+            window.model
+        ))
     }
 
     fn plan_for(&self, loaded: &Loaded, revision: u64) -> Option<Plan> {

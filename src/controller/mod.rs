@@ -7,6 +7,7 @@ pub mod edit;
 pub mod export;
 pub mod file;
 pub mod logs;
+pub mod outbox;
 pub mod pulse;
 pub mod round;
 pub mod run;
@@ -83,6 +84,8 @@ pub struct Controller {
     /// One edit at a time.
     edits: Mutex<()>,
     pub wake: Arc<Notify>,
+    /// Something was put into the outbox.
+    posted: Notify,
     published: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -209,6 +212,7 @@ impl Controller {
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
             wake: Arc::new(Notify::new()),
+            posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
         })
     }

@@ -114,6 +114,10 @@ impl Controller {
             plan
         };
         self.publish(Some((&plan, &observed, &desired)), round, looked_ms);
+        if mode != Mode::Preview {
+            let drift = self.snapshot();
+            self.take_news(&desired, revision, &plan, &drift.drift)?;
+        }
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
         let open: Vec<&Work> = plan.work.iter().filter(|work| !work.open().is_empty()).collect();

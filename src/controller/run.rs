@@ -38,6 +38,10 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     let _watcher = watch::watch(&controller.places.file, controller.wake.clone())
         .map_err(|error| error!("watching {}: {error}", controller.places.file.display()));
     let mut listeners: BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)> = BTreeMap::new();
+    let delivering = {
+        let controller = controller.clone();
+        tokio::spawn(async move { controller.deliver().await })
+    };
     let mut began: VecDeque<Instant> = VecDeque::new();
     while !end.is_cancelled() {
         let turn = tokio::select! {
@@ -63,6 +67,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
             }
         }
     }
+    delivering.abort();
     for (_, listener) in listeners.into_values() {
         listener.abort();
     }

@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256};
 use super::{
     launcher::{How, Launcher},
     name::{
-        Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, PlainPath,
-        RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+        Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName,
+        PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
     },
+    notify::Topic,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,7 @@ pub struct Desired {
     pub policy: Policy,
     pub holds: BTreeMap<HoldName, Hold>,
     pub schedule: BTreeMap<WindowName, Window>,
+    pub notify: BTreeMap<NotifyName, Notify>,
 }
 
 /// What conditions, attempts, holds and labels are about: a slot or a service.
@@ -286,6 +288,16 @@ pub struct Hold {
     pub until: Option<Timestamp>,
     pub owner: String,
     pub reason: String,
+}
+
+/// Where news goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notify {
+    /// Many hooks have their key in it.
+    pub url: EnvValue,
+    pub topics: BTreeSet<Topic>,
+    /// Signs the message.
+    pub secret: Option<Secret>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -16,6 +16,7 @@ use super::{
         SHORTEST_DEADLINE,
     },
     name::{ContainerName, ModelName, SparkName},
+    notify::ToldAll,
     observed::{Container, Token},
     progress,
     restart::Restarts,
@@ -59,6 +60,8 @@ pub struct Ledger {
     pub restarts: BTreeMap<Object, Restarts>,
     /// Hashes of revisions whose removals a person agreed to.
     pub accepted_removals: BTreeSet<String>,
+    /// Conditions as people were told of them last.
+    pub told: ToldAll,
     /// Why this controller stopped acting.
     pub fenced: Option<String>,
 }

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod memory;
 pub mod name;
 pub mod notice;
+pub mod notify;
 pub mod observed;
 pub mod plan;
 pub mod planner;

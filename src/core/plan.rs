@@ -122,6 +122,7 @@ pub enum Reason {
     ReportOnly,
     Held,
     Suspended,
+    WindowCloses,
     Fenced,
     ImageMissing,
     ImageDiffers,

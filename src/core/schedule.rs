@@ -1,53 +1,109 @@
 //! Which model, when.
 
-use jiff::{Timestamp, civil};
+use std::collections::BTreeSet;
 
-use super::desired::{Desired, Object, Slot, Wanted, Window};
+use jiff::{SignedDuration, Timestamp, civil};
+
+use super::{
+    consent,
+    desired::{Desired, Object, Slot, Wanted, Window},
+    name::{HoldName, WindowName},
+};
 
 /// What the slot should hold now: the window that is open, else what the file says. Only the main slot has windows.
 pub fn wanted(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -> Wanted {
+    match open(object, desired, now) {
+        Some((_, window, _)) => Wanted::Model(window.model.clone()),
+        None => slot.wanted.clone(),
+    }
+}
+
+/// The window of this slot that is open, and when it closes.
+pub fn open<'a>(
+    object: &Object,
+    desired: &'a Desired,
+    now: Timestamp,
+) -> Option<(&'a WindowName, &'a Window, Timestamp)> {
     if *object != Object::main() {
-        return slot.wanted.clone();
+        return None;
     }
-    desired
-        .schedule
-        .values()
-        .find(|window| is_open(window, now))
-        .map_or_else(|| slot.wanted.clone(), |window| Wanted::Model(window.model.clone()))
+    desired.schedule.iter().find_map(|(name, window)| Some((name, window, closes(window, now)?)))
 }
 
-/// Days name the start; `to` at or before `from` ends on the next day.
 pub fn is_open(window: &Window, now: Timestamp) -> bool {
-    let local = now.to_zoned(window.zone.clone()).datetime();
-    let crosses = window.to <= window.from;
-    let starts_on = |date: civil::Date| window.days.contains(&date.weekday().to_monday_one_offset());
-    let today = starts_on(local.date());
-    let yesterday = local.date().yesterday().is_ok_and(starts_on);
-    if crosses {
-        (today && local.time() >= window.from) || (yesterday && local.time() < window.to)
-    } else {
-        today && (window.from..window.to).contains(&local.time())
-    }
+    closes(window, now).is_some()
 }
 
-/// When the window opens or closes next, whichever comes first; `None` when its days never come.
-pub fn next(window: &Window, now: Timestamp) -> Option<Timestamp> {
+/// When the window that is open now closes; `None` when it is not open.
+fn closes(window: &Window, now: Timestamp) -> Option<Timestamp> {
     let today = now.to_zoned(window.zone.clone()).date();
+    // A clock that is set back may show the day before once more, and a window of yesterday may go on.
+    let dates = [today.yesterday().ok(), Some(today), today.tomorrow().ok()];
+    let spans = dates.into_iter().flatten().filter_map(|date| span(window, date));
+    spans.into_iter().find(|(from, to)| (*from..*to).contains(&now)).map(|(_, to)| to)
+}
+
+/// From when to when the window that starts on this day is open; `None` when none does. Days name the start; `to` at or
+/// before `from` ends on the next day. A time that a clock skips in spring is as much later as the clock is set forward; one
+/// that it shows twice in autumn is the first. A window that would end before it starts is as long as it would be on any day.
+fn span(window: &Window, date: civil::Date) -> Option<(Timestamp, Timestamp)> {
+    if !window.days.contains(&date.weekday().to_monday_one_offset()) {
+        return None;
+    }
     let at = |date: civil::Date, time: civil::Time| {
         let moment = window.zone.to_ambiguous_zoned(date.to_datetime(time)).compatible().ok()?;
         Some(moment.timestamp())
     };
-    // A window that began yesterday may close today; one of a single day may be a week away.
-    let dates = (-1..=7).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
-    dates
-        .filter(|date| window.days.contains(&date.weekday().to_monday_one_offset()))
-        .flat_map(|date| {
-            let end = if window.to <= window.from { date.tomorrow().ok() } else { Some(date) };
-            [at(date, window.from), end.and_then(|end| at(end, window.to))]
-        })
-        .flatten()
-        .filter(|moment| *moment > now)
-        .min()
+    let end = if window.to <= window.from { date.tomorrow().ok()? } else { date };
+    let (from, to) = (at(date, window.from)?, at(end, window.to)?);
+    let length = end.to_datetime(window.to).duration_since(date.to_datetime(window.from));
+    Some((from, if to > from { to } else { from.checked_add(length).ok()? }))
+}
+
+/// When the window opens or closes next, whichever comes first; `None` when its days never come.
+pub fn next(window: &Window, now: Timestamp) -> Option<Timestamp> {
+    // One of a single day may be a week away.
+    edges(window, now, 8).into_iter().find(|moment| *moment > now)
+}
+
+/// When it opens and closes, in order, from yesterday to that many days from now.
+fn edges(window: &Window, now: Timestamp, days: i64) -> BTreeSet<Timestamp> {
+    let today = now.to_zoned(window.zone.clone()).date();
+    let dates = (-1..=days).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
+    dates.filter_map(|date| span(window, date)).flat_map(|(from, to)| [from, to]).collect()
+}
+
+/// Another model from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    pub at: Timestamp,
+    pub wanted: Wanted,
+    /// The window that opens; `None` when the file's own `model` applies again.
+    pub window: Option<WindowName>,
+    /// The hold that will be in force, as far as it is known now: what serves then stays.
+    pub held_by: Option<HoldName>,
+}
+
+/// How the main slot's model changes in that many days.
+pub fn turns(desired: &Desired, now: Timestamp, days: i64) -> Vec<Turn> {
+    let main = Object::main();
+    let Some(slot) = desired.slots.get(&main) else { return Vec::new() };
+    let until = now.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::MAX);
+    let edges: BTreeSet<Timestamp> =
+        desired.schedule.values().flat_map(|window| edges(window, now, days + 1)).collect();
+    let mut before = wanted(&main, slot, desired, now);
+    let mut turns = Vec::new();
+    for at in edges.into_iter().filter(|at| *at > now && *at <= until) {
+        let then = wanted(&main, slot, desired, at);
+        if then == before {
+            continue;
+        }
+        before.clone_from(&then);
+        let window = open(&main, desired, at).map(|(name, ..)| name.clone());
+        let held_by = consent::hold(&main, desired, at).map(|(name, _)| name.clone());
+        turns.push(Turn { at, wanted: then, window, held_by });
+    }
+    turns
 }
 
 const DAY: i32 = 24 * 60;
@@ -128,5 +184,52 @@ mod tests {
         assert!(is_open(&night, "2026-11-24T04:59:00Z".parse().unwrap()));
         assert!(!is_open(&night, "2026-11-24T05:00:00Z".parse().unwrap()));
         assert!(!is_open(&night, "2026-11-23T04:00:00Z".parse().unwrap()));
+    }
+
+    /// If this failed, a model would be swapped twice in the night in which clocks are set back, or not at all in the one in
+    /// which they are set forward.
+    #[test]
+    fn clocks_that_are_set_neither_double_a_window_nor_lose_it() {
+        let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let window = |from: &str, to: &str| Window { zone: berlin.clone(), ..window(from, to, &[7]) };
+        let edges = |window: &Window, now: &str| -> Vec<String> {
+            let now: Timestamp = now.parse().unwrap();
+            let until = now.checked_add(SignedDuration::from_hours(24)).unwrap();
+            edges(window, now, 1)
+                .into_iter()
+                .filter(|at| (now..until).contains(at))
+                .map(|at| at.to_string())
+                .collect()
+        };
+        // 2026-10-25: 03:00 is 02:00 once more, at 01:00 UTC.
+        let autumn = "2026-10-24T20:00:00Z";
+        assert_eq!(
+            edges(&window("02:15", "02:45"), autumn),
+            ["2026-10-25T00:15:00Z", "2026-10-25T00:45:00Z"]
+        );
+        assert_eq!(
+            edges(&window("02:30", "03:00"), autumn),
+            ["2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"]
+        );
+        let once = window("02:15", "02:45");
+        assert!(is_open(&once, "2026-10-25T00:30:00Z".parse().unwrap()));
+        assert!(
+            !is_open(&once, "2026-10-25T01:30:00Z".parse().unwrap()),
+            "the same time on the clock, once more"
+        );
+        // 2027-03-28: 02:00 is 03:00, at 01:00 UTC.
+        let spring = "2027-03-27T20:00:00Z";
+        assert_eq!(
+            edges(&window("02:15", "02:45"), spring),
+            ["2027-03-28T01:15:00Z", "2027-03-28T01:45:00Z"]
+        );
+        assert_eq!(
+            edges(&window("02:30", "03:00"), spring),
+            ["2027-03-28T01:30:00Z", "2027-03-28T02:00:00Z"]
+        );
+        assert_eq!(
+            edges(&window("01:00", "05:00"), spring),
+            ["2027-03-28T00:00:00Z", "2027-03-28T03:00:00Z"]
+        );
     }
 }

@@ -14,6 +14,7 @@ use super::{
     observed::{Observed, RecipeSeen},
     plan::{Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     preflight::{Before, preflight},
+    schedule,
     slot::{Case, push},
     standing::{Standing, relied_on},
     step::{Instead, Step},
@@ -72,6 +73,10 @@ pub(super) fn replace(
             let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
             work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(*step, None)]), gate]);
         }
+    }
+    if let Some(verdict) = case.window_closes(&work) {
+        work.verdict = verdict;
+        return work;
     }
     let gate =
         if clearing { Some(Verdict::Open) } else { case.release_gate(target).or_else(|| case.busy(&group)) };
@@ -167,6 +172,16 @@ impl Case<'_> {
                 Arguments::ToAsk(Box::new(Step::Check { object, group, image_id }))
             }
         }
+    }
+
+    /// The window that wants this model closes before it could have been loaded: the outage would be for nothing.
+    fn window_closes(self, work: &Work) -> Option<Verdict> {
+        let expected = work.outage.as_ref()?.expected_secs?;
+        let (name, _, closes) = schedule::open(self.object, self.desired, self.now)?;
+        let left = closes.duration_since(self.now).as_secs().unsigned_abs();
+        let message =
+            format!("`{name}` closes in {left} s, and this takes about {expected} s; it is not begun");
+        (left <= expected).then_some(Verdict::Waiting { reason: Reason::WindowCloses, message })
     }
 
     /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.

@@ -470,18 +470,25 @@ pub struct Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotifyEvent {
+    /// A swap started, finished, failed, or fell back.
     Swap,
+    /// Something waits for a person, or does not any more.
     Stalled,
+    /// Something is for two minutes not as the file says, or is again.
     Drift,
+    /// A hold expired.
+    Hold,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
-    pub url: String,
+    /// Each message is POSTed there as JSON. A secret's place, where the address itself is one.
+    pub url: EnvValue,
+    /// All of them when absent.
     #[serde(default)]
     pub events: Vec<NotifyEvent>,
-    /// Signs the request's body.
+    /// Signs each message: HMAC-SHA256 of the body, in `X-Spark-Control-Signature`.
     pub secret: Option<Secret>,
 }
 

@@ -78,6 +78,7 @@ impl Asked<'_> {
             url: format!("{}{path}", self.question.base),
             body,
             api_key: self.question.api_key.clone(),
+            headers: Vec::new(),
             deadline: DEADLINE,
         };
         self.http.send(request).await.map_err(|error| match error {

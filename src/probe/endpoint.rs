@@ -152,6 +152,7 @@ async fn service(
             url: format!("{base}{path}"),
             body: Body::None,
             api_key: asked.api_key.clone(),
+            headers: Vec::new(),
             deadline: SHALLOW,
         };
         match asker.http.send(request).await {

@@ -55,6 +55,7 @@ pub async fn probe(
         url: format!("{base}{path}"),
         body: Body::None,
         api_key: asked.api_key.clone(),
+        headers: Vec::new(),
         deadline: SHALLOW,
     };
     let http = asker.http;

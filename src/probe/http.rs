@@ -11,6 +11,7 @@ pub struct Request {
     pub url: String,
     pub body: Body,
     pub api_key: Option<Secret>,
+    pub headers: Vec<(&'static str, String)>,
     pub deadline: Duration,
 }
 
@@ -94,6 +95,9 @@ impl Http for Network {
                 let key = (self.secret)(place).map_err(NoAnswer::Silent)?;
                 builder = builder.bearer_auth(key);
             }
+            for (name, value) in request.headers {
+                builder = builder.header(name, value);
+            }
             let sending = async {
                 let mut response = builder.send().await?;
                 let status = response.status().as_u16();
@@ -143,7 +147,8 @@ mod tests {
         let server = tokio::spawn(axum::serve(listener, router).into_future());
         let network = Network::new(|_| Err("no secret here".into()));
         let url = format!("http://localhost:{port}/");
-        let request = Request { url, body: Body::None, api_key: None, deadline: Duration::from_secs(5) };
+        let (api_key, headers) = (None, Vec::new());
+        let request = Request { url, body: Body::None, api_key, headers, deadline: Duration::from_secs(5) };
         assert_eq!(network.send(request).await, Ok((200, b"here".to_vec())));
         server.abort();
         let found = Ipv4Only.resolve("localhost".parse().unwrap()).await.unwrap().collect::<Vec<_>>();

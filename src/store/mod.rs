@@ -12,8 +12,13 @@ const VERSION: i64 = 1;
 const KEPT_EVENTS: i64 = 10_000;
 const KEPT_PLANS: i64 = 200;
 const KEPT_STEPS: i64 = 10_000;
+/// Nobody reads more of them when a hook is back.
+const KEPT_LETTERS: i64 = 1000;
 /// Whole files; each is an edit that came into force.
 const KEPT_REVISIONS: i64 = 1000;
+
+const SET_LEDGER: &str =
+    "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -29,6 +34,16 @@ pub struct Store {
     connection: Connection,
     /// What was written last: a round in which nothing happened writes nothing.
     ledger: String,
+}
+
+/// A message that has not arrived yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub number: i64,
+    /// An entry of `notify`.
+    pub target: String,
+    pub body: String,
+    pub tries: u32,
 }
 
 /// A line of the history.
@@ -65,6 +80,9 @@ impl Store {
                  message TEXT NOT NULL);
              CREATE TABLE IF NOT EXISTS plan (
                  id TEXT PRIMARY KEY, number INTEGER NOT NULL, at TEXT NOT NULL, json TEXT NOT NULL);
+             CREATE TABLE IF NOT EXISTS outbox (
+                 number INTEGER PRIMARY KEY, target TEXT NOT NULL, body TEXT NOT NULL, tries INTEGER NOT NULL,
+                 not_before TEXT NOT NULL);
              PRAGMA user_version = {VERSION};
              COMMIT;"
         ))?;
@@ -99,7 +117,7 @@ impl Store {
     /// [`StoreError`].
     pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
         self.connection
-            .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![format!("{now:.3}"), text])?;
+            .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![moment(now), text])?;
         let number = self.connection.last_insert_rowid();
         self.connection.execute("DELETE FROM revision WHERE number <= ?1", [number - KEPT_REVISIONS])?;
         Ok(number.unsigned_abs())
@@ -152,15 +170,72 @@ impl Store {
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
-            params![token, format!("{now:.3}"), step],
+            params![token, moment(now), step],
         )?;
         let surplus = transaction.last_insert_rowid() - KEPT_STEPS;
         transaction.execute("DELETE FROM journal WHERE rowid <= ?1", [surplus])?;
-        let sql =
-            "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
-        transaction.execute(sql, [&ledger])?;
+        transaction.execute(SET_LEDGER, [&ledger])?;
         transaction.commit()?;
         self.ledger = ledger;
+        Ok(())
+    }
+
+    /// Put messages into the outbox, with the ledger that knows that they were written, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn post(
+        &mut self,
+        letters: &[(String, String)],
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let ledger = serde_json::to_string(ledger)?;
+        let transaction = self.connection.transaction()?;
+        for (target, body) in letters {
+            transaction.execute(
+                "INSERT INTO outbox (target, body, tries, not_before) VALUES (?1, ?2, 0, ?3)",
+                params![target, body, moment(now)],
+            )?;
+            let surplus = transaction.last_insert_rowid() - KEPT_LETTERS;
+            transaction.execute("DELETE FROM outbox WHERE number <= ?1", [surplus])?;
+        }
+        transaction.execute(SET_LEDGER, [&ledger])?;
+        transaction.commit()?;
+        self.ledger = ledger;
+        Ok(())
+    }
+
+    /// Messages that are to be sent by now, oldest first. One that waits holds back what came after it for the same target.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn due(&self, now: Timestamp, count: u32) -> Result<Vec<Letter>, StoreError> {
+        let sql = "SELECT number, target, body, tries FROM outbox AS letter
+                   WHERE NOT EXISTS (SELECT 1 FROM outbox AS other WHERE other.target = letter.target
+                                     AND other.number <= letter.number AND other.not_before > ?1)
+                   ORDER BY number LIMIT ?2";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map(params![moment(now), count], |row| {
+            Ok(Letter { number: row.get(0)?, target: row.get(1)?, body: row.get(2)?, tries: row.get(3)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// It arrived, or nobody wants it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget_letter(&self, number: i64) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM outbox WHERE number = ?1", [number])?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_off(&self, number: i64, tries: u32, not_before: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET tries = ?2, not_before = ?3 WHERE number = ?1";
+        self.connection.execute(sql, params![number, tries, moment(not_before)])?;
         Ok(())
     }
 
@@ -170,7 +245,7 @@ impl Store {
     /// [`StoreError`].
     pub fn conclude(&self, token: &str, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE journal SET ended = ?2, outcome = ?3 WHERE token = ?1";
-        self.connection.execute(sql, params![token, format!("{now:.3}"), outcome])?;
+        self.connection.execute(sql, params![token, moment(now), outcome])?;
         Ok(())
     }
 
@@ -195,7 +270,7 @@ impl Store {
     /// The steps that a statement about one moment answers with.
     fn steps(&self, sql: &str, at: Timestamp) -> Result<Vec<Step>, StoreError> {
         let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([format!("{at:.3}")], |row| row.get::<_, String>(0))?;
+        let rows = statement.query_map([moment(at)], |row| row.get::<_, String>(0))?;
         let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
         Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
     }
@@ -210,7 +285,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
-        self.connection.execute(sql, params![format!("{now:.3}"), kind, object, message])?;
+        self.connection.execute(sql, params![moment(now), kind, object, message])?;
         let last = self.connection.last_insert_rowid();
         self.connection.execute("DELETE FROM event WHERE number <= ?1", [last - KEPT_EVENTS])?;
         Ok(())
@@ -245,8 +320,7 @@ impl Store {
         let sql = "INSERT INTO plan (id, number, at, json)
                    VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM plan), ?2, ?3)
                    ON CONFLICT (id) DO UPDATE SET json = ?3, at = ?2";
-        self.connection
-            .execute(sql, params![plan.id, format!("{:.3}", plan.at), serde_json::to_string(plan)?])?;
+        self.connection.execute(sql, params![plan.id, moment(plan.at), serde_json::to_string(plan)?])?;
         let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
         self.connection.execute(sql, [KEPT_PLANS])?;
         Ok(())
@@ -261,6 +335,11 @@ impl Store {
             .optional()?;
         Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
     }
+}
+
+/// Times of one length, so that their order is that of their letters.
+fn moment(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use spark_control::{
     controller::{Controller, Places, World, round::Mode},
     core::plan::Plan,
+    probe::http::Http,
     sim::{Sim, Times, http::InMemory, transport::Simulated},
 };
 use tempfile::TempDir;
@@ -46,18 +47,26 @@ pub struct Cluster {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Controllers that were started.
     starts: AtomicU32,
+    /// Seconds.
+    skipped: Arc<AtomicU64>,
+    /// How endpoints and hooks are reached.
+    pub http: Arc<dyn Http>,
 }
 
-/// The time of tokio's clock, which tests pause.
-fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
+/// The time of tokio's clock, which tests pause, and what was skipped.
+fn clock(skipped: Arc<AtomicU64>) -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let began = tokio::time::Instant::now();
     let epoch: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
-    move || spark_control::sim::machine::later(epoch, began.elapsed())
+    move || {
+        let skipped = Duration::from_secs(skipped.load(Ordering::SeqCst));
+        spark_control::sim::machine::later(epoch, began.elapsed() + skipped)
+    }
 }
 
 impl Cluster {
     pub fn new() -> Self {
-        let now = Arc::new(clock());
+        let skipped = Arc::new(AtomicU64::new(0));
+        let now = Arc::new(clock(skipped.clone()));
         let times = Times {
             load: Duration::from_secs(120),
             release: Duration::from_secs(15),
@@ -73,7 +82,13 @@ impl Cluster {
         let fast = PathBuf::from("/dev/shm");
         let directory =
             if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");
-        Self { sim, directory, now, starts: AtomicU32::new(1) }
+        let http = Arc::new(InMemory { sim: sim.clone() });
+        Self { sim, http, directory, now, skipped, starts: AtomicU32::new(1) }
+    }
+
+    /// Where tokio's clock is not paused: that much later, at once.
+    pub fn skip(&self, length: Duration) {
+        self.skipped.fetch_add(length.as_secs(), Ordering::SeqCst);
     }
 
     pub fn folder(&self) -> &std::path::Path {
@@ -107,7 +122,7 @@ impl Cluster {
             connect: Box::new(move |spark, _| {
                 Arc::new(Simulated { sim: sim.clone(), spark: spark.to_string() })
             }),
-            http: Arc::new(InMemory { sim: self.sim.clone() }),
+            http: self.http.clone(),
             now: Box::new(move || now()),
             name: name.to_owned(),
             start: self.starts.fetch_add(1, Ordering::SeqCst).to_string(),

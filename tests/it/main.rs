@@ -17,6 +17,7 @@ mod health;
 mod hostile;
 mod licences;
 mod manifest;
+mod notify;
 mod preflight;
 mod readiness;
 mod scripts;

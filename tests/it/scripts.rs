@@ -9,6 +9,7 @@
 //! - `second`: a copy of it is started beside it, and swaps to `beta`.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
 //! - `image SPARK ID`: what `vllm-node` names there from now on.
+//! - `told`: what those who are not looking were told.
 //! - `audit SPARK`: what that Spark wrote down.
 //! - `floor SPARK TIME`: free memory there is watched for so long, as `serve` does all the time.
 //! - `fault SPARK FAULT [TIME]`: as in the demo. `by-hand SPARK WORDS…`, `by-hand-as CONTAINER SPARK WORDS…`: a person
@@ -47,7 +48,7 @@ fn scripts_answer_as_reviewed() {
 /// The script with the answers of now.
 async fn play(script: &str) -> String {
     let cluster = Cluster::new();
-    let mut stage = Stage { controller: cluster.controller("a"), cluster, told: 0 };
+    let mut stage = Stage { controller: cluster.controller("a"), cluster, told: 0, read: 0 };
     let mut answered = String::new();
     let mut lines = script.lines().peekable();
     while let Some(line) = lines.next() {
@@ -79,6 +80,8 @@ struct Stage {
     controller: Controller,
     /// Events that have been shown.
     told: i64,
+    /// Messages that have been shown.
+    read: i64,
 }
 
 impl Stage {
@@ -139,6 +142,24 @@ impl Stage {
                 self.controller
                     .approve(&id, "alice")
                     .map_or_else(|error| format!("{error}\n"), |()| String::new())
+            }
+            ["told"] => {
+                let letters = self.controller.letters().unwrap();
+                let new = letters.iter().filter(|letter| letter.number > self.read);
+                let text = new.map(|letter| {
+                    let body: serde_json::Value = serde_json::from_str(&letter.body).unwrap();
+                    let word = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+                    format!(
+                        "{} <- {} {}: {}\n",
+                        letter.target,
+                        word("event"),
+                        word("object"),
+                        word("message")
+                    )
+                });
+                let text = text.collect();
+                self.read = letters.last().map_or(self.read, |letter| letter.number);
+                text
             }
             ["audit", spark] => {
                 let acts = self.controller.audit(spark, 100).await.unwrap();

@@ -23,10 +23,11 @@ use super::{
 };
 use crate::core::{
     desired::{
-        Desired, EnvValue, Fabric, Hold, Model, Object, OnDrift, OnEdit, OnFailure, Policy, Reach, Secret,
-        Slot, Spark, Wanted, Window,
+        Desired, EnvValue, Fabric, Hold, Model, Notify, Object, OnDrift, OnEdit, OnFailure, Policy, Reach,
+        Secret, Slot, Spark, Wanted, Window,
     },
     name::{ClusterName, ContainerName, ModelName, PlainPath, ServiceName, SparkName, Variable, nearest},
+    notify::Topic,
     schedule,
 };
 use service::Entry;
@@ -121,8 +122,9 @@ pub fn resolve(
         let hint = near.map(|near| format!("did you mean `{near}`?"));
         out.warning(&format!("disabled_services/{name}"), message, hint);
     }
-    for name in cluster.notify.keys() {
-        out.not_yet(&format!("notify/{name}"), "notify");
+    let mut notify = BTreeMap::new();
+    for (name, target) in &cluster.notify {
+        notify.extend(out.notify(name.as_str(), target).map(|target| (name.clone(), target)));
     }
     let desired = Desired {
         cluster: cluster.name.unwrap_or_else(|| ClusterName::new("default").expect("a fitting name")),
@@ -134,6 +136,7 @@ pub fn resolve(
         policy: policy(&cluster.reconcile.unwrap_or_default()),
         holds,
         schedule,
+        notify,
     };
     out.claims(&desired);
     out.memory(&desired);
@@ -416,6 +419,29 @@ impl Resolver {
         Some(Hold { object, until, owner: written.owner.clone(), reason: written.reason.clone() })
     }
 
+    fn notify(&mut self, name: &str, written: &v1::Notify) -> Option<Notify> {
+        let url = match &written.url {
+            v1::EnvValue::Secret(place) => EnvValue::Secret(secret(place)),
+            v1::EnvValue::Plain(url) if is_web_address(url) => EnvValue::Plain(url.clone()),
+            v1::EnvValue::Plain(_) => {
+                let hint = "such as `https://<your-hook>`, or a secret's place".to_owned();
+                self.problem(&format!("notify/{name}/url"), "this is no http or https address", Some(hint));
+                return None;
+            }
+        };
+        let topic = |event: &v1::NotifyEvent| match event {
+            v1::NotifyEvent::Swap => Topic::Swap,
+            v1::NotifyEvent::Stalled => Topic::Stalled,
+            v1::NotifyEvent::Drift => Topic::Drift,
+            v1::NotifyEvent::Hold => Topic::Hold,
+        };
+        let mut topics: BTreeSet<Topic> = written.events.iter().map(topic).collect();
+        if topics.is_empty() {
+            topics = [Topic::Swap, Topic::Stalled, Topic::Drift, Topic::Hold].into();
+        }
+        Some(Notify { url, topics, secret: written.secret.as_ref().map(secret) })
+    }
+
     fn window(
         &mut self,
         name: &str,
@@ -443,4 +469,12 @@ impl Resolver {
             model: written.model.clone(),
         })
     }
+}
+
+/// Something to POST to: where it leads is seen when it is used.
+fn is_web_address(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        && url.len() <= 2000
+        && !url.chars().any(|letter| letter.is_whitespace() || letter.is_control())
 }

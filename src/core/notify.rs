@@ -1,0 +1,282 @@
+//! What is told to people who are not looking: one message for each change of a condition, not one for each round.
+//!
+//! `news` compares what is with what was told; the ledger keeps that, the store sends it on.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    desired::{Desired, Object, SpecHash},
+    drift::Drift,
+    launch::{Attempts, Launch, LaunchState},
+    ledger::Ledger,
+    plan::{Plan, Reason, Verdict},
+};
+
+/// What differs for a moment, while something is being done about it, is no news.
+const DRIFT_AFTER: SignedDuration = SignedDuration::from_mins(2);
+
+/// What a target is interested in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    Swap,
+    Stalled,
+    Drift,
+    Hold,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    SwapStarted,
+    SwapFinished,
+    SwapFailed,
+    FellBack,
+    /// Something waits for a person.
+    Stalled,
+    /// It does not any more.
+    StalledEnded,
+    Drift,
+    DriftEnded,
+    HoldExpired,
+}
+
+impl Event {
+    pub fn topic(self) -> Topic {
+        match self {
+            Self::SwapStarted | Self::SwapFinished | Self::SwapFailed | Self::FellBack => Topic::Swap,
+            Self::Stalled | Self::StalledEnded => Topic::Stalled,
+            Self::Drift | Self::DriftEnded => Topic::Drift,
+            Self::HoldExpired => Topic::Hold,
+        }
+    }
+
+    /// As the message has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SwapStarted => "swap_started",
+            Self::SwapFinished => "swap_finished",
+            Self::SwapFailed => "swap_failed",
+            Self::FellBack => "fell_back",
+            Self::Stalled => "stalled",
+            Self::StalledEnded => "stalled_ended",
+            Self::Drift => "drift",
+            Self::DriftEnded => "drift_ended",
+            Self::HoldExpired => "hold_expired",
+        }
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    pub event: Event,
+    /// A slot, a service, a Spark or a hold.
+    pub about: String,
+    pub message: String,
+}
+
+/// One condition as it was told last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// Its state in one word: another one is news.
+    pub is: String,
+    pub since: Timestamp,
+    /// It was told, rather than only seen.
+    pub told: bool,
+}
+
+/// By `topic about`.
+pub type ToldAll = BTreeMap<String, Told>;
+
+/// What is new since `ledger.told`, and what has been told with it.
+pub fn news(
+    desired: &Desired,
+    ledger: &Ledger,
+    plan: &Plan,
+    drift: &[Drift],
+    now: Timestamp,
+) -> (Vec<News>, ToldAll) {
+    let mut desk = Desk { before: &ledger.told, told: ToldAll::new(), news: Vec::new(), now };
+    for (object, launch) in ledger.launches.iter().filter(|(object, _)| desired.slots.contains_key(*object)) {
+        desk.swap(object, launch, ledger, plan);
+    }
+    for work in &plan.work {
+        if let Verdict::Blocked { reason, message } = &work.verdict
+            && needs_a_person(*reason)
+        {
+            desk.lasts(
+                Event::Stalled,
+                work.object.as_str(),
+                &format!("{reason:?}"),
+                message,
+                SignedDuration::ZERO,
+            );
+        }
+    }
+    for one in drift.iter().filter(|one| !one.class.is_report_only()) {
+        let about = one.object.as_ref().map(Object::as_str).or(one.spark.as_ref().map(AsRef::as_ref));
+        let is_swapping = one
+            .object
+            .as_ref()
+            .is_some_and(|object| ledger.is_loading(object) || ledger.is_past_stop(object));
+        let message = format!("{} instead of {}; {}", one.observed, one.desired, one.response);
+        if let (Some(about), false) = (about, is_swapping) {
+            desk.lasts(Event::Drift, about, one.class.name(), &message, DRIFT_AFTER);
+        }
+    }
+    for (name, hold) in &desired.holds {
+        desk.hold(name.as_str(), hold.until, &hold.owner);
+    }
+    desk.ended();
+    (desk.news, desk.told)
+}
+
+/// What passes by itself, or was asked for, is not worth waking anybody.
+fn needs_a_person(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::ReportOnly | Reason::Held | Reason::Suspended | Reason::Unreachable | Reason::Unknown
+    )
+}
+
+struct Desk<'a> {
+    before: &'a ToldAll,
+    told: ToldAll,
+    news: Vec<News>,
+    now: Timestamp,
+}
+
+impl Desk<'_> {
+    fn say(&mut self, event: Event, about: &str, message: String) {
+        self.news.push(News { event, about: about.to_owned(), message });
+    }
+
+    /// Remember what is, with the time since which it is so.
+    fn is(&mut self, key: String, is: String, told: bool) {
+        let since =
+            self.before.get(&key).filter(|before| before.is == is).map_or(self.now, |before| before.since);
+        self.told.insert(key, Told { is, since, told });
+    }
+
+    /// A swap begins with the stop, or with the launch when nothing served.
+    fn swap(&mut self, object: &Object, launch: &Launch, ledger: &Ledger, plan: &Plan) {
+        let key = format!("swap {object}");
+        let before = self.before.get(&key).map(|before| before.is.as_str());
+        let was_swapping = before.is_some_and(|before| before.starts_with("swapping"));
+        let (model, job) = (&launch.group.model, launch.token.job());
+        let wanted = plan.of(object).and_then(|work| work.wanted.as_ref());
+        let is = match &launch.state {
+            LaunchState::Stopped { .. } if ledger.is_past_stop(object) => {
+                if !was_swapping {
+                    self.say(Event::SwapStarted, object.as_str(), format!("`{model}` has been stopped"));
+                }
+                "swapping".to_owned()
+            }
+            LaunchState::Loading => {
+                let is = format!("swapping {job}");
+                match gave_way(object, &launch.group.spec, wanted, ledger) {
+                    Some(why) if before != Some(is.as_str()) => {
+                        let message = format!("going back to `{model}`: {why}");
+                        self.say(Event::FellBack, object.as_str(), message);
+                    }
+                    None if !was_swapping => {
+                        self.say(Event::SwapStarted, object.as_str(), format!("`{model}` is being started"));
+                    }
+                    _ => {}
+                }
+                is
+            }
+            LaunchState::Serving { .. } => {
+                if was_swapping {
+                    self.say(Event::SwapFinished, object.as_str(), format!("`{model}` serves"));
+                }
+                "serving".to_owned()
+            }
+            LaunchState::Failed { in_load: true, .. } => {
+                let is = format!("failed {job}");
+                if before != Some(is.as_str()) {
+                    let why = ledger
+                        .attempts(object, &launch.group.spec)
+                        .map(|attempts| attempts.last.what.as_str());
+                    let message =
+                        format!("`{model}` failed: {}", why.unwrap_or("its cause is not known any more"));
+                    self.say(Event::SwapFailed, object.as_str(), message);
+                }
+                is
+            }
+            LaunchState::Failed { .. } | LaunchState::Stopped { .. } | LaunchState::Unseen { .. } => {
+                "idle".to_owned()
+            }
+        };
+        self.is(key, is, true);
+    }
+
+    /// Told once it has lasted for so long, and again when it is of another kind.
+    fn lasts(&mut self, event: Event, about: &str, is: &str, message: &str, after: SignedDuration) {
+        let key = format!("{} {about}", event.name());
+        // The first of several differences of one object.
+        if self.told.contains_key(&key) {
+            return;
+        }
+        let same = self.before.get(&key).filter(|before| before.is == is);
+        let since = same.map_or(self.now, |before| before.since);
+        let mut told = same.is_some_and(|before| before.told);
+        if !told && self.now.duration_since(since) >= after {
+            self.say(event, about, message.to_owned());
+            told = true;
+        }
+        self.is(key, is.to_owned(), told);
+    }
+
+    /// One that was seen in force, and is not any more.
+    fn hold(&mut self, name: &str, until: Option<Timestamp>, owner: &str) {
+        let key = format!("hold {name}");
+        let expired = until.is_some_and(|until| until <= self.now);
+        if !expired {
+            self.is(key, "in force".into(), true);
+        } else if self.before.contains_key(&key) {
+            self.say(Event::HoldExpired, name, format!("the hold `{name}` of {owner} has expired"));
+        }
+    }
+
+    /// What was told and is not so any more.
+    fn ended(&mut self) {
+        let gone: Vec<(Event, String)> = self
+            .before
+            .iter()
+            .filter(|(key, before)| before.told && !self.told.contains_key(*key))
+            .filter_map(|(key, _)| {
+                let (topic, about) = key.split_once(' ')?;
+                let event = match topic {
+                    "stalled" => Event::StalledEnded,
+                    "drift" => Event::DriftEnded,
+                    _ => return None,
+                };
+                Some((event, about.to_owned()))
+            })
+            .collect();
+        for (event, about) in gone {
+            let message = match event {
+                Event::StalledEnded => "nothing waits for a person any more",
+                _ => "it is as the file says again",
+            };
+            self.say(event, &about, message.into());
+        }
+    }
+}
+
+/// Why the wanted model gave way to this one, when it did.
+fn gave_way<'a>(
+    object: &Object,
+    spec: &SpecHash,
+    wanted: Option<&SpecHash>,
+    ledger: &'a Ledger,
+) -> Option<&'a str> {
+    let wanted = wanted.filter(|wanted| *wanted != spec)?;
+    let attempts = ledger.attempts(object, wanted).filter(|attempts| Attempts::is_spent(attempts))?;
+    Some(&attempts.last.what)
+}
