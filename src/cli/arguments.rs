@@ -32,7 +32,11 @@ pub enum Command {
     /// Read the file and say what is wrong with it. Asks no Spark.
     Check,
     /// Look at the Sparks and print what would be done. Changes nothing.
-    Plan,
+    Plan {
+        /// A plan that was printed before: what it was, and what has changed since.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        plan: Option<String>,
+    },
     /// Do what a plan says, and follow it to its end.
     Apply {
         /// The plan that was printed; without it, the plan of this moment.

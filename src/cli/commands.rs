@@ -77,7 +77,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let places = demo_places(places, arguments.data.is_some());
             demo::fault(&places, &spark, &fault, &length, output).await
         }
-        Command::Plan => look::show_plan(&look::look(&places).await?, output),
+        Command::Plan { plan: None } => look::show_plan(&look::look(&places).await?, output),
+        Command::Plan { plan: Some(id) } => look::show_old_plan(&places, &id, output).await,
         Command::Apply { plan, no_wait } => apply::apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object } => retry(&places, &object, output).await,

@@ -9,10 +9,10 @@ use super::{
     Exit,
     arguments::Format,
     paint, print, print_json, print_told,
-    reach::{self, Reached},
+    reach::{self, Reached, segment},
 };
 use crate::{
-    controller::{Places, Snapshot, round::Mode},
+    controller::{Places, Shown, Snapshot, round::Mode},
     core::{drift::Drift, memory::gib, observed::SparkView, plan::Plan, render},
 };
 
@@ -63,6 +63,30 @@ pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
         Format::Text => print_told(&render::render(plan))?,
     }
     Ok(exit_of(seen, plan))
+}
+
+/// A plan of before, and what has changed since.
+///
+/// # Errors
+/// When there is none of that id, or the controller cannot be asked.
+pub async fn show_old_plan(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
+    let shown: Shown = match reach::reach(places).await? {
+        Reached::Running(remote) => remote.get(&format!("/plans/{}/shown", segment(id))).await?,
+        Reached::Own(controller, _lock) => {
+            controller.round(Mode::Preview).await?;
+            controller.shown(id)?
+        }
+    };
+    match output {
+        Format::Json => print_json(&shown)?,
+        Format::Text => {
+            print_told(&render::render(&shown.plan))?;
+            if !shown.changed.is_empty() {
+                talk!("it is stale: {}", shown.changed.join("; "));
+            }
+        }
+    }
+    Ok(if shown.changed.is_empty() { Exit::Changes } else { Exit::Stale })
 }
 
 /// A file that is not in force is never "done".

@@ -98,8 +98,8 @@ struct State {
     last_text: Option<Vec<u8>>,
     file_error: Option<String>,
     pending: Option<file::Pending>,
-    /// The plan that was stored last.
-    kept_plan: Option<String>,
+    /// The plan that was stored last, and when.
+    kept_plan: Option<(String, Timestamp)>,
     warnings: Vec<String>,
     transports: BTreeMap<SparkName, (crate::core::desired::Spark, SharedTransport)>,
     observed: Option<Observed>,
@@ -249,9 +249,9 @@ impl Controller {
             return Ok(());
         }
         let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
-        if let Some(observed) = &state.observed {
-            let done = state.store.done_since(plan.at)?;
-            plan.still_holds(observed, &done).map_err(Refusal::Stale)?;
+        let changed = self.changed_since(&state, &plan)?;
+        if !changed.is_empty() {
+            return Err(Refusal::Stale(changed));
         }
         let now = (self.world.now)();
         let approval =
@@ -262,6 +262,23 @@ impl Controller {
         drop(state);
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// A plan that was shown, and what it relied on and is not so any more.
+    ///
+    /// # Errors
+    /// When there is no such plan.
+    pub fn shown(&self, id: &str) -> Result<Shown, Refusal> {
+        let state = self.state();
+        let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
+        let changed = self.changed_since(&state, &plan)?;
+        Ok(Shown { plan, changed })
+    }
+
+    fn changed_since(&self, state: &State, plan: &Plan) -> Result<Vec<String>, StoreError> {
+        let Some(observed) = &state.observed else { return Ok(Vec::new()) };
+        let done = state.store.done_since(plan.at)?;
+        Ok(plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default())
     }
 
     /// Clear the failed attempts of an object, so that it is tried again. Tells whether there were any.
@@ -318,6 +335,14 @@ impl Controller {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("a panic while holding the state ends the program")
     }
+}
+
+/// A plan of before, as it is now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shown {
+    pub plan: Plan,
+    /// Empty while it could still be agreed to.
+    pub changed: Vec<String>,
 }
 
 /// Why something that a person asked for was not done.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -26,6 +27,9 @@ use crate::{
     probe,
     store::StoreError,
 };
+
+/// A plan that stays the same is as young as the last time that it was seen, but not every look is written down.
+const SHOWN_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// How a round ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,14 +111,21 @@ impl Controller {
             }
             let plan = planner::plan(&desired, revision, &observed, &state.ledger, now());
             // A plan that is shown again is the same plan.
-            if plan.has_steps() && state.kept_plan.as_ref() != Some(&plan.id) {
+            let is_kept = state
+                .kept_plan
+                .as_ref()
+                .is_some_and(|(id, at)| *id == plan.id && plan.at.duration_since(*at) < SHOWN_AGAIN_AFTER);
+            if plan.has_steps() && !is_kept {
                 state.store.keep_plan(&plan)?;
-                state.kept_plan = Some(plan.id.clone());
+                state.kept_plan = Some((plan.id.clone(), plan.at));
             }
             plan
         };
         self.publish(Some((&plan, &observed, &desired)), round, looked_ms);
         if mode != Mode::Preview {
+            let mut state = self.state();
+            state.ledger.take_drains(&plan, now());
+            drop(state);
             let drift = self.snapshot();
             self.take_news(&desired, revision, &plan, &drift.drift)?;
         }

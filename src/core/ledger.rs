@@ -18,7 +18,7 @@ use super::{
     name::{ContainerName, ModelName, SparkName},
     notify::ToldAll,
     observed::{Container, Token},
-    progress,
+    plan, progress,
     restart::Restarts,
     step::{self, Instead, Step},
 };
@@ -49,6 +49,8 @@ pub struct Ledger {
     /// Free memory as watched all the time. Not kept either.
     #[serde(skip)]
     pub floors: BTreeMap<SparkName, Watch>,
+    /// Since when the requests of what is to be stopped have been waited for.
+    pub draining: BTreeMap<Object, Timestamp>,
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,
     /// What engines said of arguments, by [`checked_key`].
@@ -188,8 +190,10 @@ impl Ledger {
     }
 
     /// Has a person agreed to this step?
-    pub fn approved(&self, step_key: &str) -> bool {
-        self.approvals.iter().any(|approval| approval.steps.contains(step_key))
+    pub fn approved(&self, step_key: &str, now: Timestamp) -> bool {
+        self.approvals.iter().any(|approval| {
+            now.duration_since(approval.at) <= plan::LASTS && approval.steps.contains(step_key)
+        })
     }
 
     pub fn approve(&mut self, approval: Approval) {

@@ -10,6 +10,7 @@ pub mod adopt;
 pub mod conceal;
 pub mod consent;
 pub mod desired;
+pub mod drain;
 pub mod drift;
 pub mod floor;
 pub mod group;

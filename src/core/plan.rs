@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,6 +13,9 @@ use super::{
     observed::Observed,
     step::Step,
 };
+
+/// How long a plan, and a person's yes to it, are good for.
+pub const LASTS: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -83,6 +86,8 @@ pub enum Consent {
 pub enum Gate {
     /// The engine takes the arguments, or cannot be asked.
     Checked { model: String },
+    /// Requests at what is to be stopped have ended, or were given that long.
+    Drained { at_most_secs: u64 },
     /// What was stopped is gone and its memory is back, on each of these.
     Released { sparks: Vec<SparkName> },
     /// Containers on exactly these Sparks, engines alive, names and `root` right, a completion.
@@ -110,6 +115,7 @@ pub enum Verdict {
 pub enum Reason {
     LaunchInProgress,
     LoadInProgress,
+    Draining,
     MemoryNotReleased,
     MemoryFloor,
     SparkBusy,
@@ -142,6 +148,12 @@ pub enum Reason {
 pub struct Outage {
     pub expected_secs: Option<u64>,
     pub basis: String,
+    /// That run or wait at what is stopped; `None` when it does not tell.
+    #[serde(default)]
+    pub requests: Option<u64>,
+    /// What they get to end by themselves.
+    #[serde(default)]
+    pub drain_secs: u64,
 }
 
 /// A fact that a plan relies on. If it changed, the plan is stale, and this says which.
@@ -205,6 +217,12 @@ impl Predicate {
                 _ => Err(format!("`{image}` on `{spark}` is another image now")),
             },
         }
+    }
+}
+
+impl Outage {
+    pub fn new(expected_secs: Option<u64>, basis: impl Into<String>) -> Self {
+        Self { expected_secs, basis: basis.into(), requests: None, drain_secs: 0 }
     }
 }
 
@@ -311,20 +329,28 @@ impl Plan {
         self.work.iter().flat_map(Work::steps).map(|step| step.key.clone()).collect()
     }
 
-    /// `done`: what was done since the plan was made. Its own steps do not make it stale.
+    /// `now`: a plan that nobody has seen for a day is not what anybody has in mind. `done`: what was done since the plan was made. Its own steps do not make it stale.
     ///
     /// # Errors
     /// Each fact that the plan relies on and that is no longer so.
-    pub fn still_holds(&self, observed: &Observed, done: &[Step]) -> Result<(), Vec<String>> {
+    pub fn still_holds(&self, observed: &Observed, done: &[Step], now: Timestamp) -> Result<(), Vec<String>> {
         let keys = self.step_keys();
         let own: Vec<&Step> = done.iter().filter(|step| keys.contains(&step.key())).collect();
-        let changed: Vec<String> = self
+        let mut changed: Vec<String> = self
             .work
             .iter()
             .flat_map(|work| &work.relies_on)
             .filter(|predicate| !own.iter().any(|step| predicate.is_changed_by(step)))
             .filter_map(|predicate| predicate.check(observed).err())
             .collect();
+        let age = now.duration_since(self.at);
+        if age > LASTS {
+            changed.push(format!(
+                "it was shown {} hours ago, and a plan lasts {} hours",
+                age.as_hours(),
+                LASTS.as_hours()
+            ));
+        }
         if changed.is_empty() { Ok(()) } else { Err(changed) }
     }
 }

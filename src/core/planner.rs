@@ -63,7 +63,7 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
     for item in &mut work.items {
         if let Item::Steps(steps) = item {
             for step in steps {
-                if ledger.approved(&step.key) {
+                if ledger.approved(&step.key, now) {
                     step.consent = None;
                 }
             }

@@ -33,6 +33,10 @@ pub fn render(plan: &Plan) -> String {
                 Item::Gate(Gate::Checked { model }) => {
                     let _ = writeln!(text, "     go on unless the engine refuses the arguments of `{model}`");
                 }
+                Item::Gate(Gate::Drained { at_most_secs }) => {
+                    let _ =
+                        writeln!(text, "     wait until its requests have ended, at most {at_most_secs} s");
+                }
                 Item::Gate(Gate::Released { sparks }) => {
                     let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
                     let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));
@@ -62,10 +66,16 @@ pub fn render(plan: &Plan) -> String {
             }
         }
         if let Some(outage) = &work.outage {
-            let _ = match outage.expected_secs {
-                Some(secs) => writeln!(text, "     outage: about {secs} s ({})", outage.basis),
-                None => writeln!(text, "     outage: {}", outage.basis),
+            let length = match outage.expected_secs {
+                Some(secs) => format!("about {secs} s ({})", outage.basis),
+                None => outage.basis.clone(),
             };
+            let requests = match outage.requests {
+                None => "how many requests run is not known".to_owned(),
+                Some(0) => "no requests run now".to_owned(),
+                Some(running) => format!("{running} requests run now and get {} s to end", outage.drain_secs),
+            };
+            let _ = writeln!(text, "     outage: {length}; {requests}");
         }
         match &work.verdict {
             Verdict::Open => {}

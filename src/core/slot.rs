@@ -11,6 +11,7 @@ use super::{
     adopt::adoption,
     consent::{self, Cause},
     desired::{Desired, Effective, Object, OnFailure, Slot, Wanted},
+    drain,
     group::{Group, OwnStop},
     launch::{Attempts, Failure, FailureKind, LaunchState},
     ledger::Ledger,
@@ -117,11 +118,12 @@ fn empty(case: Case<'_>) -> Option<Work> {
     if items.is_empty() {
         return case.stop_owed(goal, &BTreeSet::new()).or_else(|| case.not_seen(goal));
     }
-    Some(Work {
+    let work = Work {
         relies_on: standing.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
-        outage: Some(Outage { expected_secs: None, basis: "until another model is chosen".into() }),
+        outage: Some(Outage::new(None, "until another model is chosen")),
         ..Work::new(object, goal, items)
-    })
+    };
+    Some(drain::before_the_stop(work, slot, observed, ledger, case.now))
 }
 
 fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     consent::{self, Cause},
     desired::{Effective, Source, SpecHash},
+    drain,
     group::Group,
     launch::LOAD_DEADLINE,
     launcher::How,
@@ -61,6 +62,7 @@ pub(super) fn replace(
         work.verdict = Verdict::Blocked { reason, message };
         return work;
     }
+    let mut asks = false;
     match case.arguments(target, work.outage.is_some()) {
         Arguments::Known => {}
         Arguments::Refused(why) => {
@@ -70,6 +72,7 @@ pub(super) fn replace(
             return work;
         }
         Arguments::ToAsk(step) => {
+            asks = true;
             let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
             work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(*step, None)]), gate]);
         }
@@ -99,6 +102,9 @@ pub(super) fn replace(
         model: group.model.to_string(),
         deadline_secs: ledger.load_deadline(target.slot, &group.spec).as_secs(),
     };
+    if cause == Cause::Edit && !asks {
+        work = drain::before_the_stop(work, case.slot, observed, ledger, case.now);
+    }
     let mut group = group;
     group.root = group.root.or_else(|| recipe_root(target, observed));
     let instead_of = failed.map(|why| Instead { spec: wanted.spec_hash(), why: why.to_owned() });
@@ -220,10 +226,8 @@ impl Case<'_> {
 
     fn outage(self, spec: &SpecHash) -> Outage {
         match self.ledger.expected_load_secs(spec) {
-            Some((median, count)) => {
-                Outage { expected_secs: Some(median), basis: format!("median of {count} loads here") }
-            }
-            None => Outage { expected_secs: None, basis: "unknown; it has not been loaded here yet".into() },
+            Some((median, count)) => Outage::new(Some(median), format!("median of {count} loads here")),
+            None => Outage::new(None, "unknown; it has not been loaded here yet"),
         }
     }
 

@@ -118,11 +118,15 @@ fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>) -> Answer {
                 .collect();
             Answer::json(&json!({ "object": "list", "data": cards }))
         }
-        ("/metrics", None) => Answer::text(format!(
-            "vllm:num_requests_running{{engine=\"0\"}} {}\nvllm:num_requests_waiting{{engine=\"0\"}} 0\n\
+        ("/metrics", None) => {
+            // Somebody reads at the speed of the looks.
+            engine.tokens += engine.running;
+            Answer::text(format!(
+                "vllm:num_requests_running{{engine=\"0\"}} {}\nvllm:num_requests_waiting{{engine=\"0\"}} 0\n\
              vllm:generation_tokens_total{{engine=\"0\"}} {}\n",
-            engine.running, engine.tokens
-        )),
+                engine.running, engine.tokens
+            ))
+        }
         ("/v1/chat/completions", Some(body)) => chat(engine, body),
         _ => Answer::not_found(),
     }

@@ -54,6 +54,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/snapshot", get(snapshot))
         .route("/look", post(look))
         .route("/plans/{id}", get(plan))
+        .route("/plans/{id}/shown", get(shown))
         .route("/plans/{id}/approve", post(approve))
         .route("/retry/{object}", post(retry))
         .route("/logs/{object}", get(logs))
@@ -97,6 +98,13 @@ async fn plan(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<St
         Ok(Some(plan)) => Json(plan).into_response(),
         Ok(None) => refusal(&Refusal::NoSuchPlan(id)),
         Err(error) => refusal(&Refusal::Store(error)),
+    }
+}
+
+async fn shown(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
+    match controller.shown(&id) {
+        Ok(shown) => Json(shown).into_response(),
+        Err(error) => refusal(&error),
     }
 }
 

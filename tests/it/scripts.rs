@@ -9,6 +9,8 @@
 //! - `second`: a copy of it is started beside it, and swaps to `beta`.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
 //! - `image SPARK ID`: what `vllm-node` names there from now on.
+//! - `requests SPARK N`: so many requests run at its engines. `show-first`: the plan that `plan` showed first, and an attempt
+//!   to agree to it.
 //! - `told`: what those who are not looking were told.
 //! - `audit SPARK`: what that Spark wrote down.
 //! - `floor SPARK TIME`: free memory there is watched for so long, as `serve` does all the time.
@@ -48,7 +50,8 @@ fn scripts_answer_as_reviewed() {
 /// The script with the answers of now.
 async fn play(script: &str) -> String {
     let cluster = Cluster::new();
-    let mut stage = Stage { controller: cluster.controller("a"), cluster, told: 0, read: 0 };
+    let mut stage =
+        Stage { controller: cluster.controller("a"), cluster, told: 0, read: 0, first_plan: None };
     let mut answered = String::new();
     let mut lines = script.lines().peekable();
     while let Some(line) = lines.next() {
@@ -82,6 +85,8 @@ struct Stage {
     told: i64,
     /// Messages that have been shown.
     read: i64,
+    /// The plan that `plan` showed first.
+    first_plan: Option<String>,
 }
 
 impl Stage {
@@ -107,6 +112,9 @@ impl Stage {
             }
             ["plan"] => {
                 let seen = self.look().await;
+                if let Some(plan) = seen.plan.as_ref().filter(|plan| plan.has_steps()) {
+                    self.first_plan.get_or_insert_with(|| plan.id.clone());
+                }
                 seen.plan.as_ref().map_or_else(|| seen.file_error.clone().unwrap_or_default(), render)
             }
             ["status"] => {
@@ -142,6 +150,25 @@ impl Stage {
                 self.controller
                     .approve(&id, "alice")
                     .map_or_else(|error| format!("{error}\n"), |()| String::new())
+            }
+            ["requests", spark, running] => {
+                let mut world = self.cluster.sim.world();
+                let containers = &mut world.sparks.get_mut(*spark).unwrap().containers;
+                for engine in containers.iter_mut().filter_map(|container| container.engine.as_mut()) {
+                    engine.running = running.parse().unwrap();
+                }
+                String::new()
+            }
+            ["show-first"] => {
+                self.look().await;
+                let id = self.first_plan.clone().expect("a plan was shown");
+                let shown = self.controller.shown(&id).unwrap();
+                let stale = |changed: &Vec<String>| format!("stale: {}\n", changed.join("; "));
+                let changed =
+                    Some(&shown.changed).filter(|changed| !changed.is_empty()).map_or(String::new(), stale);
+                let approved = self.controller.approve(&id, "alice");
+                let approved = approved.map_or_else(|error| format!("{error}\n"), |()| String::new());
+                render(&shown.plan) + &changed + &approved
             }
             ["told"] => {
                 let letters = self.controller.letters().unwrap();

@@ -67,9 +67,6 @@ pub fn resolve(
     let vllm = cluster.vllm.clone().unwrap_or_default();
     let wanted = out.wanted("model", cluster.model.as_deref(), &models);
     let launcher = out.launcher("vllm/launcher", vllm.launcher.as_ref());
-    if vllm.drain.is_some() {
-        out.not_yet("vllm/drain", "drain");
-    }
     let env = out.env("vllm/env", &vllm.env);
     let mut slots = BTreeMap::new();
     if let Some(launcher) = &launcher {
