@@ -10,9 +10,9 @@ use crate::{
         observed::{Checkout, Facts, LauncherSeen, Observed, Token},
         step::Step,
     },
-    docker,
     host::{Program, SharedTransport, quote},
     launcher::{self, Order, environment::environment},
+    probe::words,
 };
 
 use fence::Verdict;
@@ -67,9 +67,11 @@ pub async fn perform(
                 Err(why) => Verdict::Refused(why),
             })
         }
-        Step::Stop { container, name, remove, grace_secs, own, .. } => {
+        Step::Stop { container, name, remove, grace_secs, own, log, .. } => {
             // Containers of the launchers vanish with their logs.
-            let log = docker::logs(transport.as_ref(), container, LOG_LINES, LOG_DEADLINE).await;
+            let way = transport.as_ref();
+            let log =
+                words::last(way, desired, spark, container, log.as_ref(), LOG_LINES, LOG_DEADLINE).await;
             let own = own.as_ref();
             let program = act("stop")
                 .with("own_dir", own.map_or("", |own| own.dir.as_str()))

@@ -17,8 +17,9 @@ use crate::{
     core::{
         desired::{Object, Place},
         name::SparkName,
+        standing::standing,
     },
-    docker,
+    probe::words,
 };
 
 /// As much as a person scrolls back.
@@ -118,35 +119,44 @@ impl Controller {
     /// When there is no such object.
     pub async fn logs(&self, object: &str) -> Result<Vec<Log>, Refusal> {
         let mut places = Vec::new();
-        {
+        let desired = {
             let state = self.state();
             let (Some(current), Some(observed)) = (&state.current, &state.observed) else {
                 return Ok(Vec::new());
             };
             current.known(object)?;
             let desired = &current.desired;
-            let slots = desired.slots.iter().filter(|(name, _)| name.as_str() == object);
-            let mut wanted: Vec<(&SparkName, &str)> = slots
-                .flat_map(|(_, slot)| slot.sparks.iter().map(|spark| (spark, slot.container.as_str())))
-                .collect();
+            let way_to =
+                |spark: &SparkName| state.transports.get(spark).map(|(_, transport)| transport.clone());
+            for (name, slot) in desired.slots.iter().filter(|(name, _)| name.as_str() == object) {
+                let group = state.ledger.launches.get(name).map(|launch| &launch.group);
+                for entry in standing(name, slot, desired, observed, &state.ledger) {
+                    let started = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
+                    let file = started.and_then(|group| group.log.clone());
+                    let container = entry.container;
+                    places.extend(way_to(entry.spark).map(|way| {
+                        (entry.spark.clone(), container.name.clone(), container.id.clone(), file, way)
+                    }));
+                }
+            }
             let service = desired.services.iter().find(|(name, _)| name.as_str() == object);
             if let Some((Place::Spark(spark), Some(container))) =
                 service.map(|(_, service)| (&service.place, &service.container))
             {
-                wanted.push((spark, container.as_str()));
-            }
-            for (spark, name) in wanted {
-                let container = observed.facts(spark).and_then(|facts| facts.container(name));
-                let way = state.transports.get(spark).map(|(_, transport)| transport.clone());
-                if let (Some(container), Some(way)) = (container, way) {
-                    places.push((spark.clone(), name.to_owned(), container.id.clone(), way));
+                let container = observed.facts(spark).and_then(|facts| facts.container(container.as_str()));
+                if let (Some(container), Some(way)) = (container, way_to(spark)) {
+                    places.push((spark.clone(), container.name.clone(), container.id.clone(), None, way));
                 }
             }
-        }
-        let reading = places.into_iter().map(|(spark, container, id, way)| async move {
-            let text =
-                docker::logs(way.as_ref(), &id, LINES, DEADLINE).await.map_err(|error| error.to_string());
-            Log { spark, container, text }
+            current.desired.clone()
+        };
+        let reading = places.into_iter().map(|(spark, container, id, file, way)| {
+            let desired = desired.clone();
+            async move {
+                let way = way.as_ref();
+                let text = words::last(way, &desired, &spark, &id, file.as_ref(), LINES, DEADLINE).await;
+                Log { spark, container, text: text.map_err(|error| error.to_string()) }
+            }
         });
         Ok(futures_util::future::join_all(reading).await)
     }

@@ -72,7 +72,7 @@ fn same_command(command: &str, target: &Effective<'_>, recipe: Option<&str>) -> 
         (_, true) => known && same && found.args == expected.args,
         // A launch script has all of them.
         (How::LaunchCluster { .. }, false) => found.root == expected.root,
-        (How::Recipe { .. } | How::Docker { .. } | How::Command { .. }, false) => {
+        (How::Recipe { .. } | How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. }, false) => {
             same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value))
         }
     }

@@ -249,8 +249,15 @@ fn unmanaged(desired: &Desired, observed: &Observed, claims: &Claims<'_>, found:
         let Some(facts) = view.facts() else { continue };
         let claimed = |name: &str| claims.get(spark).is_some_and(|names| names.contains(name));
         for container in facts.containers.iter().filter(|container| container.running) {
-            let cluster = container.labels.as_ref().map(|labels| labels.cluster.as_str());
-            if claimed(&container.name) || cluster.is_some_and(|id| id != desired.cluster.as_str()) {
+            let labels = container.labels.as_ref();
+            let cluster = labels.map(|labels| labels.cluster.as_str());
+            // Under whatever name.
+            let is_of_slot = labels.is_some_and(|labels| {
+                let mut slots = desired.slots.keys();
+                slots.any(|object| object.as_str() == labels.object)
+            });
+            let others = cluster.is_some_and(|id| id != desired.cluster.as_str());
+            if claimed(&container.name) || is_of_slot || others {
                 continue;
             }
             if cluster.is_some() || container.engine_alive() == Some(true) {

@@ -30,6 +30,12 @@ pub struct Group {
     /// The owner's own program that stops it, on the head.
     #[serde(default)]
     pub stop: Option<OwnStop>,
+    /// Its containers have names of the launcher's own: they are known by our labels.
+    #[serde(default)]
+    pub is_labelled: bool,
+    /// Where the engine's words are in the container, when not in its output.
+    #[serde(default)]
+    pub log: Option<PlainPath>,
     /// Something of the owner's runs in its containers before the engine does.
     #[serde(default)]
     pub prepares: bool,
@@ -70,11 +76,18 @@ impl Group {
     }
 }
 
+/// Of sparkrun 0.2 and 0.3.
+const SPARKRUN_LOG: &str = "/tmp/sparkrun_serve.log";
+
 impl Effective<'_> {
     fn sign(&self) -> Sign {
         match &self.launcher.how {
-            How::LaunchCluster { ranks: Ranks::Ray, .. } | How::Recipe { ranks: Ranks::Ray, .. } => Sign::Ray,
-            How::LaunchCluster { .. } | How::Recipe { .. } | How::Docker { .. } => Sign::Engine,
+            How::LaunchCluster { ranks: Ranks::Ray, .. }
+            | How::Recipe { ranks: Ranks::Ray, .. }
+            | How::Sparkrun { ranks: Ranks::Ray, .. } => Sign::Ray,
+            How::LaunchCluster { .. } | How::Recipe { .. } | How::Sparkrun { .. } | How::Docker { .. } => {
+                Sign::Engine
+            }
             How::Command { .. } => Sign::Container,
         }
     }
@@ -89,14 +102,19 @@ impl Effective<'_> {
             root: self.model.source.root().map(str::to_owned),
             served_as: self.model.served_as.clone(),
             sign: self.sign(),
+            is_labelled: self.launcher.how.names_containers(),
+            log: matches!(self.launcher.how, How::Sparkrun { .. })
+                .then(|| PlainPath::new(SPARKRUN_LOG).expect("a plain path")),
             prepares: !self.launcher.how.words_are_all(),
             stop: match &self.launcher.how {
                 How::Command { dir, stop: Some(stop), .. } => {
                     Some(OwnStop { dir: dir.clone(), program: stop.clone() })
                 }
-                How::Command { .. } | How::LaunchCluster { .. } | How::Recipe { .. } | How::Docker { .. } => {
-                    None
-                }
+                How::Command { .. }
+                | How::LaunchCluster { .. }
+                | How::Recipe { .. }
+                | How::Sparkrun { .. }
+                | How::Docker { .. } => None,
             },
         }
     }

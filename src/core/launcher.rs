@@ -27,6 +27,8 @@ pub enum How {
     Recipe { dir: PlainPath, ranks: Ranks },
     /// `docker run` on one Spark.
     Docker { volumes: Vec<Volume> },
+    /// `sparkrun run` of a recipe, on the head.
+    Sparkrun { program: PlainPath, ranks: Ranks },
     /// The owner's own programs in `dir`, on the head.
     Command { dir: PlainPath, start: PlainPath, stop: Option<PlainPath> },
 }
@@ -125,6 +127,7 @@ impl How {
             Self::LaunchCluster { .. } => "launch-cluster",
             Self::Recipe { .. } => "recipe",
             Self::Docker { .. } => "docker",
+            Self::Sparkrun { .. } => "sparkrun",
             Self::Command { .. } => "command",
         }
     }
@@ -135,7 +138,7 @@ impl How {
             Self::LaunchCluster { dir, .. } | Self::Recipe { dir, .. } | Self::Command { dir, .. } => {
                 Some(dir)
             }
-            Self::Docker { .. } => None,
+            Self::Docker { .. } | Self::Sparkrun { .. } => None,
         }
     }
 
@@ -145,6 +148,7 @@ impl How {
             // Its folder is looked into by itself.
             Self::LaunchCluster { .. } | Self::Docker { .. } => Vec::new(),
             Self::Recipe { dir, .. } => vec![format!("{dir}/run-recipe.sh")],
+            Self::Sparkrun { program, .. } => vec![program.to_string()],
             Self::Command { dir, start, stop } => {
                 [start].into_iter().chain(stop).map(|program| format!("{dir}/{program}")).collect()
             }
@@ -154,8 +158,13 @@ impl How {
     pub fn volumes(&self) -> &[Volume] {
         match self {
             Self::LaunchCluster { volumes, .. } | Self::Docker { volumes } => volumes,
-            Self::Recipe { .. } | Self::Command { .. } => &[],
+            Self::Recipe { .. } | Self::Sparkrun { .. } | Self::Command { .. } => &[],
         }
+    }
+
+    /// Containers have names that the launcher makes.
+    pub fn names_containers(&self) -> bool {
+        matches!(self, Self::Sparkrun { .. })
     }
 
     /// The engine gets the words of `args`, and no other options but ours.
@@ -176,7 +185,9 @@ impl How {
             Self::LaunchCluster { ranks, script, volumes, .. } => {
                 Some(serde_json::json!([self.kind(), ranks, script, texts(volumes)]))
             }
-            Self::Recipe { ranks, .. } => Some(serde_json::json!([self.kind(), ranks])),
+            Self::Recipe { ranks, .. } | Self::Sparkrun { ranks, .. } => {
+                Some(serde_json::json!([self.kind(), ranks]))
+            }
             Self::Docker { volumes } => Some(serde_json::json!([self.kind(), texts(volumes)])),
             Self::Command { start, .. } => Some(serde_json::json!([self.kind(), start])),
         }

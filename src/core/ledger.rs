@@ -502,6 +502,8 @@ mod tests {
             served_as: vec![ServedName::new("m").unwrap()],
             sign: Sign::Engine,
             stop: None,
+            is_labelled: false,
+            log: None,
             prepares: false,
         }
     }
@@ -525,6 +527,7 @@ mod tests {
             grace_secs: 1,
             pids: Vec::new(),
             own: None,
+            log: None,
         };
         ledger.intend(&stop("spark2"), &token, now);
         assert_eq!(ledger.launches[&Object::main()].state, serving);

@@ -188,7 +188,7 @@ fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> R
         How::LaunchCluster { dir, ranks, .. } | How::Recipe { dir, ranks } => {
             checkout(target, dir, *ranks, desired, facts, observed)
         }
-        How::Docker { .. } | How::Command { .. } => Ok(()),
+        How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => Ok(()),
     }
 }
 
@@ -271,7 +271,7 @@ fn look_alikes(
 ) -> Result<(), InTheWay> {
     match &target.launcher.how {
         How::LaunchCluster { .. } | How::Recipe { .. } => {}
-        How::Docker { .. } | How::Command { .. } => return Ok(()),
+        How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => return Ok(()),
     }
     let name = target.slot.container.as_str();
     let goes = |id: &str| standing.iter().any(|entry| entry.container.id == id);

@@ -42,15 +42,21 @@ pub fn rank<'a>(
     observed: &'a Observed,
     ledger: &Ledger,
 ) -> Option<&'a Container> {
-    let container = observed.facts(spark)?.container(group.container.as_str())?;
-    let spec = ledger.spec_of(desired.cluster.as_str(), object, container)?;
     let launch = ledger.launches.get(object).filter(|launch| launch.group.spec == group.spec);
-    let token = container.labels.as_ref().and_then(|labels| labels.token.as_ref());
-    let left_over = match (launch, token) {
-        (Some(launch), Some(token)) => *token < launch.token,
-        _ => false,
+    let is_rank = |container: &&Container| {
+        let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
+        let token = container.labels.as_ref().and_then(|labels| labels.token.as_ref());
+        let left_over = match (launch, token) {
+            (Some(launch), Some(token)) => *token < launch.token,
+            _ => false,
+        };
+        spec.as_ref() == Some(&group.spec) && !left_over
     };
-    (spec == group.spec && !left_over).then_some(container)
+    let facts = observed.facts(spark)?;
+    if group.is_labelled {
+        return facts.containers.iter().find(is_rank);
+    }
+    facts.container(group.container.as_str()).filter(is_rank)
 }
 
 /// Is `group` serving in `object`?

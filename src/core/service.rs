@@ -57,6 +57,7 @@ pub fn plan(
             grace_secs: GRACE_SECS,
             pids: Vec::new(),
             own: None,
+            log: None,
         }
     } else {
         Step::Start { object: object.clone(), spark: place, container: id, name }

@@ -16,7 +16,7 @@ use super::{
     launch::{Attempts, Failure, FailureKind, LaunchState},
     ledger::Ledger,
     memory::RELEASE_DEADLINE,
-    name::SparkName,
+    name::{PlainPath, SparkName},
     observed::{Container, Job, Observed, SparkView},
     plan::{Consent, Gate, Item, Outage, PlannedStep, Reason, Verdict, Work},
     ready::{self, Readiness},
@@ -359,8 +359,15 @@ impl Case<'_> {
             grace_secs: grace_secs(entry.container),
             pids: entry.container.processes.iter().flatten().map(|process| process.pid).collect(),
             own: self.own_stop(entry),
+            log: self.log_of(entry),
         };
         entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()
+    }
+
+    /// Where what it says is, while it is known what started it.
+    fn log_of(self, entry: &Standing<'_>) -> Option<PlainPath> {
+        let group = &self.ledger.launches.get(self.object)?.group;
+        group.log.clone().filter(|_| entry.spec.as_ref() == Some(&group.spec))
     }
 
     /// The owner's own program stops what the owner's own program started, while it is known that it did.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     desired::{Object, SpecHash},
     group::{Group, OwnStop},
-    name::SparkName,
+    name::{PlainPath, SparkName},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub enum Step {
         /// The owner's own program goes first.
         #[serde(default)]
         own: Option<OwnStop>,
+        /// Where its words are, when not in its output.
+        #[serde(default)]
+        log: Option<PlainPath>,
     },
     /// Ask the engine itself, on the head, whether it takes the model's arguments.
     Check { object: Object, group: Group, image_id: String },

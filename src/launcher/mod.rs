@@ -9,6 +9,7 @@ pub mod environment;
 pub mod launch_cluster;
 pub mod options;
 pub mod recipe;
+pub mod sparkrun;
 
 use crate::core::{
     desired::{Desired, Effective, Object},
@@ -37,6 +38,7 @@ pub fn script(order: Order<'_>) -> String {
         }
         How::Recipe { dir, ranks } => recipe::script(order, dir, *ranks),
         How::Docker { .. } => docker::script(order),
+        How::Sparkrun { program, ranks } => sparkrun::script(order, program, *ranks),
         How::Command { dir, start, .. } => command::script(order, dir, start),
     };
     text.push_str("code=$?\n");

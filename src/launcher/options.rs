@@ -10,22 +10,26 @@ use crate::core::{
 
 /// One word each.
 pub fn options(order: Order<'_>) -> Vec<String> {
-    let Order { object, effective, desired, token, .. } = order;
     let mut words = Vec::new();
-    let labels = [
-        (CLUSTER, desired.cluster.to_string()),
-        (OBJECT, object.to_string()),
-        (SPEC, effective.spec_hash().to_string()),
-        (TOKEN, token.to_string()),
-    ];
-    for (key, value) in labels {
-        words.extend(["--label".to_owned(), format!("{key}={value}")]);
+    for label in labels(order) {
+        words.extend(["--label".to_owned(), label]);
     }
-    words.extend(mounts(effective));
+    words.extend(mounts(order.effective));
     if let Some(file) = order.environment_file {
         words.extend(["--env-file".to_owned(), file.to_owned()]);
     }
     words
+}
+
+/// What makes a container ours.
+pub fn labels(order: Order<'_>) -> [String; 4] {
+    let Order { object, effective, desired, token, .. } = order;
+    [
+        format!("{CLUSTER}={}", desired.cluster),
+        format!("{OBJECT}={object}"),
+        format!("{SPEC}={}", effective.spec_hash()),
+        format!("{TOKEN}={token}"),
+    ]
 }
 
 /// What the container sees of its Spark.

@@ -130,7 +130,7 @@ pub enum LauncherKind {
     Recipe,
     /// `docker run` on one Spark, of an image that has `vllm`.
     Docker,
-    /// sparkrun. Read, and not driven yet.
+    /// `sparkrun run` of a recipe that it knows, for models with a `recipe`.
     Sparkrun,
     /// The owner's own start and stop scripts.
     Command,
@@ -143,9 +143,11 @@ pub struct Launcher {
     pub kind: LauncherKind,
     /// The launcher's directory on the head Spark, absolute or below the home directory.
     pub dir: Option<PlainPath>,
-    /// The container image. Needed for `docker` and `command`; `vllm-node` when absent otherwise.
+    /// The container image. Needed for `docker`, `sparkrun` and `command`; `vllm-node` when absent otherwise.
     pub image: Option<ImageRef>,
-    /// For `launch-cluster` and `recipe`: let Ray carry models on several Sparks, instead of an engine process on each.
+    /// For `sparkrun`: the program on the head, absolute or below the home directory; `.local/bin/sparkrun` when absent.
+    pub program: Option<PlainPath>,
+    /// For `launch-cluster`, `recipe` and `sparkrun`: let Ray carry models on several Sparks, instead of an engine process on each.
     pub ray: Option<bool>,
     /// For `launch-cluster`: a launch script of the checkout, which has the engine's whole command line.
     pub script: Option<PlainPath>,

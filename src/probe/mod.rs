@@ -10,6 +10,7 @@ pub mod machine;
 pub mod proof;
 pub mod recipes;
 pub mod survey;
+pub mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +30,7 @@ use crate::{
         ledger::Ledger,
         name::{ContainerName, SparkName},
         observed::{Endpoint, Facts, LoadSeen, Observed, SparkView},
-        progress, schedule,
+        progress, ready, schedule,
     },
     docker,
     host::{SharedTransport, Transport, Unreachable},
@@ -87,7 +88,7 @@ pub async fn observe(
     };
     let (endpoints, loads) = tokio::join!(
         endpoints(desired, ledger, &observed, eyes, previous, &now),
-        loads(ledger, &observed, transports)
+        loads(desired, ledger, &observed, transports)
     );
     observed.endpoints = endpoints;
     observed.loads = loads;
@@ -96,6 +97,7 @@ pub async fn observe(
 
 /// What the ranks of models that load say by now.
 async fn loads(
+    desired: &Desired,
     ledger: &Ledger,
     observed: &Observed,
     transports: &BTreeMap<SparkName, SharedTransport>,
@@ -103,13 +105,16 @@ async fn loads(
     let loading = ledger.launches.iter().filter(|(object, _)| ledger.is_loading(object));
     let ranks = loading.flat_map(|(object, launch)| {
         launch.group.sparks.iter().filter_map(move |spark| {
-            let name = launch.group.container.as_str();
-            let container = observed.facts(spark)?.container(name)?;
-            Some((object, spark, container.id.clone(), transports.get(spark)?))
+            let group = &launch.group;
+            // What the owner's own program starts need not be known as ours yet.
+            let named = || observed.facts(spark)?.container(group.container.as_str());
+            let container = ready::rank(object, group, spark, desired, observed, ledger).or_else(named)?;
+            Some((object, spark, container.id.clone(), transports.get(spark)?, group.log.as_ref()))
         })
     });
-    let reading = ranks.map(|(object, spark, container, way)| async move {
-        let log = docker::logs(way.as_ref(), &container, LOAD_LINES, LOG_DEADLINE).await.ok()?;
+    let reading = ranks.map(|(object, spark, container, way, file)| async move {
+        let way = way.as_ref();
+        let log = words::last(way, desired, spark, &container, file, LOAD_LINES, LOG_DEADLINE).await.ok()?;
         let progress = progress::read(&log);
         Some((object.clone(), spark.clone(), LoadSeen { container, progress, log: log.into() }))
     });
@@ -164,7 +169,7 @@ fn asked(
         .collect();
     let checkouts = launchers.iter().filter_map(|launcher| match &launcher.how {
         How::LaunchCluster { dir, .. } | How::Recipe { dir, .. } => Some(dir.to_string()),
-        How::Docker { .. } | How::Command { .. } => None,
+        How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => None,
     });
     let programs = launchers.iter().flat_map(|launcher| launcher.how.programs());
     let here = models.filter(|model| model.sparks.contains(spark));
@@ -319,6 +324,10 @@ fn targets(
             Wanted::Model(name) => desired.effective(slot, &name).map(|effective| effective.group()),
             Wanted::Watch | Wanted::Nothing => None,
         });
+        let rank = group
+            .as_ref()
+            .filter(|group| group.is_labelled)
+            .and_then(|group| ready::rank(object, group, group.head(), desired, observed, ledger));
         let standing = slot.sparks.iter().find(|spark| {
             observed
                 .facts(spark)
@@ -330,6 +339,7 @@ fn targets(
         let Some((spark, place)) = spark.and_then(|spark| desired.sparks.get_key_value(spark)) else {
             continue;
         };
+        let named = || container_id(observed, spark, Some(&slot.container));
         targets.push((
             object.clone(),
             endpoint::Target {
@@ -338,7 +348,7 @@ fn targets(
                 https: false,
                 ask: endpoint::Ask::Engine(engine::Engine {
                     served: group.as_ref().map(|group| group.served_as[0].to_string()),
-                    container: container_id(observed, spark, Some(&slot.container)),
+                    container: rank.map(|container| container.id.clone()).or_else(named),
                     api_key: slot.api_key.clone(),
                 }),
             },

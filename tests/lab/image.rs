@@ -26,7 +26,7 @@ pub fn image(base: &Path) -> PathBuf {
         fs::create_dir_all(root.join(path)).expect("the image's root");
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-    for applet in ["sh", "sleep", "cat", "echo", "kill", "true", "sed", "httpd"] {
+    for applet in ["sh", "sleep", "cat", "echo", "kill", "true", "sed", "tail", "httpd"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("an applet");
     }
     run(Command::new("rustc")

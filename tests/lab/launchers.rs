@@ -259,6 +259,76 @@ fn keeps_the_contract(way: &Way) {
     assert!(logs.contains("Free memory on device"), "{logs}");
 }
 
+/// If this failed, a model of sparkrun would be a stranger under its own name, be started twice, or fail without a cause because
+/// its words are not where the others' are.
+#[test]
+fn sparkrun_is_known_by_our_labels_and_heard_in_its_file() {
+    let lab = Lab::up(2);
+    let registry = lab.spark("spark1").home().join(".cache/sparkrun/registries/lab");
+    fs::create_dir_all(&registry).unwrap();
+    for model in ["alpha", "wide"] {
+        let recipe = format!(
+            "model: lab/{model}\ncommand: vllm serve {{model}} --port {{port}} --served-model-name {{served_model_name}} \
+             --gpu-memory-utilization {{gpu_memory_utilization}} --note {{the_note}}\n"
+        );
+        fs::write(registry.join(format!("the-{model}.yaml")), recipe).unwrap();
+    }
+    let secret = lab.directory.join("token");
+    fs::write(&secret, "hunter2-sesame\n").unwrap();
+    let args = "args: { gpu-memory-utilization: 0.02, the-note: \"it's $(id)\" }, memory_gib: 1";
+    let rest = |wanted: &str, env: &str| {
+        lab.manifest(&format!(
+            "model: {wanted}
+reconcile: {{ interval: 2s }}
+vllm: {{ launcher: {{ kind: sparkrun, image: vllm-node }}, on_failure: stall }}
+models:
+  alpha: {{ recipe: the-alpha, sparks: [spark1], {args}, env: {{ {env} }} }}
+  wide: {{ recipe: the-wide, sparks: [spark1, spark2], {args}, env: {{ HF_TOKEN: {{ file: {} }} }} }}
+",
+            secret.display()
+        ))
+    };
+    let file = lab.directory.join("cluster.yaml");
+    fs::write(&file, rest("alpha", "")).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "alpha");
+    let names = |spark: &str| lab.spark(spark).docker(&["ps", "--format", "{{.Names}}"]);
+    let alpha = names("spark1");
+    assert!(alpha.starts_with("sparkrun_") && alpha.ends_with("_solo"), "{alpha}");
+    let words = lab.spark("spark1").engine_words(&alpha).unwrap();
+    assert_eq!(words[words.len() - 2..], ["--note", "it's $(id)"]);
+    let heard = text(&controller.command(&["logs", "vllm"]));
+    assert!(heard.contains("Starting vLLM"), "{heard}");
+
+    save(&file, &rest("wide", ""));
+    settles_on(&lab, &controller, "wide");
+    for (index, spark) in ["spark1", "spark2"].into_iter().enumerate() {
+        let name = names(spark);
+        assert!(name.ends_with(&format!("_node_{index}")), "{name}");
+        let environment = lab.spark(spark).docker(&["exec", &name, "cat", "/proc/1/environ"]);
+        assert!(environment.contains("HF_TOKEN=hunter2-sesame"));
+        assert!(lab.spark(spark).docker(&["inspect", &name]).contains("\"spark-control.object\": \"vllm\""));
+    }
+    assert!(!text(&controller.command(&["diff"])).contains("unmanaged"), "it is ours");
+    // A rank is lost: all of it is started again, and nothing of the old one is left.
+    let old = names("spark2");
+    lab.spark("spark2").docker(&["kill", &old]);
+    wait_until("the lost rank to be told of", SWAP, || {
+        text(&controller.command(&["history"])).contains("failed: `vllm_node` is not running on `spark2`")
+    });
+    settles_on(&lab, &controller, "wide");
+
+    save(&file, &rest("alpha", "LAB_FAIL: load"));
+    wait_until("the slot to be given up", 2 * SWAP, || {
+        text(&controller.command(&["status"])).contains("Free memory on device")
+    });
+    wait_until("what is left to be cleared", SWAP, || {
+        names("spark1").is_empty() && names("spark2").is_empty()
+    });
+    let saved = text(&controller.command(&["logs", "vllm", "--saved"]));
+    assert!(saved.contains("Free memory on device"), "{saved}");
+}
+
 /// The launcher as it was before these features came.
 fn older(spark: &crate::spark::Spark, without: &[&str]) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/spark/launch-cluster.sh");

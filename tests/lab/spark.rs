@@ -147,6 +147,9 @@ impl Spark {
             fs::copy(here.join(program), self.home().join("spark-vllm-docker").join(program))
                 .expect("the launcher");
         }
+        let local = self.home().join(".local/bin");
+        fs::create_dir_all(&local).expect("the user's programs");
+        fs::copy(here.join("sparkrun"), local.join("sparkrun")).expect("sparkrun");
         for model in ["alpha", "beta", "wide"] {
             let cached = self.home().join(format!(".cache/huggingface/hub/models--lab--{model}"));
             fs::create_dir_all(cached.join("refs")).expect("the cache");

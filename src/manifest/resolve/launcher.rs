@@ -12,6 +12,11 @@ fn default_dir() -> PlainPath {
     PlainPath::new("spark-vllm-docker").expect("a plain path")
 }
 
+/// Where `uv tool install` puts it.
+fn default_sparkrun() -> PlainPath {
+    PlainPath::new(".local/bin/sparkrun").expect("a plain path")
+}
+
 fn default_image() -> ImageRef {
     ImageRef::new("vllm-node").expect("an image")
 }
@@ -58,10 +63,8 @@ impl Resolver {
                 How::Command { dir, start, stop: written.stop.clone() }
             }
             v1::LauncherKind::Sparkrun => {
-                let message = "this launcher kind is not supported yet";
-                let hint = "`launch-cluster`, `recipe`, `docker` and `command` are".to_owned();
-                self.problem(&format!("{path}/kind"), message, Some(hint));
-                return None;
+                needed(self, "image", written.image.is_some());
+                How::Sparkrun { program: written.program.clone().unwrap_or_else(default_sparkrun), ranks }
             }
         };
         let image = written.image.clone().unwrap_or_else(default_image);
@@ -70,10 +73,11 @@ impl Resolver {
 
     /// A field of another kind would silently do nothing.
     fn only_what_belongs(&mut self, path: &str, written: &v1::Launcher) {
-        use v1::LauncherKind::{Command, Docker, LaunchCluster, Recipe};
-        let fields: [(&str, bool, &[v1::LauncherKind]); 6] = [
+        use v1::LauncherKind::{Command, Docker, LaunchCluster, Recipe, Sparkrun};
+        let fields: [(&str, bool, &[v1::LauncherKind]); 7] = [
+            ("program", written.program.is_some(), &[Sparkrun]),
             ("dir", written.dir.is_some(), &[LaunchCluster, Recipe, Command]),
-            ("ray", written.ray.is_some(), &[LaunchCluster, Recipe]),
+            ("ray", written.ray.is_some(), &[LaunchCluster, Recipe, Sparkrun]),
             ("script", written.script.is_some(), &[LaunchCluster]),
             ("volumes", !written.volumes.is_empty(), &[LaunchCluster, Docker]),
             ("start", written.start.is_some(), &[Command]),
@@ -109,6 +113,7 @@ impl Resolver {
         let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
         let own = match (&model.launcher, &model.recipe) {
             (Some(written), _) => Some(self.launcher(&format!("{path}/launcher"), Some(written))?),
+            (None, Some(_)) if slot.is_some_and(|slot| slot.kind == v1::LauncherKind::Sparkrun) => None,
             (None, Some(_)) => {
                 let dir = slot.and_then(|slot| slot.dir.clone()).unwrap_or_else(default_dir);
                 let image = slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image);
@@ -121,10 +126,14 @@ impl Resolver {
         let written = model.launcher.as_ref().or(slot);
         let how = own.as_ref().map(|launcher| &launcher.how);
         let kind = how.map_or(written.map_or("launch-cluster", |written| kind_name(written.kind)), How::kind);
-        if model.recipe.is_some() != (kind == "recipe") {
+        if model.recipe.is_some() != matches!(kind, "recipe" | "sparkrun") {
             let message = match &model.recipe {
-                Some(_) => format!("a `recipe` is started by a launcher of kind `recipe`, not `{kind}`"),
-                None => "a launcher of kind `recipe` starts models that have a `recipe`".to_owned(),
+                Some(_) => {
+                    format!(
+                        "a `recipe` is started by a launcher of kind `recipe` or `sparkrun`, not `{kind}`"
+                    )
+                }
+                None => format!("a launcher of kind `{kind}` starts models that have a `recipe`"),
             };
             self.problem(&format!("{path}/launcher"), message, None);
         }
@@ -134,6 +143,10 @@ impl Resolver {
         }
         if !model.mods.is_empty() && !matches!(kind, "launch-cluster" | "recipe") {
             self.problem(&format!("{path}/mods"), format!("a launcher of kind `{kind}` has no mods"), None);
+        }
+        if kind == "sparkrun" && model.served_as.len() > 1 {
+            let message = "sparkrun serves a model by one name";
+            self.problem(&format!("{path}/served_as"), message, None);
         }
         let has_script = written.is_some_and(|written| written.script.is_some()) && model.recipe.is_none();
         if has_script && !model.args.is_empty() {

@@ -1,0 +1,70 @@
+//! `sparkrun run` of a recipe. It names its containers itself; ours are known by the labels that it passes on. What it says
+//! of itself, and that it ends, proves nothing.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use super::{Order, options::labels};
+use crate::{
+    core::{desired::Source, launcher::Ranks, name::PlainPath},
+    host::quote,
+};
+
+/// Engine arguments that it has options of its own for.
+const OWN: [(&str, &str); 4] = [
+    ("tensor-parallel-size", "--tp"),
+    ("pipeline-parallel-size", "--pp"),
+    ("gpu-memory-utilization", "--gpu-mem"),
+    ("max-model-len", "--max-model-len"),
+];
+
+pub fn script(order: Order<'_>, program: &PlainPath, ranks: Ranks) -> String {
+    let Order { effective, desired, .. } = order;
+    let Source::Recipe(recipe) = &effective.model.source else {
+        unreachable!("resolved: this launcher is for recipes")
+    };
+    let hosts: Vec<String> =
+        effective.model.sparks.iter().map(|spark| desired.sparks[spark].address.to_string()).collect();
+    // An answer of its own to a question that it asks would not be the owner's: it has no terminal, and does not follow.
+    let mut words = vec!["run".to_owned(), recipe.to_string(), "--ensure".into(), "--no-follow".into()];
+    words.extend(["--hosts".into(), hosts.join(",")]);
+    words.extend([
+        "--image".into(),
+        effective.image.to_string(),
+        "--port".into(),
+        effective.port.to_string(),
+    ]);
+    words.extend(["--served-model-name".into(), effective.model.served_as[0].to_string()]);
+    words.extend(["--restart-policy".into(), "no".into()]);
+    words.extend(["--init-port".into(), effective.slot.master_port.to_string()]);
+    for label in labels(order) {
+        words.extend(["--label".into(), label]);
+    }
+    if let Some(file) = order.environment_file {
+        words.push(format!("--executor-args=--env-file {file}"));
+    }
+    if ranks == Ranks::Ray {
+        words.extend(["-o".into(), "distributed_executor_backend=ray".into()]);
+    }
+    for (flag, value) in &effective.model.args {
+        let text = match value {
+            Json::Null => continue,
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match OWN.iter().find(|(name, _)| *name == flag.as_str()) {
+            Some((_, option)) => words.extend([(*option).to_owned(), text]),
+            None => words.extend(["-o".into(), format!("{}={text}", flag.as_str().replace('-', "_"))]),
+        }
+    }
+    let mut text = format!("cd\n{}", quote(&format!("./{program}")));
+    if program.as_str().starts_with('/') {
+        text = format!("cd\n{}", quote(program.as_str()));
+    }
+    for word in &words {
+        let _ = write!(text, " {}", quote(word));
+    }
+    text.push('\n');
+    text
+}
