@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::{
     core::{
         desired::Desired,
+        launch::LAUNCH_DEADLINE,
         name::SparkName,
         observed::{Facts, Token},
     },
@@ -56,6 +57,7 @@ pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, s
         .with("environment", "")
         .with("own_program", "")
         .with("drop_caches", "")
+        .with("forget", LAUNCH_DEADLINE.as_secs().to_string())
 }
 
 /// Perform it.

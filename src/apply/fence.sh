@@ -1,13 +1,14 @@
 # The one program that changes anything on a Spark. Parameters are variables set above this text:
 #   cluster epoch sequence controller   who acts (the token)
 #   socket                              of the Docker Engine
-#   act                                 advance | check | stop | start | end-job | launch
-#   environment environment_file limit  lines to bring, where to, and for how many seconds at most
+#   act                                 advance | check | stop | start | end-job | launch | delete
+#   environment environment_file forget lines to bring, where to, and for how many seconds at most
 #   drop_caches                         of launch and advance: not empty to drop the kernel's cache of files first
 #   expect_boot                         the boot this decision was made on
 #   expect_before                       seconds of uptime after which this message is too old
 #   expect_free                         a container name that nothing may have
 #   words memory_kib                   of a check: the end of its `docker run`, quoted, and what must be free for it
+#   hf_home folder                      of a delete: the cache, and what of it
 #   own_dir own_program name            of a stop: the owner's program that goes first, and the container's name for it
 #   expect_image expect_image_id        an image reference, and the image that it must name
 # and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the
@@ -68,7 +69,7 @@ fi
 if [ -n "$environment" ]; then
     new=$(mktemp /dev/shm/spark-control.XXXXXX) && printf '%s' "$environment" >"$new" && mv -f "$new" "$environment_file" ||
         { say "refused cannot write $environment_file"; return 0; }
-    setsid sh -c 'sleep "$1"; rm -f "$2"' forget "$limit" "$environment_file" >/dev/null 2>&1 </dev/null 9>&- &
+    setsid sh -c 'sleep "$1"; rm -f "$2"' forget "$forget" "$environment_file" >/dev/null 2>&1 </dev/null 9>&- &
 fi
 
 # Prints true or false for a container that is there, nothing for one that is not; fails when Docker does.
@@ -213,6 +214,19 @@ launch)
     if [ -e "$dir/pid" ]; then say "${kept:-done}"; else say "unknown the job has not started yet"; fi
     # Jobs are small; the last 50 are kept.
     ls -1t "$state/jobs" | tail -n +51 | while read -r old; do rm -r "$state/jobs/$old"; done
+    ;;
+delete)
+    [ -n "$hf_home" ] || hf_home="${HF_HOME:-$HOME/.cache/huggingface}"
+    case "$folder" in
+    */* | *..*) say "refused $folder is no folder of a repository"; return 0 ;;
+    models--?*) ;;
+    *) say "refused $folder is no folder of a repository"; return 0 ;;
+    esac
+    if [ -L "$hf_home/hub/$folder" ]; then say "refused $folder is a link: somebody else keeps these files"; return 0; fi
+    if [ ! -e "$hf_home/hub/$folder" ]; then say already; return 0; fi
+    if timeout -k 5 60 rm -rf -- "$hf_home/hub/$folder" 2>"$state/err"; then say done; else
+        say "failed $(tail -n 1 "$state/err")"
+    fi
     ;;
 *) say "refused unknown act" ;;
 esac

@@ -1,14 +1,16 @@
 //! Performing one step: fill in the fence program, run it, say what came of it. No policy.
 
 pub mod fence;
+pub mod weights;
 
 use crate::{
     core::{
-        desired::{Desired, Effective, Object, Secret},
+        desired::{Desired, Effective, EnvValue, Object, Secret},
         group::Group,
         launch::LAUNCH_DEADLINE,
         observed::{Checkout, Facts, LauncherSeen, Observed, Token},
         step::Step,
+        weights::Files,
     },
     host::{Program, SharedTransport, quote},
     launcher::{self, Order, environment::environment},
@@ -89,6 +91,28 @@ pub async fn perform(
         Step::EndJob { job, .. } => {
             plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
         }
+        Step::Fetch { object, files, .. } => {
+            let (environment, file) = match token_of(object, desired, token) {
+                Ok(brought) => brought,
+                Err(why) => return plain(Verdict::Refused(why)),
+            };
+            let script = weights::fetch(desired, spark, files, file.as_deref());
+            let act = act("launch").with("environment", environment).with("forget", TOKEN_SECS);
+            let act = act.with("environment_file", file.unwrap_or_default());
+            plain(fence::perform(transport.as_ref(), &transfer(act, object, files, token, script)).await)
+        }
+        Step::Copy { object, to, files, .. } => {
+            let script = weights::copy(desired, spark, to, files);
+            let act = transfer(act("launch"), object, files, token, script);
+            plain(fence::perform(transport.as_ref(), &act).await)
+        }
+        Step::Delete { files, .. } => {
+            let hf_home = desired.sparks.get(spark).and_then(|spark| spark.hf_home.as_ref());
+            let act = act("delete")
+                .with("hf_home", hf_home.map_or_else(String::new, ToString::to_string))
+                .with("folder", files.folder());
+            plain(fence::perform(transport.as_ref(), &act).await)
+        }
         Step::Launch { object, group, .. } => {
             let act = room(before_a_load(act("launch")), object, group, desired, facts);
             let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
@@ -99,6 +123,35 @@ pub async fn perform(
             plain(verdict)
         }
     }
+}
+
+/// Until the job reads it.
+const TOKEN_SECS: &str = "60";
+
+/// A transfer of files, as a job.
+fn transfer(act: Program, object: &Object, files: &Files, token: &Token, script: String) -> Program {
+    act.with("object", object.as_str())
+        .with("spec", files.spec().as_str())
+        .with("job", token.job())
+        .with("limit", weights::LIMIT_SECS.to_string())
+        .with("script", script)
+}
+
+/// The token for downloads that the model's environment, or the main slot's, has; and the file that it is brought in.
+fn token_of(object: &Object, desired: &Desired, token: &Token) -> Result<(String, Option<String>), String> {
+    let model =
+        desired.models.iter().find(|(name, _)| Object::weights(name) == *object).map(|(_, model)| &model.env);
+    let slot = desired.slots.get(&Object::main()).map(|slot| &slot.env);
+    let mut values = [model, slot].into_iter().flatten();
+    let Some(value) = values.find_map(|env| env.iter().find(|(name, _)| name.as_str() == "HF_TOKEN")) else {
+        return Ok((String::new(), None));
+    };
+    let value = match value.1 {
+        EnvValue::Plain(text) => text.clone(),
+        EnvValue::Secret(place) => secret(place)?,
+    };
+    let file = format!("/dev/shm/spark-control-{}-files.{}", desired.cluster, token.job());
+    Ok((format!("HF_TOKEN={value}\n"), Some(file)))
 }
 
 /// What the parser of vLLM takes beside the model's own need: its imports.

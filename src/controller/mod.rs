@@ -124,7 +124,10 @@ impl Current {
     /// The slot or service of that name.
     fn known(&self, object: &str) -> Result<(), Refusal> {
         let slots = self.desired.slots.keys().map(Object::as_str);
-        let names: Vec<&str> = slots.chain(self.desired.services.keys().map(ServiceName::as_str)).collect();
+        let weights = self.desired.models.iter().filter(|(_, model)| model.weights.is_some());
+        let weights: Vec<Object> = weights.map(|(name, _)| Object::weights(name)).collect();
+        let services = self.desired.services.keys().map(ServiceName::as_str);
+        let names: Vec<&str> = slots.chain(services).chain(weights.iter().map(Object::as_str)).collect();
         if names.contains(&object) {
             return Ok(());
         }

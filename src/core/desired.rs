@@ -49,6 +49,9 @@ impl Object {
     pub fn service(name: &ServiceName) -> Self {
         Self(name.as_str().into())
     }
+    pub(super) fn named(name: String) -> Self {
+        Self(name)
+    }
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -177,6 +180,14 @@ pub struct Model {
     pub chat_template: Option<PlainPath>,
     pub mods: Vec<PlainPath>,
     pub memory_bytes: Option<u64>,
+    /// Its files are brought to its Sparks, or taken away from them; `None` leaves them alone.
+    pub weights: Option<Weights>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weights {
+    Present,
+    Absent,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,9 +34,7 @@ pub(super) fn before_the_stop(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Work {
-    let Some(outage) = &mut work.outage else { return work };
-    outage.requests = requests(&work.object, observed);
-    outage.drain_secs = slot.drain.as_secs();
+    let Some(outage) = &work.outage else { return work };
     let (Some(running), Some(engine)) =
         (outage.requests.filter(|running| *running > 0), engine(&work.object, observed))
     else {

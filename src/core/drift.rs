@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, Place, ServiceState, Wanted},
+    desired::{Desired, Object, Place, ServiceState, Wanted, Weights},
     ledger::Ledger,
     memory::gib,
     name::SparkName,
@@ -18,6 +18,7 @@ use super::{
     ready::{self, Readiness},
     schedule,
     standing::{Standing, standing},
+    weights,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ pub enum Class {
     Memory,
     /// The Sparks differ from each other.
     Platform,
+    /// Files of a model that are not where they should be.
+    Weights,
     /// It could not be seen.
     Unknown,
 }
@@ -61,6 +64,7 @@ impl Class {
             Self::HalfUp => "half-up",
             Self::Memory => "memory",
             Self::Platform => "platform",
+            Self::Weights => "weights",
             Self::Unknown => "unknown",
         }
     }
@@ -96,6 +100,13 @@ pub fn diff(
         slot(object, desired, observed, ledger, now, &mut found);
     }
     services(desired, observed, &mut found);
+    for (name, model) in &desired.models {
+        for (spark, seen) in weights::differences(model, observed) {
+            let wished = if model.weights == Some(Weights::Present) { "there" } else { "deleted" };
+            let object = Some(Object::weights(name));
+            found.push(Drift { object, ..about(Class::Weights, spark, wished.into(), seen.into()) });
+        }
+    }
     let claimed = claimed(desired);
     unmanaged(desired, observed, &claimed, &mut found);
     strangers_on_the_gpu(observed, &claimed, &mut found);

@@ -21,6 +21,7 @@ use super::{
     plan, progress,
     restart::Restarts,
     step::{self, Instead, Step},
+    weights::Transfer,
 };
 
 /// Enough for the release gate's window at one sample a second, with room.
@@ -53,6 +54,8 @@ pub struct Ledger {
     pub draining: BTreeMap<Object, Timestamp>,
     /// What was stopped to make room, until the next launch.
     pub releases: BTreeMap<Object, Release>,
+    /// Transfers of files that were started.
+    pub transfers: BTreeMap<Object, Transfer>,
     /// What engines said of arguments, by [`checked_key`].
     pub checked: BTreeMap<String, Checked>,
     pub approvals: Vec<Approval>,
@@ -420,7 +423,16 @@ impl Ledger {
                 let launch = Launch { before: before.map(Box::new), memory, ..launch };
                 self.launches.insert(object.clone(), launch);
             }
-            Step::Adopt { .. } | Step::Check { .. } | Step::Start { .. } | Step::Advance { .. } => {}
+            Step::Fetch { object, spark, files } | Step::Copy { object, spark, files, .. } => {
+                let transfer =
+                    Transfer { spark: spark.clone(), job: token.job(), files: files.clone(), at: now };
+                self.begin_transfer(object, transfer);
+            }
+            Step::Adopt { .. }
+            | Step::Check { .. }
+            | Step::Start { .. }
+            | Step::Delete { .. }
+            | Step::Advance { .. } => {}
         }
     }
 
@@ -466,7 +478,13 @@ impl Ledger {
                     self.consume_approval(&step.key());
                 }
             }
-            (Step::EndJob { .. }, Came::Done) => self.consume_approval(&step.key()),
+            (Step::EndJob { .. } | Step::Delete { .. }, Came::Done) => self.consume_approval(&step.key()),
+            (Step::Fetch { object, .. } | Step::Copy { object, .. }, came) => {
+                self.began_transfer(object, came, what, now);
+                if came == Came::Done {
+                    self.consume_approval(&step.key());
+                }
+            }
             (Step::Launch { object, group, .. }, Came::NotDone) => {
                 self.never_began(object);
                 self.refused(object, group, what, now);

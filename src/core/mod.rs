@@ -41,3 +41,4 @@ pub mod standing;
 pub mod status;
 pub mod step;
 pub mod swap;
+pub mod weights;

@@ -42,6 +42,7 @@ impl Ledger {
         for object in objects {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
         }
+        self.notice_transfers(observed, now, &mut noticed);
         // An empty slot is not in the middle of anything.
         self.releases.retain(|object, release| {
             let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));
@@ -59,7 +60,7 @@ impl Ledger {
                 let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
                 effective.map(move |effective| attempt_key(object, &effective.spec_hash()))
             });
-            let specs: BTreeSet<String> = specs.collect();
+            let specs: BTreeSet<String> = specs.chain(Self::transfer_keys(desired)).collect();
             self.attempts.retain(|key, _| specs.contains(key));
         }
         noticed

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Object, SpecHash},
-    memory,
+    desired::{Object, Slot, SpecHash},
+    drain, memory,
     name::SparkName,
     observed::Observed,
     step::Step,
@@ -79,6 +79,8 @@ pub enum Consent {
     OnDrift,
     /// `reconcile.on_drift: repair` never stops what answers.
     StopsWhatAnswers,
+    /// What is deleted does not come back by itself.
+    Deletes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +90,8 @@ pub enum Gate {
     Checked { model: String },
     /// Requests at what is to be stopped have ended, or were given that long.
     Drained { at_most_secs: u64 },
+    /// Files are there, and are what they should be.
+    Staged { sparks: Vec<SparkName> },
     /// What was stopped is gone and its memory is back, on each of these.
     Released { sparks: Vec<SparkName> },
     /// Containers on exactly these Sparks, engines alive, names and `root` right, a completion.
@@ -133,6 +137,8 @@ pub enum Reason {
     ImageMissing,
     ImageDiffers,
     FilesMissing,
+    Staging,
+    FilesInUse,
     FabricMissing,
     LauncherMissing,
     PortTaken,
@@ -221,8 +227,15 @@ impl Predicate {
 }
 
 impl Outage {
+    /// Without its requests; see [`Outage::of`].
     pub fn new(expected_secs: Option<u64>, basis: impl Into<String>) -> Self {
         Self { expected_secs, basis: basis.into(), requests: None, drain_secs: 0 }
+    }
+
+    /// With those that run now, and what they get.
+    #[must_use]
+    pub fn of(self, object: &Object, slot: &Slot, observed: &Observed) -> Self {
+        Self { requests: drain::requests(object, observed), drain_secs: slot.drain.as_secs(), ..self }
     }
 }
 

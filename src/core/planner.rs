@@ -15,6 +15,7 @@ use super::{
     plan::{Consent, Item, Plan, PlannedStep, Reason, Verdict, Work},
     service, slot,
     step::Step,
+    weights,
 };
 
 /// Make the plan.
@@ -27,6 +28,9 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
         if !desired.disabled.contains(name) {
             work.extend(service::plan(name, service, desired, observed, ledger, now));
         }
+    }
+    for (name, model) in &desired.models {
+        work.extend(weights::plan(name, model, desired, observed, ledger, now));
     }
     for entry in &mut work {
         settle(entry, desired, ledger, now);
@@ -91,6 +95,7 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
             Consent::NotOurs => {
                 "it would stop or remove a container that this cluster neither started nor adopted"
             }
+            Consent::Deletes => "it would delete files, which do not come back by themselves",
             Consent::OnEdit => "`reconcile.on_edit` is `approve`",
             Consent::OnDrift => "`reconcile.on_drift` is `approve`",
             Consent::StopsWhatAnswers => "`reconcile.on_drift` is `repair`, which never stops what answers",

@@ -16,6 +16,7 @@ use super::{
     platform::CacheSeen,
     schedule,
     standing::Standing,
+    weights,
 };
 
 type InTheWay = (Reason, String);
@@ -133,6 +134,11 @@ fn memory_of(
         let (needed, _) = memory::need_on(&held, spark, facts, ledger);
         sum = sum.saturating_add(needed);
         others += &format!("{} for `{name}` in `{other}`, ", memory::gib(needed));
+    }
+    let transfers = weights::transfer_bytes(facts);
+    if transfers > 0 {
+        sum = sum.saturating_add(transfers);
+        others += &format!("{} for files that are on their way, ", memory::gib(transfers));
     }
     // What a slot holds is counted by what it needs.
     let is_beside = |holder: &&Holder| !holder.goes && !matches!(holder.of, HolderOf::Slot(_));

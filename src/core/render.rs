@@ -37,6 +37,10 @@ pub fn render(plan: &Plan) -> String {
                     let _ =
                         writeln!(text, "     wait until its requests have ended, at most {at_most_secs} s");
                 }
+                Item::Gate(Gate::Staged { sparks }) => {
+                    let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
+                    let _ = writeln!(text, "     wait until they are there, on {}", sparks.join(" and "));
+                }
                 Item::Gate(Gate::Released { sparks }) => {
                     let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
                     let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));

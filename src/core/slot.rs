@@ -120,7 +120,7 @@ fn empty(case: Case<'_>) -> Option<Work> {
     }
     let work = Work {
         relies_on: standing.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
-        outage: Some(Outage::new(None, "until another model is chosen")),
+        outage: Some(Outage::new(None, "until another model is chosen").of(object, slot, observed)),
         ..Work::new(object, goal, items)
     };
     Some(drain::before_the_stop(work, slot, observed, ledger, case.now))

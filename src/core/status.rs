@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, Place, Service, ServiceState, Wanted},
+    desired::{Desired, Object, Place, Service, ServiceState, Wanted, Weights},
     health::{self, Judgement},
     ledger::Ledger,
     observed::{EndpointAnswer, Observed, Proof},
     plan::{Plan, Reason, Verdict, Work},
     ready::{self, Readiness},
-    schedule,
+    schedule, weights,
 };
 use jiff::Timestamp;
 
@@ -127,6 +127,25 @@ pub fn status(
             None => "watched",
         };
         lines.push(Line { object, sync, health, desired: desired.into(), observed: seen, reason, message });
+    }
+    for (name, model) in &desired.models {
+        let Some(wish) = model.weights else { continue };
+        let object = Object::weights(name);
+        let work = planned.get(&object).copied();
+        let (reason, message) = told(work);
+        let unknown = reason == Some(Reason::Unreachable);
+        let (sync, health) = match work.map(|work| &work.verdict) {
+            None => (Sync::InSync, Health::Healthy),
+            Some(_) if unknown => (Sync::Unknown, Health::Unknown),
+            Some(Verdict::Open | Verdict::Waiting { .. }) => (Sync::Drifted, Health::Progressing),
+            Some(Verdict::Blocked { .. }) => (Sync::Drifted, Health::Degraded),
+        };
+        let desired = match wish {
+            Weights::Present => "present",
+            Weights::Absent => "absent",
+        };
+        let observed = weights::seen(model, observed);
+        lines.push(Line { object, sync, health, desired: desired.into(), observed, reason, message });
     }
     lines
 }

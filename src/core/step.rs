@@ -6,6 +6,7 @@ use super::{
     desired::{Object, SpecHash},
     group::{Group, OwnStop},
     name::{PlainPath, SparkName},
+    weights::Files,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ pub enum Step {
     Start { object: Object, spark: SparkName, container: String, name: String },
     /// End a job and everything it started that is still in its process group.
     EndJob { object: Object, spark: SparkName, job: String },
+    /// Download a model's files into the cache of a Spark, as a job.
+    Fetch { object: Object, spark: SparkName, files: Files },
+    /// Copy them from there to others, as a job.
+    Copy { object: Object, spark: SparkName, to: Vec<SparkName>, files: Files },
+    /// Delete them.
+    Delete { object: Object, spark: SparkName, files: Files },
     /// Before a launch on several Sparks, on each: make every older message worthless, and bring what the group's
     /// containers are to have in their environment.
     Advance { object: Object, spark: SparkName, group: Group },
@@ -58,6 +65,9 @@ impl Step {
             | Self::Stop { object, .. }
             | Self::Start { object, .. }
             | Self::EndJob { object, .. }
+            | Self::Fetch { object, .. }
+            | Self::Copy { object, .. }
+            | Self::Delete { object, .. }
             | Self::Advance { object, .. }
             | Self::Launch { object, .. } => object,
         }
@@ -70,6 +80,9 @@ impl Step {
             Self::Stop { spark, .. }
             | Self::Start { spark, .. }
             | Self::EndJob { spark, .. }
+            | Self::Fetch { spark, .. }
+            | Self::Copy { spark, .. }
+            | Self::Delete { spark, .. }
             | Self::Advance { spark, .. } => Some(spark),
             Self::Launch { group, .. } | Self::Check { group, .. } => Some(group.head()),
         }
@@ -90,6 +103,12 @@ impl Step {
                 format!("start {object} {spark} {}", short(container))
             }
             Self::EndJob { object, spark, job } => format!("end-job {object} {spark} {job}"),
+            Self::Fetch { object, spark, files } => format!("fetch {object} {spark} {files}"),
+            Self::Copy { object, spark, to, files } => {
+                let to: Vec<_> = to.iter().map(SparkName::as_str).collect();
+                format!("copy {object} {spark} {} {files}", to.join(","))
+            }
+            Self::Delete { object, spark, files } => format!("delete {object} {spark} {files}"),
             Self::Advance { object, spark, .. } => format!("advance {object} {spark}"),
             Self::Launch { object, group, .. } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
@@ -149,7 +168,13 @@ impl std::fmt::Display for Step {
             Self::Start { spark, container, name, .. } => {
                 write!(f, "start `{name}` ({}) on {spark}", short(container))
             }
-            Self::EndJob { spark, job, .. } => write!(f, "end the launcher job {job} on {spark}"),
+            Self::EndJob { spark, job, .. } => write!(f, "end the job {job} on {spark}"),
+            Self::Fetch { spark, files, .. } => write!(f, "download `{files}` to {spark}, and verify it"),
+            Self::Copy { spark, to, files, .. } => {
+                let to: Vec<_> = to.iter().map(SparkName::as_str).collect();
+                write!(f, "copy `{files}` from {spark} to {}, and verify it there", to.join(" and "))
+            }
+            Self::Delete { spark, files, .. } => write!(f, "delete `{files}` from the cache of {spark}"),
             Self::Advance { spark, .. } => write!(f, "fence off older messages on {spark}"),
             Self::Launch { group, .. } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();

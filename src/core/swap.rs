@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     consent::{self, Cause},
-    desired::{Effective, Source, SpecHash},
+    desired::{Effective, Object, Source, SpecHash, Weights},
     drain,
     group::Group,
     launch::LOAD_DEADLINE,
@@ -45,7 +45,7 @@ pub(super) fn replace(
     let clearing = !items.is_empty();
     let going: BTreeSet<&str> = in_the_way.iter().map(|entry| entry.container.id.as_str()).collect();
     let serving = case.serving(&in_the_way);
-    let outage = serving.is_some().then(|| case.outage(&group.spec));
+    let outage = serving.is_some().then(|| case.outage(&group.spec).of(object, case.slot, observed));
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
         contingency: cause == Cause::Contingency,
@@ -59,7 +59,14 @@ pub(super) fn replace(
     if let Err((reason, message)) = preflight(object, target, before_it, desired, observed, ledger, case.now)
     {
         work.items.clear();
-        work.verdict = Verdict::Blocked { reason, message };
+        let are_coming = reason == Reason::FilesMissing && target.model.weights == Some(Weights::Present);
+        work.verdict = match &target.model.source {
+            Source::Repo { .. } if are_coming => Verdict::Waiting {
+                reason: Reason::Staging,
+                message: format!("its files are brought first; see `{}`", Object::weights(target.name)),
+            },
+            _ => Verdict::Blocked { reason, message },
+        };
         return work;
     }
     let mut asks = false;

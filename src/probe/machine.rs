@@ -77,15 +77,21 @@ pub async fn probe(
         .entries
         .iter()
         .map(|entry| [&entry.key].into_iter().chain(&entry.at).map(String::as_str).collect());
-    let program =
-        Program::new("machine", concat!(include_str!("../host/alive.sh"), include_str!("machine.sh")))
-            .with("cluster", cluster)
-            .with("hf_home", asked.hf_home.clone().unwrap_or_default())
-            .with("paths", asked.paths.join("\n"))
-            .with("caches", calls("cached", cached))
-            .with("launchers", asked.launchers.join("\n"))
-            .with("programs", asked.programs.join("\n"))
-            .with("entries", calls("entry", entries));
+    let program = Program::new(
+        "machine",
+        concat!(
+            include_str!("../host/alive.sh"),
+            include_str!("../host/cached.sh"),
+            include_str!("machine.sh")
+        ),
+    )
+    .with("cluster", cluster)
+    .with("hf_home", asked.hf_home.clone().unwrap_or_default())
+    .with("paths", asked.paths.join("\n"))
+    .with("caches", calls("cached", cached))
+    .with("launchers", asked.launchers.join("\n"))
+    .with("programs", asked.programs.join("\n"))
+    .with("entries", calls("entry", entries));
     let output = transport.run(&program, deadline).await?;
     parse(&output.stdout).ok_or_else(|| {
         let last = output.stderr.lines().last().unwrap_or("its answer was cut short").to_owned();

@@ -2,7 +2,7 @@
 # to tell is left out.
 #   cluster   whose jobs and token to read
 #   paths     directories to look for, one a line
-#   caches    calls of `cached` below
+#   caches    calls of `cached` (`host/cached.sh`)
 #   launchers directories of launchers, one a line
 #   programs  files that must be there and can be run, one a line
 #   entries   calls of `entry` below
@@ -61,31 +61,6 @@ printf '%s\n' "$paths" | while IFS= read -r path; do
 done
 printf '%s\n%s\n' "$paths" "$hf_home" | while IFS= read -r path; do [ ! -d "$path" ] || printf '%s\0' "$path"; done |
     xargs -0 -r stat -f -c 'disk %S %b %a %n' 2>/dev/null
-#   cached KEY FOLDER REVISION   the files of a repository, FOLDER as the cache names it
-cached() {
-    folder="$hf_home/hub/$2" revision=${3:-main}
-    if [ ! -d "$folder/snapshots" ]; then echo "cache absent $1"; return; fi
-    [ ! -r "$folder/refs/$revision" ] || read -r revision <"$folder/refs/$revision"
-    snapshot="$folder/snapshots/$revision"
-    if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
-    # A file is linked here when the whole of it is there; the index tells which there must be.
-    if [ -e "$snapshot/model.safetensors" ]; then echo "cache present $1"; return; fi
-    for index in "$snapshot/model.safetensors.index.json" "$snapshot/pytorch_model.bin.index.json"; do
-        [ -r "$index" ] || continue
-        for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.(safetensors|bin)"' "$index" | tr -d '"' | sort -u); do
-            if [ ! -e "$snapshot/$shard" ]; then echo "cache partial $1 $shard"; return; fi
-        done
-        echo "cache present $1"
-        return
-    done
-    for file in "$snapshot"/*.safetensors "$snapshot"/*.bin "$snapshot"/*.gguf "$snapshot"/*.pt; do
-        if [ -e "$file" ]; then echo "cache present $1"; return; fi
-    done
-    for blob in "$folder"/blobs/*.incomplete; do
-        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
-    done
-    echo "cache partial $1 no weights"
-}
 eval "$caches"
 printf '%s\n' "$launchers" | (cd && while IFS= read -r dir; do
     [ -n "$dir" ] || continue
@@ -135,6 +110,8 @@ for dir in "$state"/jobs/*/; do
     fi
     id=${dir%/} id=${id##*/}
     say "job $id $is $token $started $spec $object"
-    [ "$is" = running ] || say "job_said $id $(tail -n 1 "$dir/log" 2>/dev/null | tr -d '\000-\037' | cut -c 1-300)"
+    words=$dir/log
+    [ "$is" != running ] || words=$dir/progress
+    [ ! -r "$words" ] || say "job_said $id $(tail -n 1 "$words" | tr -d '\000-\037' | cut -c 1-300)"
 done
 echo end

@@ -208,10 +208,12 @@ fn asked(
     });
     let entries: BTreeSet<machine::Entry> =
         entries.map(|needed| machine::Entry { key: needed.name, at: needed.at }).collect();
-    let caches = waited_for.iter().filter(|effective| effective.model.sparks.contains(spark));
-    let caches = caches.filter_map(|effective| match &effective.model.source {
+    let waited_for = waited_for.iter().map(|effective| effective.model);
+    let kept = desired.models.values().filter(|model| model.weights.is_some());
+    let caches = waited_for.chain(kept).filter(|model| model.sparks.contains(spark));
+    let caches = caches.filter_map(|model| match &model.source {
         Source::Repo { repo, revision } => Some(machine::Cached {
-            key: effective.model.source.cache_key()?,
+            key: model.source.cache_key()?,
             repo: repo.to_string(),
             revision: revision.clone(),
         }),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     launcher,
     machine::{NextLaunch, Work, later},
+    transfer,
     world::World,
 };
 use crate::{
@@ -100,6 +101,13 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 }
             }
         }
+        "delete" => {
+            if machine.lacks.insert(parameter("folder")) {
+                "done".into()
+            } else {
+                "already".into()
+            }
+        }
         "launch" => {
             let object = parameter("object");
             if let Some(job) = machine
@@ -110,6 +118,8 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 return format!("refused job {} is still running", job.id);
             }
             let id = parameter("job");
+            let is_transfer = object.starts_with("weights/");
+            let length = if is_transfer { times.load } else { times.launcher };
             if machine.jobs.iter().any(|job| job.id == id) {
                 return "already".into();
             }
@@ -119,8 +129,10 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 spec: parameter("spec"),
                 token,
                 started_at: now,
-                acts_at: later(now, times.launcher),
+                acts_at: later(now, length),
                 launch: launcher::read(&parameter("script")),
+                transfer: is_transfer.then(|| transfer::read(&parameter("script"))).flatten(),
+                said: String::new(),
                 state: JobState::Running,
                 is_forgotten: false,
             });

@@ -1,11 +1,14 @@
 //! One simulated machine: memory, containers, engines, jobs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 
-use super::launcher::Launch;
+use super::{launcher::Launch, transfer::Transfer};
 use crate::core::{
     desired::ServiceKind,
     observed::{JobState, Token},
@@ -46,6 +49,10 @@ pub struct Machine {
     /// Something that is not ours has nearly all of it.
     pub memory_taken_until: Option<Timestamp>,
     pub next_launch: NextLaunch,
+    /// Repositories that are not in the cache; all others are.
+    pub lacks: BTreeSet<String>,
+    /// That many downloads and copies will fail.
+    pub transfers_fail: u32,
     pub events: broadcast::Sender<String>,
 }
 
@@ -114,6 +121,9 @@ pub struct Work {
     pub started_at: Timestamp,
     pub acts_at: Timestamp,
     pub launch: Option<Launch>,
+    /// Files that it brings instead.
+    pub transfer: Option<Transfer>,
+    pub said: String,
     pub state: JobState,
     /// Its record is lost; it goes on.
     pub is_forgotten: bool,

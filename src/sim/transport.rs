@@ -155,8 +155,10 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     let ports: Vec<String> = machine.ports(now).map(|port| format!("{port:04X}")).collect();
     let _ = writeln!(text, "listening {}", ports.join(" "));
     for call in program.parameter("caches").unwrap_or_default().lines() {
-        let key = call.split('\'').nth(1).unwrap_or_default();
-        let _ = writeln!(text, "cache present {key}");
+        let mut words = call.split('\'').skip(1).step_by(2);
+        let (key, folder) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let is = if machine.lacks.contains(folder) { "absent" } else { "present" };
+        let _ = writeln!(text, "cache {is} {key}");
     }
     for path in program.parameter("paths").unwrap_or_default().lines().filter(|path| !path.is_empty()) {
         let _ = writeln!(text, "path yes {path}");
@@ -175,6 +177,11 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
         };
         let started = job.started_at.as_second();
         let _ = writeln!(text, "job {} {state} {} {started} {} {}", job.id, job.token, job.spec, job.object);
+        let said = match (&job.transfer, job.state) {
+            (Some(_), JobState::Running) => "downloading: 0.1 GiB",
+            _ => &job.said,
+        };
+        let _ = writeln!(text, "job_said {} {said}", job.id);
     }
     text + "end\n"
 }

@@ -3,7 +3,7 @@
 //! Everything happens as a function of time: `settle(now)` brings the world to `now`, and nothing else moves it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, broadcast};
 use super::{
     launcher::Launch,
     machine::{Container, Engine, Machine, NextLaunch, RUNS_OUT, Service, later},
+    transfer,
 };
 use crate::core::{desired::hex, observed::JobState};
 
@@ -69,6 +70,8 @@ pub enum Fault {
     DiskFull,
     /// It loses what it knew of who acts and of jobs; these go on.
     Forgets,
+    /// The next download or copy fails.
+    TransferFails,
     /// The next launch is refused: Docker does not answer.
     RefusesLaunch,
     /// The next launch never arrives.
@@ -76,7 +79,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 14] = [
+    pub const ALL: [(&'static str, Self); 15] = [
         ("silent", Self::Silent),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
@@ -89,6 +92,7 @@ impl Fault {
         ("memory-shrinks", Self::MemoryShrinks),
         ("disk-full", Self::DiskFull),
         ("forgets", Self::Forgets),
+        ("transfer-fails", Self::TransferFails),
         ("refuses-launch", Self::RefusesLaunch),
         ("loses-launch", Self::LosesLaunch),
     ];
@@ -164,6 +168,8 @@ impl Sim {
             disk_full_until: None,
             audit: Vec::new(),
             next_launch: NextLaunch::Arrives,
+            lacks: BTreeSet::new(),
+            transfers_fail: 0,
             events: broadcast::channel(64).0,
         };
         self.world().sparks.insert(name.to_owned(), machine);
@@ -261,6 +267,7 @@ impl Sim {
             }
             Fault::MemorySticks => machine.memory_sticks = true,
             Fault::MemoryShrinks => machine.memory_taken_until = Some(until),
+            Fault::TransferFails => machine.transfers_fail += 1,
             Fault::DiskFull => machine.disk_full_until = Some(until),
             Fault::Forgets => {
                 machine.token = None;
@@ -295,6 +302,13 @@ impl World {
                 })
                 .collect();
             for index in due {
+                let transfer = self.sparks[name].jobs[index].transfer.clone();
+                if let Some(transfer) = transfer {
+                    let (state, said) = transfer::end(self, name, &transfer);
+                    let machine = self.sparks.get_mut(name).expect("a name of the map");
+                    (machine.jobs[index].state, machine.jobs[index].said) = (state, said);
+                    continue;
+                }
                 let (launch, lies) = {
                     let machine = self.sparks.get_mut(name).expect("a name of the map");
                     let job = &mut machine.jobs[index];

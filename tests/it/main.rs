@@ -24,3 +24,4 @@ mod scripts;
 mod serve;
 mod simulation;
 mod tidy;
+mod weights;

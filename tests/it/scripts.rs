@@ -9,6 +9,7 @@
 //! - `second`: a copy of it is started beside it, and swaps to `beta`.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
 //! - `image SPARK ID`: what `vllm-node` names there from now on.
+//! - `lacks SPARK REPO`: the files of that repository are not there.
 //! - `requests SPARK N`: so many requests run at its engines. `show-first`: the plan that `plan` showed first, and an attempt
 //!   to agree to it.
 //! - `told`: what those who are not looking were told.
@@ -150,6 +151,11 @@ impl Stage {
                 self.controller
                     .approve(&id, "alice")
                     .map_or_else(|error| format!("{error}\n"), |()| String::new())
+            }
+            ["lacks", spark, repo] => {
+                let folder = format!("models--{}", repo.replace('/', "--"));
+                self.cluster.sim.world().sparks.get_mut(*spark).unwrap().lacks.insert(folder);
+                String::new()
             }
             ["requests", spark, running] => {
                 let mut world = self.cluster.sim.world();

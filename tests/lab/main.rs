@@ -24,3 +24,4 @@ mod secrets;
 mod services;
 mod swap;
 mod trust;
+mod weights;

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Resolver, v1};
 use crate::core::{
-    desired::{Model, Source},
+    desired::{Model, Source, Weights},
     memory::figure,
     name::{Flag, ModelName, ServedName, SparkName, nearest},
 };
@@ -65,7 +65,15 @@ impl Resolver {
                 let message = "the files of a `local_path` are the owner's: they are never deleted";
                 self.problem(&format!("{path}/weights"), message, None);
             }
-            (Some(_), _) => self.not_yet(&format!("{path}/weights"), "weights"),
+            (Some(v1::Weights::Present), Some(_)) => {
+                let message = "the files of a `local_path` are the owner's to bring";
+                self.problem(&format!("{path}/weights"), message, None);
+            }
+            (Some(_), None) if written.recipe.is_some() => {
+                let message = "which files a recipe needs is not known here";
+                self.problem(&format!("{path}/weights"), message, None);
+            }
+            (Some(_), None) => {}
             (None, _) => {}
         }
         let served = ServedName::new(name.as_str()).expect("a model's name is a served name");
@@ -78,6 +86,10 @@ impl Resolver {
             port: written.port.map(|port| port.0),
             launcher,
             image: written.image.clone(),
+            weights: written.weights.map(|weights| match weights {
+                v1::Weights::Present => Weights::Present,
+                v1::Weights::Absent => Weights::Absent,
+            }),
             chat_template: written.chat_template.clone(),
             mods: written.mods.clone(),
             memory_bytes,

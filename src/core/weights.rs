@@ -1,0 +1,369 @@
+//! The files of a model: brought to its Sparks before any outage, or taken away from them.
+//!
+//! One Spark downloads, the others get a copy over the fabric. Each is a job, so it outlives connections and controllers; what
+//! was brought before an interruption is not brought again.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    consent,
+    desired::{Desired, Model, Object, Source, SpecHash, Weights, hex},
+    launch::{Attempts, Failure, FailureKind},
+    ledger::{Came, Ledger, Noticed, attempt_key},
+    name::{ModelName, RepoId, SparkName},
+    observed::{Facts, Job, JobState, Observed},
+    plan::{Consent, Gate, Item, PlannedStep, Predicate, Reason, Work},
+    platform::CacheSeen,
+    step::Step,
+};
+
+/// Networks come back: a transfer that fails is tried more often than a load.
+const MAX_TRIES: u32 = 5;
+/// Before the second; twice as long before each further one.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+/// What a transfer takes of a Spark's memory while it runs: a downloader with its buffers.
+pub const TRANSFER_BYTES: u64 = 2 << 30;
+
+/// What is transferred.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    pub repo: RepoId,
+    pub revision: Option<String>,
+}
+
+impl Files {
+    fn of(model: &Model) -> Option<Self> {
+        match &model.source {
+            Source::Repo { repo, revision } => Some(Self { repo: repo.clone(), revision: revision.clone() }),
+            Source::LocalPath(_) | Source::Recipe(_) => None,
+        }
+    }
+
+    /// Attempts are counted for it.
+    pub fn spec(&self) -> SpecHash {
+        let text = format!("{}@{}", self.repo, self.revision.as_deref().unwrap_or_default());
+        SpecHash::of_label(&format!("files-{}", hex(&Sha256::digest(text.as_bytes())[..8])))
+    }
+
+    /// As the cache names its folder.
+    pub fn folder(&self) -> String {
+        format!("models--{}", self.repo.as_str().replace('/', "--"))
+    }
+}
+
+impl std::fmt::Display for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.revision {
+            Some(revision) => write!(f, "{}@{revision}", self.repo),
+            None => write!(f, "{}", self.repo),
+        }
+    }
+}
+
+/// A transfer that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    pub spark: SparkName,
+    pub job: String,
+    pub files: Files,
+    pub at: Timestamp,
+}
+
+/// Where the files are, as far as it is known.
+struct Places<'a> {
+    present: Vec<&'a SparkName>,
+    /// Not there, or not all of them.
+    missing: Vec<&'a SparkName>,
+    /// Of those that are not there at all, or of which nothing was looked for.
+    absent: Vec<&'a SparkName>,
+    silent: Option<&'a SparkName>,
+}
+
+fn places<'a>(model: &'a Model, observed: &Observed) -> Places<'a> {
+    let mut places = Places { present: Vec::new(), missing: Vec::new(), absent: Vec::new(), silent: None };
+    let key = model.source.cache_key().unwrap_or_default();
+    for spark in &model.sparks {
+        let Some(facts) = observed.facts(spark) else {
+            places.silent = places.silent.or(Some(spark));
+            continue;
+        };
+        match facts.caches.get(&key) {
+            Some(CacheSeen::Present) => places.present.push(spark),
+            Some(CacheSeen::Partial { .. }) => places.missing.push(spark),
+            Some(CacheSeen::Absent) | None => {
+                places.missing.push(spark);
+                places.absent.push(spark);
+            }
+        }
+    }
+    places
+}
+
+/// In a few words, for the status.
+pub fn seen(model: &Model, observed: &Observed) -> String {
+    let places = places(model, observed);
+    format!("there on {} of {}", places.present.len(), model.sparks.len())
+}
+
+/// Every difference: the Spark, and what is there.
+pub fn differences<'a>(model: &'a Model, observed: &Observed) -> Vec<(&'a SparkName, &'static str)> {
+    let places = places(model, observed);
+    match model.weights {
+        None => Vec::new(),
+        Some(Weights::Present) => places.missing.into_iter().map(|spark| (spark, "not all there")).collect(),
+        Some(Weights::Absent) => {
+            let there = model.sparks.iter().filter(|spark| observed.facts(spark).is_some());
+            there.filter(|spark| !places.absent.contains(spark)).map(|spark| (spark, "there")).collect()
+        }
+    }
+}
+
+/// The work for one model's files; `None` when they are where they should be.
+pub fn plan(
+    name: &ModelName,
+    model: &Model,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Work> {
+    let files = Files::of(model)?;
+    let object = Object::weights(name);
+    match model.weights? {
+        Weights::Present => stage(&object, &files, model, desired, observed, ledger, now),
+        Weights::Absent => delete(&object, &files, model, desired, observed, ledger),
+    }
+}
+
+fn stage(
+    object: &Object,
+    files: &Files,
+    model: &Model,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Work> {
+    let goal = format!("bring the files of `{files}`");
+    let places = places(model, observed);
+    if let Some((spark, job)) = running(object, desired, observed) {
+        let said = job.last_words.as_deref().unwrap_or("it has just begun");
+        return Some(Work::waiting(
+            object,
+            goal,
+            Reason::Staging,
+            format!("job {} on `{spark}`: {said}", job.id),
+        ));
+    }
+    if places.missing.is_empty() {
+        let silent = places.silent?;
+        let message = format!("`{silent}` is not reachable; whether they are there is not known");
+        return Some(Work::blocked(object, goal, Reason::Unreachable, message));
+    }
+    if let Some(attempts) = ledger.attempts(object, &files.spec()) {
+        if attempts.failed_loads >= MAX_TRIES {
+            let message = format!("{}; run `spark-control retry {object}`", attempts.last.what);
+            return Some(Work::blocked(object, goal, Reason::Stalled, message));
+        }
+        if attempts.not_before > now {
+            let message = format!("after `{}`, again at {:.0}", attempts.last.what, attempts.not_before);
+            return Some(Work::waiting(object, goal, Reason::Backoff, message));
+        }
+    }
+    let consent = consent::on_edit(desired);
+    let source = places.present.first().copied().unwrap_or(places.missing[0]);
+    let to: Vec<SparkName> =
+        places.missing.iter().filter(|spark| **spark != source).map(|spark| (*spark).clone()).collect();
+    let mut items = Vec::new();
+    if places.present.is_empty() {
+        let fetch = Step::Fetch { object: object.clone(), spark: source.clone(), files: files.clone() };
+        items.push(Item::Steps(vec![PlannedStep::new(fetch, consent)]));
+        items.push(Item::Gate(Gate::Staged { sparks: vec![source.clone()] }));
+    }
+    if !to.is_empty() {
+        let copy = Step::Copy {
+            object: object.clone(),
+            spark: source.clone(),
+            to: to.clone(),
+            files: files.clone(),
+        };
+        items.push(Item::Steps(vec![PlannedStep::new(copy, consent)]));
+        items.push(Item::Gate(Gate::Staged { sparks: to }));
+    }
+    let relies_on =
+        places.missing.iter().chain([&source]).filter_map(|spark| boot(spark, observed)).collect();
+    Some(Work { relies_on, ..Work::new(object, goal, items) })
+}
+
+fn delete(
+    object: &Object,
+    files: &Files,
+    model: &Model,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+) -> Option<Work> {
+    let goal = format!("delete the files of `{files}`");
+    let there: Vec<&SparkName> = differences(model, observed).into_iter().map(|(spark, _)| spark).collect();
+    if there.is_empty() {
+        let silent = places(model, observed).silent?;
+        let message = format!("`{silent}` is not reachable; whether they are there is not known");
+        return Some(Work::blocked(object, goal, Reason::Unreachable, message));
+    }
+    if let Some(user) = user_of(&files.repo, desired, ledger) {
+        return Some(Work::blocked(object, goal, Reason::FilesInUse, user));
+    }
+    let mut items = Vec::new();
+    if let Some((spark, job)) = running(object, desired, observed) {
+        let end = Step::EndJob { object: object.clone(), spark: spark.clone(), job: job.id.clone() };
+        items.push(Item::Steps(vec![PlannedStep::new(end, None)]));
+    }
+    let steps = there.iter().map(|spark| {
+        let delete = Step::Delete { object: object.clone(), spark: (*spark).clone(), files: files.clone() };
+        PlannedStep::new(delete, Some(Consent::Deletes))
+    });
+    items.push(Item::Steps(steps.collect()));
+    let relies_on = there.iter().filter_map(|spark| boot(spark, observed)).collect();
+    Some(Work { relies_on, ..Work::new(object, goal, items) })
+}
+
+fn boot(spark: &SparkName, observed: &Observed) -> Option<Predicate> {
+    let boot_id = observed.facts(spark)?.boot_id.clone();
+    Some(Predicate::Boot { spark: spark.clone(), boot_id })
+}
+
+/// The transfer that is under way.
+fn running<'a>(
+    object: &Object,
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> Option<(&'a SparkName, &'a Job)> {
+    desired.sparks.keys().find_map(|spark| {
+        let job = observed.facts(spark)?.jobs.iter().find(|job| job.runs_for(object))?;
+        Some((spark, job))
+    })
+}
+
+/// Who loads these files, now or when another model fails, or is to.
+fn user_of(repo: &RepoId, desired: &Desired, ledger: &Ledger) -> Option<String> {
+    let is_of = |model: &ModelName| {
+        let source = desired.models.get(model).map(|model| &model.source);
+        matches!(source, Some(Source::Repo { repo: of, .. }) if of == repo)
+    };
+    for (object, launch) in &ledger.launches {
+        if ledger.launched(object).is_some() && is_of(&launch.group.model) {
+            return Some(format!("`{}` in `{object}` was loaded from them", launch.group.model));
+        }
+    }
+    if let Some((object, proven)) = ledger.proven.iter().find(|(_, proven)| is_of(&proven.model)) {
+        return Some(format!("`{}` is what `{object}` goes back to when another model fails", proven.model));
+    }
+    let wanted = desired.slots.iter().find_map(|(object, slot)| match &slot.wanted {
+        super::desired::Wanted::Model(model) if is_of(model) => Some(format!("`{object}` wants `{model}`")),
+        _ => None,
+    });
+    let window = || {
+        let (name, window) = desired.schedule.iter().find(|(_, window)| is_of(&window.model))?;
+        Some(format!("the window `{name}` wants `{}`", window.model))
+    };
+    wanted.or_else(window)
+}
+
+/// What the transfers that run on a Spark take of its memory.
+pub fn transfer_bytes(facts: &Facts) -> u64 {
+    let running =
+        facts.jobs.iter().filter(|job| job.state == JobState::Running && job.object.starts_with(PREFIX));
+    running.map(|_| TRANSFER_BYTES).sum()
+}
+
+const PREFIX: &str = "weights/";
+
+impl Object {
+    /// The files of a model. No slot or service has such a name.
+    pub fn weights(model: &ModelName) -> Self {
+        Self::named(format!("{PREFIX}{model}"))
+    }
+}
+
+impl Ledger {
+    /// A transfer is about to be started.
+    pub(super) fn begin_transfer(&mut self, object: &Object, transfer: Transfer) {
+        self.transfers.insert(object.clone(), transfer);
+    }
+
+    /// What came of starting it.
+    pub(super) fn began_transfer(&mut self, object: &Object, came: Came, what: &str, now: Timestamp) {
+        if matches!(came, Came::NotDone | Came::Failed)
+            && let Some(transfer) = self.transfers.remove(object)
+        {
+            self.transfer_failed(object, &transfer.files, format!("it was not started: {what}"), now);
+        }
+    }
+
+    fn transfer_failed(&mut self, object: &Object, files: &Files, what: String, now: Timestamp) {
+        let spec = files.spec();
+        let failed_loads = self.attempts(object, &spec).map_or(0, |before| before.failed_loads) + 1;
+        let pause = FIRST_PAUSE.checked_mul(1 << (failed_loads - 1).min(8)).unwrap_or(FIRST_PAUSE);
+        let not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
+        let last = Failure { at: now, what, kind: FailureKind::Unnamed };
+        self.attempts.insert(attempt_key(object, &spec), Attempts { failed_loads, last, not_before });
+    }
+
+    /// Take in what became of transfers.
+    pub(super) fn notice_transfers(
+        &mut self,
+        observed: &Observed,
+        now: Timestamp,
+        noticed: &mut Vec<Noticed>,
+    ) {
+        let ended: BTreeMap<Object, Option<Job>> = self
+            .transfers
+            .iter()
+            .filter_map(|(object, transfer)| {
+                let facts = observed.facts(&transfer.spark)?;
+                let job = facts.jobs.iter().find(|job| job.id == transfer.job);
+                match job {
+                    Some(job) if job.state == JobState::Running => None,
+                    Some(job) => Some((object.clone(), Some(job.clone()))),
+                    // The message never arrived, or the machine does not know of it any more.
+                    None => (facts.at > transfer.at).then(|| (object.clone(), None)),
+                }
+            })
+            .collect();
+        for (object, job) in ended {
+            let Some(transfer) = self.transfers.remove(&object) else { continue };
+            let Some(job) = job else { continue };
+            let (kind, message) = match job.state {
+                JobState::Exited(0) => {
+                    self.attempts.remove(&attempt_key(&object, &transfer.files.spec()));
+                    (
+                        "staged",
+                        format!(
+                            "job {} on `{}` brought and verified `{}`",
+                            job.id, transfer.spark, transfer.files
+                        ),
+                    )
+                }
+                JobState::Exited(_) | JobState::Lost | JobState::Running => {
+                    let said = job.last_words.unwrap_or_else(|| "it ended without a word".into());
+                    let what = format!("job {} on `{}`: {said}", job.id, transfer.spark);
+                    self.transfer_failed(&object, &transfer.files, what.clone(), now);
+                    ("failed", what)
+                }
+            };
+            noticed.push(Noticed { object, kind, message });
+        }
+    }
+
+    /// Keys of attempts that transfers of the file may have.
+    pub(super) fn transfer_keys(desired: &Desired) -> impl Iterator<Item = String> {
+        desired.models.iter().filter_map(|(name, model)| {
+            let files = Files::of(model).filter(|_| model.weights.is_some())?;
+            Some(attempt_key(&Object::weights(name), &files.spec()))
+        })
+    }
+}

@@ -1,0 +1,25 @@
+#   cached KEY FOLDER REVISION   the files of a repository in $hf_home, FOLDER as the cache names it
+cached() {
+    folder="$hf_home/hub/$2" revision=${3:-main}
+    if [ ! -d "$folder/snapshots" ]; then echo "cache absent $1"; return; fi
+    [ ! -r "$folder/refs/$revision" ] || read -r revision <"$folder/refs/$revision"
+    snapshot="$folder/snapshots/$revision"
+    if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
+    # A file is linked here when the whole of it is there; the index tells which there must be.
+    if [ -e "$snapshot/model.safetensors" ]; then echo "cache present $1"; return; fi
+    for index in "$snapshot/model.safetensors.index.json" "$snapshot/pytorch_model.bin.index.json"; do
+        [ -r "$index" ] || continue
+        for shard in $(grep -oE '"[A-Za-z0-9_.-]+\.(safetensors|bin)"' "$index" | tr -d '"' | sort -u); do
+            if [ ! -e "$snapshot/$shard" ]; then echo "cache partial $1 $shard"; return; fi
+        done
+        echo "cache present $1"
+        return
+    done
+    for file in "$snapshot"/*.safetensors "$snapshot"/*.bin "$snapshot"/*.gguf "$snapshot"/*.pt; do
+        if [ -e "$file" ]; then echo "cache present $1"; return; fi
+    done
+    for blob in "$folder"/blobs/*.incomplete; do
+        if [ -e "$blob" ]; then echo "cache partial $1 a download has not ended"; return; fi
+    done
+    echo "cache partial $1 no weights"
+}

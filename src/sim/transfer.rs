@@ -1,0 +1,47 @@
+//! The far side of `apply/weights`: reads a job's script, and does to the caches what it would do.
+
+use super::world::World;
+use crate::core::observed::JobState;
+
+/// What a script brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The folder of the cache.
+    folder: String,
+    /// Addresses that get a copy; empty for a download.
+    to: Vec<String>,
+}
+
+/// Read a script of `apply::weights`.
+pub fn read(script: &str) -> Option<Transfer> {
+    let value = |name: &str| {
+        let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
+        Some(line.trim_end_matches('\'').to_owned())
+    };
+    let to = script.lines().filter_map(|line| {
+        // Quoted once more, because it is a parameter.
+        let line = line.replace(r"'\''", "'");
+        let words: Vec<&str> = line.split('\'').collect();
+        let is_call = words[0].ends_with("to ") || words.get(1).is_some_and(|word| *word == "to ");
+        let at = if words[0].ends_with("to ") { 3 } else { 4 };
+        is_call.then(|| words.get(at).map(|word| (*word).to_owned())).flatten()
+    });
+    Some(Transfer { folder: value("folder")?, to: to.collect() })
+}
+
+/// It is due: its end, and its last words.
+pub fn end(world: &mut World, spark: &str, transfer: &Transfer) -> (JobState, String) {
+    let Some(machine) = world.sparks.get_mut(spark) else { return (JobState::Lost, String::new()) };
+    if machine.transfers_fail > 0 {
+        machine.transfers_fail -= 1;
+        return (JobState::Exited(1), "the download ended with 1: the network is unreachable".into());
+    }
+    if transfer.to.is_empty() {
+        machine.lacks.remove(&transfer.folder);
+        return (JobState::Exited(0), String::new());
+    }
+    for machine in world.sparks.values_mut().filter(|machine| transfer.to.contains(&machine.address)) {
+        machine.lacks.remove(&transfer.folder);
+    }
+    (JobState::Exited(0), String::new())
+}

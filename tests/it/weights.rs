@@ -1,0 +1,158 @@
+//! The job that downloads a model's files, run by a real `sh` with a downloader that keeps the published command line and cache
+//! layout, and goes wrong in the known ways.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+
+use spark_control::{
+    apply::weights::fetch,
+    core::{name::RepoId, weights::Files},
+    manifest::load::load,
+};
+use tempfile::TempDir;
+
+const DOWNLOADER: &str = r#"#!/bin/sh
+# hf download REPO [--revision REVISION] [--dry-run]
+read -r size <"$FAKE/size"
+case "$*" in *--dry-run*)
+    echo "[dry-run] Will download 3 files (out of 3) totalling $size."
+    exit 0 ;;
+esac
+echo "$*" >>"$FAKE/calls"
+printf %s "$HF_TOKEN" >"$FAKE/token"
+read -r mode <"$FAKE/mode"
+folder="$HF_HOME/hub/models--lab--m"
+mkdir -p "$folder/blobs" "$folder/refs" "$folder/snapshots/c0ffee"
+printf c0ffee >"$folder/refs/main"
+put() { # NAME CONTENT: as a blob that is named by its digest
+    digest=$(printf %s "$2" | sha256sum | cut -d ' ' -f 1)
+    [ -e "$folder/blobs/$digest" ] || { echo "$1" >>"$FAKE/brought"; printf %s "$2" >"$folder/blobs/$digest"; }
+    ln -sf "../../blobs/$digest" "$folder/snapshots/c0ffee/$1"
+}
+small=$(printf 'blob 2\0{}' | sha1sum | cut -d ' ' -f 1)
+printf '{}' >"$folder/blobs/$small"
+ln -sf "../../blobs/$small" "$folder/snapshots/c0ffee/config.json"
+[ "$mode" = no-weights ] && exit 0
+put model-00001-of-00002.safetensors one
+printf '{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}' \
+    >"$folder/snapshots/c0ffee/model.safetensors.index.json"
+case "$mode" in
+breaks) printf tw >"$folder/blobs/abc.incomplete"; echo "ConnectionError: the network is unreachable" >&2; exit 1 ;;
+damaged) put model-00002-of-00002.safetensors two; printf twO >"$folder/blobs/$digest" ;;
+*) rm -f "$folder/blobs/abc.incomplete"; put model-00002-of-00002.safetensors two ;;
+esac
+"#;
+
+struct Spark {
+    home: TempDir,
+}
+
+impl Spark {
+    fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        let bin = home.path().join(".local/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(bin.join("hf"), DOWNLOADER).unwrap();
+        fs::set_permissions(bin.join("hf"), fs::Permissions::from_mode(0o755)).unwrap();
+        let spark = Self { home };
+        spark.says("size", "3.5K");
+        spark
+    }
+
+    fn says(&self, what: &str, text: &str) {
+        fs::write(self.home.path().join(what), format!("{text}\n")).unwrap();
+    }
+
+    fn read(&self, what: &str) -> String {
+        fs::read_to_string(self.home.path().join(what)).unwrap_or_default()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join(".cache/huggingface/hub/models--lab--m")
+    }
+
+    /// Run the job; its exit code and its last words.
+    fn fetch(
+        &self,
+        mode: &str,
+        revision: Option<&str>,
+        environment_file: Option<&str>,
+    ) -> (Option<i32>, String) {
+        self.says("mode", mode);
+        let text = "version: 1\nname: test\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
+        let desired = load(text).unwrap().desired;
+        let files = Files { repo: RepoId::new("lab/m").unwrap(), revision: revision.map(str::to_owned) };
+        let script = fetch(&desired, desired.sparks.keys().next().unwrap(), &files, environment_file);
+        fs::write(self.home.path().join("script"), script).unwrap();
+        let output = Command::new("sh")
+            .arg("./script")
+            .env("HOME", self.home.path())
+            .env("FAKE", self.home.path())
+            .env_remove("HF_HOME")
+            .env_remove("HF_TOKEN")
+            .current_dir(self.home.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said.lines().last().unwrap_or_default().to_owned())
+    }
+}
+
+/// If this failed, a download that was interrupted, damaged or lied about would be loaded, or be brought from the start.
+#[test]
+fn what_was_brought_is_verified_and_not_brought_again() {
+    let spark = Spark::new();
+    let (code, said) = spark.fetch("breaks", None, None);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(1), "the download ended with 1: ConnectionError: the network is unreachable")
+    );
+    let (code, said) = spark.fetch("damaged", None, None);
+    assert_eq!(code, Some(1));
+    assert!(said.ends_with("was damaged on its way; it is removed, and brought again"), "{said}");
+    assert_eq!(spark.fetch("works", None, None), (Some(0), String::new()));
+    let brought = spark.read("brought");
+    assert_eq!(brought.matches("model-00001-").count(), 1, "what was whole was not brought again");
+    assert_eq!(brought.matches("model-00002-").count(), 2);
+    assert!(spark.folder().join("snapshots/c0ffee/model-00002-of-00002.safetensors").exists());
+    assert!(spark.read("progress").starts_with("verifying: "), "{}", spark.read("progress"));
+    let other = Spark::new();
+    let (code, said) = other.fetch("no-weights", None, None);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(1), "the download ended well, but the cache has not all: partial files no weights")
+    );
+}
+
+/// If this failed, a disk would be filled, or a Spark without a downloader leave nobody a word.
+#[test]
+fn a_disk_without_room_and_a_missing_downloader_are_told_before_anything_is_brought() {
+    let spark = Spark::new();
+    spark.says("size", "900.0T");
+    let (code, said) = spark.fetch("works", None, None);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("are to come and 10.0 GiB stay free, but"), "{said}");
+    assert_eq!(spark.read("calls"), "", "nothing was downloaded");
+    // One that is too old for a dry run.
+    spark.says("size", "an unknown size");
+    assert_eq!(spark.fetch("works", None, None).0, Some(0));
+    let bare = Spark::new();
+    fs::remove_file(bare.home.path().join(".local/bin/hf")).unwrap();
+    assert_eq!(
+        bare.fetch("works", None, None),
+        (Some(1), "neither hf nor uvx is there; install one of them".into())
+    );
+}
+
+/// If this failed, a token would be for everybody to read, or a revision be another one.
+#[test]
+fn a_token_comes_in_a_file_that_is_gone_and_a_revision_is_asked_for() {
+    let spark = Spark::new();
+    let file = spark.home.path().join("environment");
+    fs::write(&file, "HF_TOKEN=hunter2 $(id)\n").unwrap();
+    let (code, said) = spark.fetch("works", Some("c0ffee"), file.to_str());
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert_eq!(spark.read("token"), "hunter2 $(id)");
+    assert!(!file.exists());
+    assert_eq!(spark.read("calls"), "download lab/m --revision c0ffee\n");
+    assert!(!spark.read("script").contains("hunter2"));
+}
