@@ -17,6 +17,7 @@ use super::{
     platform,
     ready::{self, Readiness},
     schedule,
+    slot::Case,
     standing::{Standing, standing},
     weights,
 };
@@ -149,6 +150,19 @@ fn slot(
         found.push(Drift { class, object, spark, desired, observed, response: String::new() });
     };
     let standing = standing(object, slot, desired, observed, ledger);
+    let case = Case { object, slot, desired, observed, ledger, now };
+    if ledger.is_below_floor(object) {
+        for entry in standing.iter().filter(|entry| entry.is_ours()) {
+            let wished = "stopped, because too little memory is free";
+            add(Class::ShouldBeStopped, Some(entry.spark), wished.into(), named(entry.container));
+        }
+    }
+    if let Some(held) = case.held_model()
+        && let Readiness::Dead { why } | Readiness::NotYet { why } =
+            ready::readiness(object, &held.group(), desired, observed, ledger)
+    {
+        add(Class::Missing, None, format!("`{}`, which a hold keeps", held.name), why);
+    }
     let wanted = match schedule::wanted(object, slot, desired, now) {
         Wanted::Watch => return,
         Wanted::Nothing => {

@@ -34,7 +34,7 @@ pub struct Launch {
     /// The furthest that its ranks were seen to be, the slowest of them.
     #[serde(default)]
     pub progress: Option<Progress>,
-    /// What was free on each of its Sparks when it began, and the least that was seen since.
+    /// The most that it was seen to hold on each of its Sparks, as far as the driver tells.
     #[serde(default)]
     pub memory: BTreeMap<SparkName, MemorySeen>,
     /// When its launcher was first seen to have ended.
@@ -53,11 +53,11 @@ impl Launch {
     }
 }
 
-/// Free memory of one Spark around a load.
+/// What a rank holds while it loads: on the GPU, and beside it. Not what is free on its Spark, which others take of too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemorySeen {
-    pub before_bytes: u64,
-    pub least_bytes: u64,
+    #[serde(default)]
+    pub held_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,8 +12,7 @@ use super::{
     floor::Watch,
     group::Group,
     launch::{
-        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, MemorySeen, RETRY_AFTER,
-        SHORTEST_DEADLINE,
+        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE,
     },
     name::{ContainerName, ModelName, SparkName},
     notify::ToldAll,
@@ -413,14 +412,9 @@ impl Ledger {
                 if let Some(failed) = instead_of {
                     self.gave_way(object, failed, now);
                 }
-                let newest = |spark: &SparkName| {
-                    let bytes = self.samples.get(spark)?.seen.back()?.available_bytes;
-                    Some((spark.clone(), MemorySeen { before_bytes: bytes, least_bytes: bytes }))
-                };
-                let memory = group.sparks.iter().filter_map(newest).collect();
                 let before = self.launches.remove(object).map(|launch| Launch { before: None, ..launch });
                 let launch = Launch::new(group.clone(), token.clone(), now, LaunchState::Loading);
-                let launch = Launch { before: before.map(Box::new), memory, ..launch };
+                let launch = Launch { before: before.map(Box::new), ..launch };
                 self.launches.insert(object.clone(), launch);
             }
             Step::Fetch { object, spark, files } | Step::Copy { object, spark, files, .. } => {

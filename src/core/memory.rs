@@ -21,7 +21,7 @@ const SAMPLES: usize = 3;
 const OVER: SignedDuration = SignedDuration::from_secs(10);
 /// Memory that is not back by then comes back with a reboot, if at all.
 pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
-/// What else moves on a machine while a model loads: a learned peak is not taken more exactly than this.
+/// What processes share is counted in each: a learned peak is not taken more exactly than this.
 pub const PEAK_TOLERANCE_BYTES: u64 = 1 << 30;
 
 /// One Spark in the memory table.
@@ -214,6 +214,16 @@ pub fn free_at_most(facts: &Facts, going: &BTreeSet<&str>) -> Option<u64> {
         free = free.saturating_add(beside);
     }
     held.then_some(free)
+}
+
+/// What the processes of a container hold, on the GPU and beside it; `None` when the driver does not tell.
+pub fn held(facts: &Facts, container: &Container) -> Option<u64> {
+    let on_gpu = facts.gpu.as_ref()?.processes.iter();
+    let mut inside = on_gpu.filter(|process| process.container.as_ref() == Some(&container.id)).peekable();
+    inside.peek()?;
+    let on_gpu: u64 = inside.map(|process| process.memory_bytes).sum::<Option<u64>>()?;
+    let beside: u64 = container.processes.iter().flatten().map(|process| process.resident_bytes).sum();
+    Some(on_gpu.saturating_add(beside))
 }
 
 /// Whether a Spark has let go of what was stopped and has room for what comes.

@@ -8,9 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     desired::{Desired, Object, Place, Slot, Wanted},
     group::{Group, Sign},
-    launch::{CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState, PREPARATION},
+    launch::{
+        CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState, MemorySeen,
+        PREPARATION,
+    },
     ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Sample, Samples, attempt_key, peak_key},
-    memory::RELEASE_DEADLINE,
+    memory::{self, RELEASE_DEADLINE},
     name::SparkName,
     observed::{Container, Facts, JobState, Observed},
     progress,
@@ -159,7 +162,7 @@ impl Ledger {
             self.take_started(object, group, observed);
         }
         if loading {
-            self.take_memory(object);
+            self.take_memory(object, group, desired, observed);
         }
         let fatal = self.take_progress(object, observed).filter(|_| loading);
         let readiness = ready::readiness(object, group, desired, observed, self);
@@ -326,14 +329,16 @@ impl Ledger {
         }
     }
 
-    /// The least that was free on each of its Sparks since it was started.
-    fn take_memory(&mut self, object: &Object) {
-        let Some(launch) = self.launches.get_mut(object) else { return };
-        for (spark, seen) in &mut launch.memory {
-            let newest = self.samples.get(spark).and_then(|samples| samples.seen.back());
-            if let Some(sample) = newest.filter(|sample| sample.at >= launch.at) {
-                seen.least_bytes = seen.least_bytes.min(sample.available_bytes);
-            }
+    /// The most that its ranks were seen to hold.
+    fn take_memory(&mut self, object: &Object, group: &Group, desired: &Desired, observed: &Observed) {
+        for spark in &group.sparks {
+            let rank = ready::rank(object, group, spark, desired, observed, self);
+            let Some(held_bytes) = rank.and_then(|rank| memory::held(observed.facts(spark)?, rank)) else {
+                continue;
+            };
+            let Some(launch) = self.launches.get_mut(object) else { return };
+            let seen = launch.memory.entry(spark.clone()).or_insert(MemorySeen { held_bytes });
+            seen.held_bytes = seen.held_bytes.max(held_bytes);
         }
     }
 
@@ -342,7 +347,7 @@ impl Ledger {
         let Some(launch) = self.launches.get(object) else { return };
         for (spark, seen) in &launch.memory {
             let peaks = self.peaks.entry(peak_key(&launch.group.spec, spark)).or_default();
-            peaks.push(seen.before_bytes.saturating_sub(seen.least_bytes));
+            peaks.push(seen.held_bytes);
             let surplus = peaks.len().saturating_sub(KEPT_LOAD_TIMES);
             peaks.drain(..surplus);
         }

@@ -56,7 +56,7 @@ pub fn plan(
     }
     let wanted = schedule::wanted(object, slot, desired, now);
     // What a hold protects is started again when it is dead, whatever else is wanted by now.
-    if let Some(held) = held_model(case).filter(|held| Wanted::Model(held.name.clone()) != wanted)
+    if let Some(held) = case.held_model().filter(|held| Wanted::Model(held.name.clone()) != wanted)
         && let Some(work) = serve(case, &held)
     {
         return Some(Work { wanted: Some(held.spec_hash()), ..work });
@@ -91,18 +91,6 @@ fn below_floor(case: Case<'_>) -> Option<Work> {
             items,
         )
     })
-}
-
-/// The model that a hold in force keeps in the slot: the one that served last.
-fn held_model(case: Case<'_>) -> Option<Effective<'_>> {
-    consent::hold(case.object, case.desired, case.now)?;
-    let launch = case.ledger.launches.get(case.object)?;
-    let served = matches!(
-        launch.state,
-        LaunchState::Serving { .. } | LaunchState::Unseen { .. } | LaunchState::Failed { in_load: false, .. }
-    );
-    let held = case.desired.effective(case.slot, &launch.group.model).filter(|_| served)?;
-    (held.spec_hash() == launch.group.spec).then_some(held)
 }
 
 /// Stop everything of the slot, at once: a load that nobody wants is not waited for.
@@ -277,6 +265,22 @@ fn grace_secs(container: &Container) -> u32 {
 pub(super) fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
     if !steps.is_empty() {
         items.push(Item::Steps(steps));
+    }
+}
+
+impl<'a> Case<'a> {
+    /// The model that a hold in force keeps in the slot: the one that served last.
+    pub(super) fn held_model(self) -> Option<Effective<'a>> {
+        consent::hold(self.object, self.desired, self.now)?;
+        let launch = self.ledger.launches.get(self.object)?;
+        let served = matches!(
+            launch.state,
+            LaunchState::Serving { .. }
+                | LaunchState::Unseen { .. }
+                | LaunchState::Failed { in_load: false, .. }
+        );
+        let held = self.desired.effective(self.slot, &launch.group.model).filter(|_| served)?;
+        (held.spec_hash() == launch.group.spec).then_some(held)
     }
 }
 

@@ -15,6 +15,20 @@ cached() {
         echo "cache present $1"
         return
     done
+    # Without an index, the names of parts tell how many there must be.
+    for file in "$snapshot"/*-of-[0-9]*.*; do
+        [ -e "$file" ] || continue
+        parts=${file##*-of-} end=${file##*.}
+        parts=${parts%%.*}
+        stem=${file%-of-*} width=${#parts}
+        stem=${stem%-*}
+        part=1
+        while [ "$part" -le "$(expr "$parts" + 0)" ]; do
+            name=$(printf "%s-%0${width}d-of-%s.%s" "$stem" "$part" "$parts" "$end")
+            if [ ! -e "$name" ]; then echo "cache partial $1 ${name##*/}"; return; fi
+            part=$((part + 1))
+        done
+    done
     for file in "$snapshot"/*.safetensors "$snapshot"/*.bin "$snapshot"/*.gguf "$snapshot"/*.pt; do
         if [ -e "$file" ]; then echo "cache present $1"; return; fi
     done

@@ -87,6 +87,10 @@ pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Val
     if machine.silent(now) {
         return Some(Served::Silent);
     }
+    if machine.is_garbled(now) {
+        return Some(Served::Answer(Answer::text("<html><body>Welcome")));
+    }
+    let is_frozen = machine.is_frozen(now);
     let running = machine.containers.iter_mut().filter(|container| container.running);
     for container in running {
         if let Some(engine) =
@@ -94,10 +98,14 @@ pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Val
         {
             // Ranks wait for each other: without all of them nothing is computed.
             let present = alive.iter().filter(|(root, _)| *root == engine.root).count();
-            if body.is_some() && present < engine.ranks() {
+            if body.is_some() && (is_frozen || present < engine.ranks()) {
                 return Some(Served::Silent);
             }
-            return Some(Served::Answer(of_engine(engine, path, body)));
+            if is_frozen {
+                // A request that somebody sent before hangs in it.
+                engine.running = engine.running.max(1);
+            }
+            return Some(Served::Answer(of_engine(engine, path, body, is_frozen)));
         }
         if let Some(service) = container.service.filter(|service| service.port == port) {
             return Some(Served::Answer(of_service(service.kind, path, body)));
@@ -106,7 +114,7 @@ pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Val
     None
 }
 
-fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>) -> Answer {
+fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>, is_frozen: bool) -> Answer {
     match (path, body) {
         ("/health", None) => Answer::text(""),
         ("/version", None) => Answer::json(&json!({ "version": "0.33.0" })),
@@ -120,7 +128,7 @@ fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>) -> Answer {
         }
         ("/metrics", None) => {
             // Somebody reads at the speed of the looks.
-            engine.tokens += engine.running;
+            engine.tokens += if is_frozen { 0 } else { engine.running };
             Answer::text(format!(
                 "vllm:num_requests_running{{engine=\"0\"}} {}\nvllm:num_requests_waiting{{engine=\"0\"}} 0\n\
              vllm:generation_tokens_total{{engine=\"0\"}} {}\n",

@@ -39,6 +39,9 @@ pub struct Machine {
     pub audit: Vec<String>,
     pub disk_full_until: Option<Timestamp>,
     pub silent_until: Option<Timestamp>,
+    pub slow_until: Option<Timestamp>,
+    pub garbage_until: Option<Timestamp>,
+    pub frozen_until: Option<Timestamp>,
     pub engine_hangs_until: Option<Timestamp>,
     pub launcher_lies: bool,
     /// That many engines will die while they load.
@@ -189,7 +192,7 @@ impl Engine {
     }
 
     /// Memory held now: it grows while loading.
-    fn held(&self, now: Timestamp) -> u64 {
+    pub fn held(&self, now: Timestamp) -> u64 {
         if self.ready_at <= self.began {
             return self.memory;
         }
@@ -241,6 +244,18 @@ impl Engine {
 impl Machine {
     pub fn silent(&self, now: Timestamp) -> bool {
         self.silent_until.is_some_and(|until| until > now)
+    }
+
+    pub fn is_slow(&self, now: Timestamp) -> bool {
+        self.slow_until.is_some_and(|until| until > now)
+    }
+
+    pub fn is_garbled(&self, now: Timestamp) -> bool {
+        self.garbage_until.is_some_and(|until| until > now)
+    }
+
+    pub fn is_frozen(&self, now: Timestamp) -> bool {
+        self.frozen_until.is_some_and(|until| until > now)
     }
 
     pub fn engine_hangs(&self, now: Timestamp) -> bool {

@@ -11,6 +11,8 @@ use crate::{
     host::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable},
 };
 
+/// Less than a look waits, more than most things do.
+const SLOW: Duration = Duration::from_secs(8);
 /// As `probe/floor.sh` does.
 const FLOOR_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,6 +27,9 @@ impl Simulated {
         let latency = self.sim.world().times.latency;
         if !latency.is_zero() {
             tokio::time::sleep(2 * latency).await;
+        }
+        if self.is(Machine::is_slow) {
+            tokio::time::sleep(SLOW.min(deadline)).await;
         }
         if self.silent() {
             let limit = deadline.min(Duration::from_secs(5));
@@ -60,8 +65,13 @@ impl Simulated {
     }
 
     fn silent(&self) -> bool {
+        self.is(Machine::silent)
+    }
+
+    /// A machine that is not there is everything that is bad.
+    fn is(&self, what: fn(&Machine, jiff::Timestamp) -> bool) -> bool {
         let now = self.sim.now();
-        self.sim.world().sparks.get(&self.spark).is_none_or(|machine| machine.silent(now))
+        self.sim.world().sparks.get(&self.spark).is_none_or(|machine| what(machine, now))
     }
 }
 
@@ -79,6 +89,9 @@ impl Transport for Simulated {
             if self.silent() {
                 return Err(Unreachable::Connection("the connection broke".into()));
             }
+            // Half of an answer is none: what came is not what was sent.
+            let stdout =
+                if self.is(Machine::is_garbled) { stdout[..stdout.len() / 2].to_owned() } else { stdout };
             Ok(Output { code: Some(0), stdout, stderr: String::new() })
         })
     }
@@ -112,6 +125,9 @@ impl Transport for Simulated {
             if hangs {
                 tokio::time::sleep(deadline).await;
                 return Err(Unreachable::Deadline(deadline));
+            }
+            if self.is(Machine::is_garbled) {
+                return Ok(Answer { status: 200, body: "<html><body>Welcome".into() });
             }
             let world = self.sim.world();
             let (status, body) = engine::answer(&world.sparks[&self.spark], path, now);

@@ -48,6 +48,12 @@ pub struct Times {
 pub enum Fault {
     /// The machine answers nothing.
     Silent,
+    /// Every answer takes eight seconds.
+    Slow,
+    /// Every answer is cut in the middle, or is of something else.
+    Garbage,
+    /// Engines answer for themselves, and no token moves.
+    TokensFreeze,
     /// The Engine answers nothing; the rest does.
     EngineHangs,
     /// Engines on it die, their containers stay.
@@ -79,8 +85,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 15] = [
+    pub const ALL: [(&'static str, Self); 18] = [
         ("silent", Self::Silent),
+        ("slow", Self::Slow),
+        ("garbage", Self::Garbage),
+        ("tokens-freeze", Self::TokensFreeze),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
         ("containers-vanish", Self::ContainersVanish),
@@ -120,11 +129,11 @@ pub struct Start {
     pub spark: String,
     pub root: String,
     pub at: Timestamp,
-    /// Engines of other groups that were alive on this Spark at that moment.
+    /// Engines that were alive in the same container at that moment.
     pub beside: usize,
     /// What it takes.
     pub memory: u64,
-    /// What was free on this Spark at that moment.
+    /// What was free on this Spark at that moment, and not to be taken by what loads already.
     pub available: u64,
 }
 
@@ -159,6 +168,9 @@ impl Sim {
             token: None,
             returning: Vec::new(),
             silent_until: None,
+            slow_until: None,
+            garbage_until: None,
+            frozen_until: None,
             engine_hangs_until: None,
             launcher_lies: false,
             load_fails: 0,
@@ -243,6 +255,9 @@ impl Sim {
         };
         match fault {
             Fault::Silent => machine.silent_until = Some(until),
+            Fault::Slow => machine.slow_until = Some(until),
+            Fault::Garbage => machine.garbage_until = Some(until),
+            Fault::TokensFreeze => machine.frozen_until = Some(until),
             Fault::EngineHangs => machine.engine_hangs_until = Some(until),
             Fault::EngineDies => {
                 for container in &mut machine.containers {
@@ -373,8 +388,11 @@ fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
             continue;
         }
         let Some(image_id) = machine.images.get(&launch.image).cloned() else { continue };
-        let beside = machine.engines().count();
-        let available = machine.memory_available(now);
+        let same =
+            machine.containers.iter().filter(|container| container.running && container.name == launch.name);
+        let beside = same.filter(|container| container.engine.is_some()).count();
+        let promised: u64 = machine.engines().map(|engine| engine.memory - engine.held(now)).sum();
+        let available = machine.memory_available(now).saturating_sub(promised);
         let fails = machine.load_fails > 0;
         machine.load_fails = machine.load_fails.saturating_sub(1);
         if !machine.containers.iter().any(|container| container.name == launch.name && container.running) {

@@ -4,12 +4,12 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     controller::{Controller, Places, World, round::Mode},
     core::plan::Plan,
@@ -49,6 +49,8 @@ pub struct Cluster {
     starts: AtomicU32,
     /// Seconds.
     skipped: Arc<AtomicU64>,
+    /// Seconds by which the controllers' clock is wrong.
+    wrong: Arc<AtomicI64>,
     /// How endpoints and hooks are reached.
     pub http: Arc<dyn Http>,
 }
@@ -83,12 +85,17 @@ impl Cluster {
         let directory =
             if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");
         let http = Arc::new(InMemory { sim: sim.clone() });
-        Self { sim, http, directory, now, skipped, starts: AtomicU32::new(1) }
+        Self { sim, http, directory, now, skipped, wrong: Arc::default(), starts: AtomicU32::new(1) }
     }
 
     /// Where tokio's clock is not paused: that much later, at once.
     pub fn skip(&self, length: Duration) {
         self.skipped.fetch_add(length.as_secs(), Ordering::SeqCst);
+    }
+
+    /// The controllers' clock is set, and not that of the Sparks.
+    pub fn jump(&self, secs: i64) {
+        self.wrong.fetch_add(secs, Ordering::SeqCst);
     }
 
     pub fn folder(&self) -> &std::path::Path {
@@ -117,13 +124,16 @@ impl Cluster {
         let data = self.directory.path().join(name);
         std::fs::create_dir_all(&data).expect("the data directory");
         let sim = self.sim.clone();
-        let now = self.now.clone();
+        let (now, wrong) = (self.now.clone(), self.wrong.clone());
         let world = World {
             connect: Box::new(move |spark, _| {
                 Arc::new(Simulated { sim: sim.clone(), spark: spark.to_string() })
             }),
             http: self.http.clone(),
-            now: Box::new(move || now()),
+            now: Box::new(move || {
+                let wrong = SignedDuration::from_secs(wrong.load(Ordering::SeqCst));
+                now().checked_add(wrong).expect("a time in range")
+            }),
             name: name.to_owned(),
             start: self.starts.fetch_add(1, Ordering::SeqCst).to_string(),
             // The file's times are those of the machine, not of the test.
@@ -136,6 +146,11 @@ impl Cluster {
 
     /// Rounds until there is nothing to do, or `limit` of simulated time is over.
     pub async fn settle(&self, controller: &Controller, limit: Duration) -> Plan {
+        self.settle_every(Duration::from_secs(3), controller, limit).await
+    }
+
+    /// The same with so long a pause between rounds.
+    pub async fn settle_every(&self, pause: Duration, controller: &Controller, limit: Duration) -> Plan {
         let began = tokio::time::Instant::now();
         loop {
             controller.round(Mode::Act).await.expect("a round");
@@ -144,7 +159,7 @@ impl Cluster {
             if plan.is_empty() || began.elapsed() > limit {
                 return plan;
             }
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

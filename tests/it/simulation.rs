@@ -1,5 +1,7 @@
-//! The real controller, apply, ledger and store on simulated Sparks: many seeds of edits and faults. What must hold
-//! always is checked all the time, what must hold in the end once the faults stop.
+//! The real controller, apply, ledger and store on simulated Sparks: what one fault after the other does, a kill after every
+//! act, and (`seeds`) whatever a seed draws.
+
+mod seeds;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,18 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, MODELS as CATALOG, SPARKS, paused};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const MODELS: [&str; 4] = ["alpha", "beta", "wide", "none"];
-/// What is drawn for a seed: not the faults that only a person ends.
-const FAULTS: [Fault; 7] = [
-    Fault::Silent,
-    Fault::EngineHangs,
-    Fault::EngineDies,
-    Fault::ContainersVanish,
-    Fault::Reboot,
-    Fault::LauncherLies,
-    Fault::LoadFails,
-];
-
 /// Who serves what for this wish.
 fn expected(wish: &str) -> Vec<(&'static str, &'static str)> {
     match wish {
@@ -41,22 +31,6 @@ fn assert_serves(cluster: &Cluster, wish: &str, told: &str) {
     assert_eq!(serving, expected(wish), "{wish}, {told}");
 }
 
-/// If this failed, two models could be started into the memory of one.
-fn no_start_without_its_memory(cluster: &Cluster, told: &str) {
-    for start in &cluster.sim.world().starts {
-        assert_eq!(start.beside, 0, "{told}: {start:?}");
-        assert!(start.available >= start.memory, "{told}: {start:?}");
-    }
-}
-
-/// If this failed, something would be done that no difference asked for.
-fn every_step_answers_a_difference(snapshot: &Snapshot, told: &str) {
-    for work in snapshot.plan.iter().flat_map(|plan| &plan.work) {
-        let drifts = snapshot.drift.iter().any(|drift| drift.object.as_ref() == Some(&work.object));
-        assert!(work.steps().next().is_none() || drifts, "{told}: {} without drift", work.goal);
-    }
-}
-
 /// If this failed, the planner or a gate would not get a cluster to where the file says.
 #[test]
 fn an_edit_swaps_and_a_second_plan_is_empty() {
@@ -70,83 +44,6 @@ fn an_edit_swaps_and_a_second_plan_is_empty() {
             assert_serves(&cluster, wish, "settled");
         }
     });
-}
-
-/// What a seed did, for comparing two runs of it.
-struct Told {
-    plans: Vec<String>,
-    starts: Vec<spark_control::sim::world::Start>,
-}
-
-async fn one_seed(seed: u64) -> Told {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let told = format!("seed {seed}");
-    let cluster = Cluster::new();
-    let mut plans = Vec::new();
-    cluster.wish(MODELS[random.usize(..4)]);
-    let mut controllers = vec![cluster.controller("a")];
-    for _ in 0..random.usize(5..40) {
-        match random.usize(..12) {
-            0 | 1 => cluster.wish(MODELS[random.usize(..4)]),
-            2 | 3 => {
-                let fault = FAULTS[random.usize(..FAULTS.len())];
-                let spark = if random.bool() { "spark1" } else { "spark2" };
-                let length = Duration::from_secs(random.u64(1..300));
-                cluster.sim.fault(spark, fault, length).unwrap();
-            }
-            // Killed and started again.
-            4 => controllers = vec![cluster.controller("a")],
-            // Somebody starts a second one, with a memory of its own.
-            5 if controllers.len() == 1 => controllers.push(cluster.controller("b")),
-            _ => {}
-        }
-        let actor = random.usize(..controllers.len());
-        let before = cluster.sim.world().acts;
-        controllers[actor].round(Mode::Preview).await.unwrap();
-        assert_eq!(cluster.sim.world().acts, before, "{told}: a look changes nothing");
-        controllers[actor].round(Mode::Act).await.unwrap();
-        let snapshot = controllers[actor].snapshot();
-        every_step_answers_a_difference(&snapshot, &told);
-        plans.push(snapshot.plan.as_ref().map_or_else(String::new, render));
-        no_start_without_its_memory(&cluster, &told);
-        tokio::time::sleep(Duration::from_secs(random.u64(1..60))).await;
-    }
-    // Faults stop; whoever was started last goes on; a person clears what has stalled; the last wish comes true.
-    for spark in cluster.sim.world().sparks.values_mut() {
-        (spark.load_fails, spark.launcher_lies) = (0, false);
-    }
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    let controller = cluster.controller("a");
-    let wish = MODELS[random.usize(..4)];
-    cluster.wish(wish);
-    controller.round(Mode::Act).await.unwrap();
-    cluster.settle(&controller, HOUR).await;
-    controller.retry("vllm").unwrap();
-    let plan = cluster.settle(&controller, HOUR).await;
-    no_start_without_its_memory(&cluster, &told);
-    assert!(plan.is_empty(), "{told}, {wish}: {}\n{:?}", render(&plan), controller.events(30).unwrap());
-    assert_serves(&cluster, wish, &told);
-    let starts = cluster.sim.world().starts.clone();
-    Told { plans, starts }
-}
-
-/// If this failed, some order of edits, faults, kills and second controllers would do harm or never settle.
-#[test]
-fn any_seed_settles_and_does_no_harm() {
-    let seeds = std::env::var("SPARK_CONTROL_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
-    for seed in 0..seeds {
-        paused(one_seed(seed));
-    }
-}
-
-/// If this failed, a failing seed could not be looked at again.
-#[test]
-fn the_same_seed_does_the_same() {
-    for seed in 0..5 {
-        let (first, second) = (paused(one_seed(seed)), paused(one_seed(seed)));
-        assert!(first.plans == second.plans, "seed {seed}: other plans");
-        assert_eq!(first.starts, second.starts, "seed {seed}");
-    }
 }
 
 /// Take rounds until the plan is empty or the simulated controller is killed.

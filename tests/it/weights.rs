@@ -33,7 +33,7 @@ printf '{}' >"$folder/blobs/$small"
 ln -sf "../../blobs/$small" "$folder/snapshots/c0ffee/config.json"
 [ "$mode" = no-weights ] && exit 0
 put model-00001-of-00002.safetensors one
-printf '{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}' \
+[ "$mode" = breaks ] || printf '{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}' \
     >"$folder/snapshots/c0ffee/model.safetensors.index.json"
 case "$mode" in
 breaks) printf tw >"$folder/blobs/abc.incomplete"; echo "ConnectionError: the network is unreachable" >&2; exit 1 ;;
@@ -68,6 +68,14 @@ impl Spark {
 
     fn folder(&self) -> PathBuf {
         self.home.path().join(".cache/huggingface/hub/models--lab--m")
+    }
+
+    /// What a look finds in the cache.
+    fn cached(&self) -> String {
+        let look = format!("{}\ncached files models--lab--m ''", include_str!("../../src/host/cached.sh"));
+        let home = self.home.path().join(".cache/huggingface");
+        let output = Command::new("sh").args(["-c", &look]).env("hf_home", home).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Run the job; its exit code and its last words.
@@ -105,6 +113,11 @@ fn what_was_brought_is_verified_and_not_brought_again() {
     assert_eq!(
         (code, said.as_str()),
         (Some(1), "the download ended with 1: ConnectionError: the network is unreachable")
+    );
+    assert_eq!(
+        spark.cached(),
+        "cache partial files model-00002-of-00002.safetensors\n",
+        "a part of it is not all"
     );
     let (code, said) = spark.fetch("damaged", None, None);
     assert_eq!(code, Some(1));

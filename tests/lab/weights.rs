@@ -91,8 +91,7 @@ models:
     wait_until("a question", SWAP, || text(&controller.command(&["plan"])).contains("to agree: "));
     assert!(there.exists());
     let plan = text(&controller.command(&["plan"]));
-    let id =
-        plan.split("to agree: spark-control approve ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let id = plan.split(" approve ").nth(1).unwrap().lines().next().unwrap().to_owned();
     assert!(controller.command(&["approve", &id]).status.success());
     wait_until("the files to be gone", SWAP, || !there.exists());
     assert!(lab.spark("spark1").home().join(".cache/huggingface/hub/models--lab--alpha").exists());
