@@ -256,7 +256,8 @@ pub enum DemoAction {
     Fault {
         /// The simulated Spark.
         spark: String,
-        /// silent, engine-hangs, engine-dies, containers-vanish, reboot, launcher-lies, load-fails, memory-sticks or memory-shrinks.
+        /// silent, slow, engine-dies, tokens-freeze, containers-vanish, reboot, load-fails, runs-out, memory-sticks,
+        /// memory-shrinks, disk-full and others: a wrong name lists them all.
         fault: String,
         /// How long, where it lasts.
         #[arg(default_value = "30s")]

@@ -175,7 +175,10 @@ impl Controller {
     fn file_text(&self) -> Result<String, NotEdited> {
         // Whatever a person saved a moment ago becomes a revision of its own first.
         self.read_file(true)?;
-        let bytes = manifest::read::read(&self.places.file)?;
+        let unreadable = |error: std::io::Error| {
+            NotEdited::FileInvalid(format!("reading {}: {error}", self.places.file.display()))
+        };
+        let bytes = manifest::read::read(&self.places.file).map_err(unreadable)?;
         manifest::read::text(bytes)
             .map_err(|why| NotEdited::FileInvalid(format!("{}: {why}", self.places.file.display())))
     }

@@ -9,13 +9,13 @@ use super::{
     desired::{Desired, Object, Place, Slot, Wanted},
     group::{Group, Sign},
     launch::{
-        CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, Launch, LaunchState, MemorySeen,
-        PREPARATION,
+        CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, LOAD_DEADLINE, Launch, LaunchState,
+        MemorySeen, PREPARATION,
     },
     ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Sample, Samples, attempt_key, peak_key},
     memory::{self, RELEASE_DEADLINE},
     name::SparkName,
-    observed::{Container, Facts, JobState, Observed},
+    observed::{Container, EndpointAnswer, Facts, JobState, Observed},
     progress,
     ready::{self, Readiness},
     schedule, service,
@@ -110,7 +110,7 @@ impl Ledger {
         }
     }
 
-    /// A lost ledger finds what it started: a group with our labels that is ready.
+    /// A lost ledger finds what it started: a group with our labels that is ready, or that loads.
     fn find_again(
         &mut self,
         object: &Object,
@@ -124,14 +124,23 @@ impl Ledger {
         }
         let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
         let Some(group) = desired.effective(slot, &name).map(|effective| effective.group()) else { return };
-        if ready::readiness(object, &group, desired, observed, self) != Readiness::Ready {
-            return;
-        }
         let head = ready::rank(object, &group, group.head(), desired, observed, self);
         let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
-        self.remember_proven(object, &group, now);
-        let state = LaunchState::Serving { since: now };
-        self.launches.insert(object.clone(), Launch::new(group, token, now, state));
+        let started = head.and_then(|container| container.started_at);
+        let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
+        let launch = match ready::readiness(object, &group, desired, observed, self) {
+            Readiness::Ready => {
+                self.remember_proven(object, &group, now);
+                Launch::new(group, token, now, LaunchState::Serving { since: now })
+            }
+            // It does not listen before it has loaded.
+            Readiness::NotYet { .. } if answer == Some(&EndpointAnswer::Refused) => {
+                let Some(at) = started.filter(|at| now.duration_since(*at) < LOAD_DEADLINE) else { return };
+                Launch::new(group, token, at, LaunchState::Loading)
+            }
+            _ => return,
+        };
+        self.launches.insert(object.clone(), launch);
     }
 
     /// Take in how the launch of `object` goes.
@@ -175,9 +184,12 @@ impl Ledger {
                 self.failed(object, group, format!("the engine gave up on `{spark}`: {cause}"), now, noticed)
             }
             (LaunchState::Loading, Readiness::Ready) => {
-                let took = now.duration_since(launch.at).as_secs().unsigned_abs();
+                // A clock that was set back tells nothing of how long it took.
+                let took = u64::try_from(now.duration_since(launch.at).as_secs()).ok();
                 self.proved(object, group, took, now);
-                let message = format!("`{}` is ready after {took} s", group.model);
+                let after =
+                    took.map_or("; the clock was set meanwhile".into(), |took| format!(" after {took} s"));
+                let message = format!("`{}` is ready{after}", group.model);
                 noticed.push(Noticed { object: object.clone(), kind: "ready", message });
                 LaunchState::Serving { since: now }
             }
@@ -354,10 +366,10 @@ impl Ledger {
     }
 
     /// It serves: what was asked for is done, and it may be gone back to.
-    fn proved(&mut self, object: &Object, group: &Group, took_secs: u64, now: Timestamp) {
+    fn proved(&mut self, object: &Object, group: &Group, took_secs: Option<u64>, now: Timestamp) {
         self.learn_peaks(object);
         let times = self.load_secs.entry(group.spec.as_str().to_owned()).or_default();
-        times.push(took_secs);
+        times.extend(took_secs);
         let surplus = times.len().saturating_sub(KEPT_LOAD_TIMES);
         times.drain(..surplus);
         self.remember_proven(object, group, now);

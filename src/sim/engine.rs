@@ -17,6 +17,7 @@ pub fn answer(machine: &Machine, path: &str, now: Timestamp) -> (u16, Vec<u8>) {
                 "StartedAt": container.started_at.to_string(),
             } })
         }),
+        ["containers", _, "top"] if machine.top_fails_until.is_some_and(|until| until > now) => None,
         ["containers", id, "top"] => find(machine, id).map(|container| {
             let mut rows = vec![json!(["1", "1024", "sleep infinity"])];
             if let Some(engine) = &container.engine {
@@ -34,7 +35,6 @@ pub fn answer(machine: &Machine, path: &str, now: Timestamp) -> (u16, Vec<u8>) {
         }
         _ => None,
     };
-    let _ = now;
     match value {
         Some(value) => (200, value.to_string().into_bytes()),
         None => missing(route),

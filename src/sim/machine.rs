@@ -42,6 +42,7 @@ pub struct Machine {
     pub slow_until: Option<Timestamp>,
     pub garbage_until: Option<Timestamp>,
     pub frozen_until: Option<Timestamp>,
+    pub top_fails_until: Option<Timestamp>,
     pub engine_hangs_until: Option<Timestamp>,
     pub launcher_lies: bool,
     /// That many engines will die while they load.

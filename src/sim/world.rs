@@ -54,6 +54,8 @@ pub enum Fault {
     Garbage,
     /// Engines answer for themselves, and no token moves.
     TokensFreeze,
+    /// What runs in containers cannot be read; the rest can.
+    TopFails,
     /// The Engine answers nothing; the rest does.
     EngineHangs,
     /// Engines on it die, their containers stay.
@@ -85,11 +87,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [(&'static str, Self); 18] = [
+    pub const ALL: [(&'static str, Self); 19] = [
         ("silent", Self::Silent),
         ("slow", Self::Slow),
         ("garbage", Self::Garbage),
         ("tokens-freeze", Self::TokensFreeze),
+        ("top-fails", Self::TopFails),
         ("engine-hangs", Self::EngineHangs),
         ("engine-dies", Self::EngineDies),
         ("containers-vanish", Self::ContainersVanish),
@@ -171,6 +174,7 @@ impl Sim {
             slow_until: None,
             garbage_until: None,
             frozen_until: None,
+            top_fails_until: None,
             engine_hangs_until: None,
             launcher_lies: false,
             load_fails: 0,
@@ -255,6 +259,7 @@ impl Sim {
         };
         match fault {
             Fault::Silent => machine.silent_until = Some(until),
+            Fault::TopFails => machine.top_fails_until = Some(until),
             Fault::Slow => machine.slow_until = Some(until),
             Fault::Garbage => machine.garbage_until = Some(until),
             Fault::TokensFreeze => machine.frozen_until = Some(until),

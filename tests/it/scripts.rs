@@ -8,7 +8,10 @@
 //! - `wait TIME`: time passes and nobody looks. `restart`: the controller is killed and started again.
 //! - `second`: a copy of it is started beside it, and swaps to `beta`.
 //! - `approve`: agree to the plan of this moment, or to the file that waits. `retry OBJECT`.
-//! - `image SPARK ID`: what `vllm-node` names there from now on.
+//! - `approve ID`: the same of another plan. `new-memory`: the controller loses all that it knew. `patch [BASE]`: an edit by a
+//!   program, of the JSON that follows.
+//! - `clock TIME`: the controller's clock is set by so much, `-TIME` back.
+//! - `image SPARK ID`: what `vllm-node` names there from now on; `none` is nothing.
 //! - `lacks SPARK REPO`: the files of that repository are not there.
 //! - `requests SPARK N`: so many requests run at its engines. `show-first`: the plan that `plan` showed first, and an attempt
 //!   to agree to it.
@@ -24,7 +27,11 @@ use std::{fs, sync::Arc, time::Duration};
 
 use spark_control::{
     cli::look::{diff_text, status_text},
-    controller::{Controller, round::Mode},
+    controller::{
+        Controller, Refusal,
+        edit::{Asked, Request},
+        round::Mode,
+    },
     core::{desired::ServiceKind, name::SparkName, render::render, step::short},
     host::SharedTransport,
     manifest::v1::Span,
@@ -40,7 +47,7 @@ use crate::{
 #[test]
 fn scripts_answer_as_reviewed() {
     let stems = stems("tests/it/scripts", "txt");
-    assert!(stems.len() >= 8, "the scripts were not found");
+    assert!(stems.len() >= 60, "the scripts were not found");
     for stem in stems {
         let path = format!("tests/it/scripts/{stem}.txt");
         let script = fs::read_to_string(here(&path)).unwrap();
@@ -104,7 +111,11 @@ impl Stage {
             ["image", spark, id] => {
                 let mut world = self.cluster.sim.world();
                 let images = &mut world.sparks.get_mut(*spark).unwrap().images;
-                images.insert("vllm-node".into(), (*id).to_owned());
+                if *id == "none" {
+                    images.remove("vllm-node");
+                } else {
+                    images.insert("vllm-node".into(), (*id).to_owned());
+                }
                 String::new()
             }
             ["delete"] => {
@@ -195,14 +206,43 @@ impl Stage {
                 text
             }
             ["audit", spark] => {
-                let acts = self.controller.audit(spark, 100).await.unwrap();
+                let acts = match self.controller.audit(spark, 100).await {
+                    Ok(acts) => acts,
+                    Err(error) => return format!("{error}\n"),
+                };
                 acts.iter()
                     .map(|act| format!("{} {} {}: {}\n", act.by, act.act, short(&act.on), act.outcome))
                     .collect()
             }
-            ["retry", object] => {
-                self.controller.retry(object).unwrap();
+            ["approve", id] => told(self.controller.approve(id, "alice")),
+            ["retry", object] => told(self.controller.retry(object)),
+            ["clock", time] => {
+                let (sign, time) = time.strip_prefix('-').map_or((1, *time), |time| (-1, time));
+                self.cluster.jump(sign * i64::try_from(span(time).as_secs()).unwrap());
                 String::new()
+            }
+            ["new-memory"] => {
+                self.controller = self.cluster.controller("c");
+                self.told = 0;
+                String::new()
+            }
+            ["patch", base @ ..] => {
+                let request = Request {
+                    base: base.first().map(|base| base.parse().unwrap()),
+                    change: match serde_json::from_str(text).unwrap() {
+                        list @ serde_json::Value::Array(_) => Asked::Patch(list),
+                        map => Asked::Merge(map),
+                    },
+                    dry_run: false,
+                    by: "alice".into(),
+                };
+                let folder = format!("{}/", self.cluster.folder().display());
+                match self.controller.edit(&request) {
+                    Ok(edited) => {
+                        edited.diff + &edited.waits.map_or(String::new(), |waits| format!("{waits}\n"))
+                    }
+                    Err(error) => format!("{}: {error}\n", error.code()).replace(&folder, ""),
+                }
             }
             ["floor", spark, time] => {
                 let name = SparkName::new(*spark).unwrap();
@@ -268,6 +308,10 @@ impl Stage {
         self.told = events.last().map_or(self.told, |event| event.number);
         text
     }
+}
+
+fn told<T>(done: Result<T, Refusal>) -> String {
+    done.map_or_else(|error| format!("{error}\n"), |_| String::new())
 }
 
 fn span(text: &str) -> Duration {

@@ -136,7 +136,8 @@ fn every_source_file_belongs_to_its_parent() {
         } else {
             (folder, name)
         };
-        let parents = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
+        let mut parents = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent)).to_vec();
+        parents.push(folder.with_extension("rs"));
         let texts = parents.iter().filter_map(|parent| fs::read_to_string(parent).ok());
         let is_declared = texts
             .into_iter()
@@ -234,6 +235,20 @@ fn the_operations_page_explains_every_reason() {
     reasons.remove("");
     // The file's own reason is decided where the file is read.
     reasons.insert("LargeRemoval".into());
+    // Each stands in the way of some operator.
+    let sessions = stems("tests/it/scripts", "txt");
+    let sessions: String = sessions
+        .iter()
+        .map(|stem| fs::read_to_string(here(&format!("tests/it/scripts/{stem}.txt"))).unwrap())
+        .collect();
+    let unseen: Vec<&String> = reasons
+        .iter()
+        .filter(|reason| {
+            let forms = [format!("({reason})"), format!("  {reason}: "), format!("{reason}: it takes")];
+            !forms.iter().any(|form| sessions.contains(form))
+        })
+        .collect();
+    assert!(unseen.is_empty(), "no session shows {unseen:?}");
     let page = fs::read_to_string(here("docs/operations.md")).unwrap();
     let rows =
         page.split("| reason | what it means").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
