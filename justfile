@@ -18,17 +18,31 @@ lab *filter:
 demo:
     ./scripts/demo
 
-# Many seeds of edits, faults and kills.
-seeds count="5000":
+# Many seeds of files, edits, faults and kills.
+seeds count="20000":
     SPARK_CONTROL_SEEDS={{count}} cargo test --release --locked --test it simulation
 
-# Random bytes as a file, for that many seconds (`cargo install cargo-fuzz`; nightly, or RUSTC_BOOTSTRAP=1).
-fuzz seconds="300":
-    mkdir -p target/fuzz/manifest
-    cargo fuzz run manifest target/fuzz/manifest fuzz/seeds/manifest -- -max_total_time={{seconds}} -max_len=20000
+# The story of one seed.
+trace seed:
+    SPARK_CONTROL_SEED_FROM={{seed}} SPARK_CONTROL_SEEDS=1 SPARK_CONTROL_TRACE=1 \
+        cargo test --locked --test it any_seed -- --nocapture
 
-# Break one line at a time; the simulation must notice.
-mutants:
+# Seeds without an end, from a new place each time.
+soak:
+    SPARK_CONTROL_SEED_FROM=$(date +%s)00000 SPARK_CONTROL_SEEDS=100000000 \
+        cargo test --release --locked --test it any_seed -- --nocapture
+
+# Swaps on real Sparks while things go wrong (root).
+chaos swaps="100":
+    SPARK_CONTROL_SWAPS={{swaps}} cargo test --locked --test lab chaos -- --nocapture
+
+# Random bytes for one parser (`fuzz/targets`), for that many seconds (`cargo install cargo-fuzz`; nightly, or RUSTC_BOOTSTRAP=1).
+fuzz target="manifest" seconds="300":
+    mkdir -p target/fuzz/{{target}}
+    cargo fuzz run {{target}} target/fuzz/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -max_len=20000
+
+# Break one line at a time; the simulation must notice (in `.ci/run`).
+broken-copies:
     ./scripts/mutants
 
 # Rewrite the texts that are checked in; review the difference.

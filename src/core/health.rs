@@ -56,7 +56,8 @@ pub fn judge(engine: &EngineAnswer, power_w: Option<f64>, at: Timestamp) -> Judg
         }
     }
     // What was asked of it waits behind the others; their tokens tell.
-    let moves = engine.moved_at.is_some_and(|moved| at.duration_since(moved) < STALL_GRACE);
+    let lately = SignedDuration::ZERO..STALL_GRACE;
+    let moves = engine.moved_at.is_some_and(|moved| lately.contains(&at.duration_since(moved)));
     if running > 0.0 && moves {
         return Judgement::Busy;
     }

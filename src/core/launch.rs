@@ -41,6 +41,9 @@ pub struct Launch {
     #[serde(default)]
     pub launcher_ended: Option<Timestamp>,
     pub state: LaunchState,
+    /// The clock was set back since: how long it takes is not known.
+    #[serde(default)]
+    pub clock_was_set: bool,
     /// What it took the place of, until it is known that this launch began: one that never did changes nothing.
     #[serde(default)]
     pub before: Option<Box<Launch>>,
@@ -49,7 +52,8 @@ pub struct Launch {
 impl Launch {
     pub fn new(group: Group, token: Token, at: Timestamp, state: LaunchState) -> Self {
         let memory = BTreeMap::new();
-        Self { group, token, at, progress: None, memory, launcher_ended: None, state, before: None }
+        let (progress, launcher_ended, before) = (None, None, None);
+        Self { group, token, at, progress, memory, launcher_ended, state, clock_was_set: false, before }
     }
 }
 

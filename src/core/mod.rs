@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod adopt;
+pub mod clock;
 pub mod conceal;
 pub mod consent;
 pub mod desired;

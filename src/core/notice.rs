@@ -28,6 +28,7 @@ const LONGEST_BREAK: SignedDuration = SignedDuration::from_secs(30);
 impl Ledger {
     /// Take in what was seen: memory samples, launches that became ready or failed.
     pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
+        self.set_clock(now);
         for (name, view) in &observed.sparks {
             if let Some(facts) = view.facts() {
                 self.sample(name, facts);
@@ -186,6 +187,7 @@ impl Ledger {
             (LaunchState::Loading, Readiness::Ready) => {
                 // A clock that was set back tells nothing of how long it took.
                 let took = u64::try_from(now.duration_since(launch.at).as_secs()).ok();
+                let took = took.filter(|_| !launch.clock_was_set);
                 self.proved(object, group, took, now);
                 let after =
                     took.map_or("; the clock was set meanwhile".into(), |took| format!(" after {took} s"));

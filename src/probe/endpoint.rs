@@ -175,7 +175,9 @@ async fn service(
     let mut answer = ServiceAnswer { container: asked.container.clone(), ..ServiceAnswer::default() };
     let before = before.filter(|old| old.container == asked.container);
     let young = |old: &&ServiceAnswer| match old.proof {
-        Proof::Proven { at } => now.duration_since(at) < PROOF_EVERY && old.failures == 0,
+        Proof::Proven { at } => {
+            (SignedDuration::ZERO..PROOF_EVERY).contains(&now.duration_since(at)) && old.failures == 0
+        }
         Proof::NotTried | Proof::Asked | Proof::Failed { .. } => false,
     };
     (answer.proof, answer.failures) = match (&asked.deed, before.filter(young)) {

@@ -123,7 +123,8 @@ pub async fn probe(
 fn is_kept(before: &EngineAnswer, answer: &EngineAnswer, now: Timestamp) -> bool {
     let Proof::Proven { at } = before.completion else { return false };
     let busy = answer.load.as_ref().is_some_and(is_busy);
-    now.duration_since(at) < COMPLETION_EVERY || busy
+    // One from the future is from before the clock was set.
+    (SignedDuration::ZERO..COMPLETION_EVERY).contains(&now.duration_since(at)) || busy
 }
 
 fn is_busy(load: &EngineLoad) -> bool {
@@ -153,7 +154,7 @@ fn progress(before: Option<&EngineAnswer>) -> Option<f64> {
 }
 
 /// Requests and progress out of Prometheus text. Families come with and without `_total`; labels are summed over.
-fn load(text: &str) -> Option<EngineLoad> {
+pub fn load(text: &str) -> Option<EngineLoad> {
     let sum = |names: &[&str]| {
         let mut found = None;
         for line in text.lines() {
@@ -162,7 +163,8 @@ fn load(text: &str) -> Option<EngineLoad> {
                 continue;
             }
             let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
-            if value.is_finite() {
+            // What is no count would make the sum none.
+            if (0.0..1e15).contains(&value) {
                 *found.get_or_insert(0.0) += value;
             }
         }

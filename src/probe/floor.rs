@@ -26,7 +26,7 @@ async fn next((mut stream, mut rest): (EventStream, Vec<u8>)) -> Option<(u64, (E
     loop {
         if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            if let Some(bytes) = parse(&line) {
+            if let Some(bytes) = figure(&line) {
                 return Some((bytes, (stream, rest)));
             }
             continue;
@@ -40,7 +40,7 @@ async fn next((mut stream, mut rest): (EventStream, Vec<u8>)) -> Option<(u64, (E
 }
 
 /// A figure in KiB; anything else is none.
-fn parse(line: &[u8]) -> Option<u64> {
+pub fn figure(line: &[u8]) -> Option<u64> {
     let kib: u64 = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }

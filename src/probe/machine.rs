@@ -99,7 +99,8 @@ pub async fn probe(
     })
 }
 
-fn parse(text: &str) -> Option<Machine> {
+/// Read what the program said; `None` when it was cut short.
+pub fn parse(text: &str) -> Option<Machine> {
     // Without its last line the answer is a piece of one, and what is missing from it is not known to be missing.
     if text.lines().last() != Some("end") {
         return None;

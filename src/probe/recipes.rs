@@ -51,7 +51,8 @@ pub async fn probe(transport: &dyn Transport, asked: &[DryRun]) -> BTreeMap<Stri
     seen
 }
 
-fn read(is: &str, said: &str) -> RecipeSeen {
+/// What a dry run said.
+pub fn read(is: &str, said: &str) -> RecipeSeen {
     let root = said.split_once("vllm serve ").map(|(_, rest)| rest).filter(|_| is == "yes");
     let root = root.and_then(|rest| rest.split_whitespace().next());
     match root.map(|root| root.trim_matches(['\'', '"'])) {

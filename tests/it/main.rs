@@ -6,6 +6,7 @@ mod arguments;
 mod cli;
 mod cluster;
 mod contracts;
+mod corpus;
 mod demo;
 mod desired;
 mod drift;

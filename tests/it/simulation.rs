@@ -6,7 +6,7 @@ mod seeds;
 use std::{sync::Arc, time::Duration};
 
 use spark_control::{
-    controller::{Controller, Snapshot, round::Mode, run::run},
+    controller::{Snapshot, round::Mode, run::run},
     core::{observed::Token, render::render},
     sim::Fault,
 };
@@ -46,43 +46,135 @@ fn an_edit_swaps_and_a_second_plan_is_empty() {
     });
 }
 
-/// Take rounds until the plan is empty or the simulated controller is killed.
-async fn settle_or_crash(cluster: &Cluster, controller: &Controller) -> bool {
-    tokio::select! {
-        plan = cluster.settle(controller, HOUR) => {
-            assert!(plan.is_empty(), "{}", render(&plan));
-            false
-        }
-        () = cluster.sim.crashed.notified() => true,
-    }
+/// Something that a controller does in several acts.
+struct Scenario {
+    name: &'static str,
+    /// What serves before.
+    before: &'static str,
+    /// What begins it.
+    change: fn(&Cluster),
+    /// What serves after it.
+    after: &'static str,
+    /// Every engine that is started in all.
+    starts: &'static [&'static str],
+    /// Acts that there are at least.
+    acts: u64,
 }
+
+const SCENARIOS: [Scenario; 8] = [
+    Scenario {
+        name: "a first start",
+        before: "none",
+        change: |cluster| cluster.wish("alpha"),
+        after: "alpha",
+        starts: &["lab/alpha"],
+        acts: 1,
+    },
+    Scenario {
+        name: "a swap to two Sparks",
+        before: "alpha",
+        change: |cluster| cluster.wish("wide"),
+        after: "wide",
+        starts: &["lab/alpha", "lab/wide", "lab/wide"],
+        acts: 5,
+    },
+    Scenario {
+        name: "a swap from two Sparks",
+        before: "wide",
+        change: |cluster| cluster.wish("beta"),
+        after: "beta",
+        starts: &["lab/wide", "lab/wide", "lab/beta"],
+        acts: 4,
+    },
+    Scenario {
+        name: "an empty slot",
+        before: "wide",
+        change: |cluster| cluster.wish("none"),
+        after: "none",
+        starts: &["lab/wide", "lab/wide"],
+        acts: 2,
+    },
+    Scenario {
+        name: "a load that fails once",
+        before: "alpha",
+        change: |cluster| {
+            cluster.sim.world().sparks.get_mut("spark2").unwrap().load_fails = 1;
+            cluster.wish("beta");
+        },
+        after: "beta",
+        starts: &["lab/alpha", "lab/beta", "lab/beta"],
+        acts: 5,
+    },
+    Scenario {
+        name: "a model that never loads",
+        before: "alpha",
+        change: |cluster| {
+            cluster.sim.world().sparks.get_mut("spark2").unwrap().load_fails = 100;
+            cluster.wish("beta");
+        },
+        after: "alpha",
+        starts: &["lab/alpha", "lab/beta", "lab/beta", "lab/alpha"],
+        acts: 6,
+    },
+    Scenario {
+        name: "a rank that is lost",
+        before: "wide",
+        change: |cluster| cluster.sim.fault("spark2", Fault::ContainersVanish, Duration::ZERO).unwrap(),
+        after: "wide",
+        starts: &["lab/wide", "lab/wide", "lab/wide", "lab/wide"],
+        acts: 4,
+    },
+    Scenario {
+        name: "files, and then the model",
+        before: "alpha",
+        change: |cluster| {
+            for machine in cluster.sim.world().sparks.values_mut() {
+                machine.lacks.insert("models--lab--wide".into());
+            }
+            let models = CATALOG.replace("repo: lab/wide, ", "repo: lab/wide, weights: present, ");
+            cluster.edit(&format!("{SPARKS}model: wide\n{models}"));
+        },
+        after: "wide",
+        starts: &["lab/alpha", "lab/wide", "lab/wide"],
+        acts: 7,
+    },
+];
 
 /// If this failed, a controller that dies right after an act would forget it, or do it twice.
 #[test]
 fn killed_after_any_act_it_ends_the_same_and_starts_nothing_twice() {
-    for act in 1.. {
-        let crashed = paused(async {
-            let cluster = Cluster::new();
-            cluster.wish("alpha");
-            cluster.settle(&cluster.controller("a"), HOUR).await;
-            cluster.wish("wide");
-            {
-                let mut world = cluster.sim.world();
-                world.crash_at = Some(world.acts + act);
+    for Scenario { name, before, change, after, starts, acts } in &SCENARIOS {
+        for act in 1.. {
+            let told = format!("{name}, killed after act {act}");
+            let crashed = paused(async {
+                let cluster = Cluster::new();
+                cluster.wish(before);
+                cluster.settle(&cluster.controller("a"), HOUR).await;
+                change(&cluster);
+                {
+                    let mut world = cluster.sim.world();
+                    world.crash_at = Some(world.acts + act);
+                }
+                let controller = cluster.controller("a");
+                let crashed = tokio::select! {
+                    _ = cluster.settle(&controller, HOUR) => false,
+                    () = cluster.sim.crashed.notified() => true,
+                };
+                let plan = cluster.settle(&cluster.controller("a"), HOUR).await;
+                assert!(!plan.has_steps(), "{told}: {}", render(&plan));
+                assert_serves(&cluster, after, &told);
+                let world = cluster.sim.world();
+                let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
+                assert_eq!(started, *starts, "{told}");
+                let jobs = world.sparks.values().flat_map(|machine| &machine.jobs);
+                let transfers = jobs.filter(|job| job.transfer.is_some()).count();
+                assert_eq!(transfers, if *name == SCENARIOS[7].name { 2 } else { 0 }, "{told}");
+                crashed
+            });
+            if !crashed {
+                assert!(act > *acts, "{name}: it had only {act} acts");
+                break;
             }
-            let crashed = settle_or_crash(&cluster, &cluster.controller("a")).await;
-            let controller = cluster.controller("a");
-            let plan = cluster.settle(&controller, HOUR).await;
-            assert!(plan.is_empty(), "after act {act}: {}", render(&plan));
-            assert_serves(&cluster, "wide", &format!("after act {act}"));
-            let world = cluster.sim.world();
-            let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
-            assert_eq!(started, ["lab/alpha", "lab/wide", "lab/wide"], "after act {act}");
-            crashed
-        });
-        if !crashed {
-            assert!(act > 4, "the swap had at least four acts");
-            return;
         }
     }
 }
@@ -102,37 +194,6 @@ fn a_model_that_never_loads_is_tried_twice_and_then_the_last_good_one_once() {
         let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
         assert_eq!(started, ["lab/alpha", "lab/beta", "lab/beta", "lab/alpha"]);
     });
-}
-
-/// If this failed, a controller that is killed would forget a failed load, and load a broken model for ever.
-#[test]
-fn killed_after_any_act_it_still_counts_the_loads_that_failed() {
-    for act in 1.. {
-        let crashed = paused(async {
-            let cluster = Cluster::new();
-            cluster.wish("alpha");
-            cluster.settle(&cluster.controller("a"), HOUR).await;
-            cluster.sim.world().sparks.get_mut("spark2").unwrap().load_fails = 100;
-            cluster.wish("beta");
-            {
-                let mut world = cluster.sim.world();
-                world.crash_at = Some(world.acts + act);
-            }
-            let controller = cluster.controller("a");
-            let crashed = tokio::select! {
-                _ = cluster.settle(&controller, HOUR) => false,
-                () = cluster.sim.crashed.notified() => true,
-            };
-            cluster.settle(&cluster.controller("a"), HOUR).await;
-            let world = cluster.sim.world();
-            let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
-            assert_eq!(started, ["lab/alpha", "lab/beta", "lab/beta", "lab/alpha"], "after act {act}");
-            crashed
-        });
-        if !crashed {
-            return;
-        }
-    }
 }
 
 /// If this failed, `apply` would wait for ever when a load fails, or do what was never shown.

@@ -9,6 +9,7 @@ mod lab;
 mod shell;
 mod spark;
 
+mod chaos;
 mod drift;
 mod fencing;
 mod init;

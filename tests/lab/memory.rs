@@ -44,3 +44,34 @@ fn a_start_waits_until_the_memory_is_back() {
     assert!(serving(&lab, "chat"));
     assert_eq!(spark.starts(CONTAINER), 2);
 }
+
+/// If this failed, a Spark that runs out of memory would go silent with everything on it, or its model be started into that again.
+#[test]
+fn a_model_is_given_up_before_its_spark_runs_out_of_memory() {
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let file = lab.directory.join("cluster.yaml");
+    let file_of_memory = spark.directory.join("meminfo");
+    fs::write(&file_of_memory, meminfo(120_000_000)).unwrap();
+    spark.show_meminfo(&file_of_memory);
+    // Only the open stream looks this often.
+    let manifest = format!("model: alpha\nreconcile: {{ interval: 10m }}\n{MODELS}");
+    fs::write(&file, lab.manifest(&on_one_spark(&manifest))).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "alpha");
+    // Half a GiB is to stay free.
+    fs::write(&file_of_memory, meminfo(200_000)).unwrap();
+    wait_until("the model to be stopped", SWAP, || spark.running(CONTAINER).is_none());
+    fs::write(&file_of_memory, meminfo(120_000_000)).unwrap();
+    let status = text(&controller.command(&["status"]));
+    assert!(status.contains("MemoryFloor: it was stopped: only 0.2 GiB were free on `spark1`"), "{status}");
+    assert_eq!(spark.starts(CONTAINER), 1);
+    assert!(controller.command(&["retry", "vllm"]).status.success());
+    settles_on(&lab, &controller, "alpha");
+    // The stream is lost with its session, and comes back.
+    spark.stop_sshd();
+    spark.start_sshd();
+    spark.show_meminfo(&file_of_memory);
+    fs::write(&file_of_memory, meminfo(200_000)).unwrap();
+    wait_until("the model to be stopped once more", SWAP, || spark.running(CONTAINER).is_none());
+}
