@@ -14,8 +14,11 @@ use spark_control::{
     probe::{engine, floor, machine, recipes},
 };
 
+/// What is done with one input.
+pub type Input = fn(&[u8]);
+
 /// By the folder of their seeds.
-pub const INPUTS: [(&str, fn(&[u8])); 8] = [
+pub const INPUTS: [(&str, Input); 8] = [
     ("manifest", manifest),
     ("edit", an_edit),
     ("log", log),

@@ -76,8 +76,11 @@ pub struct Controller {
     /// is another actor, and so is a store from before.
     pub id: String,
     state: Mutex<State>,
-    /// One round at a time.
+    /// One look and decision at a time.
     turn: tokio::sync::Mutex<()>,
+    /// One message to a Spark at a time, so that they arrive in the order of their tokens.
+    turns: Mutex<BTreeMap<SparkName, Arc<tokio::sync::Mutex<()>>>>,
+    busy: round::BusyObjects,
     proofs: Proofs,
     /// Rounds that have begun.
     begun: AtomicU64,
@@ -211,6 +214,8 @@ impl Controller {
             id,
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
+            turns: Mutex::default(),
+            busy: round::BusyObjects::default(),
             proofs: Proofs::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),

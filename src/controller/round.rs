@@ -1,7 +1,7 @@
 //! One turn of the loop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -61,15 +61,63 @@ struct Scene<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     transports: &'a BTreeMap<SparkName, SharedTransport>,
-    turns: &'a BTreeMap<SparkName, Mutex<()>>,
+}
+
+/// What one turn decided to do, with all that it was decided on.
+pub struct Acts {
+    works: Vec<(Work, Busy)>,
+    desired: Arc<Desired>,
+    observed: Arc<Observed>,
+    transports: BTreeMap<SparkName, SharedTransport>,
+}
+
+/// Objects for which something is being done.
+#[derive(Clone, Default)]
+pub(super) struct BusyObjects(Arc<std::sync::Mutex<BTreeSet<Object>>>);
+
+/// Something is being done for this object, for as long as this lives.
+struct Busy {
+    object: Object,
+    all: BusyObjects,
+}
+
+impl BusyObjects {
+    /// `None`: it is busy already.
+    fn with(&self, object: &Object) -> Option<Busy> {
+        let is_new = self.set().insert(object.clone());
+        is_new.then(|| Busy { object: object.clone(), all: self.clone() })
+    }
+
+    fn set(&self) -> std::sync::MutexGuard<'_, BTreeSet<Object>> {
+        self.0.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.all.set().remove(&self.object);
+    }
 }
 
 impl Controller {
-    /// Take one turn.
+    /// Take one turn, to the end of what it does.
     ///
     /// # Errors
     /// When the store cannot be used: nothing is done that could not be remembered.
     pub async fn round(&self, mode: Mode<'_>) -> Result<Turn, StoreError> {
+        let (turn, acts) = self.decide(mode).await?;
+        let failed = match acts {
+            Some(acts) => !self.perform_all(acts).await?,
+            None => false,
+        };
+        Ok(Turn { failed, ..turn })
+    }
+
+    /// Look, notice and plan; with what is to be done now. An act that hangs on one Spark holds up no look and no other object.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn decide(&self, mode: Mode<'_>) -> Result<(Turn, Option<Acts>), StoreError> {
         let _turn = self.turn.lock().await;
         let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         // While a file that was just written is waited for, the Sparks are asked for what it says so far.
@@ -77,7 +125,7 @@ impl Controller {
         self.read_file(mode != Mode::Preview)?;
         let Some(Current { revision, desired, .. }) = self.state().current.clone() else {
             self.publish(None, round, 0);
-            return Ok(Turn::default());
+            return Ok((Turn::default(), None));
         };
         let transports = self.transports(&desired);
         let previous = self.state().observed.clone();
@@ -97,7 +145,8 @@ impl Controller {
             state.observed = Some((*observed).clone());
             self.check_fence(state, &observed);
             let mut ledger = state.ledger.clone();
-            let noticed = ledger.notice(&desired, &observed, now());
+            let busy = self.busy.set().clone();
+            let noticed = ledger.notice(&desired, &observed, &busy, now());
             for noticed in &noticed {
                 info!(object = %noticed.object, kind = noticed.kind, "{}", noticed.message);
                 state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now())?;
@@ -131,24 +180,46 @@ impl Controller {
         }
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
-        let open: Vec<&Work> = plan.work.iter().filter(|work| !work.open().is_empty()).collect();
-        let (works, others): (Vec<&Work>, Vec<&Work>) = open.into_iter().partition(|work| match mode {
+        let open: Vec<Work> = plan.work.iter().filter(|work| !work.open().is_empty()).cloned().collect();
+        let (works, others): (Vec<Work>, Vec<Work>) = open.into_iter().partition(|work| match mode {
             Mode::Preview => false,
             Mode::Act => true,
             Mode::Only(approved) => approved.covers(work),
         });
+        let turn = Turn { waiting, not_covered: !others.is_empty(), ..Turn::default() };
         if fenced || works.is_empty() {
-            return Ok(Turn { waiting, not_covered: !others.is_empty(), ..Turn::default() });
+            return Ok((turn, None));
+        }
+        // What is being done for an object is done before more is.
+        let works: Vec<(Work, Busy)> = works
+            .into_iter()
+            .filter_map(|work| self.busy.with(&work.object).map(|busy| (work, busy)))
+            .collect();
+        if works.is_empty() {
+            return Ok((Turn { waiting: true, ..turn }, None));
         }
         self.claim(&desired, &observed, &transports).await?;
-        let turns = transports.keys().map(|spark| (spark.clone(), Mutex::default())).collect();
-        let at = Scene { desired: &desired, observed: &observed, transports: &transports, turns: &turns };
-        let taking = works.into_iter().map(|work| self.take(work, at));
-        let mut failed = false;
-        for all_done in join_all(taking).await {
-            failed |= !all_done?;
+        let acts = Acts { works, desired, observed, transports };
+        Ok((Turn { acted: true, waiting: true, ..turn }, Some(acts)))
+    }
+
+    /// Perform what a turn decided. Tells whether all of it was done.
+    ///
+    /// # Errors
+    /// When the store cannot be used: what was done is found by the next look.
+    pub async fn perform_all(&self, acts: Acts) -> Result<bool, StoreError> {
+        let Acts { works, desired, observed, transports } = acts;
+        let at = Scene { desired: &desired, observed: &observed, transports: &transports };
+        let taking = works.into_iter().map(|(work, busy)| async move {
+            let done = self.take(&work, at).await;
+            drop(busy);
+            done
+        });
+        let mut all = true;
+        for done in join_all(taking).await {
+            all &= done?;
         }
-        Ok(Turn { acted: true, waiting: true, not_covered: !others.is_empty(), failed })
+        Ok(all)
     }
 
     /// Look at everything that `desired` names; with how long that took, in milliseconds.
@@ -298,7 +369,8 @@ impl Controller {
     /// One step: journal, act, outcome. One at a time on a Spark, so that its messages arrive in the order of their
     /// tokens.
     async fn perform(&self, step: &Step, batch: u64, at: Scene<'_>) -> Result<bool, StoreError> {
-        let _turn = match step.spark().and_then(|spark| at.turns.get(spark)) {
+        let turn = step.spark().map(|spark| self.turn_of(spark));
+        let _turn = match &turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
@@ -320,6 +392,12 @@ impl Controller {
         let transport = step.spark().and_then(|spark| at.transports.get(spark));
         let outcome = apply::perform(step, &token, batch, at.desired, at.observed, transport).await;
         self.conclude(step, &token, &outcome)
+    }
+
+    /// Whose message to that Spark is next.
+    fn turn_of(&self, spark: &SparkName) -> Arc<Mutex<()>> {
+        let mut turns = self.turns.lock().expect("nothing panics while it holds this");
+        turns.entry(spark.clone()).or_default().clone()
     }
 
     fn conclude(&self, step: &Step, token: &Token, outcome: &Outcome) -> Result<bool, StoreError> {

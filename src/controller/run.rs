@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -18,7 +21,7 @@ use crate::{
 
 /// While something is under way: the memory gate wants several samples in 10 s.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A round that is under way when the end is asked for gets this long; service managers kill after 90 s.
+/// What is under way when the end is asked for gets this long; service managers kill after 90 s.
 const LAST_ROUND: Duration = Duration::from_secs(30);
 /// Events come in bursts; one look serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -43,22 +46,30 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         tokio::spawn(async move { controller.deliver().await })
     };
     let mut began: VecDeque<Instant> = VecDeque::new();
+    // What is being done while the next turn looks.
+    let mut acting: JoinSet<Result<bool, StoreError>> = JoinSet::new();
+    let mut failed = false;
     while !end.is_cancelled() {
-        let turn = tokio::select! {
-            turn = controller.round(Mode::Act) => turn?,
-            // What was sent goes on by itself on its Spark, and is found by the next controller.
+        let (turn, acts) = tokio::select! {
+            decided = controller.decide(Mode::Act) => decided?,
             () = async { end.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => break,
         };
+        if let Some(acts) = acts {
+            let controller = controller.clone();
+            failed = false;
+            acting.spawn(async move { controller.perform_all(acts).await });
+        }
         began.push_back(Instant::now());
         if began.len() > BURST {
             began.pop_front();
         }
         listen(&controller, &mut listeners);
         let interval = controller.interval();
-        let soon = (turn.acted || turn.waiting) && !turn.failed;
+        let soon = (turn.acted || turn.waiting) && !failed;
         let pause = if soon { LOOK_AGAIN.min(interval) } else { interval };
         tokio::select! {
             () = end.cancelled() => break,
+            Some(done) = acting.join_next() => failed = !done.expect("an act does not panic")?,
             () = tokio::time::sleep(pause) => {}
             () = controller.until_health_changes() => {}
             () = controller.wake.notified() => {
@@ -67,6 +78,8 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
             }
         }
     }
+    // What was sent goes on by itself on its Spark, and is found by the next controller.
+    let _ = tokio::time::timeout(LAST_ROUND, async { while acting.join_next().await.is_some() {} }).await;
     delivering.abort();
     for (_, listener) in listeners.into_values() {
         listener.abort();

@@ -486,6 +486,12 @@ impl Ledger {
             (Step::Advance { object, group, .. }, Came::NotDone | Came::Failed) => {
                 self.refused(object, group, what, now);
             }
+            // A look from before this moment need not show its job.
+            (Step::Launch { object, .. }, Came::Done | Came::Unknown) => {
+                if let Some(launch) = self.launches.get_mut(object).filter(|launch| launch.token == *token) {
+                    launch.at = now;
+                }
+            }
             (Step::Launch { object, .. }, Came::Failed) => {
                 if let Some(launch) = self.launches.get(object).cloned() {
                     let state = self.failed(object, &launch.group, what.to_owned(), now, &mut noticed);

@@ -26,8 +26,15 @@ const SAMPLE_EVERY: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_BREAK: SignedDuration = SignedDuration::from_secs(30);
 
 impl Ledger {
-    /// Take in what was seen: memory samples, launches that became ready or failed.
-    pub fn notice(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Vec<Noticed> {
+    /// Take in what was seen: memory samples, launches that became ready or failed. Of `busy` objects something is being done at
+    /// this moment: what was seen of them may be from before it.
+    pub fn notice(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        busy: &BTreeSet<Object>,
+        now: Timestamp,
+    ) -> Vec<Noticed> {
         self.set_clock(now);
         for (name, view) in &observed.sparks {
             if let Some(facts) = view.facts() {
@@ -42,11 +49,12 @@ impl Ledger {
         for (object, slot) in &desired.slots {
             self.find_again(object, slot, desired, observed, now);
         }
-        let objects: Vec<Object> = self.launches.keys().cloned().collect();
+        let objects: Vec<Object> =
+            self.launches.keys().filter(|object| !busy.contains(*object)).cloned().collect();
         for object in objects {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
         }
-        self.notice_transfers(observed, now, &mut noticed);
+        self.notice_transfers(observed, busy, now, &mut noticed);
         // An empty slot is not in the middle of anything.
         self.releases.retain(|object, release| {
             let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));

@@ -3,7 +3,7 @@
 //! One Spark downloads, the others get a copy over the fabric. Each is a job, so it outlives connections and controllers; what
 //! was brought before an interruption is not brought again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -297,6 +297,10 @@ impl Ledger {
 
     /// What came of starting it.
     pub(super) fn began_transfer(&mut self, object: &Object, came: Came, what: &str, now: Timestamp) {
+        // A look from before this moment need not show its job.
+        if let Some(transfer) = self.transfers.get_mut(object) {
+            transfer.at = now;
+        }
         if matches!(came, Came::NotDone | Came::Failed)
             && let Some(transfer) = self.transfers.remove(object)
         {
@@ -317,12 +321,14 @@ impl Ledger {
     pub(super) fn notice_transfers(
         &mut self,
         observed: &Observed,
+        busy: &BTreeSet<Object>,
         now: Timestamp,
         noticed: &mut Vec<Noticed>,
     ) {
         let ended: BTreeMap<Object, Option<Job>> = self
             .transfers
             .iter()
+            .filter(|(object, _)| !busy.contains(*object))
             .filter_map(|(object, transfer)| {
                 let facts = observed.facts(&transfer.spark)?;
                 let job = facts.jobs.iter().find(|job| job.id == transfer.job);

@@ -1,6 +1,6 @@
 //! What looks at a launch mean for it: owners' own servers and scripts take their time, and say less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
@@ -115,7 +115,7 @@ impl Stage {
     /// A look at this second; the state after it.
     fn look(&mut self, secs: i64) -> LaunchState {
         let observed = self.observed(secs, EndpointAnswer::Refused, 0);
-        self.ledger.notice(&self.desired, &observed, at(secs));
+        self.ledger.notice(&self.desired, &observed, &BTreeSet::new(), at(secs));
         self.ledger.launches[&Object::main()].state.clone()
     }
 }

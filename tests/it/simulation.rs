@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use spark_control::{
     controller::{Snapshot, round::Mode, run::run},
-    core::{observed::Token, render::render},
-    sim::Fault,
+    core::{desired::ServiceKind, observed::Token, render::render},
+    sim::{Fault, Service},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -391,6 +391,49 @@ fn an_end_does_not_wait_for_a_long_step() {
         assert!(events[0].message.contains("ended before its outcome was known"), "{events:?}");
         cluster.settle(&controller, HOUR).await;
         assert_serves(&cluster, "none", "after the restart");
+    });
+}
+
+/// If this failed, a Spark that is dying in the middle of an act would hold up what is to be done on the others.
+#[test]
+fn an_act_that_hangs_holds_up_nothing_else() {
+    paused(async {
+        let cluster = Cluster::new();
+        let service = Service { kind: ServiceKind::Tts, port: 8880 };
+        cluster.sim.add_service("spark2", "kokoro-tts", service);
+        let controller = Arc::new(cluster.controller("a"));
+        let file = |model: &str| {
+            let kokoro = "services: { kokoro: { kind: tts, spark: spark2, port: 8880, container: kokoro-tts, state: running } }";
+            cluster.edit(&format!("{SPARKS}model: {model}\n{CATALOG}{kokoro}\n"));
+        };
+        file("alpha");
+        cluster.settle(&controller, HOUR).await;
+        cluster.sim.world().times.stop = Duration::from_secs(140);
+        file("none");
+        let runs = || {
+            let world = cluster.sim.world();
+            world.sparks["spark2"].containers.iter().any(|one| one.name == "kokoro-tts" && one.running)
+        };
+        let end = CancellationToken::new();
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            {
+                let now = cluster.sim.now();
+                let mut world = cluster.sim.world();
+                let machine = world.sparks.get_mut("spark2").unwrap();
+                let id = machine.containers.iter().find(|one| one.name == "kokoro-tts").unwrap().id.clone();
+                machine.stop(&id, false, now, Duration::ZERO);
+            }
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            assert!(runs(), "it was started while the stop on the other Spark went on");
+            assert_serves(&cluster, "alpha", "its stop still hangs");
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert_serves(&cluster, "none", "in the end");
+            end.cancel();
+        };
+        let (result, ()) = tokio::join!(run(controller.clone(), end.clone()), meanwhile);
+        result.unwrap();
+        assert_eq!(cluster.sim.world().starts.len(), 1);
     });
 }
 

@@ -259,7 +259,11 @@ impl Play {
         let told = self.events.get(&controller.places.data).copied().unwrap_or(0);
         for event in events.iter().filter(|event| event.number > told) {
             assert!(!event.message.contains(SECRET), "a secret in the history: {}", event.message);
-            self.tell(&format!("    {} {}: {}", event.kind, event.object, event.message));
+            let folder = format!("{}/", self.cluster.folder().display());
+            // A plan's name comes from all that is in the file, the folder too.
+            let message = if event.kind == "approved" { "" } else { &event.message };
+            let message = message.replace(&folder, "");
+            self.tell(&format!("    {} {}: {message}", event.kind, event.object));
         }
         let last = events.last().map_or(told, |event| event.number);
         self.events.insert(controller.places.data.clone(), last);
