@@ -11,6 +11,8 @@ use super::{group::Group, name::SparkName, observed::Token, progress::Progress};
 pub const MAX_LOADS: u32 = 2;
 /// Before the second load; the machine settles, logs are flushed.
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(20);
+/// Between launches that are refused: twice as long each time, and never longer than this.
+pub const LONGEST_RETRY: SignedDuration = SignedDuration::from_mins(10);
 /// Until loads of a model are known. Two-Spark loads of 15 to 25 minutes are common.
 pub const LOAD_DEADLINE: SignedDuration = SignedDuration::from_mins(40);
 /// However quick the loads were: a cold page cache makes the next one several times slower.
@@ -91,6 +93,9 @@ pub enum LaunchState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempts {
     pub failed_loads: u32,
+    /// Launches in a row that were refused before anything was tried.
+    #[serde(default)]
+    pub refused: u32,
     pub last: Failure,
     pub not_before: Timestamp,
 }

@@ -12,7 +12,8 @@ use super::{
     floor::Watch,
     group::Group,
     launch::{
-        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE,
+        Attempts, Failure, FailureKind, LOAD_DEADLINE, LONGEST_RETRY, Launch, LaunchState, RETRY_AFTER,
+        SHORTEST_DEADLINE,
     },
     name::{ContainerName, ModelName, SparkName},
     notify::ToldAll,
@@ -305,14 +306,21 @@ impl Ledger {
 
     /// A launch was refused before anything was tried: no load failed, and the next try waits a little.
     fn refused(&mut self, object: &Object, group: &Group, what: &str, now: Timestamp) {
-        let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
+        let before = self.attempts(object, &group.spec);
+        let (failed_loads, refused) = before.map_or((0, 0), |before| (before.failed_loads, before.refused));
         let last = Failure { at: now, what: format!("it was refused: {what}"), kind: FailureKind::Unnamed };
         self.attempted(object, &group.spec, failed_loads, last);
+        let pause = RETRY_AFTER.checked_mul(1 << refused.min(10)).unwrap_or(LONGEST_RETRY).min(LONGEST_RETRY);
+        if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
+            attempts.refused = refused + 1;
+            attempts.not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
+        }
     }
 
     fn attempted(&mut self, object: &Object, spec: &SpecHash, failed_loads: u32, last: Failure) {
         let not_before = last.at.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
-        self.attempts.insert(attempt_key(object, spec), Attempts { failed_loads, last, not_before });
+        self.attempts
+            .insert(attempt_key(object, spec), Attempts { failed_loads, refused: 0, last, not_before });
     }
 
     /// Another model takes over for it: it is not tried again until a person says so.

@@ -314,7 +314,8 @@ impl Ledger {
         let pause = FIRST_PAUSE.checked_mul(1 << (failed_loads - 1).min(8)).unwrap_or(FIRST_PAUSE);
         let not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
         let last = Failure { at: now, what, kind: FailureKind::Unnamed };
-        self.attempts.insert(attempt_key(object, &spec), Attempts { failed_loads, last, not_before });
+        self.attempts
+            .insert(attempt_key(object, &spec), Attempts { failed_loads, refused: 0, last, not_before });
     }
 
     /// Take in what became of transfers.
