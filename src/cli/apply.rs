@@ -71,6 +71,9 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
                 continue;
             }
         };
+        if let Actor::This(controller, _) = &actor {
+            controller.deliver_due().await?;
+        }
         if output == Format::Json {
             look::show_plan(&seen, output)?;
         }

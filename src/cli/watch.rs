@@ -67,6 +67,7 @@ pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
 /// When the controller goes away, or stdout cannot be written.
 pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
     let mut said: BTreeMap<(SparkName, String), String> = BTreeMap::new();
+    let mut told = false;
     loop {
         let logs: Vec<Log> = match reach::reach(places).await? {
             Reached::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
@@ -75,6 +76,10 @@ pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
                 controller.logs(object).await?
             }
         };
+        if logs.is_empty() && !told {
+            talk!("nothing of `{object}` runs; what it says is shown when it does");
+        }
+        told = logs.is_empty();
         let several = logs.len() > 1;
         for log in logs {
             let key = (log.spark.clone(), log.container.clone());

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Controller;
 use crate::{
     core::{
+        conceal,
+        desired::{Desired, EnvValue},
         ledger::{Ledger, Samples},
         name::SparkName,
         observed::Observed,
@@ -18,6 +20,8 @@ use crate::{
     store::{Event, StoreError},
 };
 
+/// Shorter ones are words that stand elsewhere too, and no secrets.
+const SHORTEST_SECRET: usize = 8;
 /// As many as a person would read.
 const EVENTS: u32 = 500;
 
@@ -49,15 +53,38 @@ impl Controller {
             return Ok(None);
         };
         let state = self.state();
-        let Some(file) = state.current.as_ref().map(|current| current.text.to_string()) else {
-            return Ok(None);
-        };
+        let Some(current) = &state.current else { return Ok(None) };
+        let file = redacted(&current.text, &current.desired);
         let events = state.store.events(EVENTS)?;
         let (ledger, samples) = (state.ledger.clone(), state.ledger.samples.clone());
         let program = env!("CARGO_PKG_VERSION").to_owned();
         let (at, revision) = (plan.at, plan.revision);
         Ok(Some(Export { program, at, revision, file, observed, ledger, samples, plan, events }))
     }
+}
+
+/// The file without what is a secret in it, though it should not be there: addresses of hooks, which have their key in them, and
+/// plain values of variables that are named like one. Anything else stays, letter for letter.
+fn redacted(text: &str, desired: &Desired) -> String {
+    let hooks = desired.notify.values().map(|target| &target.url);
+    let slots = desired.slots.values().map(|slot| &slot.env);
+    let variables = slots.chain(desired.models.values().map(|model| &model.env)).flatten();
+    let variables = variables.filter(|(name, _)| conceal::is_secret(name.as_str())).map(|(_, value)| value);
+    let mut text = text.to_owned();
+    for value in hooks {
+        if let EnvValue::Plain(url) = value {
+            let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+            text = text.replace(url, &format!("{host}/hidden"));
+        }
+    }
+    for value in variables {
+        if let EnvValue::Plain(value) = value
+            && value.len() >= SHORTEST_SECRET
+        {
+            text = text.replace(value, "hidden");
+        }
+    }
+    text
 }
 
 impl Export {
@@ -70,5 +97,29 @@ impl Export {
             .map_err(|problems| manifest::render(&problems, "the exported file", &self.file))?;
         let ledger = Ledger { samples: self.samples.clone(), ..self.ledger.clone() };
         Ok(planner::plan(&loaded.desired, self.revision, &self.observed, &ledger, self.at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, a field report would carry the key of somebody's hook, or not say what was in the file.
+    #[test]
+    fn a_report_has_no_keys_of_hooks_and_no_plain_tokens() {
+        let text = "version: 1
+sparks: { a: { address: 192.0.2.1, user: alice } }
+vllm: { env: { HF_TOKEN: hf_hunter2sesame, LEVEL: debug } }
+notify: { ops: { url: \"https://hook.test/services/T0/hunter2\" } } # mine
+";
+        let loaded = manifest::load::load(text).unwrap();
+        let shown = redacted(text, &loaded.desired);
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("https://hook.test/hidden")
+                && shown.contains("LEVEL: debug")
+                && shown.contains("# mine")
+        );
+        assert!(manifest::load::load(&shown).is_ok());
     }
 }

@@ -1,6 +1,9 @@
 //! News to those who are not looking: written into the store with the ledger that knows it, sent until it arrives.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,22 +16,20 @@ use super::Controller;
 use crate::{
     apply,
     core::{
-        desired::{Desired, EnvValue, Notify, hex},
+        desired::{Desired, EnvValue, Notify, Object, hex},
         drift::Drift,
         notify::{self, News},
         plan::Plan,
     },
     probe::http::{Body, NoAnswer, Request},
-    store::{Letter, StoreError},
+    store::{LONGEST_PAUSE, Letter, StoreError},
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A retry that is due is found by then.
 const EVERY: Duration = Duration::from_secs(5);
-/// Between tries: twice as long each time …
+/// Between tries: twice as long each time, and never longer than `LONGEST_PAUSE`.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
-/// … but never longer.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 /// The last of them is about seven hours after the first.
 const TRIES: u32 = 16;
 const AT_ONCE: u32 = 50;
@@ -41,6 +42,7 @@ impl Controller {
         revision: u64,
         plan: &Plan,
         drift: &[Drift],
+        busy: &BTreeSet<Object>,
     ) -> Result<(), StoreError> {
         let now = (self.world.now)();
         let mut state = self.state();
@@ -49,7 +51,7 @@ impl Controller {
             state.ledger.told.clear();
             return Ok(());
         }
-        let (news, told) = notify::news(desired, &state.ledger, plan, drift, now);
+        let (news, told) = notify::news(desired, &state.ledger, plan, drift, busy, now);
         if told == state.ledger.told {
             return Ok(());
         }

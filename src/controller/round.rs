@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ use crate::{
         drift,
         ledger::Came,
         name::SparkName,
-        observed::{Observed, Token},
+        observed::{Observed, SparkView, Token},
         plan::{Plan, PlannedStep, Work},
         planner, status,
         step::Step,
@@ -58,6 +58,7 @@ pub enum Mode<'a> {
 /// What the steps of a round are performed on.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
+    revision: u64,
     desired: &'a Desired,
     observed: &'a Observed,
     transports: &'a BTreeMap<SparkName, SharedTransport>,
@@ -66,6 +67,9 @@ struct Scene<'a> {
 /// What one turn decided to do, with all that it was decided on.
 pub struct Acts {
     works: Vec<(Work, Busy)>,
+    /// Sparks that do not know of our epoch yet.
+    unclaimed: BTreeSet<SparkName>,
+    revision: u64,
     desired: Arc<Desired>,
     observed: Arc<Observed>,
     transports: BTreeMap<SparkName, SharedTransport>,
@@ -120,6 +124,8 @@ impl Controller {
     pub async fn decide(&self, mode: Mode<'_>) -> Result<(Turn, Option<Acts>), StoreError> {
         let _turn = self.turn.lock().await;
         let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // What is seen of these may be from before an act that ends meanwhile.
+        let mut busy = self.busy.set().clone();
         // While a file that was just written is waited for, the Sparks are asked for what it says so far.
         let ((), early) = tokio::join!(self.file_is_quiet(), self.early_look());
         self.read_file(mode != Mode::Preview)?;
@@ -145,7 +151,7 @@ impl Controller {
             state.observed = Some((*observed).clone());
             self.check_fence(state, &observed);
             let mut ledger = state.ledger.clone();
-            let busy = self.busy.set().clone();
+            busy.extend(self.busy.set().iter().cloned());
             let noticed = ledger.notice(&desired, &observed, &busy, now());
             for noticed in &noticed {
                 info!(object = %noticed.object, kind = noticed.kind, "{}", noticed.message);
@@ -176,7 +182,7 @@ impl Controller {
             state.ledger.take_drains(&plan, now());
             drop(state);
             let drift = self.snapshot();
-            self.take_news(&desired, revision, &plan, &drift.drift)?;
+            self.take_news(&desired, revision, &plan, &drift.drift, &busy)?;
         }
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
@@ -198,8 +204,8 @@ impl Controller {
         if works.is_empty() {
             return Ok((Turn { waiting: true, ..turn }, None));
         }
-        self.claim(&desired, &observed, &transports).await?;
-        let acts = Acts { works, desired, observed, transports };
+        let unclaimed = self.choose_epoch(&observed)?;
+        let acts = Acts { works, unclaimed, revision, desired, observed, transports };
         Ok((Turn { acted: true, waiting: true, ..turn }, Some(acts)))
     }
 
@@ -208,15 +214,25 @@ impl Controller {
     /// # Errors
     /// When the store cannot be used: what was done is found by the next look.
     pub async fn perform_all(&self, acts: Acts) -> Result<bool, StoreError> {
-        let Acts { works, desired, observed, transports } = acts;
-        let at = Scene { desired: &desired, observed: &observed, transports: &transports };
-        let taking = works.into_iter().map(|(work, busy)| async move {
-            let done = self.take(&work, at).await;
-            drop(busy);
-            done
+        let Acts { works, unclaimed, revision, desired, observed, transports } = acts;
+        let at = Scene { revision, desired: &desired, observed: &observed, transports: &transports };
+        let claims: BTreeMap<&SparkName, _> =
+            unclaimed.iter().map(|spark| (spark, self.claim(spark, at).boxed().shared())).collect();
+        let taking = works.into_iter().map(|(work, busy)| {
+            // Its own Sparks first; one that hangs holds up no other.
+            let sparks: BTreeSet<&SparkName> =
+                work.steps().filter_map(|planned| planned.step.spark()).collect();
+            let claimed: Vec<_> = sparks.iter().filter_map(|spark| claims.get(*spark).cloned()).collect();
+            async move {
+                join_all(claimed).await;
+                let done = self.take(&work, at).await;
+                drop(busy);
+                done
+            }
         });
+        let (_, all_done) = tokio::join!(join_all(claims.values().cloned()), join_all(taking));
         let mut all = true;
-        for done in join_all(taking).await {
+        for done in all_done {
             all &= done?;
         }
         Ok(all)
@@ -301,47 +317,40 @@ impl Controller {
         }
     }
 
-    /// Before acting at all: an epoch above every one seen, claimed on each Spark that can be reached.
-    async fn claim(
-        &self,
-        desired: &Desired,
-        observed: &Observed,
-        transports: &BTreeMap<SparkName, SharedTransport>,
-    ) -> Result<(), StoreError> {
-        let claims: Vec<(SparkName, Token)> = {
-            let mut state = self.state();
-            let seen =
-                observed.sparks.values().filter_map(|view| Some(view.facts()?.token.as_ref()?.epoch)).max();
-            if state.epoch.is_none() {
-                let stored: u64 =
-                    state.store.value("epoch")?.and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-                let epoch = seen.unwrap_or(0).max(stored) + 1;
-                state.store.set_value("epoch", &epoch.to_string())?;
-                state.epoch = Some(epoch);
-            }
-            let epoch = state.epoch.expect("set above");
-            let behind = |view: &crate::core::observed::SparkView| {
-                view.facts().is_some_and(|facts| facts.token.as_ref().is_none_or(|token| token.epoch < epoch))
-            };
-            let names: Vec<SparkName> = observed
-                .sparks
-                .iter()
-                .filter(|(_, view)| behind(view))
-                .map(|(name, _)| name.clone())
-                .collect();
-            names.into_iter().map(|name| (name, self.token(&mut state))).collect()
-        };
-        let claiming = claims.iter().map(|(name, token)| async move {
-            let facts = observed.facts(name).expect("only those that answered");
-            let program = apply::fence::program("advance", desired, name, token, facts);
-            (name, apply::fence::perform(transports[name].as_ref(), &program).await)
-        });
-        for (name, verdict) in join_all(claiming).await {
-            if let Verdict::Fenced(by) = verdict {
-                self.met(&mut self.state(), &format!("`{name}`"), &by);
-            }
+    /// Before acting at all: an epoch above every one seen. Names the Sparks that answered and do not know of it yet.
+    fn choose_epoch(&self, observed: &Observed) -> Result<BTreeSet<SparkName>, StoreError> {
+        let mut state = self.state();
+        let seen =
+            observed.sparks.values().filter_map(|view| Some(view.facts()?.token.as_ref()?.epoch)).max();
+        if state.epoch.is_none() {
+            let stored: u64 = state.store.value("epoch")?.and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+            let epoch = seen.unwrap_or(0).max(stored) + 1;
+            state.store.set_value("epoch", &epoch.to_string())?;
+            state.epoch = Some(epoch);
         }
-        Ok(())
+        let epoch = state.epoch.expect("set above");
+        let behind = |view: &SparkView| {
+            view.facts().is_some_and(|facts| facts.token.as_ref().is_none_or(|token| token.epoch < epoch))
+        };
+        Ok(observed.sparks.iter().filter(|(_, view)| behind(view)).map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Claim the epoch on one Spark.
+    async fn claim(&self, name: &SparkName, at: Scene<'_>) {
+        let (Some(facts), Some(way)) = (at.observed.facts(name), at.transports.get(name)) else { return };
+        let turn = self.turn_of(name);
+        let _turn = turn.lock().await;
+        let token = {
+            let mut state = self.state();
+            if state.ledger.fenced.is_some() || state.epoch.is_none() {
+                return;
+            }
+            self.token(&mut state)
+        };
+        let program = apply::fence::program("advance", at.desired, name, &token, facts);
+        if let Verdict::Fenced(by) = apply::fence::perform(way.as_ref(), &program).await {
+            self.met(&mut self.state(), &format!("`{name}`"), &by);
+        }
     }
 
     fn token(&self, state: &mut State) -> Token {
@@ -377,8 +386,9 @@ impl Controller {
         let token = {
             let mut state = self.state();
             let state = &mut *state;
-            // Another act may have met a fence meanwhile.
-            if state.ledger.fenced.is_some() || state.epoch.is_none() {
+            // Another act may have met a fence meanwhile, and the file may want something else by now.
+            let is_current = state.current.as_ref().is_some_and(|current| current.revision == at.revision);
+            if state.ledger.fenced.is_some() || state.epoch.is_none() || !is_current {
                 return Ok(false);
             }
             let token = self.token(state);

@@ -48,15 +48,13 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     let mut began: VecDeque<Instant> = VecDeque::new();
     // What is being done while the next turn looks.
     let mut acting: JoinSet<Result<bool, StoreError>> = JoinSet::new();
-    let mut failed = false;
-    while !end.is_cancelled() {
+    'turns: while !end.is_cancelled() {
         let (turn, acts) = tokio::select! {
             decided = controller.decide(Mode::Act) => decided?,
             () = async { end.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => break,
         };
         if let Some(acts) = acts {
             let controller = controller.clone();
-            failed = false;
             acting.spawn(async move { controller.perform_all(acts).await });
         }
         began.push_back(Instant::now());
@@ -65,17 +63,28 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         }
         listen(&controller, &mut listeners);
         let interval = controller.interval();
-        let soon = (turn.acted || turn.waiting) && !failed;
-        let pause = if soon { LOOK_AGAIN.min(interval) } else { interval };
-        tokio::select! {
-            () = end.cancelled() => break,
-            Some(done) = acting.join_next() => failed = !done.expect("an act does not panic")?,
-            () = tokio::time::sleep(pause) => {}
-            () = controller.until_health_changes() => {}
-            () = controller.wake.notified() => {
-                let burst = began.len() >= BURST && began[0].elapsed() < BURST_WINDOW;
-                tokio::time::sleep(if burst { LOOK_AGAIN } else { SETTLE }).await;
+        let soon = turn.acted || turn.waiting;
+        let mut pause = if soon { LOOK_AGAIN.min(interval) } else { interval };
+        let looked = Instant::now();
+        loop {
+            tokio::select! {
+                () = end.cancelled() => break 'turns,
+                Some(done) = acting.join_next() => {
+                                        let all_done = done.expect("an act does not panic")?;
+                    // Trying again at once would be no better.
+                    if !all_done {
+                        pause = interval;
+                        continue;
+                    }
+                }
+                () = tokio::time::sleep_until(looked + pause) => {}
+                () = controller.until_health_changes() => {}
+                () = controller.wake.notified() => {
+                    let burst = began.len() >= BURST && began[0].elapsed() < BURST_WINDOW;
+                    tokio::time::sleep(if burst { LOOK_AGAIN } else { SETTLE }).await;
+                }
             }
+            break;
         }
     }
     // What was sent goes on by itself on its Spark, and is found by the next controller.

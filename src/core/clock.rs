@@ -36,6 +36,15 @@ impl Ledger {
         for since in self.draining.values_mut() {
             *since = (*since).min(now);
         }
+        for restarts in self.restarts.values_mut() {
+            restarts.last = restarts.last.min(now);
+        }
+        for approval in &mut self.approvals {
+            approval.at = approval.at.min(now);
+        }
+        for watch in self.floors.values_mut() {
+            watch.set_clock(now);
+        }
         for told in self.told.values_mut() {
             told.since = told.since.min(now);
         }

@@ -41,7 +41,8 @@ fn without_value(word: &str) -> Option<String> {
     Some(format!("{}={HIDDEN}", &word[..at]))
 }
 
-fn is_secret(name: &str) -> bool {
+/// The name of an option or a variable whose value is nobody's business.
+pub fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase().replace('-', "_");
     let last = name.rsplit('_').next().unwrap_or_default();
     SECRET.contains(&last)

@@ -28,6 +28,12 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Memory that is on its way back is back a minute from now at the latest.
+    pub(super) fn set_clock(&mut self, now: Timestamp) {
+        let latest = now.saturating_add(SETTLE).expect("a duration, not a calendar span");
+        self.not_before = self.not_before.map(|until| until.min(latest));
+    }
+
     /// Tells the least that was free once it has been too little for long enough.
     fn take(&mut self, available_bytes: u64, floor_bytes: u64, now: Timestamp) -> Option<u64> {
         if available_bytes >= floor_bytes || self.not_before.is_some_and(|until| now < until) {
@@ -61,7 +67,10 @@ impl Ledger {
         let message = format!("`{}` is stopped: {what}", group.model);
         self.give_up(&object, &group.spec, what, FailureKind::BelowFloor, now);
         let not_before = now.saturating_add(SETTLE).expect("a duration, not a calendar span");
-        self.floors.insert(spark.clone(), Watch { not_before: Some(not_before), ..Watch::default() });
+        // It is short on each of them for the same reason.
+        for spark in &group.sparks {
+            self.floors.insert(spark.clone(), Watch { not_before: Some(not_before), ..Watch::default() });
+        }
         Some(Noticed { object, kind: "floor", message })
     }
 

@@ -117,6 +117,9 @@ pub struct Release {
     pub containers: BTreeSet<String>,
     /// Host process ids of what ran in them, by Spark.
     pub pids: BTreeMap<SparkName, BTreeSet<u32>>,
+    /// What the slot's launch was before the first of these stops.
+    #[serde(default)]
+    pub before: Option<LaunchState>,
 }
 
 /// A person's yes to the steps of one plan, by their keys.
@@ -297,6 +300,21 @@ impl Ledger {
         }
     }
 
+    /// A stop was refused: when none of a slot was done, it is as it was before them.
+    fn not_stopped(&mut self, object: &Object, container: &str) {
+        let Some(release) = self.releases.get_mut(object) else { return };
+        release.containers.remove(container);
+        if !release.containers.is_empty() {
+            return;
+        }
+        let before = self.releases.remove(object).and_then(|release| release.before);
+        if let (Some(launch), Some(before)) = (self.launches.get_mut(object), before)
+            && matches!(launch.state, LaunchState::Stopped { .. })
+        {
+            launch.state = before;
+        }
+    }
+
     /// The last launch of this slot never began: what is known of the slot is what was known before it.
     pub(super) fn never_began(&mut self, object: &Object) {
         if let Some(before) = self.launches.remove(object).and_then(|launch| launch.before) {
@@ -395,6 +413,7 @@ impl Ledger {
                     since: now,
                     containers: BTreeSet::new(),
                     pids: BTreeMap::new(),
+                    before: None,
                 });
                 release.since = now;
                 release.containers.insert(container.clone());
@@ -405,6 +424,9 @@ impl Ledger {
                     && launch.group.sparks.contains(spark)
                     && !matches!(launch.state, LaunchState::Failed { .. })
                 {
+                    if !matches!(launch.state, LaunchState::Stopped { .. }) {
+                        release.before = Some(launch.state.clone());
+                    }
                     launch.state = LaunchState::Stopped { at: now };
                 }
             }
@@ -487,7 +509,9 @@ impl Ledger {
                     self.consume_approval(&step.key());
                 }
             }
-            (Step::Launch { object, group, .. }, Came::NotDone) => {
+            (Step::Stop { object, container, .. }, Came::NotDone) => self.not_stopped(object, container),
+            // Unless it was given up meanwhile.
+            (Step::Launch { object, group, .. }, Came::NotDone) if self.is_loading(object) => {
                 self.never_began(object);
                 self.refused(object, group, what, now);
             }

@@ -21,6 +21,8 @@ use super::{
     schedule, service,
 };
 
+/// Specs that load times and peaks are kept of, when they are not in the file any more.
+const KEPT_SPECS: usize = 500;
 const SAMPLE_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// While a gate is watched there is a look every two seconds, or every fifteen when another Spark is silent.
 const LONGEST_BREAK: SignedDuration = SignedDuration::from_secs(30);
@@ -67,6 +69,13 @@ impl Ledger {
             })
         };
         self.checked.retain(|key, _| known(key));
+        // Of models that left the file some is kept: they come back.
+        if self.load_secs.len() > KEPT_SPECS {
+            self.load_secs.retain(|spec, _| known(&format!("{spec} ")));
+        }
+        if self.peaks.len() > KEPT_SPECS {
+            self.peaks.retain(|key, _| known(key));
+        }
         if !self.attempts.is_empty() {
             let specs = desired.slots.iter().flat_map(|(object, slot)| {
                 let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));

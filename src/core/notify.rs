@@ -2,17 +2,18 @@
 //!
 //! `news` compares what is with what was told; the ledger keeps that, the store sends it on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, SpecHash},
-    drift::Drift,
+    desired::{Desired, Object, SpecHash, Wanted},
+    drift::{Class, Drift},
     launch::{Attempts, Launch, LaunchState},
     ledger::Ledger,
     plan::{Plan, Reason, Verdict},
+    schedule,
 };
 
 /// What differs for a moment, while something is being done about it, is no news.
@@ -98,15 +99,21 @@ pub fn news(
     ledger: &Ledger,
     plan: &Plan,
     drift: &[Drift],
+    busy: &BTreeSet<Object>,
     now: Timestamp,
 ) -> (Vec<News>, ToldAll) {
-    let mut desk = Desk { before: &ledger.told, told: ToldAll::new(), news: Vec::new(), now };
-    for (object, launch) in ledger.launches.iter().filter(|(object, _)| desired.slots.contains_key(*object)) {
-        desk.swap(object, launch, ledger, plan);
+    let unsure = unsure(desired, ledger, plan, drift, busy);
+    let mut desk = Desk { before: &ledger.told, told: ToldAll::new(), news: Vec::new(), unsure, now };
+    for (object, launch) in &ledger.launches {
+        let Some(slot) = desired.slots.get(object) else { continue };
+        if let Wanted::Model(_) = schedule::wanted(object, slot, desired, now) {
+            desk.swap(object, launch, ledger, plan);
+        }
     }
     for work in &plan.work {
         if let Verdict::Blocked { reason, message } = &work.verdict
             && needs_a_person(*reason)
+            && !busy.contains(&work.object)
         {
             desk.lasts(
                 Event::Stalled,
@@ -135,6 +142,30 @@ pub fn news(
     (desk.news, desk.told)
 }
 
+/// Of these it is not known what is: something is being done, or they could not be seen. What was told of them stands.
+fn unsure(
+    desired: &Desired,
+    ledger: &Ledger,
+    plan: &Plan,
+    drift: &[Drift],
+    busy: &BTreeSet<Object>,
+) -> BTreeSet<String> {
+    let unseen = plan.work.iter().filter(|work| {
+        let reason = match &work.verdict {
+            Verdict::Waiting { reason, .. } | Verdict::Blocked { reason, .. } => Some(*reason),
+            Verdict::Open => None,
+        };
+        matches!(reason, Some(Reason::Unreachable | Reason::Unknown | Reason::StopOwed))
+    });
+    let unseen = unseen.map(|work| &work.object);
+    let unknown =
+        drift.iter().filter(|one| one.class == Class::Unknown).filter_map(|one| one.object.as_ref());
+    let swapping =
+        desired.slots.keys().filter(|object| ledger.is_loading(object) || ledger.is_past_stop(object));
+    let all = busy.iter().chain(unseen).chain(unknown).chain(swapping);
+    all.map(ToString::to_string).collect()
+}
+
 /// What passes by itself, or was asked for, is not worth waking anybody.
 fn needs_a_person(reason: Reason) -> bool {
     !matches!(
@@ -147,6 +178,8 @@ struct Desk<'a> {
     before: &'a ToldAll,
     told: ToldAll,
     news: Vec<News>,
+    /// Of whom it is not known what is.
+    unsure: BTreeSet<String>,
     now: Timestamp,
 }
 
@@ -245,6 +278,12 @@ impl Desk<'_> {
 
     /// What was told and is not so any more.
     fn ended(&mut self) {
+        let stands = self.before.iter().filter(|(key, _)| {
+            let about = key.split_once(' ').map(|(_, about)| about);
+            about.is_some_and(|about| self.unsure.contains(about)) && !self.told.contains_key(*key)
+        });
+        let stands: Vec<_> = stands.map(|(key, before)| (key.clone(), before.clone())).collect();
+        self.told.extend(stands);
         let gone: Vec<(Event, String)> = self
             .before
             .iter()

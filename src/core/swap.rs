@@ -69,6 +69,14 @@ pub(super) fn replace(
         };
         return work;
     }
+    // They are being verified, and what is damaged is taken away.
+    let of_files = Object::weights(target.name);
+    if work.outage.is_some() && ledger.transfers.contains_key(&of_files) {
+        let message = format!("its files are being verified; see `{of_files}`");
+        work.items.clear();
+        work.verdict = Verdict::Waiting { reason: Reason::Staging, message };
+        return work;
+    }
     let mut asks = false;
     match case.arguments(target, work.outage.is_some()) {
         Arguments::Known => {}

@@ -159,6 +159,10 @@ fn stage(
             format!("job {} on `{spark}`: {said}", job.id),
         ));
     }
+    if let Some(transfer) = ledger.transfers.get(object).filter(|transfer| transfer.files == *files) {
+        let message = format!("job {} on `{}` has just been started", transfer.job, transfer.spark);
+        return Some(Work::waiting(object, goal, Reason::Staging, message));
+    }
     if places.missing.is_empty() {
         let silent = places.silent?;
         let message = format!("`{silent}` is not reachable; whether they are there is not known");
@@ -208,6 +212,11 @@ fn delete(
     ledger: &Ledger,
 ) -> Option<Work> {
     let goal = format!("delete the files of `{files}`");
+    if let Some((spark, job)) = running(object, desired, observed) {
+        let end = Step::EndJob { object: object.clone(), spark: spark.clone(), job: job.id.clone() };
+        let items = vec![Item::Steps(vec![PlannedStep::new(end, None)])];
+        return Some(Work::new(object, format!("end the transfer of `{files}`"), items));
+    }
     let there: Vec<&SparkName> = differences(model, observed).into_iter().map(|(spark, _)| spark).collect();
     if there.is_empty() {
         let silent = places(model, observed).silent?;
@@ -217,16 +226,11 @@ fn delete(
     if let Some(user) = user_of(&files.repo, desired, ledger) {
         return Some(Work::blocked(object, goal, Reason::FilesInUse, user));
     }
-    let mut items = Vec::new();
-    if let Some((spark, job)) = running(object, desired, observed) {
-        let end = Step::EndJob { object: object.clone(), spark: spark.clone(), job: job.id.clone() };
-        items.push(Item::Steps(vec![PlannedStep::new(end, None)]));
-    }
     let steps = there.iter().map(|spark| {
         let delete = Step::Delete { object: object.clone(), spark: (*spark).clone(), files: files.clone() };
         PlannedStep::new(delete, Some(Consent::Deletes))
     });
-    items.push(Item::Steps(steps.collect()));
+    let items = vec![Item::Steps(steps.collect())];
     let relies_on = there.iter().filter_map(|spark| boot(spark, observed)).collect();
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }

@@ -5,6 +5,7 @@ cached() {
     [ ! -r "$folder/refs/$revision" ] || read -r revision <"$folder/refs/$revision"
     snapshot="$folder/snapshots/$revision"
     if [ ! -d "$snapshot" ]; then echo "cache absent $1"; return; fi
+    if [ -e "$folder/.unverified" ]; then echo "cache partial $1 a transfer has not ended"; return; fi
     # A file is linked here when the whole of it is there; the index tells which there must be.
     if [ -e "$snapshot/model.safetensors" ]; then echo "cache present $1"; return; fi
     for index in "$snapshot/model.safetensors.index.json" "$snapshot/pytorch_model.bin.index.json"; do

@@ -79,12 +79,12 @@ impl Transport for Simulated {
     fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
         Box::pin(async move {
             self.wait_if_silent(deadline).await?;
+            // What a stop stops is gone before its answer comes.
             let stops = program.parameter("act") == Some("stop");
-            if stops {
-                let stop = self.sim.world().times.stop;
-                tokio::time::sleep(stop).await;
-            }
+            let half = if stops { self.sim.world().times.stop / 2 } else { Duration::ZERO };
+            tokio::time::sleep(half).await;
             let Some(stdout) = self.perform(program)? else { return std::future::pending().await };
+            tokio::time::sleep(half).await;
             // The act happened; whether its answer arrives is another matter.
             if self.silent() {
                 return Err(Unreachable::Connection("the connection broke".into()));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::{ledger::Ledger, plan::Plan, step::Step};
@@ -14,6 +14,8 @@ const KEPT_PLANS: i64 = 200;
 const KEPT_STEPS: i64 = 10_000;
 /// Nobody reads more of them when a hook is back.
 const KEPT_LETTERS: i64 = 1000;
+/// Between two tries to deliver a message.
+pub const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 /// Whole files; each is an edit that came into force.
 const KEPT_REVISIONS: i64 = 1000;
 
@@ -213,10 +215,13 @@ impl Store {
     pub fn due(&self, now: Timestamp, count: u32) -> Result<Vec<Letter>, StoreError> {
         let sql = "SELECT number, target, body, tries FROM outbox AS letter
                    WHERE NOT EXISTS (SELECT 1 FROM outbox AS other WHERE other.target = letter.target
-                                     AND other.number <= letter.number AND other.not_before > ?1)
+                                     AND other.number <= letter.number
+                                     AND other.not_before > ?1 AND other.not_before <= ?3)
                    ORDER BY number LIMIT ?2";
+        // Further away than any pause is what was put off before the clock was set back.
+        let furthest = now.saturating_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
         let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map(params![moment(now), count], |row| {
+        let rows = statement.query_map(params![moment(now), count, moment(furthest)], |row| {
             Ok(Letter { number: row.get(0)?, target: row.get(1)?, body: row.get(2)?, tries: row.get(3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -366,6 +366,31 @@ fn a_step_that_was_not_done_is_no_reason_to_hurry() {
     });
 }
 
+/// If this failed, a Spark that refuses would be asked all the time.
+#[test]
+fn what_is_refused_is_not_asked_all_the_time() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = Arc::new(cluster.controller("a"));
+        cluster.wish("alpha");
+        cluster.settle(&controller, HOUR).await;
+        cluster.sim.fault("spark1", Fault::DiskFull, Duration::from_secs(120)).unwrap();
+        cluster.wish("none");
+        let before = cluster.sim.world().acts;
+        let end = CancellationToken::new();
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(110)).await;
+            let asked = cluster.sim.world().acts - before;
+            assert!((2..=6).contains(&asked), "asked {asked} times in two minutes");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            end.cancel();
+        };
+        let (result, ()) = tokio::join!(run(controller.clone(), end.clone()), ending);
+        result.unwrap();
+        assert_serves(&cluster, "none", "when it can");
+    });
+}
+
 /// If this failed, a service manager would have to kill a controller that is told to end in the middle of a long stop.
 #[test]
 fn an_end_does_not_wait_for_a_long_step() {

@@ -98,7 +98,7 @@ fn swaps_come_true_whatever_goes_wrong_in_them() {
 
 fn manifest(lab: &Lab, wish: &str) -> String {
     let models = MODELS.replace("models:\n", "models:\n  broken:\n    repo: lab/alpha\n    sparks: [spark1]\n    env: { LAB_FAIL: load }\n    args: { gpu-memory-utilization: 0.02 }\n");
-    lab.manifest(&format!("model: {wish}\nreconcile: {{ interval: 2s }}\n{models}"))
+    lab.manifest(&format!("model: {wish}\n{models}"))
 }
 
 impl Chaos {

@@ -23,7 +23,8 @@ to() {
         return 1
     }
     case "$there" in *[!A-Za-z0-9/_.+@=%-]*) echo "the cache of $name is in a place with an odd name"; return 1 ;; esac
-    remote "mkdir -p '$there/hub/$folder'" || { echo "cannot write $there on $name: $(why)"; return 1; }
+    # Until it is verified, a look there takes it for a part.
+    remote "mkdir -p '$there/hub/$folder' && : >'$there/hub/$folder/.unverified'" || { echo "cannot write $there on $name: $(why)"; return 1; }
     here_kib=$(du -skL "$from/blobs" | cut -f 1)
     there_kib=$(remote "du -skL '$there/hub/$folder/blobs' 2>/dev/null | cut -f 1")
     free_kib=$(remote "df -Pk '$there/hub'" | awk 'NR == 2 { print $4 }')
@@ -32,7 +33,7 @@ to() {
         return 1
     fi
     # Blobs before snapshots: what is linked there is whole. A link that leads out of the folder is copied as what it leads to.
-    rsync -a --copy-unsafe-links --partial-dir=.partial --exclude '*.incomplete' --exclude '*.lock' --info=progress2 \
+    rsync -a --copy-unsafe-links --partial-dir=.partial --exclude '*.incomplete' --exclude '*.lock' --exclude .unverified --info=progress2 \
         -e "$reach" "$from/" "$place:$there/hub/$folder/" >rsync.out 2>rsync.log </dev/null &
     copying=$!
     while kill -0 "$copying" 2>/dev/null; do
@@ -46,7 +47,7 @@ to() {
         return 1
     }
     echo "verifying on $name" >"$progress"
-    said=$(printf 'progress=\n%s\nverify "$1"\n' "$verifying" | $reach "$place" "sh -s -- '$there/hub/$folder'" 2>remote.log) || {
+    said=$(printf 'progress=\n%s\nverify "$1" && rm -f "$1/.unverified"\n' "$verifying" | $reach "$place" "sh -s -- '$there/hub/$folder'" 2>remote.log) || {
         echo "$name: ${said:-$(why)}"
         return 1
     }

@@ -16,8 +16,9 @@ fi
 HF_HOME=$hf_home HF_HUB_DISABLE_SHARED_BLOBS=1 HF_HUB_DISABLE_PROGRESS_BARS=1 PATH="$HOME/.local/bin:$PATH"
 export HF_HOME HF_HUB_DISABLE_SHARED_BLOBS HF_HUB_DISABLE_PROGRESS_BARS PATH
 mkdir -p "$hf_home/hub" || { echo "cannot write $hf_home/hub"; return 1; }
-if command -v hf >/dev/null 2>&1; then tool() { hf "$@"; }
-elif command -v uvx >/dev/null 2>&1; then tool() { uvx --from huggingface_hub hf "$@"; }
+# In a subshell each time, and as it: what ends it ends the download.
+if command -v hf >/dev/null 2>&1; then tool() { exec hf "$@"; }
+elif command -v uvx >/dev/null 2>&1; then tool() { exec uvx --from huggingface_hub hf "$@"; }
 else echo "neither hf nor uvx is there; install one of them"; return 1; fi
 set -- download "$repo"
 [ -z "$revision" ] || set -- "$@" --revision "$revision"
@@ -31,7 +32,9 @@ if [ -n "$needed_kib" ] && [ $((needed_kib + margin_kib)) -gt "$(free_kib)" ]; t
     echo "$(gib "$needed_kib") are to come and $(gib "$margin_kib") stay free, but $(gib "$(free_kib)") are free on the disk"
     return 1
 fi
-blobs="$hf_home/hub/$folder/blobs"
+blobs="$hf_home/hub/$folder/blobs" unverified="$hf_home/hub/$folder/.unverified"
+# Until it is verified, a look takes it for a part, also when this job is ended in the middle.
+mkdir -p "$hf_home/hub/$folder" && : >"$unverified" || { echo "cannot write $hf_home/hub/$folder"; return 1; }
 size_kib() { du -skL "$blobs" 2>/dev/null | cut -f 1; }
 before_kib=$(size_kib)
 tool "$@" >download.log 2>&1 </dev/null &
@@ -54,6 +57,7 @@ wait "$download" || {
     return 1
 }
 verify "$hf_home/hub/$folder" || return 1
+rm -f "$unverified"
 is=$(cached files "$folder" "$revision")
 case "$is" in
 "cache present files") ;;

@@ -12,6 +12,7 @@ mod service;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     ops::Range,
     time::Duration,
 };
@@ -138,6 +139,7 @@ pub fn resolve(
     out.claims(&desired);
     out.memory(&desired);
     out.addresses(&desired);
+    out.files(&desired);
     out.windows(&desired);
     if out.problems.is_empty() {
         return Ok(Loaded { desired, warnings: out.warnings, set_aside: out.set_aside });
@@ -334,6 +336,18 @@ impl Resolver {
         }
     }
 
+    /// Two models of one repository would each be told what becomes of its files.
+    fn files(&mut self, desired: &Desired) {
+        let mut seen: BTreeMap<String, &ModelName> = BTreeMap::new();
+        for (name, model) in desired.models.iter().filter(|(_, model)| model.weights.is_some()) {
+            if let Some(other) = seen.insert(model.source.name().to_owned(), name) {
+                let message =
+                    format!("`{name}` and `{other}` have the same files; say `weights` at one of them");
+                self.problem(&format!("models/{name}/weights"), message, None);
+            }
+        }
+    }
+
     /// Two names for one machine would each be told to hold what only one can.
     fn addresses(&mut self, desired: &Desired) {
         let mut seen: BTreeMap<String, &SparkName> = BTreeMap::new();
@@ -347,6 +361,15 @@ impl Resolver {
                 self.problem(&format!("sparks/{name}/address"), message, None);
             }
             seen.insert(place, name);
+        }
+        let mut ips: BTreeMap<Ipv4Addr, &SparkName> = BTreeMap::new();
+        for (name, spark) in &desired.sparks {
+            let Some(fabric) = &spark.fabric else { continue };
+            if let Some(other) = ips.insert(fabric.ip, name) {
+                let message =
+                    format!("`{name}` and `{other}` have one address in their fabric ({})", fabric.ip);
+                self.problem(&format!("sparks/{name}/fabric/ip"), message, None);
+            }
         }
     }
 

@@ -248,7 +248,20 @@ impl Play {
             assert_eq!(self.cluster.sim.world().acts, acts, "a look changes nothing");
         }
         let before = controller.snapshot();
-        controller.round(Mode::Act).await.unwrap();
+        let (_, acts) = controller.decide(Mode::Act).await.unwrap();
+        if let Some(acts) = acts {
+            // What is done goes on while the next turns look.
+            let turns = self.random.u8(..4);
+            let pauses: Vec<u64> = (0..turns).map(|_| self.random.u64(1..6)).collect();
+            let meanwhile = async {
+                for pause in pauses {
+                    tokio::time::sleep(Duration::from_secs(pause)).await;
+                    controller.round(Mode::Act).await.unwrap();
+                }
+            };
+            let (done, ()) = tokio::join!(controller.perform_all(acts), meanwhile);
+            done.unwrap();
+        }
         let snapshot = controller.snapshot();
         self.tell_events(controller);
         self.check(&before, &snapshot);
