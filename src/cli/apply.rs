@@ -39,8 +39,11 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
             return Ok(Exit::Stale);
         }
     };
+    // The same steps may wait for something else by now.
+    let seen = actor.look().await?;
+    let shown = seen.plan.as_ref().filter(|plan| plan.id == approved.id).unwrap_or(&approved);
     if output == Format::Text {
-        print_told(&render::render(&approved))?;
+        print_told(&render::render(shown))?;
     }
     let mut failed = 0;
     let mut waits = Waits::default();
@@ -162,6 +165,14 @@ impl Actor {
                     }
                 }
             }
+        }
+    }
+
+    /// What is there now.
+    async fn look(&self) -> anyhow::Result<Snapshot> {
+        match self {
+            Self::Loop(remote) => remote.look().await,
+            Self::This(controller, _) => Ok(controller.snapshot().as_ref().clone()),
         }
     }
 

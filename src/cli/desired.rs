@@ -141,7 +141,13 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
     }
     if dry_run {
         if let (Some(plan), Format::Text) = (&edited.plan, output) {
-            print_told(&format!("\n{}", render(plan)))?;
+            // Nobody can agree to a plan of a file that is not written.
+            let plan = render(plan);
+            let lines = plan.lines().filter(|line| !line.trim_start().starts_with("to agree: "));
+            print_told(&format!("\n{}\n", lines.collect::<Vec<_>>().join("\n")))?;
+        }
+        if let Some(waits) = &edited.waits {
+            talk!("{waits}");
         }
         return Ok(Exit::Changes);
     }

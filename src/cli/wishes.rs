@@ -33,6 +33,11 @@ pub async fn hold(
     let holds = current.value.get("holds").and_then(Json::as_object).cloned().unwrap_or_default();
     let now = Timestamp::now();
     let Some(name) = name else {
+        let is_meant = arguments.until.is_some() || arguments.length.is_some() || arguments.reason.is_some();
+        let is_meant = is_meant || arguments.owner.is_some() || arguments.object.is_some();
+        if is_meant || arguments.release || arguments.dry_run {
+            bail!("a hold needs a name: `spark-control hold NAME …`");
+        }
         // What is written in a file that cannot be in force is in force nowhere.
         if let Err(problems) = manifest::load::load(&current.text) {
             let path = places.file.display().to_string();
@@ -211,7 +216,7 @@ pub fn schedule(desired: &Desired, now: Timestamp, output: Format) -> anyhow::Re
 
 fn model_of(wanted: &Wanted) -> String {
     match wanted {
-        Wanted::Watch => "(watched)".into(),
+        Wanted::Watch => "watched".into(),
         Wanted::Nothing => "none".into(),
         Wanted::Model(name) => name.to_string(),
     }

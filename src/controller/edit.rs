@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::Controller;
 use crate::{
-    core::{desired::Object, plan::Plan, planner, schedule},
+    core::{desired::Object, plan::Plan, planner, removal, schedule},
     manifest::{
         self,
         edit::{self, Change},
@@ -148,6 +148,14 @@ impl Controller {
             warnings,
             plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
         };
+        if request.dry_run {
+            let state = self.state();
+            let current = state.current.as_ref();
+            let removal = current.and_then(|current| removal::large(&current.desired, &after.desired));
+            edited.waits = removal.map(|what| {
+                format!("LargeRemoval: {what}, which may be half a file; it would wait for somebody to agree")
+            });
+        }
         if request.dry_run || new == text {
             return Ok(edited);
         }

@@ -73,8 +73,11 @@ fn redacted(text: &str, desired: &Desired) -> String {
     let mut text = text.to_owned();
     for value in hooks {
         if let EnvValue::Plain(url) = value {
-            let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-            text = text.replace(url, &format!("{host}/hidden"));
+            let mut parts = url.splitn(4, '/');
+            let scheme = parts.next().unwrap_or_default();
+            let host = parts.nth(1).and_then(|host| host.rsplit('@').next()).unwrap_or_default();
+            let host = host.split(['?', '#']).next().unwrap_or_default();
+            text = text.replace(url, &format!("{scheme}//{host}/hidden"));
         }
     }
     for value in variables {
@@ -110,7 +113,7 @@ mod tests {
         let text = "version: 1
 sparks: { a: { address: 192.0.2.1, user: alice } }
 vllm: { env: { HF_TOKEN: hf_hunter2sesame, LEVEL: debug } }
-notify: { ops: { url: \"https://hook.test/services/T0/hunter2\" } } # mine
+notify: { ops: { url: \"https://bot:hunter2@hook.test/services/T0/hunter2\" } } # mine
 ";
         let loaded = manifest::load::load(text).unwrap();
         let shown = redacted(text, &loaded.desired);

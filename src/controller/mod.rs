@@ -286,7 +286,11 @@ impl Controller {
     fn changed_since(&self, state: &State, plan: &Plan) -> Result<Vec<String>, StoreError> {
         let Some(observed) = &state.observed else { return Ok(Vec::new()) };
         let done = state.store.done_since(plan.at)?;
-        Ok(plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default())
+        let mut changed = plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default();
+        if let Some(current) = &self.snapshot().plan {
+            changed.extend(plan.overtaken_by(current));
+        }
+        Ok(changed)
     }
 
     /// Clear the failed attempts of an object, so that it is tried again. Tells whether there were any.

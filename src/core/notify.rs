@@ -12,6 +12,7 @@ use super::{
     drift::{Class, Drift},
     launch::{Attempts, Launch, LaunchState},
     ledger::Ledger,
+    name::ModelName,
     plan::{Plan, Reason, Verdict},
     schedule,
 };
@@ -106,8 +107,8 @@ pub fn news(
     let mut desk = Desk { before: &ledger.told, told: ToldAll::new(), news: Vec::new(), unsure, now };
     for (object, launch) in &ledger.launches {
         let Some(slot) = desired.slots.get(object) else { continue };
-        if let Wanted::Model(_) = schedule::wanted(object, slot, desired, now) {
-            desk.swap(object, launch, ledger, plan);
+        if let Wanted::Model(wanted) = schedule::wanted(object, slot, desired, now) {
+            desk.swap(object, launch, &wanted, ledger, plan);
         }
     }
     for work in &plan.work {
@@ -196,7 +197,14 @@ impl Desk<'_> {
     }
 
     /// A swap begins with the stop, or with the launch when nothing served.
-    fn swap(&mut self, object: &Object, launch: &Launch, ledger: &Ledger, plan: &Plan) {
+    fn swap(
+        &mut self,
+        object: &Object,
+        launch: &Launch,
+        wanted_model: &ModelName,
+        ledger: &Ledger,
+        plan: &Plan,
+    ) {
         let key = format!("swap {object}");
         let before = self.before.get(&key).map(|before| before.is.as_str());
         let was_swapping = before.is_some_and(|before| before.starts_with("swapping"));
@@ -205,7 +213,11 @@ impl Desk<'_> {
         let is = match &launch.state {
             LaunchState::Stopped { .. } if ledger.is_past_stop(object) => {
                 if !was_swapping {
-                    self.say(Event::SwapStarted, object.as_str(), format!("`{model}` has been stopped"));
+                    self.say(
+                        Event::SwapStarted,
+                        object.as_str(),
+                        format!("`{model}` is stopped for `{wanted_model}`"),
+                    );
                 }
                 "swapping".to_owned()
             }

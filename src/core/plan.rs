@@ -337,6 +337,20 @@ impl Plan {
         work.contingency || work.steps().all(|step| keys.contains(step.key.as_str()))
     }
 
+    /// What is to be done now makes this plan one of before: nothing of it is left to do, or something else is wanted.
+    pub fn overtaken_by(&self, current: &Self) -> Option<String> {
+        let others = self.work.iter().find(|work| {
+            let now = current.of(&work.object).and_then(|now| now.wanted.as_ref());
+            work.wanted.is_some() && now.is_some() && now != work.wanted.as_ref()
+        });
+        if let Some(work) = others {
+            return Some(format!("`{}` is to hold something else by now", work.object));
+        }
+        let left = current.step_keys();
+        let is_over = !self.step_keys().iter().any(|key| left.contains(key));
+        is_over.then(|| "nothing of it is left to be done".to_owned())
+    }
+
     /// Every step's key.
     pub fn step_keys(&self) -> BTreeSet<String> {
         self.work.iter().flat_map(Work::steps).map(|step| step.key.clone()).collect()

@@ -109,9 +109,17 @@ pub fn turns(desired: &Desired, now: Timestamp, days: i64) -> Vec<Turn> {
 const DAY: i32 = 24 * 60;
 const WEEK: i32 = 7 * DAY;
 
-/// Whether there is a minute of a week in which both are open. Windows of different zones are compared as if their clocks
-/// showed the same: what they are apart changes with the season.
-pub fn overlap(one: &Window, other: &Window) -> bool {
+/// Whether there is a minute in which both are open. Windows of different zones are compared over a year from `now`: what they
+/// are apart changes with the season.
+pub fn overlap(one: &Window, other: &Window, now: Timestamp) -> bool {
+    if one.zone != other.zone {
+        let (one, other) = (spans(one, now), spans(other, now));
+        let mut others = other.iter().peekable();
+        return one.iter().any(|(from, to)| {
+            while others.next_if(|(_, end)| end <= from).is_some() {}
+            others.peek().is_some_and(|(start, _)| start < to)
+        });
+    }
     let (one, other) = (minutes(one), minutes(other));
     one.iter().any(|(from, to)| {
         other.iter().any(|(start, end)| {
@@ -119,6 +127,13 @@ pub fn overlap(one: &Window, other: &Window) -> bool {
             [-WEEK, 0, WEEK].iter().any(|turn| from + turn < *end && start - turn < *to)
         })
     })
+}
+
+/// When it is open in the year after `now`, in order.
+fn spans(window: &Window, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+    let today = now.to_zoned(window.zone.clone()).date();
+    let dates = (-1..=366).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
+    dates.filter_map(|date| span(window, date)).collect()
 }
 
 /// From and to in minutes since Monday, for each day on which it starts.
@@ -158,9 +173,21 @@ mod tests {
             ("00:00", "00:00", &[7], true),
         ] {
             let other = window(from, to, days);
-            assert_eq!(overlap(&at, &other), expected, "{from} {to} {days:?}");
-            assert_eq!(overlap(&other, &at), expected, "{from} {to} {days:?}, the other way");
+            let now = "2026-11-24T12:00:00Z".parse().unwrap();
+            assert_eq!(overlap(&at, &other, now), expected, "{from} {to} {days:?}");
+            assert_eq!(overlap(&other, &at, now), expected, "{from} {to} {days:?}, the other way");
         }
+        // What clocks show is not when it is.
+        let all: Vec<i8> = (1..=7).collect();
+        let new_york = |from, to| Window {
+            zone: jiff::tz::TimeZone::get("America/New_York").unwrap(),
+            ..window(from, to, &all)
+        };
+        let now = "2026-11-24T12:00:00Z".parse().unwrap();
+        assert!(overlap(&window("01:00", "05:00", &all), &new_york("22:00", "23:30"), now));
+        assert!(!overlap(&window("05:00", "06:00", &all), &new_york("05:00", "05:30"), now));
+        // In summer only.
+        assert!(overlap(&window("02:00", "02:30", &all), &new_york("22:00", "22:30"), now));
     }
 
     #[test]

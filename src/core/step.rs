@@ -174,7 +174,9 @@ impl std::fmt::Display for Step {
                 let to: Vec<_> = to.iter().map(SparkName::as_str).collect();
                 write!(f, "copy `{files}` from {spark} to {}, and verify it there", to.join(" and "))
             }
-            Self::Delete { spark, files, .. } => write!(f, "delete `{files}` from the cache of {spark}"),
+            Self::Delete { spark, files, .. } => {
+                write!(f, "delete `{}`, every revision of it, from the cache of {spark}", files.repo)
+            }
             Self::Advance { spark, .. } => write!(f, "fence off older messages on {spark}"),
             Self::Launch { group, .. } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();

@@ -254,9 +254,15 @@ fn running<'a>(
 
 /// Who loads these files, now or when another model fails, or is to.
 fn user_of(repo: &RepoId, desired: &Desired, ledger: &Ledger) -> Option<String> {
+    let folder = Files { repo: repo.clone(), revision: None }.folder();
     let is_of = |model: &ModelName| {
         let source = desired.models.get(model).map(|model| &model.source);
-        matches!(source, Some(Source::Repo { repo: of, .. }) if of == repo)
+        match source {
+            Some(Source::Repo { repo: of, .. }) => of == repo,
+            // A snapshot of the cache, named by its path.
+            Some(Source::LocalPath(path)) => path.as_str().split('/').any(|part| part == folder),
+            Some(Source::Recipe(_)) | None => false,
+        }
     };
     for (object, launch) in &ledger.launches {
         if ledger.launched(object).is_some() && is_of(&launch.group.model) {

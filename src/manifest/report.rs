@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use super::{Problem, Severity};
+use super::{Problem, Severity, v1::SECRET_PLACE};
 
 /// More is not read; the rest is counted.
 const MAX_SHOWN: usize = 50;
@@ -31,9 +31,14 @@ pub fn told(problem: &Problem, text: &str, lines: &Lines) -> (usize, usize, Stri
     let span = clip(&problem.span, text);
     let number = lines.number(span.start);
     let column = text[lines.starts[number - 1]..span.start].chars().count() + 1;
-    let hidden = lines.is_secret(text, number).then(|| lines.line(text, number));
+    let hidden = is_hidden(problem, text, lines, number).then(|| lines.line(text, number));
     let (message, hint) = words(problem, hidden);
     (number, column, message, hint)
+}
+
+/// What stands there may be a secret, by its key or by what is wrong with it.
+fn is_hidden(problem: &Problem, text: &str, lines: &Lines, number: usize) -> bool {
+    lines.is_secret(text, number) || problem.message.contains(SECRET_PLACE)
 }
 
 /// The words of each problem, for lists that show no places.
@@ -46,7 +51,7 @@ fn block(problem: &Problem, path: &str, text: &str, lines: &Lines) -> String {
     let span = clip(&problem.span, text);
     let number = lines.number(span.start);
     let line = lines.line(text, number);
-    let hidden = lines.is_secret(text, number).then_some(line);
+    let hidden = is_hidden(problem, text, lines, number).then_some(line);
     let (message, hint) = words(problem, hidden);
     let (level, word) = match problem.severity {
         Severity::Error => (Level::ERROR, "error"),
@@ -73,7 +78,24 @@ fn words(problem: &Problem, hidden: Option<&str>) -> (String, Option<String>) {
 }
 
 /// Words of the format itself, which may always be quoted.
-const FORMAT: [&str; 8] = ["{ env: NAME }", "{ file: PATH }", "_", "-", "args", "true", "false", "90s"];
+const FORMAT: [&str; 16] = [
+    "{ env: NAME }",
+    "{ file: PATH }",
+    "_",
+    "-",
+    "args",
+    "true",
+    "false",
+    "90s",
+    "m",
+    "h",
+    "..",
+    "/",
+    "vllm-node",
+    "registry/name:tag",
+    "owner/name",
+    "https://<your-hook>",
+];
 
 fn quotations(text: &str, hidden: Option<&str>) -> String {
     let mut shown = String::new();
@@ -229,7 +251,7 @@ const PREFIXES: [&str; 8] = ["sk-", "hf_", "ghp_", "gho_", "github_pat_", "glpat
 /// longer than a model's name has between its hyphens.
 fn looks_random(text: &str) -> bool {
     const LONG: usize = 16;
-    let is_key = |word: &str| PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+    let is_key = |word: &str| word != "hf_home" && PREFIXES.iter().any(|prefix| word.starts_with(prefix));
     let words = text.split(|letter: char| letter.is_whitespace() || "'\"`:/@=,[]{}()".contains(letter));
     if words.into_iter().any(is_key) {
         return true;

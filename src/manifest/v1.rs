@@ -355,12 +355,12 @@ pub struct Service {
     /// `running` or `stopped` is kept so. Absent: watched, never touched.
     pub state: Option<ServiceState>,
     pub suspend: Option<bool>,
-    /// Restart it once after this time.
+    /// Restart it once after this time. Read, and not acted on yet.
     pub restart_after: Option<Time>,
     /// For bots: the checkout's directory.
     pub dir: Option<PlainPath>,
     pub branch: Option<Flagless>,
-    /// For bots: update it once after this time.
+    /// For bots: update it once after this time. Read, and not acted on yet.
     pub update_after: Option<Time>,
     /// For kind `vllm`: the model of this further slot. Absent: watched, not managed.
     pub model: Option<String>,
@@ -459,8 +459,7 @@ impl TryFrom<String> for Clock {
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// Days on which the window starts; every day when absent.
-    #[serde(default)]
-    pub days: Vec<Day>,
+    pub days: Option<Vec<Day>>,
     pub from: Clock,
     /// At or before `from`: the window ends on the next day.
     pub to: Clock,
@@ -488,8 +487,7 @@ pub struct Notify {
     /// Each message is POSTed there as JSON. A secret's place, where the address itself is one.
     pub url: EnvValue,
     /// All of them when absent.
-    #[serde(default)]
-    pub events: Vec<NotifyEvent>,
+    pub events: Option<Vec<NotifyEvent>>,
     /// Signs each message: HMAC-SHA256 of the body, in `X-Spark-Control-Signature`.
     pub secret: Option<Secret>,
 }

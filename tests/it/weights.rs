@@ -114,11 +114,10 @@ fn what_was_brought_is_verified_and_not_brought_again() {
         (code, said.as_str()),
         (Some(1), "the download ended with 1: ConnectionError: the network is unreachable")
     );
-    assert_eq!(
-        spark.cached(),
-        "cache partial files model-00002-of-00002.safetensors\n",
-        "a part of it is not all"
-    );
+    assert_eq!(spark.cached(), "cache partial files a transfer has not ended\n");
+    fs::remove_file(spark.folder().join(".unverified")).unwrap();
+    let part = "cache partial files model-00002-of-00002.safetensors\n";
+    assert_eq!(spark.cached(), part, "a part of it is not all");
     let (code, said) = spark.fetch("damaged", None, None);
     assert_eq!(code, Some(1));
     assert!(said.ends_with("was damaged on its way; it is removed, and brought again"), "{said}");
@@ -168,4 +167,27 @@ fn a_token_comes_in_a_file_that_is_gone_and_a_revision_is_asked_for() {
     assert!(!file.exists());
     assert_eq!(spark.read("calls"), "download lab/m --revision c0ffee\n");
     assert!(!spark.read("script").contains("hunter2"));
+}
+
+/// If this failed, a download that is ended because a disk is full would go on, and fill it.
+#[test]
+fn a_download_ends_with_its_guard() {
+    let spark = Spark::new();
+    spark.says("size", "an unknown size");
+    let bin = spark.home.path().join(".local/bin");
+    // Less is free than is to stay free, and the downloader would go on for a minute.
+    let df = "#!/bin/sh\necho 'Filesystem 1024-blocks Used Available Capacity Mounted on'\necho 'x 1 1 1000 99% /'\n";
+    let hf = "#!/bin/sh\ncase \"$*\" in *--dry-run*) exit 0 ;; esac\necho $$ >\"$FAKE/pid\"\nexec sleep 60\n";
+    for (name, text) in [("df", df), ("hf", hf)] {
+        fs::write(bin.join(name), text).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (code, said) = spark.fetch("works", None, None);
+    assert_eq!((code, said.as_str()), (Some(1), "less than 10.0 GiB would stay free on the disk"));
+    let pid = spark.read("pid");
+    let pid = pid.trim();
+    if !pid.is_empty() {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(!state.contains("(sleep)"), "it goes on: {state}");
+    }
 }

@@ -39,6 +39,10 @@ const DEFAULT_FLOOR_GIB: f64 = 6.0;
 const DEFAULT_PORT: u16 = 8888;
 /// The launcher's own default.
 const DEFAULT_MASTER_PORT: u16 = 29501;
+/// Longer ones are refused by servers.
+const MAX_URL: usize = 2000;
+/// Each is compared with each other.
+const MAX_WINDOWS: usize = 100;
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -324,11 +328,23 @@ impl Resolver {
         })
     }
 
+    /// The year over which windows of different zones are compared: any will do, for zones whose rules stay.
+    fn year() -> jiff::Timestamp {
+        jiff::Timestamp::from_second(1_767_225_600).expect("the beginning of 2026")
+    }
+
     /// Two windows that are open at one moment would each have their model.
     fn windows(&mut self, desired: &Desired) {
         let windows: Vec<_> = desired.schedule.iter().collect();
+        if windows.len() > MAX_WINDOWS {
+            let message =
+                format!("{} windows are more than anybody can follow; {MAX_WINDOWS} at most", windows.len());
+            self.problem("schedule", message, None);
+            return;
+        }
         for (at, (name, window)) in windows.iter().enumerate() {
-            let other = windows[..at].iter().find(|(_, other)| schedule::overlap(window, other));
+            let other =
+                windows[..at].iter().find(|(_, other)| schedule::overlap(window, other, Self::year()));
             if let Some((other, _)) = other {
                 let message = format!("`{name}` and `{other}` are open at the same time");
                 self.problem(&format!("schedule/{name}/from"), message, None);
@@ -444,8 +460,9 @@ impl Resolver {
             v1::EnvValue::Secret(place) => EnvValue::Secret(secret(place)),
             v1::EnvValue::Plain(url) if is_web_address(url) => EnvValue::Plain(url.clone()),
             v1::EnvValue::Plain(_) => {
-                let hint = "such as `https://<your-hook>`, or a secret's place".to_owned();
-                self.problem(&format!("notify/{name}/url"), "this is no http or https address", Some(hint));
+                let message = format!("this is no http or https address, and not {}", v1::SECRET_PLACE);
+                let hint = "such as `https://<your-hook>`".to_owned();
+                self.problem(&format!("notify/{name}/url"), message, Some(hint));
                 return None;
             }
         };
@@ -455,7 +472,11 @@ impl Resolver {
             v1::NotifyEvent::Drift => Topic::Drift,
             v1::NotifyEvent::Hold => Topic::Hold,
         };
-        let mut topics: BTreeSet<Topic> = written.events.iter().map(topic).collect();
+        if written.events.as_ref().is_some_and(Vec::is_empty) {
+            let hint = "leave `events` out for all of them".to_owned();
+            self.problem(&format!("notify/{name}/events"), "it would be told of nothing", Some(hint));
+        }
+        let mut topics: BTreeSet<Topic> = written.events.iter().flatten().map(topic).collect();
         if topics.is_empty() {
             topics = [Topic::Swap, Topic::Stalled, Topic::Drift, Topic::Hold].into();
         }
@@ -480,7 +501,11 @@ impl Resolver {
             self.problem(&format!("{path}/timezone"), format!("no time zone is named `{zone}`"), Some(hint));
             return None;
         };
-        let days = written.days.iter().map(|day| *day as i8 + 1).collect::<BTreeSet<_>>();
+        if written.days.as_ref().is_some_and(Vec::is_empty) {
+            let hint = "leave `days` out for every day".to_owned();
+            self.problem(&format!("{path}/days"), "a window without a day is never open", Some(hint));
+        }
+        let days = written.days.iter().flatten().map(|day| *day as i8 + 1).collect::<BTreeSet<_>>();
         Some(Window {
             days: if days.is_empty() { (1..=7).collect() } else { days },
             from: written.from.0,
@@ -491,10 +516,14 @@ impl Resolver {
     }
 }
 
-/// Something to POST to: where it leads is seen when it is used.
+/// Something to POST to, as far as that can be told without trying.
 fn is_web_address(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-        && url.len() <= 2000
-        && !url.chars().any(|letter| letter.is_whitespace() || letter.is_control())
+    let Some(rest) = rest.filter(|_| url.len() <= MAX_URL) else { return false };
+    let plain = !url.chars().any(|letter| letter.is_whitespace() || letter.is_control());
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host_and_port = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = host_and_port.rsplit_once(':').unwrap_or((host_and_port, "443"));
+    let port_is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
+    plain && port_is_one && !host.is_empty() && crate::core::name::Address::new(host).is_ok()
 }
