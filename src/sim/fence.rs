@@ -51,7 +51,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
         }
     }
     machine.token = Some(token.clone());
-    if parameter("expect_boot") != format!("boot-{}", machine.boot) {
+    if parameter("expect_boot") != machine.boot_id() {
         return "refused restarted since".into();
     }
     let uptime = now.duration_since(machine.booted_at).as_secs();

@@ -28,6 +28,8 @@ pub const RUNS_OUT: &str = "torch.OutOfMemoryError: CUDA out of memory.";
 pub struct Machine {
     pub address: String,
     pub boot: u64,
+    /// Of the boot that a report is from.
+    pub boot_id: Option<String>,
     pub booted_at: Timestamp,
     pub containers: Vec<Container>,
     pub images: BTreeMap<String, String>,
@@ -309,7 +311,13 @@ impl Machine {
         self.tell("die", id);
     }
 
+    /// Names this boot.
+    pub fn boot_id(&self) -> String {
+        self.boot_id.clone().unwrap_or_else(|| format!("boot-{}", self.boot))
+    }
+
     pub fn reboot(&mut self, now: Timestamp) {
+        self.boot_id = None;
         self.boot += 1;
         self.booted_at = now;
         self.returning.clear();

@@ -10,6 +10,7 @@ pub mod http;
 pub mod launcher;
 pub mod listeners;
 pub mod machine;
+pub mod report;
 pub mod transfer;
 pub mod transport;
 pub mod world;

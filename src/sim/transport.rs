@@ -153,7 +153,7 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     use std::fmt::Write;
     let mut text = String::new();
     let uptime = now.duration_since(machine.booted_at).as_secs().max(0);
-    let _ = writeln!(text, "boot boot-{}\nuptime {uptime}", machine.boot);
+    let _ = writeln!(text, "boot {}\nuptime {uptime}", machine.boot_id());
     let _ = writeln!(text, "memory_total_kib {}", machine.memory_total() / 1024);
     let _ = writeln!(text, "memory_available_kib {}", machine.memory_available(now) / 1024);
     let busy = machine.engines().any(|engine| engine.running > 0);

@@ -164,6 +164,7 @@ impl Sim {
         let machine = Machine {
             address: address.to_owned(),
             boot: 1,
+            boot_id: None,
             booted_at: now,
             containers: Vec::new(),
             images: images.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),

@@ -56,9 +56,8 @@ pub struct Cluster {
 }
 
 /// The time of tokio's clock, which tests pause, and what was skipped.
-fn clock(skipped: Arc<AtomicU64>) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+fn clock(epoch: Timestamp, skipped: Arc<AtomicU64>) -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let began = tokio::time::Instant::now();
-    let epoch: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
     move || {
         let skipped = Duration::from_secs(skipped.load(Ordering::SeqCst));
         spark_control::sim::machine::later(epoch, began.elapsed() + skipped)
@@ -66,9 +65,19 @@ fn clock(skipped: Arc<AtomicU64>) -> impl Fn() -> Timestamp + Send + Sync + 'sta
 }
 
 impl Cluster {
+    /// Two Sparks, up and empty.
     pub fn new() -> Self {
+        let cluster = Self::at("2026-11-24T12:00:00Z".parse().expect("a time"));
+        for (name, address) in [("spark1", "192.0.2.1"), ("spark2", "192.0.2.2")] {
+            cluster.sim.add(name, address, &[("vllm-node", "sha256:aa")]);
+        }
+        cluster
+    }
+
+    /// No Spark yet, at that time.
+    pub fn at(epoch: Timestamp) -> Self {
         let skipped = Arc::new(AtomicU64::new(0));
-        let now = Arc::new(clock(skipped.clone()));
+        let now = Arc::new(clock(epoch, skipped.clone()));
         let times = Times {
             load: Duration::from_secs(120),
             release: Duration::from_secs(15),
@@ -78,9 +87,6 @@ impl Cluster {
         };
         let for_sim = now.clone();
         let sim = Sim::new(times, move || for_sim());
-        for (name, address) in [("spark1", "192.0.2.1"), ("spark2", "192.0.2.2")] {
-            sim.add(name, address, &[("vllm-node", "sha256:aa")]);
-        }
         let fast = PathBuf::from("/dev/shm");
         let directory =
             if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");

@@ -21,6 +21,7 @@ mod manifest;
 mod notify;
 mod preflight;
 mod readiness;
+mod replay;
 mod scripts;
 mod serve;
 mod simulation;

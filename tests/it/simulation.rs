@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, MODELS as CATALOG, SPARKS, paused};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// For two loads that fail and one that does not.
+const LONG_ENOUGH: Duration = Duration::from_secs(1200);
 /// Who serves what for this wish.
 fn expected(wish: &str) -> Vec<(&'static str, &'static str)> {
     match wish {
@@ -157,10 +159,10 @@ fn killed_after_any_act_it_ends_the_same_and_starts_nothing_twice() {
                 }
                 let controller = cluster.controller("a");
                 let crashed = tokio::select! {
-                    _ = cluster.settle(&controller, HOUR) => false,
+                    _ = cluster.settle(&controller, LONG_ENOUGH) => false,
                     () = cluster.sim.crashed.notified() => true,
                 };
-                let plan = cluster.settle(&cluster.controller("a"), HOUR).await;
+                let plan = cluster.settle(&cluster.controller("a"), LONG_ENOUGH).await;
                 assert!(!plan.has_steps(), "{told}: {}", render(&plan));
                 assert_serves(&cluster, after, &told);
                 let world = cluster.sim.world();
@@ -186,10 +188,10 @@ fn a_model_that_never_loads_is_tried_twice_and_then_the_last_good_one_once() {
         let cluster = Cluster::new();
         let controller = cluster.controller("a");
         cluster.wish("alpha");
-        cluster.settle(&controller, HOUR).await;
+        cluster.settle(&controller, LONG_ENOUGH).await;
         cluster.sim.world().sparks.get_mut("spark2").unwrap().load_fails = 100;
         cluster.wish("beta");
-        cluster.settle(&controller, HOUR).await;
+        cluster.settle(&controller, LONG_ENOUGH).await;
         let world = cluster.sim.world();
         let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
         assert_eq!(started, ["lab/alpha", "lab/beta", "lab/beta", "lab/alpha"]);
