@@ -74,8 +74,13 @@ fi
 
 # Prints true or false for a container that is there, nothing for one that is not; fails when Docker does.
 running() {
-    ids=$(engine container ls -aq --no-trunc --filter "id=$1") || return 1
-    if [ -n "$ids" ]; then engine container inspect --format '{{.State.Running}}' "$1"; fi
+    # It may vanish between the two questions; then the first is asked once more.
+    for _ in 1 2; do
+        ids=$(engine container ls -aq --no-trunc --filter "id=$1") || return 1
+        [ -n "$ids" ] || return 0
+        ! engine container inspect --format '{{.State.Running}}' "$1" 2>/dev/null || return 0
+    done
+    return 1
 }
 
 if [ -n "$expect_free" ]; then

@@ -119,6 +119,24 @@ fn an_act_for_another_boot_is_refused() {
     assert_eq!(spark.run(&program), "refused restarted since");
 }
 
+/// If this failed, a container that vanishes by itself while it is stopped would be a stop of which nobody knows what came.
+#[test]
+fn a_container_that_vanishes_between_two_questions_is_gone() {
+    let spark = Spark::new();
+    let docker = spark.home.path().join("bin/docker");
+    // It is listed once, and gone when it is inspected.
+    let vanishing = "#!/bin/sh\ncd \"$FAKE\" || exit 1\ncase \"$*\" in\n\
+        \"container ls\"*) [ -e listed ] || echo x; : >listed ;;\n*) exit 1 ;;\nesac\n";
+    fs::write(&docker, vanishing).unwrap();
+    let stop = act("stop", 1, 1, "a").with("container", "x").with("remove", "yes").with("grace", "1");
+    assert_eq!(spark.run(&stop), "already");
+    // One that is there and cannot be inspected is not gone.
+    let hanging = "#!/bin/sh\ncase \"$*\" in\n\"container ls\"*) echo x ;;\n*) exit 1 ;;\nesac\n";
+    fs::write(&docker, hanging).unwrap();
+    let stop = act("stop", 1, 2, "a").with("container", "x").with("remove", "yes").with("grace", "1");
+    assert_eq!(spark.run(&stop), "refused Docker did not answer");
+}
+
 /// If this failed, a model would not be loaded because of a line in sudoers, or nobody would be told that it is missing.
 #[test]
 fn the_cache_of_files_is_dropped_where_it_is_asked_for_and_allowed() {
