@@ -170,6 +170,9 @@ fn killed_after_any_act_it_ends_the_same_and_starts_nothing_twice() {
                 let world = cluster.sim.world();
                 let started: Vec<&str> = world.starts.iter().map(|start| start.root.as_str()).collect();
                 assert_eq!(started, *starts, "{told}");
+                for start in &world.starts {
+                    assert!(start.available >= start.memory, "{told}: memory was promised twice: {start:?}");
+                }
                 let jobs = world.sparks.values().flat_map(|machine| &machine.jobs);
                 let transfers = jobs.filter(|job| job.transfer.is_some()).count();
                 assert_eq!(transfers, if *name == SCENARIOS[7].name { 2 } else { 0 }, "{told}");
