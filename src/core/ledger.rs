@@ -223,12 +223,7 @@ impl Ledger {
         self.approvals.retain(|approval| !approval.steps.is_empty());
     }
 
-    /// The container is ours: it carries our label, or it was adopted.
-    pub fn owns(&self, cluster: &str, object: &Object, container: &Container) -> bool {
-        self.spec_of(cluster, object, container).is_some()
-    }
-
-    /// The spec that the container was started from, when it is ours.
+    /// The spec that the container was started from, when it is ours: it carries our label, or it was adopted.
     pub fn spec_of(&self, cluster: &str, object: &Object, container: &Container) -> Option<SpecHash> {
         match &container.labels {
             Some(labels) if labels.cluster == cluster && labels.object == object.as_str() => {
@@ -583,6 +578,25 @@ mod tests {
         assert_eq!(ledger.launches[&Object::main()].state, serving);
         ledger.intend(&stop("spark1"), &token, now);
         assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
+    }
+
+    #[test]
+    fn what_an_engine_says_of_arguments_is_valid_invalid_or_not_known() {
+        let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let unknown = |why: &str| Checked::Unknown { why: why.into(), at };
+        for (said, checked) in [
+            ("valid", Checked::Valid),
+            ("invalid no such option", Checked::Invalid { why: "no such option".into() }),
+            ("unknown Docker is busy", unknown("Docker is busy")),
+            ("valid and more", unknown("valid and more")),
+            ("", unknown("")),
+        ] {
+            assert_eq!(Checked::of(said, at), checked, "{said}");
+        }
+        let later = |minutes| at.checked_add(SignedDuration::from_mins(minutes)).unwrap();
+        assert!(!unknown("x").is_worth_asking_again(later(9)));
+        assert!(unknown("x").is_worth_asking_again(later(10)));
+        assert!(!Checked::Valid.is_worth_asking_again(later(10)));
     }
 
     /// If this failed, a launch that was refused would make the next try look like an edit: with `on_edit: approve` nothing

@@ -297,6 +297,66 @@ mod tests {
         assert!(RepoId::new("Qwen3-Coder").is_err());
     }
 
+    /// The same rule as the pattern that the schema shows; lengths are checked here alone.
+    fn is_exactly<T: FromStr>(rule: &str, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(T::from_str(text).is_ok(), "{text:?} is {rule}");
+        }
+        for text in bad {
+            assert!(T::from_str(text).is_err(), "{text:?} is not {rule}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_name_has_its_own_letters_and_length() {
+        let long = |length| "a".repeat(length);
+        let (a128, a129) = (long(128), long(129));
+        is_exactly::<SparkName>("a name", &["a", "9", "A_b.c-d", &a128], &[".a", "-a", "_a", &a129]);
+        is_exactly::<Address>(
+            "an address",
+            &["a", "spark-1.local", "192.0.2.1", "a1", "1a.2", &vec!["a".repeat(50); 4].join(".")],
+            &[
+                "a..b",
+                "a-",
+                "-a",
+                "a.-b",
+                "192.0.2",
+                "192.0.2.256",
+                "1.2.3.4.5",
+                "a_b",
+                &vec!["a".repeat(63); 4].join("."),
+            ],
+        );
+        let (a32, a33) = (long(32), long(33));
+        is_exactly::<UserName>(
+            "a user",
+            &["_a", "alice", "a.b-c_d", "9", &a32],
+            &["", "-a", ".a", "a b", "a;", &a33],
+        );
+        let (a1024, a1025) = (long(1024), long(1025));
+        is_exactly::<PlainPath>("a path", &["a", "/", "a%b=c@d+e", "/a..b", &a1024], &["..", "a/..", &a1025]);
+        let (a512, a513) = (long(512), long(513));
+        is_exactly::<ImageRef>(
+            "an image",
+            &["r/n:t@sha256", "a_b-c.d", &a512],
+            &["", "/a", ":a", "a b", "a;", &a513],
+        );
+        is_exactly::<RepoId>("a repository", &["a/b"], &["a", "a/", "/b", "a/b/c", "-a/b", "a/-b"]);
+        is_exactly::<ServedName>("a served name", &["a", "a/b"], &["", "a/b/c", "-a"]);
+        is_exactly::<Variable>(
+            "a variable",
+            &["A", "_a", "A_9", &a128],
+            &["", "9A", "A-B", "A.B", "A=B", &a129],
+        );
+        is_exactly::<Flag>(
+            "a flag",
+            &["a", "max-model_len.x", "aB9", &a128],
+            &["", "-a", "A", "9a", "a=b", &a129],
+        );
+        let (a127, a257) = (format!("{},{}", long(127), a128), format!("{a128},{a128}"));
+        is_exactly::<Interface>("interfaces", &["eth0", "a,b", &a127], &["", ",", "a,", "a, b", &a257]);
+    }
+
     #[test]
     fn a_slip_of_the_finger_finds_the_name_that_was_meant() {
         assert_eq!(nearest("parakeat", ["kokoro", "parakeet"]), Some("parakeet"));

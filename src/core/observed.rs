@@ -436,7 +436,16 @@ pub enum Proof {
 
 #[cfg(test)]
 mod tests {
-    use super::is_engine;
+    use super::{is_engine, is_ray};
+
+    #[test]
+    fn ray_is_known_by_its_program_alone() {
+        assert!(is_ray("/usr/lib/ray/core/src/ray/raylet/raylet --raylet_socket_name=/tmp/x"));
+        assert!(is_ray("raylet"));
+        for other in ["", "ray start --head", "bash -c raylet", "/opt/raylet/x", "sleep infinity"] {
+            assert!(!is_ray(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_a_serving_engine_is_an_engine() {

@@ -217,6 +217,14 @@ mod tests {
             (strange.root.as_str(), strange.port, &strange.unknown[..]),
             ("Qwen/Q", 8888, &["-xy".to_owned()][..])
         );
+        let more = "vllm serve Qwen/Q --revision main --chat-template /x.jinja --distributed-executor-backend ray --headless";
+        let read = command(&words(more)).unwrap();
+        assert_eq!(
+            (read.revision.as_deref(), read.chat_template.as_deref()),
+            (Some("main"), Some("/x.jinja"))
+        );
+        assert!(read.ray && read.args.is_empty(), "{read:?}");
+        assert!(!command(&words("vllm serve Qwen/Q --distributed-executor-backend mp")).unwrap().ray);
         assert_eq!(command(&words("sleep infinity")), None);
         assert_eq!(command(&words("bash -c vllm")), None);
     }

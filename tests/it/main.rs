@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends there
 
+mod adoption;
 mod arguments;
 mod cli;
 mod cluster;
+mod consent;
 mod contracts;
 mod corpus;
 mod demo;

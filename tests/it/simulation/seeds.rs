@@ -43,15 +43,19 @@ const SECRET: &str = "hunter2-sesame";
 /// A container of somebody else's.
 const STRANGER: &str = "alices-node";
 const KOKORO: &str = "kokoro-tts";
+const KOKORO_IS: [Option<bool>; 4] = [Some(true), Some(true), Some(false), None];
+/// How much of a Spark's memory an engine takes, in the file.
+const SHARES: [&str; 3] = ["0.7", "0.7", "0.6"];
 const TTS: Service = Service { kind: ServiceKind::Tts, port: 8880 };
 /// What is drawn.
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     Fault::Silent,
     Fault::Slow,
     Fault::Garbage,
     Fault::EngineHangs,
     Fault::EngineDies,
     Fault::TokensFreeze,
+    Fault::TopFails,
     Fault::ContainersVanish,
     Fault::Reboot,
     Fault::LauncherLies,
@@ -73,11 +77,26 @@ struct Wish {
     second: bool,
     /// The files of a model are brought.
     files: bool,
+    /// Whether a service is to run; nobody says so.
+    kokoro: Option<bool>,
+    /// Where `alpha` is to be, and what it may take.
+    alpha: (&'static str, &'static str),
+    /// A model that is not in the catalog any more; not the one that is wanted.
+    without: Option<&'static str>,
 }
 
 impl Wish {
     fn draw(random: &mut fastrand::Rng) -> Self {
-        Self { model: WISHES[random.usize(..4)], second: random.u8(..4) == 0, files: random.u8(..4) == 0 }
+        let model = WISHES[random.usize(..4)];
+        let without = WISHES[random.usize(..4)];
+        Self {
+            model,
+            second: random.u8(..4) == 0,
+            files: random.u8(..4) == 0,
+            kokoro: KOKORO_IS[random.usize(..KOKORO_IS.len())],
+            alpha: (SPARK_NAMES[usize::from(random.u8(..4) == 0)], SHARES[random.usize(..SHARES.len())]),
+            without: (random.u8(..4) == 0 && without != model).then_some(without),
+        }
     }
 
     fn file(self, folder: &std::path::Path, rest: &str) -> String {
@@ -86,25 +105,36 @@ impl Wish {
         } else {
             ""
         };
+        let kokoro = match self.kokoro {
+            Some(true) => ", state: running",
+            Some(false) => ", state: stopped",
+            None => "",
+        };
         let weights = if self.files { "weights: present, " } else { "" };
+        let (spark, share) = self.alpha;
+        let folder = folder.display();
+        let models = [
+            format!("  alpha: {{ repo: lab/alpha, sparks: [{spark}], args: {{ gpu-memory-utilization: {share} }}, env: {{ TOKEN: {{ file: {folder}/secret }} }} }}\n"),
+            format!("  beta:  {{ repo: lab/beta, sparks: [spark2], {weights}args: {{ gpu-memory-utilization: 0.7 }} }}\n"),
+            "  wide:  { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.75, tensor-parallel-size: 2 } }\n".into(),
+        ];
+        let is_there =
+            |line: &&String| self.without.is_none_or(|name| !line.starts_with(&format!("  {name}:")));
+        let models: String = models.iter().filter(is_there).map(String::as_str).collect();
         format!(
             "{SPARKS}model: {}\nmodels:
-  alpha: {{ repo: lab/alpha, sparks: [spark1], args: {{ gpu-memory-utilization: 0.7 }}, env: {{ TOKEN: {{ file: {}/secret }} }} }}
-  beta:  {{ repo: lab/beta, sparks: [spark2], {weights}args: {{ gpu-memory-utilization: 0.7 }} }}
-  wide:  {{ repo: lab/wide, sparks: [spark1, spark2], args: {{ gpu-memory-utilization: 0.75, tensor-parallel-size: 2 }} }}
-  small: {{ repo: lab/small, sparks: [spark1], args: {{ gpu-memory-utilization: 0.1 }} }}
+{models}  small: {{ repo: lab/small, sparks: [spark1], args: {{ gpu-memory-utilization: 0.1 }} }}
 services:
-  kokoro: {{ kind: tts, spark: spark2, port: 8880, container: kokoro-tts, state: running }}
+  kokoro: {{ kind: tts, spark: spark2, port: 8880, container: kokoro-tts{kokoro} }}
 {second}{rest}",
-            self.model,
-            folder.display()
+            self.model
         )
     }
 
     /// Who serves what then.
     fn expected(self) -> BTreeSet<(&'static str, &'static str)> {
         let main = match self.model {
-            "alpha" => vec![("spark1", "lab/alpha")],
+            "alpha" => vec![(self.alpha.0, "lab/alpha")],
             "beta" => vec![("spark2", "lab/beta")],
             "wide" => vec![("spark1", "lab/wide"), ("spark2", "lab/wide")],
             _ => vec![],
@@ -115,7 +145,7 @@ services:
 
 /// Policy, holds and windows, which change what may be done and never what is wanted in the end.
 fn policy(random: &mut fastrand::Rng) -> &'static str {
-    match random.u8(..14) {
+    match random.u8(..15) {
         0 => "reconcile: { on_edit: approve }\n",
         1 => "reconcile: { on_drift: apply }\n",
         2 => "reconcile: { on_drift: approve }\n",
@@ -123,6 +153,9 @@ fn policy(random: &mut fastrand::Rng) -> &'static str {
         4 => "reconcile: { suspend: true }\n",
         5 => "vllm: { on_failure: stall, drain: 10s }\n",
         6 => "holds: { talk: { until: 2026-11-24T12:40:00Z, owner: alice, reason: a talk } }\n",
+        9 => {
+            "holds: { talk: { object: kokoro, until: 2026-11-24T12:40:00Z, owner: alice, reason: a talk } }\n"
+        }
         7 => "schedule: { noon: { from: \"12:10\", to: \"12:50\", model: beta } }\n",
         8 => "notify: { ops: { url: \"https://hook.test/\" } }\n",
         _ => "",
@@ -236,7 +269,18 @@ impl Play {
         }
         let second = if wish.second { " and a second slot" } else { "" };
         let files = if wish.files { " and the files of beta" } else { "" };
-        self.tell(&format!("{how}: {}{second}{files}  {}", wish.model, rest.trim_end()));
+        let without = wish.without.map(|name| format!(", no {name}")).unwrap_or_default();
+        let (spark, share) = wish.alpha;
+        let kokoro = match wish.kokoro {
+            Some(true) => "",
+            Some(false) => ", kokoro stopped",
+            None => ", kokoro as it is",
+        };
+        self.tell(&format!(
+            "{how}: {}{second}{files} (alpha on {spark}, {share}{without}{kokoro})  {}",
+            wish.model,
+            rest.trim_end()
+        ));
         self.cluster.edit(&text);
     }
 
@@ -369,6 +413,13 @@ impl Play {
         let more: BTreeSet<_> = serving.difference(&expected).collect();
         assert!(expected.is_subset(&serving), "{serving:?}, not {expected:?}");
         assert!(more.iter().all(|(_, root)| *root == "lab/small"), "{serving:?}, not {expected:?}");
+        let world = self.cluster.sim.world();
+        let runs = world.sparks["spark2"].containers.iter().any(|one| one.name == KOKORO && one.running);
+        assert!(
+            wish.kokoro.is_none_or(|wanted| wanted == runs),
+            "{KOKORO} runs: {runs}, not {:?}",
+            wish.kokoro
+        );
     }
 
     /// Say yes to whatever waits for it: a file that takes much out, or a plan.
