@@ -77,9 +77,9 @@ pub enum Command {
         #[command(flatten)]
         arguments: HoldArguments,
     },
-    /// Look, but do nothing: about one slot or service, or about everything.
+    /// Look, but do nothing: about one slot, service or model's files, or about everything.
     Suspend {
-        /// The slot or service; `vllm` is the main slot.
+        /// The slot or service, or `weights/` and a model for its files; `vllm` is the main slot.
         object: Option<String>,
         /// Print what would change; write nothing.
         #[arg(long)]
@@ -87,7 +87,7 @@ pub enum Command {
     },
     /// The end of `suspend`.
     Resume {
-        /// The slot or service; `vllm` is the main slot.
+        /// The slot or service, or `weights/` and a model for its files; `vllm` is the main slot.
         object: Option<String>,
         /// Print what would change; write nothing.
         #[arg(long)]
@@ -229,7 +229,7 @@ pub struct HoldArguments {
     pub owner: Option<String>,
     #[arg(long)]
     pub reason: Option<String>,
-    /// The service or slot that is held. [default: the main slot]
+    /// The service or slot that is held, or `weights/` and a model for its files. [default: the main slot]
     #[arg(long)]
     pub object: Option<String>,
     /// Take it out of the file.

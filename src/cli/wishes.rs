@@ -129,15 +129,22 @@ pub async fn suspend(
         None => vec!["reconcile"],
         Some("vllm") => vec!["vllm"],
         Some(name) => {
-            let services = current.value.get("services").and_then(Json::as_object);
-            let names: Vec<&str> =
-                services.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect();
-            if !names.contains(&name) {
-                let near = nearest(name, names.into_iter().chain(["vllm"]));
-                let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                bail!("no slot or service is named `{name}`{hint}");
+            let names = |section: &str| -> Vec<&str> {
+                let all = current.value.get(section).and_then(Json::as_object);
+                all.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
+            };
+            match name.strip_prefix("weights/") {
+                Some(model) if names("models").contains(&model) => vec!["models", model],
+                None if names("services").contains(&name) => vec!["services", name],
+                _ => {
+                    let files: Vec<String> =
+                        names("models").into_iter().map(|model| format!("weights/{model}")).collect();
+                    let all = names("services").into_iter().chain(files.iter().map(String::as_str));
+                    let near = nearest(name, all.chain(["vllm"]));
+                    let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                    bail!("no slot or service is named `{name}`, and no files are{hint}");
+                }
             }
-            vec!["services", name]
         }
     };
     let written = path.iter().fold(&current.value, |value, key| &value[*key]);

@@ -182,6 +182,8 @@ pub struct Model {
     pub memory_bytes: Option<u64>,
     /// Its files are brought to its Sparks, or taken away from them; `None` leaves them alone.
     pub weights: Option<Weights>,
+    /// They are neither brought nor taken away for now.
+    pub suspend: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

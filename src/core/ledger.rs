@@ -534,7 +534,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{group::Sign, name::ServedName};
+    use crate::core::{group::Sign, name::ServedName, weights::Files};
 
     fn group(spec: &str) -> Group {
         Group {
@@ -553,30 +553,36 @@ mod tests {
         }
     }
 
-    /// If this failed, clearing a rank that was left on another Spark would count as the end of what serves.
-    #[test]
-    fn a_stop_on_another_spark_is_not_the_end_of_what_serves() {
-        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let spark = |name: &str| SparkName::new(name).unwrap();
-        let token = Token { epoch: 1, sequence: 1, controller: "a".into() };
-        let group = group("v1-0");
-        let serving = LaunchState::Serving { since: now };
-        let mut ledger = Ledger::default();
-        ledger.launches.insert(Object::main(), Launch::new(group, token.clone(), now, serving.clone()));
-        let stop = |name: &str| Step::Stop {
+    fn token(sequence: u64) -> Token {
+        Token { epoch: 1, sequence, controller: "a".into() }
+    }
+
+    fn stop(spark: &str, container: &str) -> Step {
+        Step::Stop {
             object: Object::main(),
-            spark: spark(name),
-            container: "c1".into(),
+            spark: SparkName::new(spark).unwrap(),
+            container: container.into(),
             name: "vllm_node".into(),
             remove: true,
             grace_secs: 1,
             pids: Vec::new(),
             own: None,
             log: None,
-        };
-        ledger.intend(&stop("spark2"), &token, now);
+        }
+    }
+
+    /// If this failed, clearing a rank that was left on another Spark would count as the end of what serves.
+    #[test]
+    fn a_stop_on_another_spark_is_not_the_end_of_what_serves() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let token = token(1);
+        let group = group("v1-0");
+        let serving = LaunchState::Serving { since: now };
+        let mut ledger = Ledger::default();
+        ledger.launches.insert(Object::main(), Launch::new(group, token.clone(), now, serving.clone()));
+        ledger.intend(&stop("spark2", "c1"), &token, now);
         assert_eq!(ledger.launches[&Object::main()].state, serving);
-        ledger.intend(&stop("spark1"), &token, now);
+        ledger.intend(&stop("spark1", "c1"), &token, now);
         assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
     }
 
@@ -599,12 +605,195 @@ mod tests {
         assert!(!Checked::Valid.is_worth_asking_again(later(10)));
     }
 
+    #[test]
+    fn ending_a_job_is_the_end_of_its_own_launch_alone() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let token = token(2);
+        let mut ledger = Ledger::default();
+        let loading = Launch::new(group("v1-0"), token.clone(), now, LaunchState::Loading);
+        ledger.launches.insert(Object::main(), loading);
+        let spark = SparkName::new("spark1").unwrap();
+        let end = |job: &str| Step::EndJob { object: Object::main(), spark: spark.clone(), job: job.into() };
+        ledger.intend(&end("1.1"), &token, now);
+        assert!(ledger.is_loading(&Object::main()), "that was an earlier one's");
+        ledger.intend(&end("1.2"), &token, now);
+        assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
+    }
+
+    /// If this failed, what cannot be told to a Spark would be tried without a pause, or count as a load that failed.
+    #[test]
+    fn what_is_refused_waits_longer_each_time_and_a_launch_that_fails_is_a_failed_load() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let token = token(1);
+        let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
+        let group = group("v1-0");
+        let mut ledger = Ledger::default();
+        let advance = Step::Advance { object: object.clone(), spark, group: group.clone() };
+        for (came, refused, secs) in [(Came::NotDone, 1, 20), (Came::Failed, 2, 40), (Came::NotDone, 3, 80)] {
+            ledger.conclude(&advance, &token, came, "it is busy", now);
+            let attempts = ledger.attempts(&object, &group.spec).unwrap();
+            assert_eq!((attempts.refused, attempts.failed_loads), (refused, 0));
+            assert_eq!(attempts.not_before.duration_since(now).as_secs(), secs);
+        }
+        for _ in 0..9 {
+            ledger.conclude(&advance, &token, Came::Failed, "it is busy", now);
+        }
+        let attempts = ledger.attempts(&object, &group.spec).unwrap();
+        assert_eq!(attempts.not_before.duration_since(now), LONGEST_RETRY);
+
+        let launch = Step::Launch { object: object.clone(), group: group.clone(), instead_of: None };
+        ledger.intend(&launch, &token, now);
+        let noticed = ledger.conclude(&launch, &token, Came::Failed, "no such program", now);
+        assert_eq!(noticed.len(), 1);
+        assert_eq!(ledger.launches[&object].state, LaunchState::Failed { at: now, in_load: true });
+        let attempts = ledger.attempts(&object, &group.spec).unwrap();
+        assert_eq!((attempts.refused, attempts.failed_loads), (0, 1));
+    }
+
+    /// If this failed, what a person agreed to once would be done again without asking.
+    #[test]
+    fn what_was_agreed_to_is_done_once() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
+        let files = Files { repo: crate::core::name::RepoId::new("lab/m").unwrap(), revision: None };
+        let (container, name) = ("c1".to_owned(), "kokoro".to_owned());
+        let of = |came: Came, step: Step| (step, came);
+        for (step, came) in [
+            of(Came::Done, stop("spark1", "c1")),
+            of(Came::Done, Step::EndJob { object: object.clone(), spark: spark.clone(), job: "1.1".into() }),
+            of(
+                Came::Done,
+                Step::Delete { object: object.clone(), spark: spark.clone(), files: files.clone() },
+            ),
+            of(
+                Came::Done,
+                Step::Fetch { object: object.clone(), spark: spark.clone(), files: files.clone() },
+            ),
+            of(Came::Failed, Step::Fetch { object: object.clone(), spark: spark.clone(), files }),
+            of(
+                Came::Done,
+                Step::Start {
+                    object: object.clone(),
+                    spark: spark.clone(),
+                    container: container.clone(),
+                    name: name.clone(),
+                },
+            ),
+            of(Came::Failed, Step::Start { object: object.clone(), spark, container, name }),
+            of(Came::NotDone, stop("spark1", "c1")),
+        ] {
+            let mut ledger = Ledger::default();
+            let steps = BTreeSet::from([step.key(), "launch kokoro x".to_owned()]);
+            ledger.approve(Approval { plan: "p".into(), steps, at: now, by: "alice".into() });
+            ledger.intend(&step, &token(1), now);
+            assert!(ledger.approved(&step.key(), now), "{step}");
+            ledger.conclude(&step, &token(1), came, "x", now);
+            assert_eq!(ledger.approved(&step.key(), now), came != Came::Done, "{step} {came:?}");
+            assert!(ledger.approved("launch kokoro x", now), "{step}");
+            ledger.conclude(&step, &token(1), Came::Done, "x", now);
+            ledger.consume_approvals(&Object::named("kokoro".into()));
+            assert!(ledger.approvals.is_empty(), "{step}: nothing is left of it");
+        }
+        let mut ledger = Ledger::default();
+        let steps =
+            ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"].map(str::to_owned).into();
+        ledger.approve(Approval { plan: "p".into(), steps, at: now, by: "alice".into() });
+        ledger.consume_approvals(&object);
+        let left: Vec<bool> = ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"]
+            .map(|key| ledger.approved(key, now))
+            .into();
+        assert_eq!(left, [false, false, true]);
+        let at_the_end = now.saturating_add(plan::LASTS).unwrap();
+        assert!(ledger.approved("stop vllm-2 spark1 c2", at_the_end));
+        let after = at_the_end.saturating_add(SignedDuration::from_secs(1)).unwrap();
+        assert!(!ledger.approved("stop vllm-2 spark1 c2", after));
+    }
+
+    /// If this failed, a stop that Docker refused would pass for the end of what serves.
+    #[test]
+    fn stops_that_were_not_done_leave_the_slot_as_it_was() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let serving = LaunchState::Serving { since: now };
+        let stopping = || {
+            let mut ledger = Ledger::default();
+            let sparks = ["spark1", "spark2"].map(|name| SparkName::new(name).unwrap()).into();
+            let group = Group { sparks, ..group("v1-0") };
+            ledger.launches.insert(Object::main(), Launch::new(group, token(1), now, serving.clone()));
+            for (spark, container) in [("spark1", "c1"), ("spark2", "c2")] {
+                ledger.intend(&stop(spark, container), &token(2), now);
+            }
+            assert!(ledger.is_past_stop(&Object::main()));
+            ledger
+        };
+        let conclude = |ledger: &mut Ledger, spark: &str, container: &str, came: Came| {
+            ledger.conclude(&stop(spark, container), &token(2), came, "Docker is busy", now);
+        };
+        let stopped = LaunchState::Stopped { at: now };
+        let mut neither = stopping();
+        conclude(&mut neither, "spark1", "c1", Came::NotDone);
+        assert_eq!(neither.launches[&Object::main()].state, stopped, "one of two may still be done");
+        conclude(&mut neither, "spark2", "c2", Came::NotDone);
+        assert_eq!(neither.launches[&Object::main()].state, serving);
+        assert!(neither.releases.is_empty() && !neither.is_past_stop(&Object::main()));
+
+        let mut one = stopping();
+        conclude(&mut one, "spark1", "c1", Came::Done);
+        conclude(&mut one, "spark2", "c2", Came::NotDone);
+        assert_eq!(one.launches[&Object::main()].state, stopped);
+        assert!(one.is_past_stop(&Object::main()));
+        one.launches.get_mut(&Object::main()).unwrap().state = serving;
+        assert!(!one.is_past_stop(&Object::main()), "it serves again");
+        one.launches.get_mut(&Object::main()).unwrap().state = stopped;
+        one.releases.clear();
+        assert!(!one.is_past_stop(&Object::main()), "it was stopped by hand");
+    }
+
+    #[test]
+    fn a_launch_counts_from_when_it_was_told_and_only_its_own_outcome_counts() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let later = now.saturating_add(SignedDuration::from_secs(30)).unwrap();
+        let launch = Step::Launch { object: Object::main(), group: group("v1-0"), instead_of: None };
+        for (sequence, came, at) in [(1, Came::Done, later), (1, Came::Unknown, later), (2, Came::Done, now)]
+        {
+            let mut ledger = Ledger::default();
+            ledger.intend(&launch, &token(1), now);
+            ledger.conclude(&launch, &token(sequence), came, "", later);
+            assert_eq!(ledger.launches[&Object::main()].at, at, "{sequence} {came:?}");
+            assert!(ledger.is_loading(&Object::main()));
+        }
+        let mut given_up = Ledger::default();
+        given_up.intend(&launch, &token(1), now);
+        given_up.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: now };
+        let before = given_up.clone();
+        given_up.conclude(&launch, &token(1), Came::NotDone, "too late", later);
+        assert_eq!(given_up, before);
+    }
+
+    #[test]
+    fn what_failed_is_forgotten_for_one_object() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let mut ledger = Ledger::default();
+        assert!(!ledger.forget_failures("vllm"));
+        let kokoro = Object::named("kokoro".into());
+        for object in [Object::main(), kokoro.clone(), Object::named("vllm-2".into())] {
+            ledger.give_up(&object, &SpecHash::of_label("v1-0"), "x".into(), FailureKind::Named, now);
+        }
+        ledger.restarts.insert(kokoro.clone(), Restarts::after(None, "c1", now));
+        ledger.checked.insert("x".into(), Checked::Valid);
+        assert!(ledger.forget_failures("vllm"));
+        assert!(ledger.checked.is_empty(), "the engine is asked again");
+        let left: Vec<&str> = ledger.attempts.keys().map(String::as_str).collect();
+        assert_eq!(left, ["kokoro v1-0", "vllm-2 v1-0"]);
+        assert_eq!(ledger.restarts.len(), 1);
+        assert!(ledger.forget_failures("kokoro") && ledger.restarts.is_empty());
+        assert!(!ledger.forget_failures("kokoro"));
+    }
+
     /// If this failed, a launch that was refused would make the next try look like an edit: with `on_edit: approve` nothing
     /// would serve until a person comes.
     #[test]
     fn a_launch_that_never_began_changes_nothing() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let token = |sequence| Token { epoch: 1, sequence, controller: "a".into() };
         let mut ledger = Ledger::default();
         let stopped = Launch::new(group("v1-0"), token(1), now, LaunchState::Stopped { at: now });
         ledger.launches.insert(Object::main(), stopped.clone());

@@ -201,6 +201,13 @@ checked_string!(
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?$"
 );
 checked_string!(
+    /// What a hold is on: a slot, a service, or the files of a model.
+    HeldName,
+    |t| is_name(t.strip_prefix("weights/").unwrap_or(t)),
+    "a slot, a service, or `weights/` and the name of a model",
+    r"^(weights/)?[A-Za-z0-9][A-Za-z0-9_.-]*$"
+);
+checked_string!(
     /// An IPv4 address or a host name; never an option, never more than one word.
     Address,
     is_address,
@@ -343,6 +350,11 @@ mod tests {
         );
         is_exactly::<RepoId>("a repository", &["a/b"], &["a", "a/", "/b", "a/b/c", "-a/b", "a/-b"]);
         is_exactly::<ServedName>("a served name", &["a", "a/b"], &["", "a/b/c", "-a"]);
+        is_exactly::<HeldName>(
+            "something to hold",
+            &["vllm", "weights/a"],
+            &["weights/", "weights/a/b", "other/a", "weights/-a", ""],
+        );
         is_exactly::<Variable>(
             "a variable",
             &["A", "_a", "A_9", &a128],

@@ -253,5 +253,13 @@ mod tests {
         assert_eq!(of("sparkrun_0123_solo", "sleep infinity"), Origin::Sparkrun);
         assert_eq!(of("node-17342", "/bin/bash"), Origin::Playbook);
         assert_eq!(of("my-vllm", "vllm serve x"), Origin::Docker);
+        assert_eq!(of("node-", "x"), Origin::Docker);
+        assert_eq!(of("node-a.b", "x"), Origin::Docker);
+        assert_eq!(of("vllm_node", "earlyoom -m 5"), Origin::LaunchCluster);
+        let labels = ["sparkrun.cluster".to_owned()].into();
+        assert_eq!(Origin::of("x", &labels, "sleep infinity"), Origin::Sparkrun);
+        let names =
+            [Origin::LaunchCluster, Origin::Sparkrun, Origin::Playbook, Origin::Docker].map(Origin::name);
+        assert_eq!(names, ["launch-cluster.sh", "sparkrun", "the official playbook", "docker run"]);
     }
 }

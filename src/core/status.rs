@@ -137,6 +137,7 @@ pub fn status(
         let (sync, health) = match work.map(|work| &work.verdict) {
             None => (Sync::InSync, Health::Healthy),
             Some(_) if unknown => (Sync::Unknown, Health::Unknown),
+            Some(_) if reason == Some(Reason::Suspended) => (Sync::Drifted, Health::Suspended),
             Some(Verdict::Open | Verdict::Waiting { .. }) => (Sync::Drifted, Health::Progressing),
             Some(Verdict::Blocked { .. }) => (Sync::Drifted, Health::Degraded),
         };

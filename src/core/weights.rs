@@ -133,10 +133,14 @@ pub fn plan(
 ) -> Option<Work> {
     let files = Files::of(model)?;
     let object = Object::weights(name);
-    match model.weights? {
+    let work = match model.weights? {
         Weights::Present => stage(&object, &files, model, desired, observed, ledger, now),
         Weights::Absent => delete(&object, &files, model, desired, observed, ledger),
+    }?;
+    if model.suspend && work.steps().next().is_some() {
+        return Some(Work::blocked(&object, work.goal, Reason::Suspended, "`suspend` is on"));
     }
+    Some(work)
 }
 
 fn stage(
@@ -296,6 +300,10 @@ impl Object {
     /// The files of a model. No slot or service has such a name.
     pub fn weights(model: &ModelName) -> Self {
         Self::named(format!("{PREFIX}{model}"))
+    }
+
+    pub(super) fn is_files(&self) -> bool {
+        self.as_str().starts_with(PREFIX)
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value as Json;
 
 use crate::core::name::{
-    Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName,
-    PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+    Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, ModelName,
+    NotifyName, PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
 };
 
 /// Where a secret is: `{ env: NAME }` or `{ file: PATH }`, never its value.
@@ -288,6 +288,8 @@ pub struct Model {
     pub memory_gib: Option<f64>,
     /// Keep the files on the model's Sparks, or delete them.
     pub weights: Option<Weights>,
+    /// Neither bring nor delete them for now.
+    pub suspend: Option<bool>,
 }
 
 /// A short word that is not an option.
@@ -415,8 +417,8 @@ pub struct Hold {
     pub until: Option<Time>,
     pub owner: String,
     pub reason: String,
-    /// The service or slot that is held; the main slot when absent.
-    pub object: Option<ServiceName>,
+    /// The service or slot that is held, or `weights/` and a model whose files are; the main slot when absent.
+    pub object: Option<HeldName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]

@@ -120,6 +120,18 @@ fn what_a_launch_needs_is_looked_for_on_every_spark() {
     });
     assert_eq!(reason, Reason::FilesMissing);
     assert!(message.contains("`spark2` has no files of `lab/wide`"), "{message}");
+    let local = TWO.replace("repo: lab/wide", "local_path: /srv/wide");
+    for (there, reason) in
+        [(Some(true), None), (Some(false), Some(Reason::FilesMissing)), (None, Some(Reason::FilesMissing))]
+    {
+        let paths = |facts: &mut Facts| {
+            facts.paths = there.map(|there| ("/srv/wide".to_owned(), there)).into_iter().collect()
+        };
+        let sparks =
+            Sparks::ready().with("spark1", |facts| facts.paths = [("/srv/wide".to_owned(), true)].into());
+        let refused = sparks.with("spark2", paths).refuse(&local);
+        assert_eq!(refused.map(|refused| refused.0), reason, "{there:?}");
+    }
     let taken = |port: u16| {
         let listening = move |facts: &mut Facts| facts.platform.listening = Some([port].into());
         Sparks::ready().with("spark1", listening).refuse(TWO)

@@ -27,7 +27,9 @@ use crate::core::{
         Desired, EnvValue, Fabric, Hold, Model, Notify, Object, OnDrift, OnEdit, OnFailure, Policy, Reach,
         Secret, Slot, Spark, Wanted, Window,
     },
-    name::{ClusterName, ContainerName, ModelName, PlainPath, ServiceName, SparkName, Variable, nearest},
+    name::{
+        ClusterName, ContainerName, HeldName, ModelName, PlainPath, ServiceName, SparkName, Variable, nearest,
+    },
     notify::Topic,
     schedule,
 };
@@ -160,7 +162,11 @@ fn referred(cluster: &v1::Cluster) -> BTreeSet<String> {
     let further = cluster.services.values().filter_map(|service| service.model.clone());
     let models = wanted.chain(windows).chain(further).map(|name| format!("models/{name}"));
     let held = cluster.holds.values().filter_map(|hold| hold.object.as_ref());
-    models.chain(held.map(|name| format!("services/{name}"))).collect()
+    let held = held.map(|name| match name.as_str().strip_prefix("weights/") {
+        Some(model) => format!("models/{model}"),
+        None => format!("services/{name}"),
+    });
+    models.chain(held).collect()
 }
 
 fn policy(written: &v1::Reconcile) -> Policy {
@@ -435,21 +441,39 @@ impl Resolver {
         self.problem(path, format!("no model is named `{name}`"), hint);
     }
 
+    /// What a hold is on; what is wrong, and what may have been meant.
+    fn held(&self, object: &HeldName) -> Result<Object, (String, Option<String>)> {
+        if let Some(model) = object.as_str().strip_prefix("weights/") {
+            return match ModelName::new(model) {
+                Ok(name) if self.has("models", model) => Ok(Object::weights(&name)),
+                Ok(_) | Err(_) => {
+                    let near = nearest(model, self.names("models/")).map(|near| format!("weights/{near}"));
+                    Err((format!("no model is named `{model}`"), near))
+                }
+            };
+        }
+        match ServiceName::new(object.as_str()) {
+            Ok(name) if name.as_str() == Object::main().as_str() || self.has("services", name.as_str()) => {
+                Ok(Object::service(&name))
+            }
+            Ok(_) | Err(_) => {
+                let near = nearest(object.as_str(), self.names("services/").chain(["vllm"]));
+                Err((format!("no slot or service is named `{object}`"), near.map(str::to_owned)))
+            }
+        }
+    }
+
     fn hold(&mut self, name: &str, written: &v1::Hold) -> Option<Hold> {
         let object = match &written.object {
             None => Object::main(),
-            Some(object)
-                if object.as_str() == Object::main().as_str() || self.has("services", object.as_str()) =>
-            {
-                Object::service(object)
-            }
-            Some(object) => {
-                let near = nearest(object.as_str(), self.names("services/").chain(["vllm"]));
-                let hint = near.map(|near| format!("did you mean `{near}`?"));
-                let message = format!("no slot or service is named `{object}`");
-                self.problem(&format!("holds/{name}/object"), message, hint);
-                return None;
-            }
+            Some(object) => match self.held(object) {
+                Ok(object) => object,
+                Err((message, near)) => {
+                    let hint = near.map(|near| format!("did you mean `{near}`?"));
+                    self.problem(&format!("holds/{name}/object"), message, hint);
+                    return None;
+                }
+            },
         };
         let until = written.until.map(|until| until.0);
         Some(Hold { object, until, owner: written.owner.clone(), reason: written.reason.clone() })

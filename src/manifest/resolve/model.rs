@@ -74,6 +74,10 @@ impl Resolver {
                 self.problem(&format!("{path}/weights"), message, None);
             }
             (Some(_), None) => {}
+            (None, _) if written.suspend == Some(true) => {
+                let message = "`suspend` of a model is for its files, and it has no `weights`";
+                self.problem(&format!("{path}/suspend"), message, None);
+            }
             (None, _) => {}
         }
         let served = ServedName::new(name.as_str()).expect("a model's name is a served name");
@@ -90,6 +94,7 @@ impl Resolver {
                 v1::Weights::Present => Weights::Present,
                 v1::Weights::Absent => Weights::Absent,
             }),
+            suspend: written.suspend.unwrap_or(false),
             chat_template: written.chat_template.clone(),
             mods: written.mods.clone(),
             memory_bytes,

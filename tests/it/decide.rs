@@ -1,0 +1,420 @@
+//! What is decided from one look, case by case: the conditions that no session and no seed comes to often.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spark_control::core::{
+    desired::{Object, SpecHash},
+    launch::{FailureKind, Launch, LaunchState},
+    ledger::{Adopted, Release},
+    memory::{Released, free_at_most, need, released},
+    name::{ModelName, ServiceName},
+    observed::{Container, Facts, Gpu, GpuProcess, Process},
+    platform::CacheSeen,
+};
+
+use crate::look::{Look, at, spark, token};
+
+const GIB: u64 = 1 << 30;
+
+/// If this failed, an owner would be told of something else than what differs.
+#[test]
+fn what_stands_in_a_slots_place_is_told_apart() {
+    let other = SpecHash::of_label("v1-other");
+    let empty = Look::new("model: alpha");
+    assert_eq!(empty.differences(), ["Missing -: `alpha`; `vllm_node` is not running on `spark1`"]);
+
+    let mut serving = Look::new("model: alpha");
+    serving.serves("alpha");
+    assert_eq!(serving.differences(), [""; 0]);
+    serving.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
+    assert_eq!(serving.differences()[..1], ["Image spark1: vllm-node (sha256:bb); sha256:aa"]);
+
+    // The same model as it was before an edit; another model of ours; somebody else's.
+    let mut edited = Look::new("model: alpha");
+    edited.launched("alpha", LaunchState::Serving { since: at(0) });
+    edited.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = other.clone();
+    edited.facts("spark1").containers[0].labels.as_mut().unwrap().spec = other.clone();
+    edited.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
+    assert_eq!(edited.differences()[..1], ["Config -: `alpha`; `alpha` as it was before the edit"]);
+    edited.ledger.launches.get_mut(&Object::main()).unwrap().group = edited.group("beta");
+    assert_eq!(edited.differences()[..1], ["Model -: `alpha`; `beta`"]);
+    edited.facts("spark1").containers[0].labels = None;
+    let strange = "Model -: `alpha`; `vllm_node` (id-of-vllm_n), running";
+    assert_eq!(edited.differences()[..1], [strange]);
+    edited.ledger.launches.clear();
+    assert_eq!(edited.differences()[..1], [strange]);
+
+    // One of two ranks, and none of two.
+    let mut wide = Look::new("model: wide");
+    wide.launched("wide", LaunchState::Serving { since: at(0) });
+    wide.facts("spark2").containers[0].running = false;
+    assert_eq!(wide.differences(), ["HalfUp -: `wide`; `vllm_node` has stopped on `spark2`"]);
+    wide.facts("spark1").containers[0].running = false;
+    assert_eq!(wide.differences(), ["Stopped -: `wide`; `vllm_node` has stopped on `spark1`"]);
+    let mut alone = Look::new("model: alpha");
+    alone.launched("alpha", LaunchState::Serving { since: at(0) });
+    alone.facts("spark1").containers[0].processes = Some(Vec::new());
+    assert_eq!(alone.differences(), ["Stopped -: `alpha`; no engine runs in `vllm_node` on `spark1`"]);
+
+    // What is left elsewhere of ours is told of; a stranger there is not in the slot's place.
+    let mut moved = Look::new("model: alpha");
+    moved.serves("alpha");
+    moved.ours("spark2", "vllm_node", &other);
+    assert_eq!(moved.differences(), ["ShouldBeStopped spark2: nothing; `vllm_node` (id-of-vllm_n), running"]);
+    moved.facts("spark2").containers[0].labels = None;
+    assert_eq!(moved.differences(), [""; 0]);
+
+    let mut silent = Look::new("model: alpha");
+    silent.serves("alpha");
+    silent.silent.insert(spark("spark1"));
+    assert_eq!(
+        silent.differences(),
+        ["Unknown -: alpha; `spark1` is not reachable", "Unknown spark1: reachable; no answer"]
+    );
+}
+
+#[test]
+fn services_files_strangers_and_memory_are_told_when_they_differ() {
+    let kokoro = |state: &str| {
+        let file = format!(
+            "model: none\nservices: {{ kokoro: {{ kind: tts, spark: spark1, port: 8880, container: kokoro, \
+             state: {state} }} }}"
+        );
+        let mut look = Look::new(&file);
+        look.stands("spark1", "kokoro").processes = Some(Vec::new());
+        look
+    };
+    assert_eq!(kokoro("running").differences(), [""; 0]);
+    assert_eq!(
+        kokoro("stopped").differences(),
+        ["ShouldBeStopped spark1: stopped; `kokoro` (id-of-kokoro), running"]
+    );
+    let ended = |state: &str| {
+        let mut look = kokoro(state);
+        look.facts("spark1").containers[0].running = false;
+        look
+    };
+    assert_eq!(ended("running").differences(), ["Stopped spark1: running; `kokoro` (id-of-kokoro), stopped"]);
+    assert_eq!(ended("stopped").differences(), [""; 0]);
+    let mut disabled = ended("running");
+    disabled.desired.disabled.insert(ServiceName::new("kokoro").unwrap());
+    assert_eq!(disabled.differences(), [""; 0]);
+
+    // An engine that nobody started for us, one of another cluster, one of a slot that was renamed, one of a lost slot.
+    let mut look = Look::new("model: none");
+    look.stands("spark1", "strange");
+    assert_eq!(look.differences(), ["Unmanaged spark1: not in the file; `strange` (id-of-strang), running"]);
+    look.facts("spark1").containers.clear();
+    look.ours("spark1", "theirs", &SpecHash::of_label("v1-0")).labels.as_mut().unwrap().cluster =
+        "other".into();
+    assert_eq!(look.differences(), [""; 0]);
+    look.facts("spark1").containers.clear();
+    look.ours("spark1", "lost", &SpecHash::of_label("v1-0")).labels.as_mut().unwrap().object = "gone".into();
+    assert_eq!(look.differences(), ["Unmanaged spark1: not in the file; `lost` (id-of-lost-o), running"]);
+    look.facts("spark1").containers.clear();
+    look.ours("spark1", "old-name", &SpecHash::of_label("v1-0"));
+    assert_eq!(look.differences(), ["ShouldBeStopped spark1: nothing; `old-name` (id-of-old-na), running"]);
+
+    // What is only watched may be started by Docker.
+    let mut watched = Look::new("models: {}");
+    watched.stands("spark1", "vllm_node").restarts = Some("always".into());
+    assert_eq!(watched.differences(), [""; 0]);
+    let mut kept = Look::new("model: alpha");
+    kept.serves("alpha");
+    kept.facts("spark1").containers[0].restarts = Some("always".into());
+    assert!(
+        kept.differences()[0].starts_with("Platform spark1: started and stopped by this controller alone;")
+    );
+
+    let mut memory = Look::new("model: none");
+    let floor = memory.desired.sparks["spark1"].floor_bytes;
+    memory.facts("spark1").memory_available_bytes = floor;
+    assert_eq!(memory.differences(), [""; 0]);
+    memory.facts("spark1").memory_available_bytes = floor - 1;
+    assert_eq!(memory.differences(), ["Memory spark1: 6.0 GiB kept free; 6.0 GiB free"]);
+
+    for (wish, told) in [("present", "Weights spark1: there; "), ("absent", "Weights spark1: deleted; ")] {
+        let file = format!(
+            "model: none\nmodels: {{ alpha: {{ repo: lab/alpha, sparks: [spark1], weights: {wish} }} }}"
+        );
+        let mut look = Look::new(&file);
+        if wish == "present" {
+            look.facts("spark1").caches.clear();
+            look.facts("spark1").caches.insert("lab/alpha".into(), CacheSeen::Absent);
+        }
+        let found = look.differences();
+        assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+    }
+}
+
+/// If this failed, a model would be started into memory that it does not fit in, or be refused what it fits in.
+#[test]
+fn what_a_model_needs_is_the_largest_figure_that_is_known_of_it() {
+    let needs = |launcher: &str, model: &str, peaks: &[u64]| {
+        let file = format!("model: own\n{launcher}\nmodels: {{ own: {{ {model}, sparks: [spark1] }} }}");
+        let look = Look::new(&file);
+        let slot = &look.desired.slots[&Object::main()];
+        let own = look.desired.effective(slot, &ModelName::new("own").unwrap()).unwrap();
+        let peaks: Vec<u64> = peaks.iter().map(|gib| gib * GIB).collect();
+        let (bytes, basis) = need(&own, 100 * GIB, &peaks);
+        format!("{}: {basis}", bytes / GIB)
+    };
+    let script = "vllm: { launcher: { kind: launch-cluster, script: own.sh } }";
+    let recipe = "vllm: { launcher: { kind: recipe } }";
+    let half = "repo: lab/own, args: { gpu-memory-utilization: 0.5 }";
+    for (launcher, model, peaks, expected) in [
+        ("", "repo: lab/own", &[][..], "92: the engine's default share"),
+        ("", half, &[], "50: gpu-memory-utilization"),
+        ("", "repo: lab/own, args: { gpu-memory-utilization: '0.5' }", &[], "50: gpu-memory-utilization"),
+        ("", "repo: lab/own, args: { kv-cache-memory-bytes: 10737418240 }", &[], "10: kv-cache-memory-bytes"),
+        ("", &format!("{half}, memory_gib: 60"), &[], "60: memory_gib"),
+        ("", &format!("{half}, memory_gib: 50"), &[], "50: memory_gib"),
+        ("", &format!("{half}, memory_gib: 40"), &[], "50: gpu-memory-utilization"),
+        ("", "repo: lab/own, memory_gib: 40", &[], "92: the engine's default share"),
+        (script, "repo: lab/own, memory_gib: 40", &[], "40: memory_gib"),
+        (script, "repo: lab/own", &[], "92: the engine's default share"),
+        (
+            recipe,
+            "recipe: own, memory_gib: 40, args: { gpu-memory-utilization: 0.5 }",
+            &[],
+            "50: gpu-memory-utilization",
+        ),
+        (recipe, "recipe: own, memory_gib: 60, args: { gpu-memory-utilization: 0.5 }", &[], "60: memory_gib"),
+        ("", half, &[71], "70: the peak of the last load here"),
+        ("", half, &[60, 71, 65], "70: the peak of the last 3 loads here"),
+        ("", half, &[51], "50: gpu-memory-utilization"),
+        ("", half, &[20], "50: gpu-memory-utilization"),
+    ] {
+        assert_eq!(needs(launcher, model, peaks), expected, "{launcher} {model} {peaks:?}");
+    }
+}
+
+#[test]
+fn what_can_be_free_at_most_counts_what_goes_and_nothing_else() {
+    let process =
+        |resident_gib: u64| Process { pid: 7, resident_bytes: resident_gib * GIB, command: "x".into() };
+    let container = |id: &str, resident_gib: u64| Container {
+        id: id.into(),
+        running: true,
+        processes: Some(vec![process(resident_gib)]),
+        ..Container::default()
+    };
+    let on_gpu = |id: &str, gib: Option<u64>| GpuProcess {
+        pid: 7,
+        name: "x".into(),
+        memory_bytes: gib.map(|gib| gib * GIB),
+        container: Some(id.into()),
+    };
+    let facts = || Facts {
+        memory_available_bytes: 10 * GIB,
+        containers: vec![container("goes", 2), container("stays", 5)],
+        gpu: Some(Gpu {
+            processes: vec![on_gpu("goes", Some(30)), on_gpu("stays", Some(40))],
+            ..Gpu::default()
+        }),
+        ..Facts::default()
+    };
+    let going = BTreeSet::from(["goes"]);
+    let free = |change: fn(&mut Facts)| {
+        let mut facts = facts();
+        change(&mut facts);
+        free_at_most(&facts, &going).map(|bytes| bytes / GIB)
+    };
+    assert_eq!(free(|_| {}), Some(42));
+    assert_eq!(free_at_most(&facts(), &BTreeSet::new()), None, "nothing goes");
+    assert_eq!(free(|facts| facts.gpu = None), None);
+    assert_eq!(free(|facts| facts.gpu.as_mut().unwrap().processes[0].memory_bytes = None), None);
+    assert_eq!(free(|facts| facts.gpu.as_mut().unwrap().processes[1].memory_bytes = None), Some(42));
+    assert_eq!(free(|facts| facts.containers[0].processes = None), None);
+    assert_eq!(free(|facts| facts.containers[1].processes = None), Some(42));
+    assert_eq!(free(|facts| facts.containers[0].running = false), Some(40));
+}
+
+/// If this failed, an engine would be started into memory that is not back, or one that could be started would wait for ever.
+#[test]
+fn the_memory_gate_opens_after_ten_seconds_of_enough_and_closes_for_good_after_five_minutes() {
+    let release = |since: i64| Release {
+        since: at(since),
+        containers: ["old".to_owned()].into(),
+        pids: [(spark("spark1"), BTreeSet::from([42]))].into(),
+        before: None,
+    };
+    let gate = |look: &Look, needed_gib: u64, release: Option<&Release>| {
+        let name = spark("spark1");
+        let facts = &look.sparks[&name];
+        released(&name, facts, needed_gib * GIB, 6 * GIB, release, &look.ledger, look.now)
+    };
+    let watched = |secs: &[i64]| {
+        let mut look = Look::new("model: alpha");
+        for pause in secs {
+            look.later(*pause);
+            look.notice();
+        }
+        look
+    };
+    assert_eq!(gate(&watched(&[0, 5, 5]), 100, None), Released::Yes);
+    assert!(matches!(gate(&watched(&[0, 10]), 100, None), Released::NotYet(_)), "two samples");
+    assert!(matches!(gate(&watched(&[0, 5, 4]), 100, None), Released::NotYet(_)), "nine seconds");
+    assert!(matches!(gate(&watched(&[0, 31, 5, 4]), 100, None), Released::NotYet(_)), "a break");
+    assert_eq!(gate(&watched(&[0, 30, 5]), 100, None), Released::Yes);
+    assert_eq!(gate(&watched(&[0, 5, 5]), 104, None), Released::Yes, "110 GiB are just enough");
+    assert!(matches!(gate(&watched(&[0, 5, 5]), 105, None), Released::NotYet(_)));
+    assert!(
+        matches!(gate(&watched(&[0, 5, 5]), 114, None), Released::NotYet(_)),
+        "an empty machine has 120 GiB"
+    );
+    assert!(matches!(gate(&watched(&[0, 5, 5]), 115, None), Released::CannotFit(_)));
+
+    // What was seen before the stop proves nothing.
+    assert!(matches!(gate(&watched(&[0, 5, 5]), 100, Some(&release(5))), Released::NotYet(_)));
+    assert_eq!(gate(&watched(&[0, 5, 5, 5]), 100, Some(&release(5))), Released::Yes);
+    let mut rebooted = watched(&[0, 5, 5]);
+    rebooted.facts("spark1").boot_id = "another".into();
+    assert!(matches!(gate(&rebooted, 100, None), Released::NotYet(_)));
+
+    let with = |change: fn(&mut Facts)| {
+        let mut look = watched(&[0, 290, 5, 5]);
+        change(look.facts("spark1"));
+        look
+    };
+    let still_there =
+        |facts: &mut Facts| facts.containers.push(Container { id: "old".into(), ..Container::default() });
+    let held = |facts: &mut Facts| {
+        let process = GpuProcess { pid: 42, name: "x".into(), memory_bytes: None, container: None };
+        facts.gpu = Some(Gpu { processes: vec![process], ..Gpu::default() });
+    };
+    for in_the_way in [still_there as fn(&mut Facts), held] {
+        let look = with(in_the_way);
+        assert!(matches!(gate(&look, 100, Some(&release(0))), Released::NotYet(_)), "five minutes");
+        assert!(matches!(gate(&look, 100, Some(&release(-1))), Released::Never(_)));
+    }
+    assert!(matches!(gate(&with(|_| {}), 105, Some(&release(-1))), Released::Never(_)));
+    // A reboot since then has numbered the processes anew.
+    let mut up = with(held);
+    for (secs, opens) in [(299, true), (300, false), (301, false)] {
+        up.facts("spark1").uptime_secs = secs;
+        assert_eq!(gate(&up, 100, Some(&release(0))) == Released::Yes, opens, "up for {secs} s");
+    }
+}
+
+/// If this failed, the wrong model would be given up when memory is short, or one that nobody may touch.
+#[test]
+fn the_newest_model_that_may_be_acted_on_is_given_up_for_the_floor() {
+    let file = |more: &str| {
+        format!(
+            "model: alpha\n{more}\nservices: {{ second: {{ kind: vllm, spark: spark1, port: 8889, model: tiny }} }}\n\
+             models:\n  alpha: {{ repo: lab/alpha, sparks: [spark1], args: {{ gpu-memory-utilization: 0.5 }} }}\n  \
+             tiny: {{ repo: lab/tiny, sparks: [spark1], args: {{ gpu-memory-utilization: 0.2 }} }}"
+        )
+    };
+    let second = || Object::service(&ServiceName::new("second").unwrap());
+    let both = |more: &str, state: LaunchState| {
+        let mut look = Look::new(&file(more));
+        let older =
+            Launch::new(look.group("alpha"), token(1), at(-60), LaunchState::Serving { since: at(-50) });
+        let newer = Launch::new(look.group("tiny"), token(2), at(-10), state);
+        look.ledger.launches = [(Object::main(), older), (second(), newer)].into();
+        look
+    };
+    let given_up = |look: &mut Look, on: &str| {
+        let (desired, now) = (look.desired.clone(), look.now);
+        let mut watch = || look.ledger.watch_floor(&spark(on), 1, &desired, now);
+        assert!(watch().is_none() && watch().is_none());
+        watch().map(|noticed| noticed.object)
+    };
+    for state in [LaunchState::Loading, LaunchState::Serving { since: at(-5) }] {
+        assert_eq!(given_up(&mut both("", state), "spark1"), Some(second()));
+    }
+    for state in [LaunchState::Stopped { at: at(-5) }, LaunchState::Failed { at: at(-5), in_load: true }] {
+        assert_eq!(given_up(&mut both("", state), "spark1"), Some(Object::main()));
+    }
+    let loading = || LaunchState::Loading;
+    assert_eq!(given_up(&mut both("", loading()), "spark2"), None);
+    assert_eq!(given_up(&mut both("reconcile: { suspend: true }", loading()), "spark1"), None);
+    let main_alone = both("vllm: { suspend: true }", LaunchState::Stopped { at: at(-5) });
+    assert_eq!(given_up(&mut { main_alone }, "spark1"), None);
+
+    // After that, its memory is on its way back, also when the clock is set back meanwhile.
+    let mut look = both("", loading());
+    assert_eq!(given_up(&mut look, "spark1"), Some(second()));
+    let spec = look.group("tiny").spec;
+    assert_eq!(look.ledger.attempts(&second(), &spec).unwrap().last.kind, FailureKind::BelowFloor);
+    assert_eq!(given_up(&mut look, "spark1"), None);
+    look.later(-3600);
+    look.notice();
+    let serving = LaunchState::Serving { since: look.now };
+    look.ledger.launches.get_mut(&Object::main()).unwrap().state = serving;
+    look.later(59);
+    assert_eq!(given_up(&mut look, "spark1"), None);
+    look.later(1);
+    assert_eq!(given_up(&mut look, "spark1"), Some(Object::main()));
+}
+
+#[test]
+fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
+    let mut look = Look::new("model: none");
+    let release = Release { since: at(0), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
+    look.ledger.releases.insert(Object::main(), release.clone());
+    look.later(300);
+    look.notice();
+    assert_eq!(look.ledger.releases.len(), 1);
+    look.later(1);
+    look.notice();
+    assert_eq!(look.ledger.releases.len(), 0, "an empty slot is in the middle of nothing");
+    let mut wanted = Look::new("model: alpha");
+    wanted.ledger.releases.insert(Object::main(), release);
+    wanted.later(301);
+    wanted.notice();
+    assert_eq!(wanted.ledger.releases.len(), 1);
+
+    // What was taken over is known until its container is seen to be gone.
+    let adopted =
+        || Adopted { object: Object::main(), spark: spark("spark1"), spec: SpecHash::of_label("v1-0") };
+    let mut taken = Look::new("model: alpha");
+    taken.ledger.adopted.insert("id-of-vllm_node-on-spark1".into(), adopted());
+    taken.silent.insert(spark("spark1"));
+    taken.notice();
+    assert_eq!(taken.ledger.adopted.len(), 1);
+    taken.silent.clear();
+    taken.stands("spark1", "vllm_node");
+    taken.notice();
+    assert_eq!(taken.ledger.adopted.len(), 1);
+    taken.facts("spark1").containers.clear();
+    taken.notice();
+    assert_eq!(taken.ledger.adopted.len(), 0);
+
+    // What loads took is kept of models that left the file too, up to a bound.
+    let mut learned = Look::new("model: alpha");
+    let alpha = learned.group("alpha").spec;
+    learned.ledger.load_secs.insert(alpha.to_string(), vec![60]);
+    learned.ledger.peaks.insert(format!("{alpha} spark1"), vec![GIB]);
+    for number in 1..500 {
+        learned.ledger.load_secs.insert(format!("v1-{number}"), vec![60]);
+        learned.ledger.peaks.insert(format!("v1-{number} spark1"), vec![GIB]);
+    }
+    learned.notice();
+    assert_eq!((learned.ledger.load_secs.len(), learned.ledger.peaks.len()), (500, 500));
+    learned.ledger.load_secs.insert("v1-500".into(), vec![60]);
+    learned.notice();
+    assert_eq!((learned.ledger.load_secs.len(), learned.ledger.peaks.len()), (1, 500));
+    learned.ledger.peaks.insert("v1-500 spark1".into(), vec![GIB]);
+    learned.notice();
+    assert_eq!((learned.ledger.load_secs.len(), learned.ledger.peaks.len()), (1, 1));
+}
+
+#[test]
+fn a_deadline_is_written_learned_or_forty_minutes() {
+    let deadline = |more: &str, load_secs: &[u64]| {
+        let mut look = Look::new(&format!("model: alpha\n{more}"));
+        let spec = look.group("alpha").spec;
+        if !load_secs.is_empty() {
+            look.ledger.load_secs.insert(spec.to_string(), load_secs.to_vec());
+        }
+        look.ledger.load_deadline(&look.desired.slots[&Object::main()], &spec).as_secs()
+    };
+    assert_eq!(deadline("", &[]), 2400);
+    assert_eq!(deadline("", &[1000]), 3000);
+    assert_eq!(deadline("", &[3000, 500, 1000]), 3000, "of the median");
+    assert_eq!(deadline("", &[10]), 1200);
+    assert_eq!(deadline("vllm: { load_deadline: 5m }", &[1000]), 300);
+}

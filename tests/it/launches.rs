@@ -1,0 +1,333 @@
+//! What looks mean for a launch: still loading, ready, failed, lost; case by case.
+
+use std::sync::Arc;
+
+use spark_control::core::{
+    desired::Object,
+    launch::{FailureKind, Launch, LaunchState, MAX_LOADS},
+    ledger::Release,
+    observed::{EndpointAnswer, Job, JobState, LoadSeen, ServiceAnswer, Token},
+    progress::{NO_CAUSE, Phase, Progress},
+};
+
+use crate::look::{Look, at, engine, spark, token};
+
+/// A launch at second 0 whose launcher runs.
+fn loading(model: &str) -> Look {
+    let mut look = Look::new(&format!("model: {model}"));
+    look.launched(model, LaunchState::Loading);
+    look.answers(&EndpointAnswer::Refused);
+    let spec = look.group(model).spec;
+    let head = look.group(model).head().clone();
+    look.facts(head.as_str()).token = Some(token(1));
+    look.facts(head.as_str()).jobs.push(Job {
+        id: "1.1".into(),
+        object: "vllm".into(),
+        spec,
+        token: token(1),
+        started_at: at(0),
+        state: JobState::Running,
+        last_words: None,
+    });
+    look
+}
+
+fn says(look: &mut Look, on: &str, fatal: Option<&str>, log: &str) {
+    let progress = Progress { phase: Phase::Starting, shards: None, fatal: fatal.map(str::to_owned) };
+    let seen = LoadSeen { container: "c".into(), progress, log: Arc::from(log) };
+    look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
+}
+
+/// What was told of the last look.
+fn told(look: &mut Look) -> String {
+    look.notice().into_iter().map(|noticed| format!("{}: {}", noticed.kind, noticed.message)).collect()
+}
+
+fn attempts(look: &Look, model: &str) -> Option<(u32, FailureKind)> {
+    let attempts = look.ledger.attempts(&Object::main(), &look.group(model).spec)?;
+    Some((attempts.failed_loads, attempts.last.kind))
+}
+
+#[test]
+fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
+    let mut ready = loading("alpha");
+    ready.later(90);
+    ready.answers(&engine("alpha"));
+    assert_eq!(told(&mut ready), "ready: `alpha` is ready after 90 s");
+    assert_eq!(ready.state(), LaunchState::Serving { since: at(90) });
+    assert_eq!(ready.ledger.load_secs.values().next().unwrap(), &[90]);
+
+    let mut late = loading("alpha");
+    late.later(2400);
+    assert_eq!(told(&mut late), "");
+    assert_eq!(late.state(), LaunchState::Loading);
+    late.later(1);
+    assert_eq!(told(&mut late), "failed: `alpha` failed: it was not ready within 40 min");
+    assert_eq!(attempts(&late, "alpha"), Some((1, FailureKind::Unnamed)));
+
+    // A silent Spark proves nothing: at the deadline it is left alone.
+    let mut unseen = loading("alpha");
+    unseen.silent.insert(spark("spark1"));
+    unseen.later(2400);
+    assert_eq!(told(&mut unseen), "");
+    unseen.later(1);
+    let what = "unseen: `alpha` was not seen to be ready within 40 min (`spark1` is not reachable); it is left alone";
+    assert_eq!(told(&mut unseen), what);
+    assert_eq!(unseen.state(), LaunchState::Unseen { at: at(2401) });
+    unseen.silent.clear();
+    unseen.answers(&engine("alpha"));
+    unseen.notice();
+    assert_eq!(unseen.state(), LaunchState::Serving { since: at(2401) });
+
+    for answer in [EndpointAnswer::Refused, EndpointAnswer::Silent { why: "no answer".into() }] {
+        let mut gives_up = loading("alpha");
+        gives_up.later(30);
+        gives_up.answers(&answer);
+        says(&mut gives_up, "spark1", Some("unrecognized arguments: --x"), "");
+        let what = "failed: `alpha` failed: the engine gave up on `spark1`: unrecognized arguments: --x";
+        assert_eq!(told(&mut gives_up), what);
+        assert_eq!(attempts(&gives_up, "alpha"), Some((1, FailureKind::Named)));
+    }
+    // What an engine that serves once said is past.
+    let mut serving = Look::new("model: alpha");
+    serving.serves("alpha");
+    serving.answers(&EndpointAnswer::Refused);
+    says(&mut serving, "spark1", Some("CUDA error"), "");
+    assert_eq!(told(&mut serving), "");
+}
+
+/// If this failed, the blame would be on the Spark that only tells that another one is gone.
+#[test]
+fn of_several_ranks_the_one_that_names_the_cause_is_quoted() {
+    let cause = |first: Option<&str>, second: Option<&str>| {
+        let mut look = loading("wide");
+        look.later(30);
+        says(&mut look, "spark1", first, "");
+        says(&mut look, "spark2", second, "");
+        told(&mut look).replace("failed: `wide` failed: the engine gave up on ", "")
+    };
+    let aftermath = "RuntimeError: NCCL error: unhandled system error";
+    assert!(spark_control::core::progress::is_aftermath(aftermath));
+    assert_eq!(cause(Some(aftermath), Some("out of memory")), "`spark2`: out of memory");
+    assert_eq!(cause(Some("out of memory"), Some(aftermath)), "`spark1`: out of memory");
+    assert_eq!(cause(Some(NO_CAUSE), Some("out of memory")), "`spark2`: out of memory");
+    assert_eq!(cause(Some(aftermath), Some(NO_CAUSE)), format!("`spark1`: {aftermath}"));
+    assert_eq!(cause(None, Some(aftermath)), format!("`spark2`: {aftermath}"));
+    assert_eq!(cause(None, None), "");
+}
+
+#[test]
+fn a_load_is_as_far_as_its_slowest_rank_and_does_not_go_back() {
+    let mut look = loading("wide");
+    let mut seen = |first: (Phase, Option<(u32, u32)>), second: (Phase, Option<(u32, u32)>)| {
+        look.later(5);
+        for (on, (phase, shards)) in [("spark1", first), ("spark2", second)] {
+            let progress = Progress { phase, shards, fatal: None };
+            let seen = LoadSeen { container: "c".into(), progress, log: "".into() };
+            look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
+        }
+        look.notice();
+        let progress = look.ledger.launches[&Object::main()].progress.clone().unwrap();
+        (progress.phase, progress.shards)
+    };
+    let weights = |shards| (Phase::Weights, Some((shards, 9)));
+    assert_eq!(seen((Phase::Starting, None), weights(3)), (Phase::Starting, None));
+    assert_eq!(seen(weights(4), weights(3)), weights(3));
+    assert_eq!(seen(weights(2), weights(5)), weights(3), "a log that was turned over");
+    assert_eq!(seen(weights(4), weights(5)), weights(4));
+}
+
+/// If this failed, a launch would wait for a launcher that is gone, or be given up while it is at work.
+#[test]
+fn a_launcher_has_ten_minutes_and_its_engine_twenty_seconds_after_it() {
+    let gone = |secs: i64, state: JobState| {
+        let mut look = loading("alpha");
+        look.facts("spark1").containers.clear();
+        look.later(secs);
+        look.facts("spark1").jobs[0].state = state;
+        (told(&mut look), look)
+    };
+    assert_eq!(gone(600, JobState::Running).0, "");
+    let what = "failed: `alpha` failed: the launcher had started no engine after 10 min";
+    assert_eq!(gone(601, JobState::Running).0, what);
+
+    let (first, mut look) = gone(5, JobState::Exited(1));
+    assert_eq!(first, "");
+    look.facts("spark1").jobs[0].last_words = Some("Error: no such image".into());
+    look.later(19);
+    assert_eq!(told(&mut look), "");
+    look.later(1);
+    let what = "failed: `alpha` failed: `vllm_node` is not running on `spark1`; the launcher's last words: Error: no such image";
+    assert_eq!(told(&mut look), what);
+
+    // Its engine's log has the cause, on the Spark that is at fault or on another one.
+    for (model, on, cause) in [
+        ("alpha", "spark1", "no engine runs in `vllm_node` on `spark1`: ValueError: no such file"),
+        (
+            "wide",
+            "spark2",
+            "no engine runs in `vllm_node` on `spark1`; on `spark2`: ValueError: no such file",
+        ),
+    ] {
+        let mut look = loading(model);
+        look.facts("spark1").jobs[0].state = JobState::Exited(0);
+        look.facts("spark1").containers[0].processes = Some(Vec::new());
+        look.later(5);
+        assert_eq!(told(&mut look), "");
+        says(&mut look, on, None, "INFO x\nValueError: no such file\n");
+        look.later(20);
+        assert_eq!(told(&mut look), format!("failed: `{model}` failed: {cause}"));
+    }
+}
+
+/// If this failed, a message that never arrived would count as a failed load, or a lost job as one that never began.
+#[test]
+fn a_launch_whose_message_never_arrived_never_began() {
+    let lost = |change: fn(&mut Look)| {
+        let mut look = loading("alpha");
+        look.facts("spark1").containers.clear();
+        look.facts("spark1").jobs.clear();
+        look.later(5);
+        change(&mut look);
+        (told(&mut look), look.ledger.launches.contains_key(&Object::main()))
+    };
+    assert_eq!(lost(|_| {}), ("lost: the launch of `alpha` never began".into(), false));
+    // A machine that knows of no token has lost what it knew of jobs too; a look from before the launch knows nothing.
+    assert_eq!(lost(|look| look.facts("spark1").token = None), (String::new(), true));
+    assert_eq!(lost(|look| look.facts("spark1").at = at(0)), (String::new(), true));
+}
+
+#[test]
+fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
+    let mut look = Look::new("model: alpha");
+    look.serves("alpha");
+    let group = look.group("alpha");
+    look.ledger.proven.insert(
+        Object::main(),
+        spark_control::core::ledger::Proven {
+            model: group.model.clone(),
+            spec: group.spec.clone(),
+            at: at(0),
+            image_id: None,
+        },
+    );
+    let refused = spark_control::core::launch::Attempts {
+        failed_loads: 1,
+        refused: 0,
+        last: spark_control::core::launch::Failure {
+            at: at(0),
+            what: "x".into(),
+            kind: FailureKind::Unnamed,
+        },
+        not_before: at(0),
+    };
+    look.ledger.attempts.insert(format!("vllm {}", group.spec), refused);
+    let release = Release {
+        since: at(0),
+        containers: ["other".to_owned()].into(),
+        pids: Default::default(),
+        before: None,
+    };
+    look.ledger.releases.insert(Object::main(), release);
+    look.later(300);
+    look.answers(&engine("alpha"));
+    look.notice();
+    assert_eq!(look.ledger.proven[&Object::main()].image_id.as_deref(), Some("sha256:aa"));
+    assert_eq!(look.ledger.releases.len(), 1);
+    look.later(1);
+    look.notice();
+    assert_eq!(look.ledger.releases.len(), 0, "what was stopped beside it is long gone");
+    look.later(3298);
+    look.notice();
+    assert_eq!(attempts(&look, "alpha").unwrap().0, 1);
+    look.later(1);
+    look.notice();
+    assert_eq!(attempts(&look, "alpha"), None, "an hour is a clean slate");
+
+    look.facts("spark1").containers[0].running = false;
+    assert_eq!(told(&mut look), "failed: `alpha` failed: `vllm_node` has stopped on `spark1`");
+    assert_eq!(look.state(), LaunchState::Failed { at: at(3600), in_load: false });
+    assert_eq!(attempts(&look, "alpha").unwrap().0, 1);
+    assert!(1 < MAX_LOADS, "it is started again");
+}
+
+/// If this failed, a stop that nobody knows the outcome of would stay in the books while the model serves on.
+#[test]
+fn a_stop_that_did_not_happen_is_noticed_unless_it_may_still() {
+    let stopped = |containers: &[&str]| {
+        let mut look = Look::new("model: alpha");
+        look.serves("alpha");
+        look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: at(0) };
+        let containers = containers.iter().map(|id| (*id).to_owned()).collect();
+        let release = Release { since: at(0), containers, pids: Default::default(), before: None };
+        look.ledger.releases.insert(Object::main(), release);
+        look.later(5);
+        look.notice();
+        look.state()
+    };
+    assert_eq!(stopped(&["id-of-vllm_node-on-spark1"]), LaunchState::Stopped { at: at(0) });
+    assert_eq!(stopped(&["another"]), LaunchState::Serving { since: at(5) });
+}
+
+#[test]
+fn a_controller_without_a_memory_finds_what_it_started() {
+    let found = |change: fn(&mut Look)| {
+        let mut look = loading("alpha");
+        look.ledger.launches.clear();
+        look.facts("spark1").containers[0].started_at = Some(at(0));
+        look.later(60);
+        change(&mut look);
+        look.notice();
+        look.ledger.launches.get(&Object::main()).map(|launch| (launch.state.clone(), launch.at))
+    };
+    assert_eq!(found(|_| {}), Some((LaunchState::Loading, at(0))));
+    assert_eq!(
+        found(|look| look.answers(&engine("alpha"))),
+        Some((LaunchState::Serving { since: at(60) }, at(60)))
+    );
+    // It listened and does not answer as it should: that is no load.
+    assert_eq!(found(|look| look.answers(&EndpointAnswer::Up(ServiceAnswer::default()))), None);
+    assert_eq!(found(|look| look.facts("spark1").containers[0].started_at = None), None);
+    assert_eq!(found(|look| look.later(2339)), Some((LaunchState::Loading, at(0))));
+    assert_eq!(found(|look| look.later(2340)), None, "no load takes forty minutes");
+    assert_eq!(found(|look| look.facts("spark1").containers[0].labels = None), None);
+    assert_eq!(found(|look| look.silent.extend([spark("spark1")])), None);
+
+    let mut known = loading("alpha");
+    let before: Launch = known.ledger.launches[&Object::main()].clone();
+    known.facts("spark1").containers[0].labels.as_mut().unwrap().token =
+        Some(Token { epoch: 2, sequence: 1, controller: "b".into() });
+    known.notice();
+    assert_eq!(known.ledger.launches[&Object::main()].token, before.token);
+}
+
+/// If this failed, the release gate would forget its window, or not see a dip.
+#[test]
+fn free_memory_is_kept_as_one_sample_a_second_the_lowest_of_it() {
+    let mut look = Look::new("model: none");
+    let seen = |look: &Look| -> Vec<u64> {
+        look.ledger.samples[&spark("spark1")].seen.iter().map(|sample| sample.available_bytes >> 30).collect()
+    };
+    look.notice();
+    for (pause, available, expected) in [
+        (0, 50, vec![50]),
+        (0, 110, vec![50]),
+        (1, 100, vec![50, 100]),
+        (30, 90, vec![50, 100, 90]),
+        (31, 80, vec![80]),
+    ] {
+        look.later(pause);
+        look.facts("spark1").memory_available_bytes = available << 30;
+        look.notice();
+        assert_eq!(seen(&look), expected);
+    }
+    for _ in 0..40 {
+        look.later(1);
+        look.notice();
+    }
+    assert_eq!(seen(&look).len(), 32);
+    look.facts("spark1").boot_id = "another".into();
+    look.later(1);
+    look.notice();
+    assert_eq!(seen(&look).len(), 1);
+}

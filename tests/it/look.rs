@@ -1,0 +1,222 @@
+//! One look at two Sparks, made by hand: what is decided from it, without a controller and without a simulator.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use spark_control::{
+    core::{
+        desired::{Desired, Object, SpecHash},
+        drift::{Drift, diff},
+        group::Group,
+        launch::{Launch, LaunchState},
+        ledger::{Ledger, Noticed},
+        name::{ModelName, SparkName},
+        observed::{
+            Checkout, Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Labels, LauncherSeen,
+            LoadSeen, Observed, Process, Proof, ServedModel, SparkView, Token,
+        },
+        plan::{Plan, Work},
+        planner,
+        platform::CacheSeen,
+    },
+    manifest::load::load,
+};
+
+use crate::cluster::{MODELS, SPARKS};
+
+pub const ENGINE: &str = "vllm serve x --port 8888";
+
+/// Seconds after noon.
+pub fn at(secs: i64) -> Timestamp {
+    let noon: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+    noon.checked_add(SignedDuration::from_secs(secs)).unwrap()
+}
+
+pub fn spark(name: &str) -> SparkName {
+    SparkName::new(name).unwrap()
+}
+
+/// The sequence-th message of the first controller.
+pub fn token(sequence: u64) -> Token {
+    Token { epoch: 1, sequence, controller: "a".into() }
+}
+
+pub struct Look {
+    pub desired: Desired,
+    pub sparks: BTreeMap<SparkName, Facts>,
+    /// These do not answer; what `sparks` has of them is what was seen last.
+    pub silent: BTreeSet<SparkName>,
+    pub endpoints: BTreeMap<Object, Endpoint>,
+    pub loads: BTreeMap<Object, BTreeMap<SparkName, LoadSeen>>,
+    pub ledger: Ledger,
+    pub now: Timestamp,
+}
+
+impl Look {
+    /// Two Sparks that have all that is needed and run nothing, and this in the file.
+    pub fn new(more: &str) -> Self {
+        let models = if more.contains("models:") { "" } else { MODELS };
+        let desired = load(&format!("{SPARKS}{more}\n{models}")).unwrap().desired;
+        let facts = |spark: &str| {
+            let mut facts = Facts {
+                at: at(0),
+                boot_id: format!("boot-of-{spark}"),
+                uptime_secs: 86_400,
+                memory_total_bytes: 120 << 30,
+                memory_available_bytes: 110 << 30,
+                images: [("vllm-node".to_owned(), Some("sha256:aa".to_owned()))].into(),
+                launchers: [(
+                    "spark-vllm-docker".to_owned(),
+                    LauncherSeen::Present(Checkout {
+                        nodes: Vec::new(),
+                        options: ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into(),
+                    }),
+                )]
+                .into(),
+                ..Facts::default()
+            };
+            for repo in ["alpha", "beta", "wide"] {
+                facts.caches.insert(format!("lab/{repo}"), CacheSeen::Present);
+            }
+            facts.platform.listening = Some([22].into());
+            facts
+        };
+        Self {
+            desired,
+            sparks: ["spark1", "spark2"].map(|name| (spark(name), facts(name))).into(),
+            silent: BTreeSet::new(),
+            endpoints: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            ledger: Ledger::default(),
+            now: at(0),
+        }
+    }
+
+    pub fn facts(&mut self, name: &str) -> &mut Facts {
+        self.sparks.get_mut(name).unwrap()
+    }
+
+    /// The model as the main slot would start it now.
+    pub fn group(&self, model: &str) -> Group {
+        let slot = &self.desired.slots[&Object::main()];
+        self.desired.effective(slot, &ModelName::new(model).unwrap()).unwrap().group()
+    }
+
+    /// A running container with an engine in it.
+    pub fn stands(&mut self, on: &str, name: &str) -> &mut Container {
+        let facts = self.facts(on);
+        facts.containers.push(Container {
+            id: format!("id-of-{name}-on-{on}"),
+            name: name.into(),
+            image: "vllm-node".into(),
+            image_id: "sha256:aa".into(),
+            running: true,
+            processes: Some(vec![Process { pid: 70, resident_bytes: 0, command: ENGINE.into() }]),
+            ..Container::default()
+        });
+        facts.containers.last_mut().unwrap()
+    }
+
+    /// The same with our label.
+    pub fn ours(&mut self, on: &str, name: &str, spec: &SpecHash) -> &mut Container {
+        let labels = Labels {
+            cluster: self.desired.cluster.to_string(),
+            object: "vllm".into(),
+            spec: spec.clone(),
+            token: Some(token(1)),
+        };
+        let container = self.stands(on, name);
+        container.labels = Some(labels);
+        container
+    }
+
+    /// The main slot was started with this, by the first message, and its containers run.
+    pub fn launched(&mut self, model: &str, state: LaunchState) {
+        let group = self.group(model);
+        for on in group.sparks.clone() {
+            self.ours(on.as_str(), "vllm_node", &group.spec);
+        }
+        let launch = Launch::new(group, token(1), self.now, state);
+        self.ledger.launches.insert(Object::main(), launch);
+    }
+
+    pub fn serves(&mut self, model: &str) {
+        self.launched(model, LaunchState::Serving { since: self.now });
+        self.answers(&engine(model));
+    }
+
+    pub fn answers(&mut self, answer: &EndpointAnswer) {
+        let endpoint = Endpoint { at: self.now, since: self.now, answer: answer.clone() };
+        self.endpoints.insert(Object::main(), endpoint);
+    }
+
+    pub fn observed(&self) -> Observed {
+        let view = |(name, facts): (&SparkName, &Facts)| {
+            let facts = Box::new(facts.clone());
+            let view = if self.silent.contains(name) {
+                SparkView::Unreachable { since: self.now, why: "no answer".into(), last: Some(facts) }
+            } else {
+                SparkView::Reachable(facts)
+            };
+            (name.clone(), view)
+        };
+        Observed {
+            at: self.now,
+            sparks: self.sparks.iter().map(view).collect(),
+            endpoints: self.endpoints.clone(),
+            loads: self.loads.clone(),
+            unreadable_secrets: BTreeMap::new(),
+        }
+    }
+
+    /// Time passes, and the Sparks and endpoints are seen as they were.
+    pub fn later(&mut self, secs: i64) {
+        self.now = self.now.checked_add(SignedDuration::from_secs(secs)).unwrap();
+        for facts in self.sparks.values_mut() {
+            facts.at = self.now;
+        }
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.at = self.now;
+        }
+    }
+
+    pub fn notice(&mut self) -> Vec<Noticed> {
+        let observed = self.observed();
+        self.ledger.notice(&self.desired, &observed, &BTreeSet::new(), self.now)
+    }
+
+    pub fn state(&self) -> LaunchState {
+        self.ledger.launches[&Object::main()].state.clone()
+    }
+
+    pub fn plan(&self) -> Plan {
+        planner::plan(&self.desired, 1, &self.observed(), &self.ledger, self.now)
+    }
+
+    pub fn work(&self, object: &str) -> Option<Work> {
+        self.plan().work.into_iter().find(|work| work.object.as_str() == object)
+    }
+
+    pub fn drift(&self) -> Vec<Drift> {
+        diff(&self.desired, &self.observed(), &self.ledger, &self.plan(), self.now)
+    }
+
+    /// `Class Spark: desired; observed`, one for each difference.
+    pub fn differences(&self) -> Vec<String> {
+        let told = |drift: &Drift| {
+            let spark = drift.spark.as_ref().map_or("-", SparkName::as_str);
+            format!("{:?} {spark}: {}; {}", drift.class, drift.desired, drift.observed)
+        };
+        self.drift().iter().map(told).collect()
+    }
+}
+
+/// An engine that has proven to serve this model.
+pub fn engine(model: &str) -> EndpointAnswer {
+    EndpointAnswer::Engine(EngineAnswer {
+        models: vec![ServedModel { id: model.into(), root: Some(format!("lab/{model}")) }],
+        healthy: true,
+        completion: Proof::Proven { at: at(0) },
+        ..EngineAnswer::default()
+    })
+}
