@@ -132,7 +132,9 @@ pub fn news(
             .as_ref()
             .is_some_and(|object| ledger.is_loading(object) || ledger.is_past_stop(object));
         let message = format!("{} instead of {}; {}", one.observed, one.desired, one.response);
-        if let (Some(about), false) = (about, is_swapping) {
+        // Of what cannot be seen, what was told stands.
+        let stands = |about: &str| one.class == Class::Unknown && desk.was_told(Event::Drift, about);
+        if let Some(about) = about.filter(|about| !is_swapping && !stands(about)) {
             desk.lasts(Event::Drift, about, one.class.name(), &message, DRIFT_AFTER);
         }
     }
@@ -258,6 +260,10 @@ impl Desk<'_> {
             }
         };
         self.is(key, is, true);
+    }
+
+    fn was_told(&self, event: Event, about: &str) -> bool {
+        self.before.get(&format!("{} {about}", event.name())).is_some_and(|before| before.told)
     }
 
     /// Told once it has lasted for so long, and again when it is of another kind.

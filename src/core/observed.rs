@@ -436,7 +436,22 @@ pub enum Proof {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_engine, is_ray};
+    use super::{EndpointAnswer, EngineAnswer, is_engine, is_ray};
+
+    /// If this failed, an engine that has been down for minutes would count as down since the last look.
+    #[test]
+    fn an_answer_is_like_another_when_it_says_the_same_of_itself() {
+        let engine = |healthy, failures| {
+            EndpointAnswer::Engine(EngineAnswer { healthy, failures, ..EngineAnswer::default() })
+        };
+        let silent = |why: &str| EndpointAnswer::Silent { why: why.into() };
+        assert!(EndpointAnswer::Refused.is_like(&EndpointAnswer::Refused));
+        assert!(silent("one").is_like(&silent("other")));
+        assert!(engine(true, 0).is_like(&engine(true, 3)));
+        assert!(!engine(true, 0).is_like(&engine(false, 0)));
+        assert!(!engine(true, 0).is_like(&EndpointAnswer::Refused));
+        assert!(!EndpointAnswer::Refused.is_like(&silent("one")));
+    }
 
     #[test]
     fn ray_is_known_by_its_program_alone() {

@@ -11,6 +11,7 @@ use spark_control::{
         launch::{Launch, LaunchState},
         ledger::{Ledger, Noticed},
         name::{ModelName, SparkName},
+        notify::news,
         observed::{
             Checkout, Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Labels, LauncherSeen,
             LoadSeen, Observed, Process, Proof, ServedModel, SparkView, Token,
@@ -94,6 +95,11 @@ impl Look {
 
     pub fn facts(&mut self, name: &str) -> &mut Facts {
         self.sparks.get_mut(name).unwrap()
+    }
+
+    /// The file is edited.
+    pub fn edit(&mut self, more: &str) {
+        self.desired = Self::new(more).desired;
     }
 
     /// The model as the main slot would start it now.
@@ -195,6 +201,14 @@ impl Look {
 
     pub fn work(&self, object: &str) -> Option<Work> {
         self.plan().work.into_iter().find(|work| work.object.as_str() == object)
+    }
+
+    /// What people are told of this look; it is told once.
+    pub fn news(&mut self, busy: &[Object]) -> Vec<String> {
+        let (drift, busy) = (self.drift(), busy.iter().cloned().collect());
+        let (news, told) = news(&self.desired, &self.ledger, &self.plan(), &drift, &busy, self.now);
+        self.ledger.told = told;
+        news.into_iter().map(|one| format!("{} {}: {}", one.event.name(), one.about, one.message)).collect()
     }
 
     pub fn drift(&self) -> Vec<Drift> {

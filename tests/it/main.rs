@@ -24,6 +24,7 @@ mod licences;
 mod look;
 mod manifest;
 mod notify;
+mod plans;
 mod preflight;
 mod readiness;
 mod replay;

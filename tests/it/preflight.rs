@@ -132,6 +132,24 @@ fn what_a_launch_needs_is_looked_for_on_every_spark() {
         let refused = sparks.with("spark2", paths).refuse(&local);
         assert_eq!(refused.map(|refused| refused.0), reason, "{there:?}");
     }
+    // It takes its files from elsewhere.
+    let absent = |facts: &mut Facts| {
+        facts.caches.insert("lab/wide".into(), CacheSeen::Absent);
+    };
+    let script = "vllm: { launcher: { kind: launch-cluster, script: own.sh } }\nmodels:";
+    for file in [
+        TWO.replace("repo: lab/wide,", "repo: lab/wide, env: { HF_HOME: /srv/hf },"),
+        TWO.replace("repo: lab/wide,", "repo: lab/wide, env: { HF_HUB_CACHE: /srv/hf },"),
+        TWO.replace("tensor-parallel-size: 2", "tensor-parallel-size: 2, download-dir: /srv/hf"),
+        TWO.replace("models:", script)
+            .replace("args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }", "memory_gib: 50"),
+    ] {
+        let refused = Sparks::ready().with("spark2", absent).refuse(&file);
+        assert!(
+            refused.as_ref().is_none_or(|refused| refused.0 != Reason::FilesMissing),
+            "{file}: {refused:?}"
+        );
+    }
     let taken = |port: u16| {
         let listening = move |facts: &mut Facts| facts.platform.listening = Some([port].into());
         Sparks::ready().with("spark1", listening).refuse(TWO)

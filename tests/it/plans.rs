@@ -1,0 +1,218 @@
+//! When a plan that was shown is still the one to carry out, and what people are told meanwhile.
+
+use jiff::SignedDuration;
+use spark_control::core::{
+    desired::Object,
+    launch::LaunchState,
+    ledger::Release,
+    observed::{EndpointAnswer, ServiceAnswer},
+    plan::{LASTS, Plan, Reason, Verdict},
+    platform::CacheSeen,
+    step::Step,
+};
+
+use crate::look::{Look, at, spark};
+
+fn steps(plan: &Plan) -> Vec<Step> {
+    plan.work.iter().flat_map(|work| work.steps()).map(|planned| planned.step.clone()).collect()
+}
+
+/// If this failed, a plan would be carried out on something else than was shown, or be refused for what it did itself.
+#[test]
+fn a_plan_goes_stale_by_what_others_do_and_not_by_its_own_steps() {
+    let mut look = Look::new("model: beta");
+    look.launched("alpha", LaunchState::Serving { since: at(0) });
+    let plan = look.plan();
+    let [_, stop, launch] = &steps(&plan)[..] else { panic!("{:?}", steps(&plan)) };
+    let holds = |look: &Look, done: &[Step]| plan.still_holds(&look.observed(), done, look.now);
+    assert_eq!(holds(&look, &[]), Ok(()));
+
+    look.facts("spark1").containers[0].running = false;
+    assert_eq!(holds(&look, &[]), Err(vec!["`vllm_node` on `spark1` is stopped now".into()]));
+    look.facts("spark1").containers[0].running = true;
+    look.facts("spark1").containers[0].id = "another".into();
+    assert_eq!(holds(&look, &[]), Err(vec!["`vllm_node` on `spark1` is another container now".into()]));
+    look.facts("spark1").containers.clear();
+    assert_eq!(holds(&look, &[]), Err(vec!["`vllm_node` is gone from `spark1`".into()]));
+    assert_eq!(holds(&look, &[stop.clone()]), Ok(()));
+
+    look.stands("spark2", "vllm_node");
+    let taken = "there is a container `vllm_node` on `spark2` now";
+    assert_eq!(holds(&look, &[stop.clone()]), Err(vec![taken.into()]));
+    assert_eq!(holds(&look, &[stop.clone(), launch.clone()]), Ok(()));
+
+    let image = |look: &mut Look, id: Option<&str>| {
+        look.facts("spark2").images.insert("vllm-node".into(), id.map(str::to_owned));
+    };
+    for other in [Some("sha256:bb"), None] {
+        image(&mut look, other);
+        let changed = holds(&look, &[stop.clone(), launch.clone()]);
+        assert_eq!(changed, Err(vec!["`vllm-node` on `spark2` is another image now".into()]));
+    }
+    image(&mut look, Some("sha256:aa"));
+    look.facts("spark1").boot_id = "another".into();
+    let changed = holds(&look, &[stop.clone(), launch.clone()]);
+    assert_eq!(changed, Err(vec!["`spark1` has been restarted since".into()]));
+    look.silent.insert(spark("spark1"));
+    let unknown = "`spark1` cannot be reached, so nothing is known of it";
+    assert!(holds(&look, &[]).unwrap_err().contains(&unknown.to_owned()));
+}
+
+#[test]
+fn a_step_excuses_its_own_container_and_no_other() {
+    let file = "model: beta\nservices: { second: { kind: vllm, spark: spark2, port: 8889, model: tiny } }\nmodels:\n  \
+                beta: { repo: lab/beta, sparks: [spark2], args: { gpu-memory-utilization: 0.4 } }\n  \
+                tiny: { repo: lab/tiny, sparks: [spark2], args: { gpu-memory-utilization: 0.2 } }";
+    let mut look = Look::new(file);
+    look.facts("spark2").caches.insert("lab/tiny".into(), CacheSeen::Present);
+    let plan = look.plan();
+    let launches = steps(&plan);
+    assert_eq!(launches.len(), 2, "{launches:?}");
+    let of = |object: &str| launches.iter().find(|step| step.object().as_str() == object).unwrap().clone();
+    look.stands("spark2", "second");
+    let holds = |done: Step| plan.still_holds(&look.observed(), &[done], look.now).is_ok();
+    assert!(!holds(of("vllm")));
+    assert!(holds(of("second")));
+}
+
+#[test]
+fn a_plan_lasts_a_day() {
+    let look = Look::new("model: alpha");
+    let plan = look.plan();
+    let end = look.now.saturating_add(LASTS).unwrap();
+    assert_eq!(plan.still_holds(&look.observed(), &[], end), Ok(()));
+    let after = end.saturating_add(SignedDuration::from_secs(1)).unwrap();
+    assert!(
+        plan.still_holds(&look.observed(), &[], after).unwrap_err()[0]
+            .starts_with("it was shown 24 hours ago")
+    );
+}
+
+#[test]
+fn a_plan_is_overtaken_when_something_else_is_wanted_or_nothing_of_it_is_left() {
+    let mut look = Look::new("model: alpha");
+    let alpha = look.plan();
+    assert_eq!(alpha.overtaken_by(&look.plan()), None);
+    assert!(alpha.is_waiting() && !alpha.is_blocked(), "{:?}", alpha.work[0].verdict);
+    look.edit("model: beta");
+    let other = "`vllm` is to hold something else by now";
+    assert_eq!(alpha.overtaken_by(&look.plan()).as_deref(), Some(other));
+    look.edit("model: alpha");
+    look.serves("alpha");
+    assert_eq!(alpha.overtaken_by(&look.plan()).as_deref(), Some("nothing of it is left to be done"));
+    assert!(!look.plan().is_waiting());
+    look.edit("model: none");
+    let empty = look.plan();
+    assert_eq!(alpha.overtaken_by(&empty).as_deref(), Some("nothing of it is left to be done"));
+    assert_eq!(empty.overtaken_by(&empty), None);
+}
+
+/// What is in the way by itself is told, not that nothing is done anyway.
+#[test]
+fn a_policy_does_not_hide_what_is_in_the_way() {
+    let reason = |file: &str| {
+        let mut look = Look::new(file);
+        look.facts("spark1").images.insert("vllm-node".into(), None);
+        match look.work("vllm").unwrap().verdict {
+            Verdict::Blocked { reason, .. } | Verdict::Waiting { reason, .. } => Some(reason),
+            Verdict::Open => None,
+        }
+    };
+    assert_eq!(reason("model: alpha"), Some(Reason::ImageMissing));
+    assert_eq!(reason("model: alpha\nreconcile: { suspend: true }"), Some(Reason::ImageMissing));
+    assert_eq!(reason("model: beta\nreconcile: { suspend: true }"), Some(Reason::Suspended));
+    assert_eq!(reason("model: beta\nreconcile: { on_edit: approve }"), Some(Reason::ApprovalNeeded));
+}
+
+/// A part of a model's files was enough once.
+#[test]
+fn what_was_loaded_from_a_part_is_loaded_from_it_again() {
+    let mut look = Look::new("model: alpha");
+    let missing = "x".to_owned();
+    look.facts("spark1").caches.insert("lab/alpha".into(), CacheSeen::Partial { missing });
+    let is_blocked = |look: &Look| matches!(look.work("vllm").unwrap().verdict, Verdict::Blocked { .. });
+    assert!(is_blocked(&look));
+    let spec = look.group("alpha").spec;
+    look.ledger.load_secs.insert(spec.to_string(), vec![60]);
+    assert!(!is_blocked(&look));
+}
+
+/// If this failed, people would be woken for what is being done, or be told that it is over when nobody can see.
+#[test]
+fn what_differs_is_told_after_two_minutes_once_and_its_end_when_it_is_seen() {
+    let mut look = Look::new("model: alpha\nreconcile: { on_drift: report }");
+    look.serves("alpha");
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.facts("spark1").containers[0].running = false;
+    look.notice();
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.later(119);
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.later(1);
+    let drift = "drift vllm: `vllm_node` has stopped on `spark1` instead of `alpha`;";
+    let told = look.news(&[]);
+    assert!(told.len() == 1 && told[0].starts_with(drift), "{told:?}");
+    look.later(60);
+    assert_eq!(look.news(&[]), [""; 0]);
+    // Nobody can see, or something is being done: what was told stands.
+    look.silent.insert(spark("spark1"));
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.silent.clear();
+    look.facts("spark1").containers[0].running = true;
+    assert_eq!(look.news(&[Object::main()]), [""; 0]);
+    look.answers(&crate::look::engine("alpha"));
+    assert_eq!(look.news(&[]), ["drift_ended vllm: it is as the file says again"]);
+    assert_eq!(look.news(&[]), [""; 0]);
+}
+
+#[test]
+fn a_swap_is_told_from_the_stop_to_its_end_and_is_no_drift() {
+    let mut look = Look::new("model: beta");
+    look.launched("alpha", LaunchState::Serving { since: at(0) });
+    assert_eq!(look.news(&[]), [""; 0]);
+    let state = |look: &mut Look, state: LaunchState| {
+        look.ledger.launches.get_mut(&Object::main()).unwrap().state = state;
+    };
+    // Stopped by hand: nothing is being swapped.
+    state(&mut look, LaunchState::Stopped { at: at(0) });
+    assert_eq!(look.news(&[]), [""; 0]);
+    let release =
+        Release { since: at(0), containers: ["x".to_owned()].into(), pids: Default::default(), before: None };
+    look.ledger.releases.insert(Object::main(), release);
+    assert_eq!(look.news(&[]), ["swap_started vllm: `alpha` is stopped for `beta`"]);
+    look.facts("spark1").containers.clear();
+    look.later(250);
+    assert_eq!(look.news(&[]), [""; 0], "it is not where it should be, and that is known");
+
+    look.launched("beta", LaunchState::Loading);
+    look.answers(&EndpointAnswer::Refused);
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.later(950);
+    assert_eq!(look.news(&[]), [""; 0]);
+    state(&mut look, LaunchState::Failed { at: at(1200), in_load: true });
+    assert_eq!(look.news(&[]), ["swap_failed vllm: `beta` failed: its cause is not known any more"]);
+    assert_eq!(look.news(&[]), [""; 0]);
+    state(&mut look, LaunchState::Loading);
+    look.ledger.launches.get_mut(&Object::main()).unwrap().token.sequence = 7;
+    assert_eq!(look.news(&[]), ["swap_started vllm: `beta` is being started"]);
+    state(&mut look, LaunchState::Serving { since: at(1200) });
+    look.answers(&crate::look::engine("beta"));
+    assert_eq!(look.news(&[]), ["swap_finished vllm: `beta` serves"]);
+    assert_eq!(look.news(&[]), [""; 0]);
+}
+
+#[test]
+fn what_waits_for_a_person_is_told_until_it_does_not() {
+    let mut look = Look::new("model: alpha");
+    look.facts("spark1").images.insert("vllm-node".into(), None);
+    assert_eq!(look.news(&[Object::main()]), [""; 0], "something is being done");
+    let told = look.news(&[]);
+    assert_eq!(told, ["stalled vllm: `spark1` has no image `vllm-node`"]);
+    look.silent.insert(spark("spark1"));
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.silent.clear();
+    look.facts("spark1").images.insert("vllm-node".into(), Some("sha256:aa".into()));
+    assert_eq!(look.news(&[]), ["stalled_ended vllm: nothing waits for a person any more"]);
+    look.answers(&EndpointAnswer::Up(ServiceAnswer::default()));
+    assert_eq!(look.news(&[]), [""; 0]);
+}
