@@ -5,19 +5,21 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        desired::Object,
+        desired::{Object, SpecHash},
         ledger::Ledger,
         name::{ModelName, SparkName},
         observed::{
-            Checkout, Container, Facts, Gpu, GpuProcess, LauncherSeen, Observed, Process, RecipeSeen,
-            SparkView,
+            Checkout, Container, Facts, Gpu, GpuProcess, Job, JobState, LauncherSeen, Observed, Process,
+            RecipeSeen, SparkView, Token,
         },
-        plan::Reason,
+        plan::{Reason, Verdict},
         platform::{CacheSeen, Interface},
         preflight::{Before, preflight},
     },
     manifest::load::load,
 };
+
+use crate::look::Look;
 
 const TWO: &str = "version: 1
 sparks:
@@ -196,6 +198,9 @@ fn memory_counts_who_stays_and_who_goes() {
     let (reason, message) = with(10, old(Some(50)), 2).refuse_after(TWO, &["id-of-old"]).unwrap();
     assert_eq!(reason, Reason::CannotFit);
     assert!(message.ends_with("when what serves is gone at most 62.0 GiB are free on `spark1`"), "{message}");
+    // Just enough, and one too little.
+    assert_eq!(with(9, old(Some(55)), 2).refuse_after(TWO, &["id-of-old"]), None);
+    assert!(with(8, old(Some(55)), 2).refuse_after(TWO, &["id-of-old"]).is_some());
     assert_eq!(with(10, old(None), 2).refuse_after(TWO, &["id-of-old"]), None);
 }
 
@@ -274,4 +279,103 @@ fn a_recipe_must_be_readable() {
     let (reason, message) = seen(RecipeSeen::Unreadable { why: "no such recipe".into() }).unwrap();
     assert_eq!(reason, Reason::LauncherMissing);
     assert!(message.ends_with("no such recipe"), "{message}");
+}
+
+/// If this failed, a launch would fail on a port after the outage had begun; or a swap be refused for what it ends itself.
+#[test]
+fn a_port_is_free_or_goes_with_what_stands_in_the_slots_place() {
+    let file = |model: &str| {
+        format!(
+            "model: {model}\nmodels:\n  alpha: {{ repo: lab/alpha, sparks: [spark1] }}\n  beta: {{ repo: lab/beta, sparks: \
+             [spark2] }}\n  other: {{ repo: lab/alpha, port: 9000, sparks: [spark1] }}\n  wide: {{ repo: lab/wide, sparks: \
+             [spark1, spark2], args: {{ tensor-parallel-size: 2 }} }}"
+        )
+    };
+    // What serves, what is wanted, and what listens on its head.
+    let refused = |serves: &str, wanted: &str, listening: u16, change: fn(&mut Look)| {
+        let mut look = Look::new(&file(wanted));
+        if !serves.is_empty() {
+            look.serves(serves);
+        }
+        let head = look.group(wanted).head().to_string();
+        look.facts(&head).platform.listening = Some([22, listening].into());
+        change(&mut look);
+        match look.work("vllm").unwrap().verdict {
+            Verdict::Blocked { reason, .. } => Some(reason),
+            Verdict::Open | Verdict::Waiting { .. } => None,
+        }
+    };
+    let as_it_is: fn(&mut Look) = |_| {};
+    let taken = Some(Reason::PortTaken);
+    assert_eq!(refused("", "alpha", 8888, as_it_is), taken);
+    assert_eq!(refused("", "alpha", 29501, as_it_is), None, "one Spark needs no other port");
+    assert_eq!(refused("", "wide", 29501, as_it_is), taken);
+    assert_eq!(refused("alpha", "wide", 8888, as_it_is), None, "it goes with `alpha`");
+    assert_eq!(refused("alpha", "wide", 29501, as_it_is), taken, "`alpha` has no use for it");
+    assert_eq!(refused("wide", "alpha", 8888, as_it_is), None);
+    assert_eq!(refused("alpha", "beta", 8888, as_it_is), taken, "`alpha` is on another Spark");
+    assert_eq!(refused("alpha", "other", 9000, as_it_is), taken, "`alpha` has another port");
+    assert_eq!(refused("other", "wide", 9000, as_it_is), None, "nobody needs it");
+    let edited: fn(&mut Look) = |look| {
+        let launch = look.ledger.launches.get_mut(&Object::main()).unwrap();
+        launch.group.spec = SpecHash::of_label("v1-before");
+        for facts in look.sparks.values_mut() {
+            facts.containers[0].labels.as_mut().unwrap().spec = launch.group.spec.clone();
+        }
+    };
+    assert_eq!(refused("wide", "wide", 29501, edited), None);
+    let forgotten: fn(&mut Look) = |look| look.ledger.launches.clear();
+    assert_eq!(refused("alpha", "other", 9000, forgotten), None, "nobody knows what it listens on");
+    let ended: fn(&mut Look) = |look| look.facts("spark1").containers[0].running = false;
+    assert_eq!(refused("alpha", "wide", 8888, ended), taken, "it has stopped");
+}
+
+#[test]
+fn a_checkout_that_knows_only_ray_is_enough_for_one_spark_or_with_ray() {
+    let old = |file: &str| {
+        let options = |facts: &mut Facts| {
+            let Some(LauncherSeen::Present(seen)) = facts.launchers.get_mut("spark-vllm-docker") else {
+                panic!()
+            };
+            seen.options.remove("--no-ray");
+        };
+        Sparks::ready().with("spark1", options).refuse(file).map(|refused| refused.0)
+    };
+    assert_eq!(old(TWO), Some(Reason::LauncherMissing));
+    let ray = "vllm: { launcher: { kind: launch-cluster, ray: true } }\nmodels:";
+    assert_eq!(old(&TWO.replace("models:", ray)), None);
+    let alone = TWO.replace("[spark1, spark2]", "[spark1]").replace(", tensor-parallel-size: 2", "");
+    assert_eq!(old(&alone), None);
+    let bare = alone.replace(", fabric: { ip: 192.0.2.101, eth_if: cx7 }", "");
+    assert_eq!(old(&bare), None, "one Spark needs no fabric");
+}
+
+/// What is on its way takes memory too.
+#[test]
+fn transfers_count_two_gibibytes_each_while_they_run() {
+    let transfer = |object: &str, state: JobState| Job {
+        id: "1.1".into(),
+        object: object.into(),
+        spec: SpecHash::of_label("files-0"),
+        token: Token { epoch: 1, sequence: 1, controller: "a".into() },
+        started_at: "2026-11-24T12:00:00Z".parse().unwrap(),
+        state,
+        last_words: None,
+    };
+    // 60 GiB needed and 6 kept free.
+    let refused = |total_gib: u64, job: Job| {
+        let change = |facts: &mut Facts| {
+            facts.memory_total_bytes = total_gib << 30;
+            facts.jobs = vec![job.clone(), job.clone()];
+        };
+        let file = TWO.replace("gpu-memory-utilization: 0.5", "kv-cache-memory-bytes: 64424509440");
+        Sparks::ready().with("spark2", change).refuse(&file).map(|refused| refused.1)
+    };
+    let running = || transfer("weights/other", JobState::Running);
+    assert_eq!(refused(70, running()), None);
+    let message = refused(69, running()).unwrap();
+    assert!(message.contains("4.0 GiB for files that are on their way"), "{message}");
+    assert_eq!(refused(69, transfer("weights/other", JobState::Exited(0))), None);
+    assert_eq!(refused(69, transfer("vllm", JobState::Running)), None);
+    assert!(!refused(65, transfer("vllm", JobState::Running)).unwrap().contains("on their way"));
 }
