@@ -1,12 +1,14 @@
 //! Who must agree, and when nobody must.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        consent::{Cause, hold, to_start, to_stop, to_stop_service},
+        consent::{Cause, cause, hold, to_start, to_stop, to_stop_service},
         desired::{Desired, Object, SpecHash},
+        launch::LaunchState,
+        ledger::Release,
         memory::{HolderOf, holders},
         name::{ServiceName, SparkName},
         observed::{
@@ -18,6 +20,8 @@ use spark_control::{
     },
     manifest::load::load,
 };
+
+use crate::look::{Look, at};
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
@@ -211,4 +215,37 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
     let slots: Vec<_> =
         elsewhere.iter().filter(|holder| holder.of == slot()).map(|holder| holder.pid).collect();
     assert_eq!(slots, [2], "what carries our label is ours on any Spark");
+}
+
+/// If this failed, what was agreed to with a swap would have to be agreed to again in its middle, or an edit pass for a repair.
+#[test]
+fn why_something_is_done_is_an_edit_drift_or_part_of_a_swap() {
+    let of = |wanted: &str, target: &str, change: fn(&mut Look)| {
+        let mut look = Look::new(&format!("model: {wanted}"));
+        look.launched("alpha", LaunchState::Serving { since: at(0) });
+        change(&mut look);
+        cause(&Object::main(), &look.group(wanted), &look.group(target), &look.ledger)
+    };
+    let state = |look: &mut Look, state: LaunchState| {
+        look.ledger.launches.get_mut(&Object::main()).unwrap().state = state;
+    };
+    let release = Release { since: at(0), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
+    let mut past_stop = Look::new("model: beta");
+    past_stop.launched("alpha", LaunchState::Stopped { at: at(0) });
+    past_stop.ledger.releases.insert(Object::main(), release);
+    let in_the_middle = |wanted: &str, target: &str| {
+        cause(&Object::main(), &past_stop.group(wanted), &past_stop.group(target), &past_stop.ledger)
+    };
+    assert_eq!(of("alpha", "alpha", |_| {}), Cause::Drift);
+    assert_eq!(of("beta", "beta", |_| {}), Cause::Edit);
+    assert_eq!(of("beta", "beta", |look| look.ledger.launches.clear()), Cause::Edit);
+    assert_eq!(of("beta", "alpha", |_| {}), Cause::Drift, "nothing was stopped for it");
+    assert_eq!(in_the_middle("beta", "beta"), Cause::Edit);
+    assert_eq!(in_the_middle("beta", "alpha"), Cause::Contingency);
+    let mut failed = Look::new("model: alpha");
+    failed.launched("alpha", LaunchState::Loading);
+    state(&mut failed, LaunchState::Failed { at: at(0), in_load: true });
+    let group = |model: &str| failed.group(model);
+    assert_eq!(cause(&Object::main(), &group("alpha"), &group("alpha"), &failed.ledger), Cause::Contingency);
+    assert_eq!(cause(&Object::main(), &group("beta"), &group("beta"), &failed.ledger), Cause::Edit);
 }

@@ -1,13 +1,13 @@
 //! What looks mean for a launch: still loading, ready, failed, lost; case by case.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use spark_control::core::{
     desired::Object,
-    launch::{FailureKind, Launch, LaunchState, MAX_LOADS},
-    ledger::Release,
+    launch::{Attempts, Failure, FailureKind, Launch, LaunchState, MAX_LOADS},
+    ledger::{Proven, Release},
     observed::{EndpointAnswer, Job, JobState, LoadSeen, ServiceAnswer, Token},
-    progress::{NO_CAUSE, Phase, Progress},
+    progress::{NO_CAUSE, Phase, Progress, is_aftermath},
 };
 
 use crate::look::{Look, at, engine, spark, token};
@@ -107,7 +107,7 @@ fn of_several_ranks_the_one_that_names_the_cause_is_quoted() {
         told(&mut look).replace("failed: `wide` failed: the engine gave up on ", "")
     };
     let aftermath = "RuntimeError: NCCL error: unhandled system error";
-    assert!(spark_control::core::progress::is_aftermath(aftermath));
+    assert!(is_aftermath(aftermath));
     assert_eq!(cause(Some(aftermath), Some("out of memory")), "`spark2`: out of memory");
     assert_eq!(cause(Some("out of memory"), Some(aftermath)), "`spark1`: out of memory");
     assert_eq!(cause(Some(NO_CAUSE), Some("out of memory")), "`spark2`: out of memory");
@@ -204,28 +204,19 @@ fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     let group = look.group("alpha");
     look.ledger.proven.insert(
         Object::main(),
-        spark_control::core::ledger::Proven {
-            model: group.model.clone(),
-            spec: group.spec.clone(),
-            at: at(0),
-            image_id: None,
-        },
+        Proven { model: group.model.clone(), spec: group.spec.clone(), at: at(0), image_id: None },
     );
-    let refused = spark_control::core::launch::Attempts {
+    let refused = Attempts {
         failed_loads: 1,
         refused: 0,
-        last: spark_control::core::launch::Failure {
-            at: at(0),
-            what: "x".into(),
-            kind: FailureKind::Unnamed,
-        },
+        last: Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed },
         not_before: at(0),
     };
     look.ledger.attempts.insert(format!("vllm {}", group.spec), refused);
     let release = Release {
         since: at(0),
         containers: ["other".to_owned()].into(),
-        pids: Default::default(),
+        pids: BTreeMap::new(),
         before: None,
     };
     look.ledger.releases.insert(Object::main(), release);
@@ -259,7 +250,7 @@ fn a_stop_that_did_not_happen_is_noticed_unless_it_may_still() {
         look.serves("alpha");
         look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: at(0) };
         let containers = containers.iter().map(|id| (*id).to_owned()).collect();
-        let release = Release { since: at(0), containers, pids: Default::default(), before: None };
+        let release = Release { since: at(0), containers, pids: BTreeMap::new(), before: None };
         look.ledger.releases.insert(Object::main(), release);
         look.later(5);
         look.notice();
@@ -330,4 +321,27 @@ fn free_memory_is_kept_as_one_sample_a_second_the_lowest_of_it() {
     look.later(1);
     look.notice();
     assert_eq!(seen(&look).len(), 1);
+}
+
+/// If this failed, what was written down before a clock was set back would be waited for until the clock is there again.
+#[test]
+fn what_lies_in_the_future_counts_as_of_now() {
+    let mut look = loading("alpha");
+    let spec = look.group("alpha").spec;
+    let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
+    let refused = Attempts { failed_loads: 0, refused: 5, last, not_before: at(600) };
+    look.ledger.attempts.insert(format!("vllm {spec}"), refused.clone());
+    look.notice();
+    assert!(!look.ledger.launches[&Object::main()].clock_was_set, "now is not the future");
+    assert_eq!(look.ledger.attempts(&Object::main(), &spec), Some(&refused));
+    look.later(-100);
+    look.notice();
+    let launch = &look.ledger.launches[&Object::main()];
+    assert_eq!((launch.at, launch.clock_was_set), (at(-100), true));
+    let attempts = look.ledger.attempts(&Object::main(), &spec).unwrap();
+    assert_eq!((attempts.last.at, attempts.not_before), (at(-100), at(-80)));
+    look.later(50);
+    look.answers(&engine("alpha"));
+    assert_eq!(told(&mut look), "ready: `alpha` is ready; the clock was set meanwhile");
+    assert!(look.ledger.load_secs[spec.as_str()].is_empty(), "how long it took is not known");
 }

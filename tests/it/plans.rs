@@ -1,11 +1,13 @@
 //! When a plan that was shown is still the one to carry out, and what people are told meanwhile.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use spark_control::core::{
     desired::Object,
     launch::LaunchState,
     ledger::Release,
-    observed::{EndpointAnswer, ServiceAnswer},
+    observed::{EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
     plan::{LASTS, Plan, Reason, Verdict},
     platform::CacheSeen,
     step::Step,
@@ -177,7 +179,7 @@ fn a_swap_is_told_from_the_stop_to_its_end_and_is_no_drift() {
     state(&mut look, LaunchState::Stopped { at: at(0) });
     assert_eq!(look.news(&[]), [""; 0]);
     let release =
-        Release { since: at(0), containers: ["x".to_owned()].into(), pids: Default::default(), before: None };
+        Release { since: at(0), containers: ["x".to_owned()].into(), pids: BTreeMap::new(), before: None };
     look.ledger.releases.insert(Object::main(), release);
     assert_eq!(look.news(&[]), ["swap_started vllm: `alpha` is stopped for `beta`"]);
     look.facts("spark1").containers.clear();
@@ -215,4 +217,46 @@ fn what_waits_for_a_person_is_told_until_it_does_not() {
     assert_eq!(look.news(&[]), ["stalled_ended vllm: nothing waits for a person any more"]);
     look.answers(&EndpointAnswer::Up(ServiceAnswer::default()));
     assert_eq!(look.news(&[]), [""; 0]);
+}
+
+/// If this failed, requests would be cut off that were to get time, or an engine that hangs would be waited for.
+#[test]
+fn requests_get_their_time_before_a_stop_and_no_more() {
+    let swap = |running: f64, waiting: f64, change: fn(&mut EngineAnswer)| {
+        let mut look = Look::new("model: beta\nvllm: { drain: 30s }");
+        look.serves("alpha");
+        let beta = look.group("beta").spec;
+        look.ledger.load_secs.insert(beta.to_string(), vec![60]);
+        let EndpointAnswer::Engine(mut engine) = crate::look::engine("alpha") else { panic!() };
+        engine.load = Some(EngineLoad { running, waiting, progress: 1.0 });
+        engine.moved_at = Some(at(0));
+        change(&mut engine);
+        look.answers(&EndpointAnswer::Engine(engine));
+        look
+    };
+    let told = |look: &Look| {
+        let work = look.work("vllm").unwrap();
+        let requests = work.outage.unwrap().requests;
+        match work.verdict {
+            Verdict::Waiting { reason: Reason::Draining, message } => (requests, message),
+            other => (requests, format!("{other:?}")),
+        }
+    };
+    let as_it_is: fn(&mut EngineAnswer) = |_| {};
+    let mut busy = swap(2.0, 1.0, as_it_is);
+    assert_eq!(told(&busy), (Some(3), "3 requests run; they get 30 s more to end".into()));
+    let plan = busy.plan();
+    busy.ledger.take_drains(&plan, busy.now);
+    busy.now = at(29);
+    assert_eq!(told(&busy).1, "3 requests run; they get 1 s more to end");
+    let plan = busy.plan();
+    busy.ledger.take_drains(&plan, busy.now);
+    busy.now = at(30);
+    assert_eq!(told(&busy), (Some(3), "Open".into()));
+    assert_eq!(told(&swap(0.0, 0.0, as_it_is)), (Some(0), "Open".into()));
+    assert_eq!(told(&swap(2.0, 1.0, |engine| engine.healthy = false)), (Some(3), "Open".into()));
+    assert_eq!(told(&swap(2.0, 1.0, |engine| engine.load = None)), (None, "Open".into()));
+    let mut blocked = swap(2.0, 1.0, as_it_is);
+    blocked.edit("model: beta\nvllm: { drain: 30s }\nreconcile: { on_edit: approve }");
+    assert!(told(&blocked).1.starts_with("Blocked"), "{}", told(&blocked).1);
 }
