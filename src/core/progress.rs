@@ -269,6 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn a_bar_tells_shards_only_when_it_can_be_true() {
+        for (line, told) in [
+            ("x | 4/4 [00:12", Some((4, 4))),
+            ("x | 0/9 [00:12", Some((0, 9))),
+            ("x | 5/4 [00:12", None),
+            ("x | 0/0 [00:12", None),
+            ("x 4/4", None),
+        ] {
+            assert_eq!(shards(line), told, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_error_has_a_name_of_its_own() {
+        for (line, told) in [
+            ("INFO ValueError: x", Some("ValueError: x")),
+            ("ERROR some.module.OddException: y.", Some("some.module.OddException: y")),
+            ("Error: z", None),
+            ("WARNING Something: went on", None),
+            ("a ValueError without a colon", None),
+        ] {
+            assert_eq!(cause(line).as_deref(), told, "{line}");
+        }
+    }
+
+    #[test]
     fn any_text_can_be_read() {
         for text in ["", "\r\r", "checkpoint shards: | 9/0", "| x/y", "Error:", "\u{1F980}Error: x", "a|1/2|"]
         {

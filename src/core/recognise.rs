@@ -99,8 +99,8 @@ pub fn command(words: &[String]) -> Option<Command> {
     };
     while let Some(word) = rest.next() {
         let (flag, written) = match word.split_once('=') {
-            Some((flag, value)) if flag.starts_with('-') => (flag, Some(value.to_owned())),
-            _ => (word.as_str(), None),
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (word.as_str(), None),
         };
         let long = SHORT.iter().find(|(short, _)| *short == flag).map(|(_, long)| (*long).to_owned());
         let Some(flag) = long.or_else(|| flag.strip_prefix("--").map(|flag| flag.replace('_', "-"))) else {
@@ -225,6 +225,17 @@ mod tests {
         );
         assert!(read.ray && read.args.is_empty(), "{read:?}");
         assert!(!command(&words("vllm serve Qwen/Q --distributed-executor-backend mp")).unwrap().ray);
+        let stdin = command(&words("vllm serve lab/a=b --chat-template - --seed -1")).unwrap();
+        assert_eq!((stdin.root.as_str(), stdin.chat_template.as_deref()), ("lab/a=b", Some("-")));
+        assert_eq!(json!(stdin.args), json!({ "seed": -1 }));
+        for other in [
+            "vllm bench x",
+            "x serve y",
+            "python3 -m other x",
+            "python3 vllm.entrypoints.openai.api_server x",
+        ] {
+            assert_eq!(command(&words(other)), None, "{other}");
+        }
         assert_eq!(command(&words("sleep infinity")), None);
         assert_eq!(command(&words("bash -c vllm")), None);
     }

@@ -38,3 +38,24 @@ impl Restarts {
         now.duration_since(self.last) >= CLEAN_AFTER
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_waits_twice_as_long_as_the_one_before_until_one_has_lasted() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let after = |secs| now.checked_add(SignedDuration::from_secs(secs)).unwrap();
+        let mut restarts = None;
+        for secs in [20, 40, 80, 160, 320] {
+            let next = Restarts::after(restarts.as_ref(), "c1", now);
+            assert_eq!(next.not_before(), after(secs));
+            restarts = Some(next);
+        }
+        let fifth = restarts.unwrap();
+        assert_eq!(fifth.count, MAX_STARTS);
+        assert_eq!(Restarts::after(Some(&fifth), "c2", now).count, 1, "another container");
+        assert!(!fifth.is_over(after(599)) && fifth.is_over(after(600)));
+    }
+}

@@ -1,6 +1,6 @@
 //! Which model, when.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use jiff::{SignedDuration, Timestamp, civil};
 
@@ -89,11 +89,12 @@ pub fn turns(desired: &Desired, now: Timestamp, days: i64) -> Vec<Turn> {
     let main = Object::main();
     let Some(slot) = desired.slots.get(&main) else { return Vec::new() };
     let until = now.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::MAX);
+    // Where clocks are set forward, that many days of 24 hours end a date later.
     let edges: BTreeSet<Timestamp> =
         desired.schedule.values().flat_map(|window| edges(window, now, days + 1)).collect();
     let mut before = wanted(&main, slot, desired, now);
     let mut turns = Vec::new();
-    for at in edges.into_iter().filter(|at| *at > now && *at <= until) {
+    for at in edges.range((Bound::Excluded(now), Bound::Included(until))).copied() {
         let then = wanted(&main, slot, desired, at);
         if then == before {
             continue;
@@ -129,19 +130,19 @@ pub fn overlap(one: &Window, other: &Window, now: Timestamp) -> bool {
     })
 }
 
-/// When it is open in the year after `now`, in order.
+/// When it is open in the year after `now`, in order; what began the day before comes again in a week.
 fn spans(window: &Window, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
     let today = now.to_zoned(window.zone.clone()).date();
-    let dates = (-1..=366).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
+    let dates = (0..=366).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
     dates.filter_map(|date| span(window, date)).collect()
 }
 
-/// From and to in minutes since Monday, for each day on which it starts.
+/// From and to in minutes of a week, for each day on which it starts.
 fn minutes(window: &Window) -> Vec<(i32, i32)> {
     let of = |time: civil::Time| i32::from(time.hour()) * 60 + i32::from(time.minute());
     let (from, to) = (of(window.from), of(window.to));
     let length = if to <= from { to + DAY - from } else { to - from };
-    let start = |day: &i8| (i32::from(*day) - 1) * DAY + from;
+    let start = |day: &i8| i32::from(*day) * DAY + from;
     window.days.iter().map(|day| (start(day), start(day) + length)).collect()
 }
 
@@ -165,6 +166,8 @@ mod tests {
         let at = window("22:00", "06:00", &[7]);
         for (from, to, days, expected) in [
             ("05:00", "07:00", &[1][..], true),
+            ("05:59", "07:00", &[1], true),
+            ("06:01", "07:00", &[1], false),
             ("06:00", "07:00", &[1], false),
             ("21:00", "22:00", &[7], false),
             ("21:00", "22:01", &[7], true),
@@ -186,6 +189,13 @@ mod tests {
         let now = "2026-11-24T12:00:00Z".parse().unwrap();
         assert!(overlap(&window("01:00", "05:00", &all), &new_york("22:00", "23:30"), now));
         assert!(!overlap(&window("05:00", "06:00", &all), &new_york("05:00", "05:30"), now));
+        let tokyo = |from, to| Window {
+            zone: jiff::tz::TimeZone::get("Asia/Tokyo").unwrap(),
+            ..window(from, to, &all)
+        };
+        assert!(!overlap(&window("01:00", "05:00", &all), &tokyo("14:00", "15:00"), now));
+        assert!(overlap(&window("01:00", "05:00", &all), &tokyo("13:59", "15:00"), now));
+        assert!(!overlap(&tokyo("14:00", "15:00"), &window("06:00", "07:00", &all), now));
         // In summer only.
         assert!(overlap(&window("02:00", "02:30", &all), &new_york("22:00", "22:30"), now));
     }
@@ -253,6 +263,11 @@ mod tests {
         assert_eq!(
             edges(&window("02:30", "03:00"), spring),
             ["2027-03-28T01:30:00Z", "2027-03-28T02:00:00Z"]
+        );
+        assert_eq!(
+            edges(&window("02:00", "03:00"), spring),
+            ["2027-03-28T01:00:00Z", "2027-03-28T02:00:00Z"],
+            "both ends are the same moment"
         );
         assert_eq!(
             edges(&window("01:00", "05:00"), spring),

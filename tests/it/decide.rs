@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spark_control::core::{
     desired::{Object, SpecHash},
-    launch::{FailureKind, Launch, LaunchState},
+    launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
     ledger::{Adopted, Release},
     memory::{Released, free_at_most, need, released},
     name::{ModelName, ServiceName},
-    observed::{Container, Facts, Gpu, GpuProcess, Process},
+    observed::{Container, EndpointAnswer, Facts, Gpu, GpuProcess, Process},
+    plan::{Reason, Verdict},
     platform::CacheSeen,
+    restart::Restarts,
+    schedule,
+    step::Step,
 };
 
 use crate::look::{Look, at, spark, token};
@@ -417,4 +421,59 @@ fn a_deadline_is_written_learned_or_forty_minutes() {
     assert_eq!(deadline("", &[3000, 500, 1000]), 3000, "of the median");
     assert_eq!(deadline("", &[10]), 1200);
     assert_eq!(deadline("vllm: { load_deadline: 5m }", &[1000]), 300);
+}
+
+/// If this failed, the ranks of a load that was given up would be waited for, and nothing be started again.
+#[test]
+fn what_is_left_of_a_failed_load_is_cleared_before_the_next() {
+    let mut look = Look::new("model: alpha");
+    look.launched("alpha", LaunchState::Failed { at: at(0), in_load: true });
+    look.answers(&EndpointAnswer::Refused);
+    let spec = look.group("alpha").spec;
+    let last = Failure { at: at(-60), what: "x".into(), kind: FailureKind::Unnamed };
+    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
+    look.ledger.attempts.insert(format!("vllm {spec}"), attempts);
+    let work = look.work("vllm").unwrap();
+    assert_eq!(work.goal, "start `alpha`");
+    assert!(work.steps().any(|planned| matches!(planned.step, Step::Stop { .. })), "{:?}", work.items);
+}
+
+#[test]
+fn a_service_that_does_not_stay_up_is_started_at_its_time_and_five_times() {
+    let kokoro = "model: none\nservices: { kokoro: { kind: tts, spark: spark1, port: 8880, container: kokoro, state: running } }";
+    let mut look = Look::new(kokoro);
+    look.stands("spark1", "kokoro").running = false;
+    let object = Object::service(&ServiceName::new("kokoro").unwrap());
+    let mut started = |count: u32, container: &str, secs: i64| {
+        let restarts = Restarts { container: container.into(), count, last: at(0) };
+        look.ledger.restarts.insert(object.clone(), restarts);
+        look.now = at(secs);
+        look.work("kokoro").unwrap().verdict
+    };
+    let own = "id-of-kokoro-on-spark1";
+    assert!(matches!(started(1, own, 19), Verdict::Waiting { reason: Reason::Backoff, .. }));
+    assert_eq!(started(1, own, 20), Verdict::Open);
+    assert_eq!(started(1, "another", 0), Verdict::Open);
+    assert!(matches!(started(4, own, 159), Verdict::Waiting { reason: Reason::Backoff, .. }));
+    assert_eq!(started(4, own, 160), Verdict::Open);
+    assert!(matches!(started(5, own, 9999), Verdict::Blocked { reason: Reason::Stalled, .. }));
+}
+
+#[test]
+fn what_comes_in_a_fortnight_is_told_to_its_last_hour() {
+    let turns = |zone: &str, from: &str, to: &str, now: &str| -> Vec<String> {
+        let look = Look::new(&format!(
+            "model: alpha\nschedule: {{ w: {{ from: '{from}', to: '{to}', timezone: {zone}, model: beta }} }}"
+        ));
+        let turns = schedule::turns(&look.desired, now.parse().unwrap(), 14);
+        turns.into_iter().map(|turn| turn.at.to_string()).collect()
+    };
+    let daily = turns("UTC", "08:00", "10:00", "2026-11-24T12:00:00Z");
+    assert_eq!(daily.len(), 28);
+    assert_eq!((daily[0].as_str(), daily[27].as_str()), ("2026-11-25T08:00:00Z", "2026-12-08T10:00:00Z"));
+    let opens = turns("UTC", "12:00", "13:00", "2026-11-24T12:00:00Z");
+    assert_eq!((opens[0].as_str(), opens[27].as_str()), ("2026-11-24T13:00:00Z", "2026-12-08T12:00:00Z"));
+    // Clocks are set forward in between: fourteen days of 24 hours end on the fifteenth date.
+    let spring = turns("Europe/Berlin", "00:15", "01:00", "2027-03-20T22:30:00Z");
+    assert_eq!(spring.last().unwrap(), "2027-04-03T22:15:00Z");
 }

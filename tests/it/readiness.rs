@@ -188,3 +188,50 @@ fn a_job_that_is_seen_to_run_again_has_not_ended() {
         assert_eq!(stage.look(secs), LaunchState::Loading, "after {secs} s");
     }
 }
+
+#[test]
+fn an_owners_server_that_answers_is_ready_however_long_it_has() {
+    let stage = Stage::new(COMMAND, &["own-server"], LaunchState::Serving { since: at(0) });
+    let served = |root: Option<&str>| {
+        EndpointAnswer::Engine(EngineAnswer {
+            healthy: true,
+            models: vec![ServedModel { id: "own".into(), root: root.map(str::to_owned) }],
+            completion: Proof::Proven { at: at(0) },
+            ..EngineAnswer::default()
+        })
+    };
+    assert_eq!(stage.readiness(720, served(Some("lab/own")), 0), Readiness::Ready);
+    assert_eq!(stage.readiness(720, served(None), 0), Readiness::Ready, "it need not tell what it loaded");
+    assert!(matches!(stage.readiness(720, served(Some("lab/other")), 0), Readiness::NotYet { .. }));
+
+    // An engine tells, and when it says that it is dead it is.
+    let plain = SCRIPT.replace(", script: own.sh", "");
+    let engine = Stage::new(&plain, &["vllm serve lab/own"], LaunchState::Serving { since: at(0) });
+    assert_eq!(engine.readiness(720, served(Some("lab/own")), 0), Readiness::Ready);
+    let why = "what was loaded as `own` is not told".to_owned();
+    assert_eq!(engine.readiness(720, served(None), 0), Readiness::NotYet { why });
+    let why = "the engine reports that it is dead".to_owned();
+    assert_eq!(engine.readiness(720, unwell(), 0), Readiness::Dead { why });
+}
+
+/// If this failed, what an owner's program starts would belong to nobody, and never be ready or stopped.
+#[test]
+fn what_an_owners_program_starts_is_taken_for_ours_while_it_loads() {
+    let taken = |file: &str, change: fn(&mut Stage)| {
+        let mut stage = Stage::new(file, &["own-server"], LaunchState::Loading);
+        stage.ledger.adopted.clear();
+        stage.facts.containers[0].labels = None;
+        change(&mut stage);
+        stage.look(5);
+        stage.ledger.adopted.contains_key("c1")
+    };
+    assert!(taken(COMMAND, |_| {}));
+    assert!(!taken(COMMAND, |stage| stage.facts.jobs.clear()), "its message has not arrived");
+    assert!(!taken(COMMAND, |stage| stage.facts.containers[0].name = "other".into()));
+    let served: fn(&mut Stage) = |stage| {
+        let launch = stage.ledger.launches.get_mut(&Object::main()).unwrap();
+        launch.state = LaunchState::Serving { since: at(0) };
+    };
+    assert!(!taken(COMMAND, served));
+    assert!(!taken(&SCRIPT.replace(", script: own.sh", ""), |_| {}), "a launcher labels what it starts");
+}
