@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use spark_control::core::{
     desired::{Object, SpecHash},
     launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
-    ledger::{Adopted, Release},
+    ledger::{Adopted, Proven, Release},
     memory::{Released, free_at_most, need, released},
     name::{ModelName, ServiceName},
     observed::{Container, EndpointAnswer, Facts, Gpu, GpuProcess, Process},
-    plan::{Reason, Verdict},
+    plan::{PlannedStep, Reason, Verdict},
     platform::CacheSeen,
     restart::Restarts,
     schedule,
@@ -476,4 +476,180 @@ fn what_comes_in_a_fortnight_is_told_to_its_last_hour() {
     // Clocks are set forward in between: fourteen days of 24 hours end on the fifteenth date.
     let spring = turns("Europe/Berlin", "00:15", "01:00", "2027-03-20T22:30:00Z");
     assert_eq!(spring.last().unwrap(), "2027-04-03T22:15:00Z");
+}
+
+/// If this failed, an outage would be longer than it has to be, or an owner's program be told to stop what it did not start.
+#[test]
+fn a_stop_knows_how_long_to_wait_what_else_to_call_and_where_the_words_are() {
+    let stops = |file: &str, change: fn(&mut Look)| -> Vec<(u32, bool, bool)> {
+        let mut look = Look::new(file);
+        look.launched("own", LaunchState::Serving { since: at(0) });
+        look.edit(&file.replace("model: own", "model: none"));
+        change(&mut look);
+        let work = look.work("vllm").unwrap();
+        let stop = |planned: &PlannedStep| match &planned.step {
+            Step::Stop { grace_secs, own, log, .. } => (*grace_secs, own.is_some(), log.is_some()),
+            other => panic!("{other:?}"),
+        };
+        work.steps().map(stop).collect()
+    };
+    let file = |launcher: &str| {
+        format!(
+            "model: own\nvllm: {{ launcher: {{ {launcher} }} }}\nmodels: {{ own: {{ repo: lab/own, sparks: [spark1, spark2], \
+             args: {{ tensor-parallel-size: 2 }} }} }}"
+        )
+    };
+    let as_it_is: fn(&mut Look) = |_| {};
+    let command = file("kind: command, dir: own, start: up.sh, stop: down.sh, image: own");
+    assert_eq!(stops(&command, as_it_is), [(10, true, false), (10, false, false)], "on the head");
+    let ended: fn(&mut Look) = |look| look.facts("spark1").containers[0].running = false;
+    assert_eq!(stops(&command, ended), [(10, false, false), (10, false, false)]);
+    let other: fn(&mut Look) = |look| {
+        look.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = SpecHash::of_label("v1-0");
+    };
+    assert_eq!(stops(&command, other), [(10, false, false), (10, false, false)]);
+    let idle: fn(&mut Look) = |look| {
+        let sleeps = Process { pid: 1, resident_bytes: 0, command: "sleep infinity".into() };
+        look.facts("spark2").containers[0].processes.as_mut().unwrap().insert(0, sleeps);
+    };
+    let plain = file("kind: launch-cluster");
+    assert_eq!(stops(&plain, idle), [(10, false, false), (1, false, false)]);
+    let sparkrun = file("kind: sparkrun, image: own").replace("repo: lab/own", "recipe: own");
+    assert_eq!(stops(&sparkrun, as_it_is), [(10, false, true), (10, false, true)]);
+    assert_eq!(stops(&sparkrun, other), [(10, false, false), (10, false, false)]);
+}
+
+/// If this failed, something that never proved itself would be started when a model fails, or nothing although it could.
+#[test]
+fn what_takes_over_is_the_last_that_served_and_nothing_else() {
+    let goal = |change: fn(&mut Look)| {
+        let mut look = Look::new("model: beta");
+        let (alpha, beta) = (look.group("alpha"), look.group("beta"));
+        look.launched("beta", LaunchState::Failed { at: at(0), in_load: true });
+        look.facts("spark2").containers.clear();
+        let attempts = |failed_loads| {
+            let last = Failure { at: at(0), what: "no".into(), kind: FailureKind::Unnamed };
+            Attempts { failed_loads, refused: 0, last, not_before: at(0) }
+        };
+        look.ledger.attempts.insert(format!("vllm {}", beta.spec), attempts(2));
+        look.ledger.attempts.insert(format!("vllm {}", alpha.spec), attempts(1));
+        let (model, spec) = (alpha.model.clone(), alpha.spec.clone());
+        let proven = Proven { model, spec, at: at(-600), image_id: Some("sha256:aa".into()) };
+        look.ledger.proven.insert(Object::main(), proven);
+        change(&mut look);
+        look.work("vllm").unwrap().goal
+    };
+    fn proven(look: &mut Look) -> &mut Proven {
+        look.ledger.proven.get_mut(&Object::main()).unwrap()
+    }
+    assert_eq!(goal(|_| {}), "go back to `alpha`, because `beta` failed");
+    assert_eq!(goal(|look| proven(look).image_id = None), "go back to `alpha`, because `beta` failed");
+    assert_eq!(goal(|look| look.ledger.attempts.clear()), "start `beta`", "it is tried first");
+    let stays = "start `beta`";
+    assert_eq!(goal(|look| look.ledger.proven.clear()), stays);
+    assert_eq!(goal(|look| proven(look).spec = SpecHash::of_label("v1-0")), stays);
+    assert_eq!(goal(|look| proven(look).image_id = Some("sha256:bb".into())), stays);
+    assert_eq!(goal(|look| proven(look).model = look.group("wide").model), stays);
+    let beta: fn(&mut Look) = |look| {
+        let group = look.group("beta");
+        *proven(look) = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
+    };
+    assert_eq!(goal(beta), stays);
+    let spent: fn(&mut Look) = |look| {
+        let key = format!("vllm {}", look.group("alpha").spec);
+        look.ledger.attempts.get_mut(&key).unwrap().failed_loads = 2;
+    };
+    assert_eq!(goal(spent), stays);
+    let failed: fn(&mut Look) = |look| {
+        look.ledger.launches.get_mut(&Object::main()).unwrap().group = look.group("alpha");
+    };
+    assert_eq!(goal(failed), stays, "it failed to load when it took over");
+    let short: fn(&mut Look) = |look| {
+        let key = format!("vllm {}", look.group("beta").spec);
+        look.ledger.attempts.get_mut(&key).unwrap().last.kind = FailureKind::BelowFloor;
+    };
+    assert_eq!(goal(short), stays, "there is too little memory for anything");
+    assert_eq!(goal(|look| look.edit("model: beta\nvllm: { on_failure: stall }")), stays);
+}
+
+#[test]
+fn when_the_wanted_model_cannot_be_started_after_the_stop_the_one_before_comes_back_after_five_minutes() {
+    let mut look = Look::new("model: beta");
+    look.launched("alpha", LaunchState::Stopped { at: at(0) });
+    look.facts("spark1").containers.clear();
+    look.facts("spark2").images.insert("vllm-node".into(), None);
+    let release = Release { since: at(0), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
+    look.ledger.releases.insert(Object::main(), release);
+    let alpha = look.group("alpha");
+    let proven = Proven { model: alpha.model, spec: alpha.spec, at: at(-600), image_id: None };
+    look.ledger.proven.insert(Object::main(), proven);
+    for pause in [290, 5, 5] {
+        look.later(pause);
+        look.notice();
+    }
+    let blocked = |look: &Look| {
+        matches!(&look.work("vllm").unwrap().verdict, Verdict::Blocked { reason: Reason::ImageMissing, .. })
+    };
+    assert!(blocked(&look));
+    look.later(1);
+    look.notice();
+    let work = look.work("vllm").unwrap();
+    assert_eq!(
+        (work.goal.as_str(), work.verdict),
+        ("go back to `alpha`, because `beta` failed", Verdict::Open)
+    );
+    look.silent.insert(spark("spark1"));
+    assert!(blocked(&look), "nobody knows what is there");
+}
+
+#[test]
+fn a_stop_on_a_silent_spark_is_owed_when_ours_ran_there() {
+    let owed = |change: fn(&mut Look)| {
+        let mut look = Look::new("model: alpha");
+        look.serves("alpha");
+        look.ours("spark2", "vllm_node", &SpecHash::of_label("v1-0"));
+        look.silent.insert(spark("spark2"));
+        change(&mut look);
+        look.work("vllm").map(|work| work.verdict)
+    };
+    assert!(matches!(owed(|_| {}), Some(Verdict::Waiting { reason: Reason::StopOwed, .. })));
+    assert_eq!(owed(|look| look.facts("spark2").containers[0].running = false), None);
+    assert_eq!(owed(|look| look.facts("spark2").containers[0].labels = None), None);
+}
+
+/// If this failed, files would be taken away from under what is loaded from them.
+#[test]
+fn files_are_not_deleted_while_anything_needs_them() {
+    let user = |file: &str, change: fn(&mut Look)| {
+        let file = format!(
+            "{file}\nmodels:\n  alpha: {{ repo: lab/alpha, sparks: [spark1], weights: absent }}\n  beta: {{ repo: lab/beta, \
+             sparks: [spark2] }}\n  local: {{ local_path: /srv/hub/models--lab--alpha/snapshots/c0ffee, sparks: [spark1] }}\n  \
+             near: {{ local_path: /srv/hub/models--lab--alphabet, sparks: [spark1] }}"
+        );
+        let mut look = Look::new(&file);
+        change(&mut look);
+        match look.work("weights/alpha").unwrap().verdict {
+            Verdict::Blocked { reason: Reason::FilesInUse, message } => message,
+            other => format!("{other:?}").chars().take(40).collect(),
+        }
+    };
+    let as_it_is: fn(&mut Look) = |_| {};
+    let asks = "Blocked { reason: ApprovalNeeded, messag";
+    assert_eq!(user("model: beta", as_it_is), asks);
+    assert_eq!(user("model: alpha", as_it_is), "`vllm` wants `alpha`");
+    assert_eq!(user("model: local", as_it_is), "`vllm` wants `local`");
+    assert_eq!(user("model: near", as_it_is), asks);
+    let window = "model: beta\nschedule: { night: { from: '01:00', to: '02:00', model: alpha } }";
+    assert_eq!(user(window, as_it_is), "the window `night` wants `alpha`");
+    let loaded: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Loading);
+    assert_eq!(user("model: beta", loaded), "`alpha` in `vllm` was loaded from them");
+    let stopped: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Stopped { at: at(0) });
+    assert_eq!(user("model: beta", stopped), asks);
+    let proven: fn(&mut Look) = |look| {
+        let group = look.group("alpha");
+        let proven = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
+        look.ledger.proven.insert(Object::main(), proven);
+    };
+    let fallback = "`alpha` is what `vllm` goes back to when another model fails";
+    assert_eq!(user("model: beta", proven), fallback);
 }
