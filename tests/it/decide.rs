@@ -1,22 +1,30 @@
 //! What is decided from one look, case by case: the conditions that no session and no seed comes to often.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use spark_control::core::{
-    desired::{Object, SpecHash},
+    desired::{Effective, Object, SpecHash},
     launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
     ledger::{Adopted, Proven, Release},
     memory::{Released, free_at_most, need, released},
-    name::{ModelName, ServiceName},
-    observed::{Container, EndpointAnswer, Facts, Gpu, GpuProcess, Process},
+    name::{ModelName, RepoId, ServiceName},
+    observed::{
+        Container, Endpoint, EndpointAnswer, Facts, Gpu, GpuProcess, Job, JobState, Process, Proof,
+        ServiceAnswer,
+    },
     plan::{PlannedStep, Reason, Verdict},
     platform::CacheSeen,
     restart::Restarts,
     schedule,
+    standing::standing,
     step::Step,
+    weights::{Files, Transfer},
 };
 
-use crate::look::{Look, at, spark, token};
+use crate::look::{Look, at, engine, spark, token};
 
 const GIB: u64 = 1 << 30;
 
@@ -652,4 +660,271 @@ fn files_are_not_deleted_while_anything_needs_them() {
     };
     let fallback = "`alpha` is what `vllm` goes back to when another model fails";
     assert_eq!(user("model: beta", proven), fallback);
+}
+
+/// If this failed, a launcher that nobody wants any more would start what it starts.
+#[test]
+fn launchers_that_run_for_nothing_are_ended_first() {
+    let job = |object: &str, state: JobState| Job {
+        id: "1.7".into(),
+        object: object.into(),
+        spec: SpecHash::of_label("v1-0"),
+        token: token(7),
+        started_at: at(0),
+        state,
+        last_words: None,
+    };
+    let steps = |file: &str, job: Job| -> Vec<String> {
+        let mut look = Look::new(file);
+        look.facts("spark2").jobs.push(job);
+        let Some(work) = look.work("vllm") else { return Vec::new() };
+        let told = |planned: &PlannedStep| format!("{}, {:?}", planned.step.key(), planned.consent);
+        work.steps().map(told).collect()
+    };
+    let end = "end-job vllm spark2 1.7, None";
+    assert_eq!(steps("model: none", job("vllm", JobState::Running)), [end]);
+    assert_eq!(steps("model: none", job("vllm", JobState::Exited(0))), [""; 0]);
+    assert_eq!(steps("model: none", job("kokoro", JobState::Running)), [""; 0]);
+    assert_eq!(steps("model: alpha", job("vllm", JobState::Running))[0], end);
+    let approve = "model: alpha\nreconcile: { on_edit: approve }";
+    assert_eq!(steps(approve, job("vllm", JobState::Running))[0], "end-job vllm spark2 1.7, Some(OnEdit)");
+    // What is done again because it died is no edit.
+    let mut drifted = Look::new(approve);
+    drifted.launched("alpha", LaunchState::Failed { at: at(0), in_load: false });
+    drifted.facts("spark1").containers.clear();
+    drifted.facts("spark2").jobs.push(job("vllm", JobState::Running));
+    let work = drifted.work("vllm").unwrap();
+    assert_eq!(work.steps().next().unwrap().consent, None, "{:?}", work.items);
+}
+
+#[test]
+fn the_container_of_the_slots_own_name_comes_first() {
+    let mut look = Look::new("model: alpha");
+    look.ours("spark1", "aaa", &SpecHash::of_label("v1-0"));
+    look.ours("spark1", "vllm_node", &SpecHash::of_label("v1-1"));
+    look.ours("spark1", "zzz", &SpecHash::of_label("v1-2"));
+    let object = Object::main();
+    let (observed, slot) = (look.observed(), &look.desired.slots[&object]);
+    let standing = standing(&object, slot, &look.desired, &observed, &look.ledger);
+    let names: Vec<&str> = standing.iter().map(|entry| entry.container.name.as_str()).collect();
+    assert_eq!(names, ["vllm_node", "aaa", "zzz"]);
+}
+
+#[test]
+fn a_status_is_of_what_is_and_of_what_is_being_done() {
+    let mut look = Look::new("model: alpha");
+    assert_eq!(look.status("vllm"), "Drifted Progressing: nothing");
+    look.launched("alpha", LaunchState::Loading);
+    look.answers(&EndpointAnswer::Refused);
+    assert_eq!(look.status("vllm"), "Drifted Progressing: nothing");
+    look.edit("model: alpha\nvllm: { suspend: true }");
+    assert_eq!(look.status("vllm"), "Drifted Suspended: nothing");
+    look.edit("model: alpha");
+    look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Serving { since: at(0) };
+    assert_eq!(look.status("vllm"), "Drifted Missing: nothing", "it hangs: a person decides");
+    look.answers(&engine("alpha"));
+    assert_eq!(look.status("vllm"), "InSync Healthy: alpha");
+    look.edit("model: beta");
+    assert_eq!(look.status("vllm"), "Drifted Progressing: alpha");
+    look.facts("spark2").images.clear();
+    assert_eq!(look.status("vllm"), "Drifted Degraded: alpha", "it goes on serving, and a person is asked");
+    look.silent.insert(spark("spark1"));
+    look.edit("model: alpha");
+    assert_eq!(look.status("vllm"), "Unknown Unknown: alpha");
+    look.edit("model: none");
+    assert_eq!(look.status("vllm"), "Drifted Progressing: alpha", "it is stopped when its Spark is back");
+    look.silent.clear();
+    assert_eq!(look.status("vllm"), "Drifted Progressing: alpha");
+    look.facts("spark1").containers.clear();
+    look.endpoints.clear();
+    look.silent.insert(spark("spark1"));
+    assert_eq!(look.status("vllm"), "Unknown Unknown: nothing");
+    look.silent.clear();
+    assert_eq!(look.status("vllm"), "InSync Healthy: nothing");
+    look.edit("models: {}");
+    assert_eq!(look.status("vllm"), "InSync Missing: nothing");
+    look.answers(&engine("alpha"));
+    assert_eq!(look.status("vllm"), "InSync Healthy: alpha");
+}
+
+#[test]
+fn a_status_of_a_service_is_of_its_endpoint_or_its_container() {
+    let service = |state: &str, port: &str| {
+        let file = format!(
+            "model: none\nservices: {{ bot: {{ kind: bot, spark: spark1, container: bot{state}{port} }} }}"
+        );
+        let mut look = Look::new(&file);
+        look.stands("spark1", "bot").processes = Some(Vec::new());
+        look
+    };
+    let bot = || service(", state: running", "");
+    assert_eq!(bot().status("bot"), "InSync Healthy: running");
+    let mut ended = bot();
+    ended.facts("spark1").containers[0].running = false;
+    assert_eq!(ended.status("bot"), "Drifted Missing: ended");
+    ended.facts("spark1").containers[0].exit_code = Some(3);
+    assert_eq!(ended.status("bot"), "Drifted Missing: ended with code 3");
+    let mut gone = bot();
+    gone.facts("spark1").containers.clear();
+    assert_eq!(gone.status("bot"), "Drifted Missing: no container");
+    let mut silent = bot();
+    silent.silent.insert(spark("spark1"));
+    assert_eq!(silent.status("bot"), "Unknown Unknown: `spark1` is not reachable");
+    let mut stopped = service(", state: stopped", "");
+    assert_eq!(stopped.status("bot"), "Drifted Healthy: running");
+    stopped.facts("spark1").containers[0].running = false;
+    assert_eq!(stopped.status("bot"), "InSync Healthy: stopped");
+    assert_eq!(service("", "").status("bot"), "InSync Healthy: running");
+    let answers = |answer: EndpointAnswer| {
+        let mut look = service("", ", port: 80");
+        let object = Object::service(&ServiceName::new("bot").unwrap());
+        look.endpoints.insert(object, Endpoint { at: at(0), since: at(0), answer });
+        look.status("bot")
+    };
+    let up = |proof| EndpointAnswer::Up(ServiceAnswer { proof, ..ServiceAnswer::default() });
+    assert_eq!(answers(up(Proof::Proven { at: at(0) })), "InSync Healthy: up");
+    assert_eq!(answers(up(Proof::NotTried)), "InSync Progressing: up, not proven yet");
+    let failed = Proof::Failed { at: at(0), why: "it speaks nonsense".into() };
+    assert_eq!(answers(up(failed)), "InSync Degraded: it answers, but it speaks nonsense");
+    assert_eq!(answers(EndpointAnswer::Refused), "InSync Missing: down");
+    assert_eq!(answers(EndpointAnswer::Silent { why: "no answer".into() }), "InSync Unknown: no answer");
+    assert_eq!(answers(EndpointAnswer::Wrong { why: "404".into() }), "InSync Degraded: 404");
+}
+
+#[test]
+fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
+    let verdict = |change: fn(&mut Look)| {
+        let file = "model: none\nmodels: { alpha: { repo: lab/alpha, revision: abc, sparks: [spark1], weights: present } }";
+        let mut look = Look::new(file);
+        look.facts("spark1").caches.clear();
+        look.now = at(100);
+        change(&mut look);
+        look.work("weights/alpha").unwrap().verdict
+    };
+    let transfer = |revision: &str| Transfer {
+        spark: spark("spark1"),
+        job: "1.1".into(),
+        files: Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some(revision.into()) },
+        at: at(90),
+    };
+    let (same, other) = (transfer("abc"), transfer("def"));
+    let object = || Object::weights(&ModelName::new("alpha").unwrap());
+    let with = |transfer: &Transfer| {
+        let file = "model: none\nmodels: { alpha: { repo: lab/alpha, revision: abc, sparks: [spark1], weights: present } }";
+        let mut look = Look::new(file);
+        look.facts("spark1").caches.clear();
+        look.ledger.transfers.insert(object(), transfer.clone());
+        look.work("weights/alpha").unwrap().verdict
+    };
+    assert_eq!(verdict(|_| {}), Verdict::Open);
+    assert!(matches!(with(&same), Verdict::Waiting { reason: Reason::Staging, .. }));
+    assert_eq!(with(&other), Verdict::Open, "that is another revision");
+    fn failed(look: &mut Look, failed_loads: u32, again: i64) {
+        let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some("abc".into()) };
+        let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
+        let attempts = Attempts { failed_loads, refused: 0, last, not_before: at(again) };
+        look.ledger.attempts.insert(format!("weights/alpha {}", files.spec()), attempts);
+    }
+    assert!(matches!(verdict(|look| failed(look, 1, 101)), Verdict::Waiting { reason: Reason::Backoff, .. }));
+    assert_eq!(verdict(|look| failed(look, 4, 100)), Verdict::Open);
+    assert!(matches!(verdict(|look| failed(look, 5, 0)), Verdict::Blocked { reason: Reason::Stalled, .. }));
+}
+
+#[test]
+fn the_next_load_begins_at_its_time() {
+    let mut look = Look::new("model: alpha");
+    let spec = look.group("alpha").spec;
+    let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
+    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(20) };
+    look.ledger.attempts.insert(format!("vllm {spec}"), attempts);
+    for pause in [0, 9, 10] {
+        look.later(pause);
+        look.notice();
+    }
+    let verdict = |look: &Look| look.work("vllm").unwrap().verdict;
+    assert!(matches!(verdict(&look), Verdict::Waiting { reason: Reason::Backoff, .. }));
+    look.later(1);
+    assert_eq!(verdict(&look), Verdict::Open);
+}
+
+/// If this failed, an owner's server would be stopped as if nobody used it.
+#[test]
+fn what_is_stopped_is_an_outage_when_it_serves() {
+    let file = |model: &str| {
+        format!(
+            "model: {model}\nmodels:\n  own: {{ repo: lab/own, sparks: [spark1], launcher: {{ kind: command, dir: own, start: \
+             up.sh, image: vllm-node }} }}\n  beta: {{ repo: lab/beta, sparks: [spark2] }}"
+        )
+    };
+    let outage = |change: fn(&mut Look)| {
+        let mut look = Look::new(&file("own"));
+        look.launched("own", LaunchState::Serving { since: at(0) });
+        look.facts("spark1").containers[0].processes =
+            Some(vec![Process { pid: 7, resident_bytes: 0, command: "own-server".into() }]);
+        look.edit(&file("beta"));
+        change(&mut look);
+        let work = look.work("vllm").unwrap();
+        (work.goal.clone(), work.outage.is_some())
+    };
+    assert_eq!(outage(|_| {}), ("swap `own` for `beta`".into(), true));
+    assert_eq!(
+        outage(|look| look.facts("spark1").containers[0].running = false),
+        ("start `beta`".into(), false)
+    );
+    let other: fn(&mut Look) = |look| {
+        look.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = SpecHash::of_label("v1-0");
+    };
+    assert_eq!(outage(other), ("start `beta`".into(), false), "no engine that is known of runs in it");
+    assert_eq!(
+        outage(|look| look.facts("spark1").containers[0].processes = None),
+        ("swap `own` for `beta`".into(), true)
+    );
+}
+
+/// If this failed, a container that was started otherwise would pass for what the file says.
+#[test]
+fn what_a_container_is_started_with_is_part_of_its_identity() {
+    let effective = |launcher: &str, model: &str, use_it: &dyn Fn(&Effective<'_>)| {
+        let launcher = if launcher.is_empty() {
+            String::new()
+        } else {
+            format!("vllm: {{ launcher: {{ {launcher} }} }}")
+        };
+        let look =
+            Look::new(&format!("model: own\n{launcher}\nmodels: {{ own: {{ {model}, sparks: [spark1] }} }}"));
+        let slot = &look.desired.slots[&Object::main()];
+        use_it(&look.desired.effective(slot, &ModelName::new("own").unwrap()).unwrap());
+    };
+    let hashes = RefCell::new(BTreeMap::new());
+    for (launcher, model) in [
+        ("", "repo: lab/own"),
+        ("kind: launch-cluster, ray: true", "repo: lab/own"),
+        ("kind: launch-cluster, volumes: [/a:/a]", "repo: lab/own"),
+        ("kind: launch-cluster, script: own.sh", "repo: lab/own"),
+        ("kind: launch-cluster, script: other.sh", "repo: lab/own"),
+        ("kind: docker, image: vllm-node", "repo: lab/own"),
+        ("kind: docker, image: vllm-node, volumes: [/a:/a]", "repo: lab/own"),
+        ("kind: command, dir: own, start: up.sh, image: vllm-node", "repo: lab/own"),
+        ("kind: command, dir: own, start: other.sh, image: vllm-node", "repo: lab/own"),
+        ("kind: recipe", "recipe: own"),
+        ("kind: recipe, ray: true", "recipe: own"),
+        ("kind: sparkrun, image: vllm-node", "recipe: own"),
+    ] {
+        effective(launcher, model, &|own| {
+            let before = hashes.borrow_mut().insert(own.spec_hash().to_string(), launcher.to_owned());
+            assert_eq!(before, None, "{launcher} is not told from it");
+            assert_eq!(own.group().is_labelled, launcher.starts_with("kind: sparkrun"), "{launcher}");
+        });
+    }
+    effective("kind: launch-cluster", "repo: lab/own", &|own| {
+        let hashes = hashes.borrow();
+        assert_eq!(hashes[own.spec_hash().as_str()], "", "what was there before there were other kinds");
+    });
+    let first = |launcher: &str| {
+        let found = RefCell::new(String::new());
+        effective(launcher, "repo: lab/own", &|own| found.borrow_mut().clone_from(&own.needed()[0].at[0]));
+        found.into_inner()
+    };
+    assert_eq!(first("kind: launch-cluster, script: own.sh"), "spark-vllm-docker/own.sh");
+    assert_eq!(first("kind: docker, image: vllm-node, volumes: [/srv/x:/x]"), "/srv/x");
 }

@@ -19,6 +19,7 @@ use spark_control::{
         plan::{Plan, Work},
         planner,
         platform::CacheSeen,
+        status::status,
     },
     manifest::load::load,
 };
@@ -201,6 +202,13 @@ impl Look {
 
     pub fn work(&self, object: &str) -> Option<Work> {
         self.plan().work.into_iter().find(|work| work.object.as_str() == object)
+    }
+
+    /// `Sync Health: what is observed`, for this object.
+    pub fn status(&self, object: &str) -> String {
+        let lines = status(&self.desired, &self.observed(), &self.ledger, &self.plan(), self.now);
+        let line = lines.iter().find(|line| line.object.as_str() == object).unwrap();
+        format!("{:?} {:?}: {}", line.sync, line.health, line.observed)
     }
 
     /// What people are told of this look; it is told once.
