@@ -112,7 +112,7 @@ impl Stage {
         Some((containers.clone(), work.relies_on))
     }
 
-    fn is_taken(self) -> bool {
+    fn matches(self) -> bool {
         self.taken().is_some()
     }
 }
@@ -150,14 +150,14 @@ fn an_engine_is_taken_over_when_its_image_words_and_names_are_those_of_the_file(
         (other("4096", "4096 --chat-template /x.jinja"), false),
         ("sleep infinity".into(), false),
     ] {
-        assert_eq!(engines().run_both(&command).is_taken(), is_same, "{command}");
-        assert_eq!(engines().runs("spark2", &command).is_taken(), is_same, "one rank: {command}");
+        assert_eq!(engines().run_both(&command).matches(), is_same, "{command}");
+        assert_eq!(engines().runs("spark2", &command).matches(), is_same, "one rank: {command}");
     }
     // Nobody gave it a name: it serves by what it loaded.
     let by_root = WHAT.replace("repo: lab/own,", "repo: lab/own, served_as: [lab/own],");
     let bare = ENGINE.replace(" --served-model-name own", "");
-    assert!(stage("", &by_root).run_both(&bare).serves("lab/own", "lab/own").is_taken());
-    assert!(!engines().run_both(&bare).is_taken());
+    assert!(stage("", &by_root).run_both(&bare).serves("lab/own", "lab/own").matches());
+    assert!(!engines().run_both(&bare).matches());
 }
 
 #[test]
@@ -168,18 +168,18 @@ fn what_is_somebody_elses_half_there_or_serves_something_else_is_not_taken_over(
         spec: SpecHash::of_label("v1-0123456789abcdef"),
         token: None,
     };
-    assert!(!engines().on("spark2", |facts| facts.containers[0].image_id = "sha256:bb".into()).is_taken());
-    assert!(!engines().on("spark2", |facts| facts.images.clear()).is_taken());
-    assert!(!engines().on("spark2", |facts| facts.containers[0].running = false).is_taken());
-    assert!(!engines().on("spark2", |facts| facts.containers[0].processes = None).is_taken());
-    assert!(!engines().on("spark2", |facts| facts.containers.clear()).is_taken());
-    assert!(!engines().on("spark2", |facts| facts.containers[0].name = "other".into()).is_taken());
+    assert!(!engines().on("spark2", |facts| facts.containers[0].image_id = "sha256:bb".into()).matches());
+    assert!(!engines().on("spark2", |facts| facts.images.clear()).matches());
+    assert!(!engines().on("spark2", |facts| facts.containers[0].running = false).matches());
+    assert!(!engines().on("spark2", |facts| facts.containers[0].processes = None).matches());
+    assert!(!engines().on("spark2", |facts| facts.containers.clear()).matches());
+    assert!(!engines().on("spark2", |facts| facts.containers[0].name = "other".into()).matches());
     for cluster in ["default", "other"] {
         let labelled = engines().on("spark2", |facts| facts.containers[0].labels = Some(labels(cluster)));
-        assert!(!labelled.is_taken(), "{cluster}");
+        assert!(!labelled.matches(), "{cluster}");
     }
-    assert!(!engines().serves("own", "lab/other").is_taken());
-    assert!(!engines().serves("other", "lab/own").is_taken());
+    assert!(!engines().serves("own", "lab/other").matches());
+    assert!(!engines().serves("other", "lab/own").matches());
     let mut once = engines();
     let adopted = Adopted {
         object: Object::main(),
@@ -187,7 +187,7 @@ fn what_is_somebody_elses_half_there_or_serves_something_else_is_not_taken_over(
         spec: SpecHash::of_label("v1-0123456789abcdef"),
     };
     once.ledger.adopted.insert("id-on-spark2".into(), adopted);
-    assert!(!once.is_taken(), "it was taken over as something else");
+    assert!(!once.matches(), "it was taken over as something else");
 }
 
 /// With Ray the engine's words are on the head alone.
@@ -197,11 +197,11 @@ fn a_ray_node_is_a_rank_without_words() {
     let ray = ENGINE.replace("4096", "4096 --distributed-executor-backend ray");
     let node = "/usr/lib/ray/core/src/ray/raylet/raylet --raylet_socket_name=/tmp/ray";
     let on_ray = || stage(launcher, WHAT).runs("spark1", &ray).runs("spark2", node);
-    assert!(on_ray().is_taken());
-    assert!(!on_ray().runs("spark1", node).is_taken());
-    assert!(!on_ray().runs("spark2", "sleep infinity").is_taken());
-    assert!(!on_ray().runs("spark2", ENGINE).is_taken(), "an engine of its own is no node of that Ray");
-    assert!(!on_ray().runs("spark1", &ray.replace("4096", "8192")).is_taken());
+    assert!(on_ray().matches());
+    assert!(!on_ray().runs("spark1", node).matches());
+    assert!(!on_ray().runs("spark2", "sleep infinity").matches());
+    assert!(!on_ray().runs("spark2", ENGINE).matches(), "an engine of its own is no node of that Ray");
+    assert!(!on_ray().runs("spark1", &ray.replace("4096", "8192")).matches());
 }
 
 /// A recipe or a script has words of its own: those of the file must be among them.
@@ -210,20 +210,20 @@ fn what_a_recipe_or_a_script_adds_is_taken_as_it_is() {
     let more = ENGINE.replace("4096", "4096 --enforce-eager");
     let recipe = WHAT.replace("repo: lab/own", "recipe: own");
     let by_recipe = || stage("vllm: { launcher: { kind: recipe } }\n", &recipe).run_both(&more);
-    assert!(by_recipe().is_taken(), "nobody could read the recipe");
+    assert!(by_recipe().matches(), "nobody could read the recipe");
     let read = |root: &str| {
         let seen = RecipeSeen::Readable { root: root.into() };
         by_recipe().on("spark1", |facts| facts.recipes = [("spark-vllm-docker/own".to_owned(), seen)].into())
     };
-    assert!(read("lab/own").is_taken());
-    assert!(!read("lab/other").is_taken());
-    assert!(!by_recipe().run_both(&more.replace("4096", "8192")).is_taken());
-    assert!(!by_recipe().run_both(&more.replace("8888", "8889")).is_taken());
+    assert!(read("lab/own").matches());
+    assert!(!read("lab/other").matches());
+    assert!(!by_recipe().run_both(&more.replace("4096", "8192")).matches());
+    assert!(!by_recipe().run_both(&more.replace("8888", "8889")).matches());
 
     let scripted =
         WHAT.replace(", args: { max-model-len: 4096, tensor-parallel-size: 2 }", ", memory_gib: 50");
     let launcher = "vllm: { launcher: { kind: launch-cluster, script: own.sh } }\n";
     let by_script = || stage(launcher, &scripted);
-    assert!(by_script().run_both(&more).is_taken());
-    assert!(!by_script().run_both(&more.replace("lab/own", "lab/other")).is_taken());
+    assert!(by_script().run_both(&more).matches());
+    assert!(!by_script().run_both(&more.replace("lab/own", "lab/other")).matches());
 }

@@ -1,19 +1,23 @@
-//! What is only reported: nothing is done about it, and an owner should know.
+//! What differs, and of what kind it is; of some of it an owner should know and nothing is done.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use spark_control::{
     core::{
+        desired::{Object, SpecHash},
         drift::{Class, Drift, diff},
+        launch::LaunchState,
         ledger::Ledger,
-        name::SparkName,
+        name::{ServiceName, SparkName},
         observed::{Container, Facts, Gpu, GpuProcess, Observed, SparkView},
         planner,
-        platform::{Interface, Platform},
+        platform::{CacheSeen, Interface, Platform},
     },
     manifest::load::load,
 };
+
+use crate::look::{Look, at, spark};
 
 const FILE: &str = "version: 1
 sparks:
@@ -133,4 +137,135 @@ fn who_uses_the_gpu_and_is_in_no_file_is_named() {
             "`python3` (4) in `kokoro-tts-old` on the GPU, 20.0 GiB",
         ]
     );
+}
+
+/// If this failed, an owner would be told of something else than what differs.
+#[test]
+fn what_stands_in_a_slots_place_is_told_apart() {
+    let other = SpecHash::of_label("v1-other");
+    let empty = Look::new("model: alpha");
+    assert_eq!(empty.differences(), ["Missing -: `alpha`; `vllm_node` is not running on `spark1`"]);
+
+    let mut serving = Look::new("model: alpha");
+    serving.serves("alpha");
+    assert_eq!(serving.differences(), [""; 0]);
+    serving.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
+    assert_eq!(serving.differences()[..1], ["Image spark1: vllm-node (sha256:bb); sha256:aa"]);
+
+    // The same model as it was before an edit; another model of ours; somebody else's.
+    let mut edited = Look::new("model: alpha");
+    edited.launched("alpha", LaunchState::Serving { since: at(0) });
+    edited.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = other.clone();
+    edited.facts("spark1").containers[0].labels.as_mut().unwrap().spec = other.clone();
+    edited.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
+    assert_eq!(edited.differences()[..1], ["Config -: `alpha`; `alpha` as it was before the edit"]);
+    edited.ledger.launches.get_mut(&Object::main()).unwrap().group = edited.group("beta");
+    assert_eq!(edited.differences()[..1], ["Model -: `alpha`; `beta`"]);
+    edited.facts("spark1").containers[0].labels = None;
+    let strange = "Model -: `alpha`; `vllm_node` (id-of-vllm_n), running";
+    assert_eq!(edited.differences()[..1], [strange]);
+    edited.ledger.launches.clear();
+    assert_eq!(edited.differences()[..1], [strange]);
+
+    // One of two ranks, and none of two.
+    let mut wide = Look::new("model: wide");
+    wide.launched("wide", LaunchState::Serving { since: at(0) });
+    wide.facts("spark2").containers[0].running = false;
+    assert_eq!(wide.differences(), ["HalfUp -: `wide`; `vllm_node` has stopped on `spark2`"]);
+    wide.facts("spark1").containers[0].running = false;
+    assert_eq!(wide.differences(), ["Stopped -: `wide`; `vllm_node` has stopped on `spark1`"]);
+    let mut alone = Look::new("model: alpha");
+    alone.launched("alpha", LaunchState::Serving { since: at(0) });
+    alone.facts("spark1").containers[0].processes = Some(Vec::new());
+    assert_eq!(alone.differences(), ["Stopped -: `alpha`; no engine runs in `vllm_node` on `spark1`"]);
+
+    // What is left elsewhere of ours is told of; a stranger there is not in the slot's place.
+    let mut moved = Look::new("model: alpha");
+    moved.serves("alpha");
+    moved.ours("spark2", "vllm_node", &other);
+    assert_eq!(moved.differences(), ["ShouldBeStopped spark2: nothing; `vllm_node` (id-of-vllm_n), running"]);
+    moved.facts("spark2").containers[0].labels = None;
+    assert_eq!(moved.differences(), [""; 0]);
+
+    let mut silent = Look::new("model: alpha");
+    silent.serves("alpha");
+    silent.silent.insert(spark("spark1"));
+    assert_eq!(
+        silent.differences(),
+        ["Unknown -: alpha; `spark1` is not reachable", "Unknown spark1: reachable; no answer"]
+    );
+}
+
+#[test]
+fn services_files_strangers_and_memory_are_told_when_they_differ() {
+    let kokoro = |state: &str| {
+        let file = format!(
+            "model: none\nservices: {{ kokoro: {{ kind: tts, spark: spark1, port: 8880, container: kokoro, \
+             state: {state} }} }}"
+        );
+        let mut look = Look::new(&file);
+        look.stands("spark1", "kokoro").processes = Some(Vec::new());
+        look
+    };
+    assert_eq!(kokoro("running").differences(), [""; 0]);
+    assert_eq!(
+        kokoro("stopped").differences(),
+        ["ShouldBeStopped spark1: stopped; `kokoro` (id-of-kokoro), running"]
+    );
+    let ended = |state: &str| {
+        let mut look = kokoro(state);
+        look.facts("spark1").containers[0].running = false;
+        look
+    };
+    assert_eq!(ended("running").differences(), ["Stopped spark1: running; `kokoro` (id-of-kokoro), stopped"]);
+    assert_eq!(ended("stopped").differences(), [""; 0]);
+    let mut disabled = ended("running");
+    disabled.desired.disabled.insert(ServiceName::new("kokoro").unwrap());
+    assert_eq!(disabled.differences(), [""; 0]);
+
+    // An engine that nobody started for us, one of another cluster, one of a slot that was renamed, one of a lost slot.
+    let mut look = Look::new("model: none");
+    look.stands("spark1", "strange");
+    assert_eq!(look.differences(), ["Unmanaged spark1: not in the file; `strange` (id-of-strang), running"]);
+    look.facts("spark1").containers.clear();
+    look.ours("spark1", "theirs", &SpecHash::of_label("v1-0")).labels.as_mut().unwrap().cluster =
+        "other".into();
+    assert_eq!(look.differences(), [""; 0]);
+    look.facts("spark1").containers.clear();
+    look.ours("spark1", "lost", &SpecHash::of_label("v1-0")).labels.as_mut().unwrap().object = "gone".into();
+    assert_eq!(look.differences(), ["Unmanaged spark1: not in the file; `lost` (id-of-lost-o), running"]);
+    look.facts("spark1").containers.clear();
+    look.ours("spark1", "old-name", &SpecHash::of_label("v1-0"));
+    assert_eq!(look.differences(), ["ShouldBeStopped spark1: nothing; `old-name` (id-of-old-na), running"]);
+
+    // What is only watched may be started by Docker.
+    let mut watched = Look::new("models: {}");
+    watched.stands("spark1", "vllm_node").restarts = Some("always".into());
+    assert_eq!(watched.differences(), [""; 0]);
+    let mut kept = Look::new("model: alpha");
+    kept.serves("alpha");
+    kept.facts("spark1").containers[0].restarts = Some("always".into());
+    assert!(
+        kept.differences()[0].starts_with("Platform spark1: started and stopped by this controller alone;")
+    );
+
+    let mut memory = Look::new("model: none");
+    let floor = memory.desired.sparks["spark1"].floor_bytes;
+    memory.facts("spark1").memory_available_bytes = floor;
+    assert_eq!(memory.differences(), [""; 0]);
+    memory.facts("spark1").memory_available_bytes = floor - 1;
+    assert_eq!(memory.differences(), ["Memory spark1: 6.0 GiB kept free; 6.0 GiB free"]);
+
+    for (wish, told) in [("present", "Weights spark1: there; "), ("absent", "Weights spark1: deleted; ")] {
+        let file = format!(
+            "model: none\nmodels: {{ alpha: {{ repo: lab/alpha, sparks: [spark1], weights: {wish} }} }}"
+        );
+        let mut look = Look::new(&file);
+        if wish == "present" {
+            look.facts("spark1").caches.clear();
+            look.facts("spark1").caches.insert("lab/alpha".into(), CacheSeen::Absent);
+        }
+        let found = look.differences();
+        assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+    }
 }

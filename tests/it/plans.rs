@@ -1,6 +1,6 @@
 //! When a plan that was shown is still the one to carry out, and what people are told meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, slice::from_ref};
 
 use jiff::SignedDuration;
 use spark_control::core::{
@@ -36,11 +36,11 @@ fn a_plan_goes_stale_by_what_others_do_and_not_by_its_own_steps() {
     assert_eq!(holds(&look, &[]), Err(vec!["`vllm_node` on `spark1` is another container now".into()]));
     look.facts("spark1").containers.clear();
     assert_eq!(holds(&look, &[]), Err(vec!["`vllm_node` is gone from `spark1`".into()]));
-    assert_eq!(holds(&look, &[stop.clone()]), Ok(()));
+    assert_eq!(holds(&look, from_ref(stop)), Ok(()));
 
     look.stands("spark2", "vllm_node");
     let taken = "there is a container `vllm_node` on `spark2` now";
-    assert_eq!(holds(&look, &[stop.clone()]), Err(vec![taken.into()]));
+    assert_eq!(holds(&look, from_ref(stop)), Err(vec![taken.into()]));
     assert_eq!(holds(&look, &[stop.clone(), launch.clone()]), Ok(()));
 
     let image = |look: &mut Look, id: Option<&str>| {

@@ -1,0 +1,88 @@
+//! When the files of a model are brought or deleted.
+
+use spark_control::core::{
+    desired::Object,
+    launch::{Attempts, Failure, FailureKind, LaunchState},
+    ledger::Proven,
+    name::{ModelName, RepoId},
+    plan::{Reason, Verdict},
+    weights::{Files, Transfer},
+};
+
+use crate::look::{Look, at, spark};
+
+/// If this failed, files would be taken away from under what is loaded from them.
+#[test]
+fn files_are_not_deleted_while_anything_needs_them() {
+    let user = |file: &str, change: fn(&mut Look)| {
+        let file = format!(
+            "{file}\nmodels:\n  alpha: {{ repo: lab/alpha, sparks: [spark1], weights: absent }}\n  beta: {{ repo: lab/beta, \
+             sparks: [spark2] }}\n  local: {{ local_path: /srv/hub/models--lab--alpha/snapshots/c0ffee, sparks: [spark1] }}\n  \
+             near: {{ local_path: /srv/hub/models--lab--alphabet, sparks: [spark1] }}"
+        );
+        let mut look = Look::new(&file);
+        change(&mut look);
+        match look.work("weights/alpha").unwrap().verdict {
+            Verdict::Blocked { reason: Reason::FilesInUse, message } => message,
+            other => format!("{other:?}").chars().take(40).collect(),
+        }
+    };
+    let as_it_is: fn(&mut Look) = |_| {};
+    let asks = "Blocked { reason: ApprovalNeeded, messag";
+    assert_eq!(user("model: beta", as_it_is), asks);
+    assert_eq!(user("model: alpha", as_it_is), "`vllm` wants `alpha`");
+    assert_eq!(user("model: local", as_it_is), "`vllm` wants `local`");
+    assert_eq!(user("model: near", as_it_is), asks);
+    let window = "model: beta\nschedule: { night: { from: '01:00', to: '02:00', model: alpha } }";
+    assert_eq!(user(window, as_it_is), "the window `night` wants `alpha`");
+    let loaded: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Loading);
+    assert_eq!(user("model: beta", loaded), "`alpha` in `vllm` was loaded from them");
+    let stopped: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Stopped { at: at(0) });
+    assert_eq!(user("model: beta", stopped), asks);
+    let proven: fn(&mut Look) = |look| {
+        let group = look.group("alpha");
+        let proven = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
+        look.ledger.proven.insert(Object::main(), proven);
+    };
+    let fallback = "`alpha` is what `vllm` goes back to when another model fails";
+    assert_eq!(user("model: beta", proven), fallback);
+}
+
+#[test]
+fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
+    let verdict = |change: fn(&mut Look)| {
+        let file = "model: none\nmodels: { alpha: { repo: lab/alpha, revision: abc, sparks: [spark1], weights: present } }";
+        let mut look = Look::new(file);
+        look.facts("spark1").caches.clear();
+        look.now = at(100);
+        change(&mut look);
+        look.work("weights/alpha").unwrap().verdict
+    };
+    let transfer = |revision: &str| Transfer {
+        spark: spark("spark1"),
+        job: "1.1".into(),
+        files: Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some(revision.into()) },
+        at: at(90),
+    };
+    let (same, other) = (transfer("abc"), transfer("def"));
+    let object = || Object::weights(&ModelName::new("alpha").unwrap());
+    let with = |transfer: &Transfer| {
+        let file = "model: none\nmodels: { alpha: { repo: lab/alpha, revision: abc, sparks: [spark1], weights: present } }";
+        let mut look = Look::new(file);
+        look.facts("spark1").caches.clear();
+        look.ledger.transfers.insert(object(), transfer.clone());
+        look.work("weights/alpha").unwrap().verdict
+    };
+    assert_eq!(verdict(|_| {}), Verdict::Open);
+    assert!(matches!(with(&same), Verdict::Waiting { reason: Reason::Staging, .. }));
+    assert_eq!(with(&other), Verdict::Open, "that is another revision");
+    fn failed(look: &mut Look, failed_loads: u32, again: i64) {
+        let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some("abc".into()) };
+        let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
+        let attempts = Attempts { failed_loads, refused: 0, last, not_before: at(again) };
+        look.ledger.attempts.insert(format!("weights/alpha {}", files.spec()), attempts);
+    }
+    assert!(matches!(verdict(|look| failed(look, 1, 101)), Verdict::Waiting { reason: Reason::Backoff, .. }));
+    assert_eq!(verdict(|look| failed(look, 4, 100)), Verdict::Open);
+    assert!(matches!(verdict(|look| failed(look, 5, 0)), Verdict::Blocked { reason: Reason::Stalled, .. }));
+}
