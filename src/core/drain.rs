@@ -35,9 +35,7 @@ pub(super) fn before_the_stop(
     now: Timestamp,
 ) -> Work {
     let Some(outage) = &work.outage else { return work };
-    let (Some(running), Some(engine)) =
-        (outage.requests.filter(|running| *running > 0), engine(&work.object, observed))
-    else {
+    let (Some(running), Some(engine)) = (outage.requests, engine(&work.object, observed)) else {
         return work;
     };
     if health::judge(engine, None, now) != Judgement::Busy || work.verdict != Verdict::Open {

@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(judged(&engine(1.0, 0.0, Some(119)), None), Judgement::Busy);
         assert!(matches!(judged(&engine(1.0, 0.0, Some(120)), None), Judgement::Stalled { .. }));
         assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(46.0)), Judgement::Busy, "it works");
+        assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(AT_REST_W)), Judgement::Busy);
         let Judgement::Stalled { why } = judged(&engine(1.0, 0.0, Some(60)), Some(14.2)) else {
             panic!("requests run while the GPU rests")
         };

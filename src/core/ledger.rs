@@ -641,11 +641,14 @@ mod tests {
         let attempts = ledger.attempts(&object, &group.spec).unwrap();
         assert_eq!(attempts.not_before.duration_since(now), LONGEST_RETRY);
 
+        let before = Launch::new(group.clone(), token.clone(), now, LaunchState::Stopped { at: now });
+        ledger.launches.insert(object.clone(), before);
         let launch = Step::Launch { object: object.clone(), group: group.clone(), instead_of: None };
         ledger.intend(&launch, &token, now);
         let noticed = ledger.conclude(&launch, &token, Came::Failed, "no such program", now);
         assert_eq!(noticed.len(), 1);
-        assert_eq!(ledger.launches[&object].state, LaunchState::Failed { at: now, in_load: true });
+        let failed = &ledger.launches[&object];
+        assert_eq!((&failed.state, &failed.before), (&LaunchState::Failed { at: now, in_load: true }, &None));
         let attempts = ledger.attempts(&object, &group.spec).unwrap();
         assert_eq!((attempts.refused, attempts.failed_loads), (0, 1));
     }
@@ -803,6 +806,13 @@ mod tests {
             assert!(ledger.is_loading(&Object::main()));
             ledger.conclude(&launch, &token(sequence), Came::NotDone, "Docker did not answer", now);
             assert_eq!(ledger.launches[&Object::main()], stopped);
+        }
+        // One of before is kept, not all of them.
+        for sequence in [4, 5, 6] {
+            let launch = Step::Launch { object: Object::main(), group: group("v1-1"), instead_of: None };
+            ledger.intend(&launch, &token(sequence), now);
+            let before = ledger.launches[&Object::main()].before.as_ref().unwrap();
+            assert_eq!((before.token.sequence == 1, &before.before), (sequence == 4, &None));
         }
     }
 }

@@ -431,3 +431,17 @@ fn what_a_container_is_started_with_is_part_of_its_identity() {
     assert_eq!(first("kind: launch-cluster, script: own.sh"), "spark-vllm-docker/own.sh");
     assert_eq!(first("kind: docker, image: vllm-node, volumes: [/srv/x:/x]"), "/srv/x");
 }
+
+/// If this failed, an empty slot would stop a service that has the name that the slot would use.
+#[test]
+fn a_container_that_a_service_names_is_the_services_on_its_spark() {
+    let stops = |service: &str| {
+        let mut look =
+            Look::new(&format!("model: none\nservices: {{ tts: {{ kind: tts, port: 1, {service} }} }}"));
+        look.stands("spark2", "vllm_node");
+        look.work("vllm").is_some()
+    };
+    assert!(!stops("spark: spark2, container: vllm_node"));
+    assert!(stops("spark: spark1, container: vllm_node"));
+    assert!(stops("spark: spark2, container: tts"));
+}
