@@ -262,9 +262,7 @@ impl Controller {
             return Err(Refusal::Stale(changed));
         }
         let now = (self.world.now)();
-        let approval =
-            Approval { plan: plan.id.clone(), steps: plan.step_keys(), at: now, by: by.to_owned() };
-        state.ledger.approve(approval);
+        state.ledger.approve(Approval::of(&plan, by, now));
         state.keep_ledger()?;
         state.store.add_event("approved", "", &format!("plan {id} was approved by {by}"), now)?;
         drop(state);
@@ -284,7 +282,9 @@ impl Controller {
     }
 
     fn changed_since(&self, state: &State, plan: &Plan) -> Result<Vec<String>, StoreError> {
-        let Some(observed) = &state.observed else { return Ok(Vec::new()) };
+        let Some(observed) = &state.observed else {
+            return Ok(vec!["nothing has been looked at since this controller started; ask again".into()]);
+        };
         let done = state.store.done_since(plan.at)?;
         let mut changed = plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default();
         if let Some(current) = &self.snapshot().plan {

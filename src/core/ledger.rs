@@ -18,7 +18,8 @@ use super::{
     name::{ContainerName, ModelName, SparkName},
     notify::ToldAll,
     observed::{Container, Token},
-    plan, progress,
+    plan::{self, Plan, Predicate},
+    progress,
     restart::Restarts,
     step::{self, Instead, Step},
     weights::Transfer,
@@ -127,8 +128,19 @@ pub struct Release {
 pub struct Approval {
     pub plan: String,
     pub steps: BTreeSet<String>,
+    /// What was seen then: a reference that names another image by now is not what was agreed to.
+    #[serde(default)]
+    pub relied_on: Vec<Predicate>,
     pub at: Timestamp,
     pub by: String,
+}
+
+impl Approval {
+    /// Of the whole plan.
+    pub fn of(plan: &Plan, by: &str, now: Timestamp) -> Self {
+        let relied_on = plan.work.iter().flat_map(|work| &work.relies_on).cloned().collect();
+        Self { plan: plan.id.clone(), steps: plan.step_keys(), relied_on, at: now, by: by.to_owned() }
+    }
 }
 
 /// What the engine says of a model's arguments.
@@ -195,10 +207,12 @@ impl Ledger {
         self.attempts.get(&attempt_key(object, spec))
     }
 
-    /// Has a person agreed to this step?
-    pub fn approved(&self, step_key: &str, now: Timestamp) -> bool {
+    /// Has a person agreed to this step, on what it relies on?
+    pub fn approved(&self, step_key: &str, relies_on: &[Predicate], now: Timestamp) -> bool {
         self.approvals.iter().any(|approval| {
-            now.duration_since(approval.at) <= plan::LASTS && approval.steps.contains(step_key)
+            now.duration_since(approval.at) <= plan::LASTS
+                && approval.steps.contains(step_key)
+                && !plan::is_another_image(&approval.relied_on, relies_on)
         })
     }
 
@@ -687,12 +701,18 @@ mod tests {
         ] {
             let mut ledger = Ledger::default();
             let steps = BTreeSet::from([step.key(), "launch kokoro x".to_owned()]);
-            ledger.approve(Approval { plan: "p".into(), steps, at: now, by: "alice".into() });
+            ledger.approve(Approval {
+                plan: "p".into(),
+                steps,
+                relied_on: Vec::new(),
+                at: now,
+                by: "alice".into(),
+            });
             ledger.intend(&step, &token(1), now);
-            assert!(ledger.approved(&step.key(), now), "{step}");
+            assert!(ledger.approved(&step.key(), &[], now), "{step}");
             ledger.conclude(&step, &token(1), came, "x", now);
-            assert_eq!(ledger.approved(&step.key(), now), came != Came::Done, "{step} {came:?}");
-            assert!(ledger.approved("launch kokoro x", now), "{step}");
+            assert_eq!(ledger.approved(&step.key(), &[], now), came != Came::Done, "{step} {came:?}");
+            assert!(ledger.approved("launch kokoro x", &[], now), "{step}");
             ledger.conclude(&step, &token(1), Came::Done, "x", now);
             ledger.consume_approvals(&Object::named("kokoro".into()));
             assert!(ledger.approvals.is_empty(), "{step}: nothing is left of it");
@@ -700,16 +720,22 @@ mod tests {
         let mut ledger = Ledger::default();
         let steps =
             ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"].map(str::to_owned).into();
-        ledger.approve(Approval { plan: "p".into(), steps, at: now, by: "alice".into() });
+        ledger.approve(Approval {
+            plan: "p".into(),
+            steps,
+            relied_on: Vec::new(),
+            at: now,
+            by: "alice".into(),
+        });
         ledger.consume_approvals(&object);
         let left: Vec<bool> = ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"]
-            .map(|key| ledger.approved(key, now))
+            .map(|key| ledger.approved(key, &[], now))
             .into();
         assert_eq!(left, [false, false, true]);
         let at_the_end = now.saturating_add(plan::LASTS).unwrap();
-        assert!(ledger.approved("stop vllm-2 spark1 c2", at_the_end));
+        assert!(ledger.approved("stop vllm-2 spark1 c2", &[], at_the_end));
         let after = at_the_end.saturating_add(SignedDuration::from_secs(1)).unwrap();
-        assert!(!ledger.approved("stop vllm-2 spark1 c2", after));
+        assert!(!ledger.approved("stop vllm-2 spark1 c2", &[], after));
     }
 
     /// If this failed, a stop that Docker refused would pass for the end of what serves.

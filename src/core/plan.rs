@@ -226,6 +226,17 @@ impl Predicate {
     }
 }
 
+/// A reference that both rely on names another image than it did.
+pub(super) fn is_another_image(before: &[Predicate], now: &[Predicate]) -> bool {
+    let differs = |one: &Predicate, other: &Predicate| match (one, other) {
+        (Predicate::Image { spark, image, id }, Predicate::Image { spark: on, image: of, id: now }) => {
+            spark == on && image == of && id != now
+        }
+        _ => false,
+    };
+    before.iter().any(|one| now.iter().any(|other| differs(one, other)))
+}
+
 impl Outage {
     /// Without its requests; see [`Outage::of`].
     pub fn new(expected_secs: Option<u64>, basis: impl Into<String>) -> Self {
@@ -334,7 +345,8 @@ impl Plan {
             return false;
         };
         let keys: BTreeSet<&str> = agreed.steps().map(|step| step.key.as_str()).collect();
-        work.contingency || work.steps().all(|step| keys.contains(step.key.as_str()))
+        let is_same = work.steps().all(|step| keys.contains(step.key.as_str()));
+        work.contingency || (is_same && !is_another_image(&agreed.relies_on, &work.relies_on))
     }
 
     /// What is to be done now makes this plan one of before: nothing of it is left to do, or something else is wanted.

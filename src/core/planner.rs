@@ -67,7 +67,7 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
     for item in &mut work.items {
         if let Item::Steps(steps) = item {
             for step in steps {
-                if ledger.approved(&step.key, now) {
+                if ledger.approved(&step.key, &work.relies_on, now) {
                     step.consent = None;
                 }
             }

@@ -79,7 +79,7 @@ pub fn status(
                     }
                     Readiness::Unknown { .. } => (Sync::Unknown, Health::Unknown),
                     _ if reason == Some(Reason::Suspended) => (Sync::Drifted, Health::Suspended),
-                    _ => (Sync::Drifted, slot_health(object, ledger, work, serving.is_some())),
+                    _ => (Sync::Drifted, slot_health(work, serving.is_some())),
                 }
             }
         };
@@ -212,9 +212,8 @@ fn serving(object: &Object, observed: &Observed) -> Option<String> {
     }
 }
 
-fn slot_health(object: &Object, ledger: &Ledger, work: Option<&Work>, serving: bool) -> Health {
+fn slot_health(work: Option<&Work>, serving: bool) -> Health {
     match work.map(|work| &work.verdict) {
-        _ if ledger.is_loading(object) => Health::Progressing,
         Some(Verdict::Open | Verdict::Waiting { .. }) => Health::Progressing,
         Some(Verdict::Blocked { .. }) if serving => Health::Degraded,
         Some(Verdict::Blocked { .. }) | None => Health::Missing,

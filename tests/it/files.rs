@@ -3,13 +3,14 @@
 use spark_control::core::{
     desired::Object,
     launch::{Attempts, Failure, FailureKind, LaunchState},
-    ledger::Proven,
+    ledger::{Came, Proven},
     name::{ModelName, RepoId},
     plan::{Reason, Verdict},
+    step::Step,
     weights::{Files, Transfer},
 };
 
-use crate::look::{Look, at, spark};
+use crate::look::{Look, at, spark, token};
 
 /// If this failed, files would be taken away from under what is loaded from them.
 #[test]
@@ -85,4 +86,38 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     assert!(matches!(verdict(|look| failed(look, 1, 101)), Verdict::Waiting { reason: Reason::Backoff, .. }));
     assert_eq!(verdict(|look| failed(look, 4, 100)), Verdict::Open);
     assert!(matches!(verdict(|look| failed(look, 5, 0)), Verdict::Blocked { reason: Reason::Stalled, .. }));
+}
+
+/// If this failed, a transfer that fails would be tried without a pause, or one that never began be waited for.
+#[test]
+fn a_transfer_that_fails_is_tried_later_and_later_and_one_that_is_lost_at_once() {
+    let object = Object::weights(&ModelName::new("alpha").unwrap());
+    let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: None };
+    let mut look =
+        Look::new("model: none\nmodels: { alpha: { repo: lab/alpha, sparks: [spark1], weights: present } }");
+    look.facts("spark1").caches.clear();
+    let fetch = Step::Fetch { object: object.clone(), spark: spark("spark1"), files: files.clone() };
+    for (failed, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16)] {
+        look.ledger.intend(&fetch, &token(failed), look.now);
+        look.ledger.conclude(&fetch, &token(failed), Came::NotDone, "Docker is busy", look.now);
+        let attempts = look.ledger.attempts(&object, &files.spec()).unwrap();
+        assert_eq!(u64::from(attempts.failed_loads), failed);
+        assert_eq!(attempts.not_before.duration_since(look.now).as_mins(), minutes);
+        assert_eq!(attempts.last.what, "it was not started: Docker is busy");
+        assert!(look.ledger.transfers.is_empty());
+    }
+    look.ledger.attempts.clear();
+    // It was told a while after it was meant to be; a look from before that need not show its job.
+    look.ledger.intend(&fetch, &token(9), look.now);
+    look.later(30);
+    look.ledger.conclude(&fetch, &token(9), Came::Done, "", look.now);
+    look.notice();
+    assert_eq!(look.ledger.transfers.len(), 1, "seen at the same moment");
+    look.facts("spark1").at = at(10);
+    look.notice();
+    assert_eq!(look.ledger.transfers.len(), 1, "seen before");
+    look.later(1);
+    look.notice();
+    assert!(look.ledger.transfers.is_empty(), "its message never arrived");
+    assert!(look.ledger.attempts.is_empty());
 }

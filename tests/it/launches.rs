@@ -180,6 +180,32 @@ fn a_launcher_has_ten_minutes_and_its_engine_twenty_seconds_after_it() {
     }
 }
 
+/// What a script prepares takes its time, unless an engine has given up already.
+#[test]
+fn an_engine_that_gave_up_is_not_waited_for() {
+    let ended = |fatal: Option<&str>| {
+        let mut look = loading("alpha");
+        look.edit(
+            "model: alpha\nvllm: { launcher: { kind: launch-cluster, script: own.sh } }\n\
+             models: { alpha: { repo: lab/alpha, sparks: [spark1] } }",
+        );
+        let group = look.group("alpha");
+        look.ledger.launches.get_mut(&Object::main()).unwrap().group = group.clone();
+        let container = &mut look.facts("spark1").containers[0];
+        container.labels.as_mut().unwrap().spec = group.spec;
+        container.processes.as_mut().unwrap()[0].command = "pip install x".into();
+        look.facts("spark1").jobs[0].state = JobState::Exited(0);
+        look.later(5);
+        look.notice();
+        says(&mut look, "spark1", fatal, "");
+        look.later(20);
+        look.notice();
+        look.state() != LaunchState::Loading
+    };
+    assert!(!ended(None));
+    assert!(ended(Some("no such option")));
+}
+
 /// If this failed, a message that never arrived would count as a failed load, or a lost job as one that never began.
 #[test]
 fn a_launch_whose_message_never_arrived_never_began() {

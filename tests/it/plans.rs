@@ -1,12 +1,15 @@
 //! When a plan that was shown is still the one to carry out, and what people are told meanwhile.
 
-use std::{collections::BTreeMap, slice::from_ref};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice::from_ref,
+};
 
 use jiff::SignedDuration;
 use spark_control::core::{
     desired::Object,
-    launch::LaunchState,
-    ledger::Release,
+    launch::{Attempts, Failure, FailureKind, LaunchState},
+    ledger::{Approval, Proven, Release},
     observed::{EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
     plan::{LASTS, Plan, Reason, Verdict},
     platform::CacheSeen,
@@ -124,6 +127,19 @@ fn a_policy_does_not_hide_what_is_in_the_way() {
     assert_eq!(reason("model: alpha\nreconcile: { suspend: true }"), Some(Reason::ImageMissing));
     assert_eq!(reason("model: beta\nreconcile: { suspend: true }"), Some(Reason::Suspended));
     assert_eq!(reason("model: beta\nreconcile: { on_edit: approve }"), Some(Reason::ApprovalNeeded));
+    // Nothing is left to do but to wait.
+    let mut loads = Look::new("model: alpha\nreconcile: { suspend: true }");
+    loads.launched("alpha", LaunchState::Loading);
+    let verdict = loads.work("vllm").unwrap().verdict;
+    assert!(matches!(verdict, Verdict::Waiting { reason: Reason::LoadInProgress, .. }), "{verdict:?}");
+    // It cannot fit, whoever agrees to it.
+    let mut small = Look::new("model: alpha\nreconcile: { on_edit: approve }");
+    let release =
+        Release { since: at(-400), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
+    small.ledger.releases.insert(Object::main(), release);
+    small.facts("spark1").memory_available_bytes = 0;
+    let verdict = small.work("vllm").unwrap().verdict;
+    assert!(matches!(verdict, Verdict::Blocked { reason: Reason::MemoryNotReleased, .. }), "{verdict:?}");
 }
 
 /// A part of a model's files was enough once.
@@ -164,6 +180,42 @@ fn what_differs_is_told_after_two_minutes_once_and_its_end_when_it_is_seen() {
     assert_eq!(look.news(&[Object::main()]), [""; 0]);
     look.answers(&crate::look::engine("alpha"));
     assert_eq!(look.news(&[]), ["drift_ended vllm: it is as the file says again"]);
+    assert_eq!(look.news(&[]), [""; 0]);
+    // A difference that is being mended has not ended, whichever part of the swap it is in.
+    look.facts("spark1").containers[0].running = false;
+    look.news(&[]);
+    look.later(120);
+    assert_eq!(look.news(&[]).len(), 1);
+    look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Loading;
+    look.facts("spark1").containers[0].running = true;
+    assert_eq!(look.news(&[]), ["swap_started vllm: `alpha` is being started"]);
+
+    // What cannot be seen for so long is told too.
+    let mut silent = Look::new("model: alpha");
+    silent.serves("alpha");
+    silent.silent.insert(spark("spark1"));
+    assert_eq!(silent.news(&[]), [""; 0]);
+    silent.later(120);
+    let told = silent.news(&[]);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("drift vllm: `spark1` is not reachable instead of alpha;"), "{told:?}");
+}
+
+/// If this failed, people would be told at every look that another model takes over.
+#[test]
+fn that_another_model_takes_over_is_told_once() {
+    let mut look = Look::new("model: beta");
+    let beta = look.group("beta").spec;
+    let last = Failure { at: at(0), what: "no such option".into(), kind: FailureKind::Named };
+    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
+    look.ledger.attempts.insert(format!("vllm {beta}"), attempts);
+    look.launched("alpha", LaunchState::Loading);
+    look.answers(&EndpointAnswer::Refused);
+    let group = look.group("alpha");
+    let proven = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
+    look.ledger.proven.insert(Object::main(), proven);
+    assert_eq!(look.news(&[]), ["fell_back vllm: going back to `alpha`: no such option"]);
+    look.later(5);
     assert_eq!(look.news(&[]), [""; 0]);
 }
 
@@ -259,4 +311,25 @@ fn requests_get_their_time_before_a_stop_and_no_more() {
     let mut blocked = swap(2.0, 1.0, as_it_is);
     blocked.edit("model: beta\nvllm: { drain: 30s }\nreconcile: { on_edit: approve }");
     assert!(told(&blocked).1.starts_with("Blocked"), "{}", told(&blocked).1);
+}
+
+/// If this failed, an image that was built after a person agreed would be started in place of the one that they agreed to.
+#[test]
+fn what_was_agreed_to_is_for_the_image_that_was_seen() {
+    let mut look = Look::new("model: beta\nreconcile: { on_edit: approve }");
+    let plan = look.plan();
+    let blocked = |look: &Look| {
+        let verdict = look.work("vllm").unwrap().verdict;
+        matches!(verdict, Verdict::Blocked { reason: Reason::ApprovalNeeded, .. })
+    };
+    assert!(blocked(&look));
+    look.ledger.approve(Approval::of(&plan, "alice", look.now));
+    assert!(!blocked(&look));
+    assert!(plan.covers(&look.work("vllm").unwrap()));
+    look.facts("spark2").images.insert("vllm-node".into(), Some("sha256:bb".into()));
+    assert!(blocked(&look));
+    assert!(!plan.covers(&look.work("vllm").unwrap()));
+    look.facts("spark2").images.insert("vllm-node".into(), Some("sha256:aa".into()));
+    look.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
+    assert!(!blocked(&look), "it is not started there");
 }

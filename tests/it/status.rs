@@ -42,6 +42,10 @@ fn a_status_is_of_what_is_and_of_what_is_being_done() {
     assert_eq!(look.status("vllm"), "InSync Healthy: nothing");
     look.edit("models: {}");
     assert_eq!(look.status("vllm"), "InSync Missing: nothing");
+    look.silent.insert(spark("spark1"));
+    look.silent.insert(spark("spark2"));
+    assert_eq!(look.status("vllm"), "Unknown Unknown: nothing");
+    look.silent.clear();
     look.answers(&engine("alpha"));
     assert_eq!(look.status("vllm"), "InSync Healthy: alpha");
 }
@@ -88,4 +92,16 @@ fn a_status_of_a_service_is_of_its_endpoint_or_its_container() {
     assert_eq!(answers(EndpointAnswer::Refused), "InSync Missing: down");
     assert_eq!(answers(EndpointAnswer::Silent { why: "no answer".into() }), "InSync Unknown: no answer");
     assert_eq!(answers(EndpointAnswer::Wrong { why: "404".into() }), "InSync Degraded: 404");
+}
+
+#[test]
+fn a_status_of_files_is_of_where_they_are() {
+    let mut look =
+        Look::new("model: none\nmodels: { alpha: { repo: lab/alpha, sparks: [spark1], weights: present } }");
+    assert_eq!(look.status("weights/alpha"), "InSync Healthy: there on 1 of 1");
+    look.silent.insert(spark("spark1"));
+    assert_eq!(look.status("weights/alpha"), "Unknown Unknown: there on 0 of 1");
+    look.silent.clear();
+    look.facts("spark1").caches.clear();
+    assert_eq!(look.status("weights/alpha"), "Drifted Progressing: there on 0 of 1");
 }

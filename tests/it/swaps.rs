@@ -11,7 +11,7 @@ use spark_control::core::{
     ledger::{Adopted, Proven, Release},
     name::{ModelName, ServiceName},
     observed::{EndpointAnswer, Job, JobState, Process},
-    plan::{PlannedStep, Reason, Verdict},
+    plan::{PlannedStep, Predicate, Reason, Verdict},
     restart::Restarts,
     schedule,
     standing::standing,
@@ -54,6 +54,18 @@ fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     taken.facts("spark1").containers.clear();
     taken.notice();
     assert_eq!(taken.ledger.adopted.len(), 0);
+
+    // Failures are known of what the file has.
+    let mut failed = Look::new("model: alpha");
+    let alpha = failed.group("alpha").spec;
+    for spec in [alpha.as_str(), "v1-gone"] {
+        let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
+        let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
+        failed.ledger.attempts.insert(format!("vllm {spec}"), attempts);
+    }
+    failed.notice();
+    let known: Vec<&String> = failed.ledger.attempts.keys().collect();
+    assert_eq!(known, [&format!("vllm {alpha}")]);
 
     // What loads took is kept of models that left the file too, up to a bound.
     let mut learned = Look::new("model: alpha");
@@ -444,4 +456,49 @@ fn a_container_that_a_service_names_is_the_services_on_its_spark() {
     assert!(!stops("spark: spark2, container: vllm_node"));
     assert!(stops("spark: spark1, container: vllm_node"));
     assert!(stops("spark: spark2, container: tts"));
+}
+
+/// If this failed, a plan would be agreed to, or called stale, by something that it has nothing to do with.
+#[test]
+fn work_says_for_whom_it_is_and_what_it_relies_on() {
+    // A hold keeps what served; the wish is another one.
+    let mut held = Look::new("model: beta\nholds: { talk: { owner: alice, reason: a talk } }");
+    held.launched("alpha", LaunchState::Failed { at: at(0), in_load: false });
+    held.facts("spark1").containers.clear();
+    let work = held.work("vllm").unwrap();
+    assert_eq!((work.goal.as_str(), work.wanted), ("start `alpha`", Some(held.group("alpha").spec)));
+
+    let relies_on = |look: &Look| {
+        let work = look.work("vllm").unwrap();
+        let container =
+            |one: &Predicate| matches!(one, Predicate::Container { spark, .. } if spark.as_str() == "spark1");
+        (work.goal.clone(), work.contingency, work.relies_on.iter().any(container))
+    };
+    let mut short = Look::new("model: alpha");
+    short.launched("alpha", LaunchState::Serving { since: at(0) });
+    let (desired, now) = (short.desired.clone(), short.now);
+    for _ in 0..3 {
+        short.ledger.watch_floor(&spark("spark1"), 1, &desired, now);
+    }
+    let stop = "stop `alpha`, for which there is too little memory";
+    assert_eq!(relies_on(&short), (stop.into(), true, true));
+
+    let mut stalled = Look::new("model: alpha");
+    stalled.launched("alpha", LaunchState::Failed { at: at(0), in_load: true });
+    stalled.answers(&EndpointAnswer::Refused);
+    let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Named };
+    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
+    stalled.ledger.attempts.insert(format!("vllm {}", stalled.group("alpha").spec), attempts);
+    assert_eq!(relies_on(&stalled), ("clear what is left of `alpha`, which failed".into(), true, true));
+
+    let mut left = Look::new("model: beta");
+    left.serves("beta");
+    left.ours("spark1", "vllm_node", &SpecHash::of_label("v1-0"));
+    assert_eq!(relies_on(&left), ("clear what is left of an earlier model".into(), false, true));
+    let mut swap = Look::new("model: beta");
+    swap.serves("alpha");
+    assert_eq!(relies_on(&swap), ("swap `alpha` for `beta`".into(), false, true));
+    assert!(!swap.work("vllm").unwrap().memory.is_empty());
+    swap.edit("model: none");
+    assert_eq!(relies_on(&swap), ("keep the slot empty".into(), false, true));
 }
