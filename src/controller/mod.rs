@@ -32,7 +32,7 @@ use crate::{
         ledger::{Approval, Ledger},
         name::{ServiceName, SparkName, nearest},
         observed::Observed,
-        plan::Plan,
+        plan::{Plan, Reason},
     },
     host::{SharedTransport, Unreachable, local::Local, ssh},
     probe::{
@@ -106,6 +106,8 @@ struct State {
     warnings: Vec<String>,
     transports: BTreeMap<SparkName, (crate::core::desired::Spark, SharedTransport)>,
     observed: Option<Observed>,
+    /// Why nothing is done about an object, as it was said last.
+    said: BTreeMap<Object, Reason>,
     epoch: Option<u64>,
     sequence: u64,
 }
@@ -205,6 +207,7 @@ impl Controller {
             warnings: Vec::new(),
             transports: BTreeMap::new(),
             observed: None,
+            said: BTreeMap::new(),
             epoch: None,
             sequence: 0,
         };

@@ -19,7 +19,7 @@ use crate::{
         ledger::Came,
         name::SparkName,
         observed::{Observed, SparkView, Token},
-        plan::{Plan, PlannedStep, Work},
+        plan::{self, Plan, PlannedStep, Work},
         planner, status,
         step::Step,
     },
@@ -180,6 +180,7 @@ impl Controller {
         if mode != Mode::Preview {
             let mut state = self.state();
             state.ledger.take_drains(&plan, now());
+            self.say_why(&mut state, &plan)?;
             drop(state);
             let drift = self.snapshot();
             self.take_news(&desired, revision, &plan, &drift.drift, &busy)?;
@@ -207,6 +208,30 @@ impl Controller {
         let unclaimed = self.choose_epoch(&observed)?;
         let acts = Acts { works, unclaimed, revision, desired, observed, transports };
         Ok((Turn { acted: true, waiting: true, ..turn }, Some(acts)))
+    }
+
+    /// Why nothing is done, once for each change of the reason: what goes on by itself in the log, what does not in the history
+    /// too.
+    fn say_why(&self, state: &mut State, plan: &Plan) -> Result<(), StoreError> {
+        let mut said = BTreeMap::new();
+        for work in &plan.work {
+            let (reason, message, lasts) = match &work.verdict {
+                plan::Verdict::Open => continue,
+                plan::Verdict::Waiting { reason, message } => (*reason, message, false),
+                plan::Verdict::Blocked { reason, message } => (*reason, message, true),
+            };
+            said.insert(work.object.clone(), reason);
+            if state.said.get(&work.object) == Some(&reason) {
+                continue;
+            }
+            info!(object = %work.object, reason = ?reason, "{}: {message}", work.goal);
+            if lasts {
+                let message = format!("{}: {reason:?}: {message}", work.goal);
+                state.store.add_event("blocked", work.object.as_str(), &message, (self.world.now)())?;
+            }
+        }
+        state.said = said;
+        Ok(())
     }
 
     /// Perform what a turn decided. Tells whether all of it was done.

@@ -111,7 +111,7 @@ pub fn diff(
     let claimed = claimed(desired);
     unmanaged(desired, observed, &claimed, &mut found);
     strangers_on_the_gpu(observed, &claimed, &mut found);
-    second_authority(desired, observed, &mut found);
+    second_authority(desired, observed, ledger, &mut found);
     platform(desired, observed, &mut found);
     let work = plan.by_object();
     for drift in &mut found {
@@ -312,10 +312,11 @@ fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
 }
 
 /// Docker starts some of what is ours to start: two authorities over one container.
-fn second_authority(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
+fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, found: &mut Vec<Drift>) {
     let slots = desired.slots.iter().filter(|(_, slot)| slot.wanted != Wanted::Watch);
     let slots = slots.flat_map(|(object, slot)| {
-        slot.sparks.iter().map(move |spark| (object.clone(), spark, slot.container.as_str()))
+        let standing = standing(object, slot, desired, observed, ledger).into_iter();
+        standing.map(move |entry| (object.clone(), entry.spark, entry.container.name.as_str()))
     });
     let services = desired.services.iter().filter_map(|(name, service)| {
         let is_kept = service.state.is_some() && !desired.disabled.contains(name);

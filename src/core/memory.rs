@@ -18,7 +18,7 @@ pub const ENGINE_SHARE: f64 = 0.92;
 /// Memory comes back late and in steps after a stop: this many samples in a row must show enough …
 const SAMPLES: usize = 3;
 /// … over at least this long.
-const OVER: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const OVER: SignedDuration = SignedDuration::from_secs(10);
 /// Memory that is not back by then comes back with a reboot, if at all.
 pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 /// What processes share is counted in each: a learned peak is not taken more exactly than this.

@@ -84,6 +84,7 @@ fn below_floor(case: Case<'_>) -> Option<Work> {
     push(&mut items, case.stops(left.iter().copied(), |_| None));
     (!items.is_empty()).then(|| Work {
         contingency: true,
+        outage: Some(Outage::new(None, "until a person says so").of(object, slot, observed)),
         relies_on: left.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
         ..Work::new(
             object,

@@ -18,8 +18,11 @@ use super::{
     schedule,
     slot::{Case, push},
     standing::{Standing, relied_on},
-    step::{Instead, Step},
+    step::{self, Instead, Step},
 };
+
+/// What of an outage is no load: the time that a container gets to end, and the release gate's window.
+const BESIDE_THE_LOAD_SECS: u64 = step::GRACE_SECS as u64 + memory::OVER.as_secs().unsigned_abs();
 
 /// Clear what is in the way, wait for the memory, launch, wait until it is ready. `failed` says why another model than the
 /// wanted one is the target.
@@ -241,7 +244,12 @@ impl Case<'_> {
 
     fn outage(self, spec: &SpecHash) -> Outage {
         match self.ledger.expected_load_secs(spec) {
-            Some((median, count)) => Outage::new(Some(median), format!("median of {count} loads here")),
+            Some((median, count)) => {
+                let basis = format!(
+                    "median of {count} loads here, and {BESIDE_THE_LOAD_SECS} s to stop and see the memory"
+                );
+                Outage::new(Some(median + BESIDE_THE_LOAD_SECS), basis)
+            }
             None => Outage::new(None, "unknown; it has not been loaded here yet"),
         }
     }

@@ -15,7 +15,7 @@ use super::{
     launch::{Attempts, Failure, FailureKind},
     ledger::{Came, Ledger, Noticed, attempt_key},
     name::{ModelName, RepoId, SparkName},
-    observed::{Facts, Job, JobState, Observed},
+    observed::{Endpoint, EndpointAnswer, Facts, Job, JobState, Observed},
     plan::{Consent, Gate, Item, PlannedStep, Predicate, Reason, Work},
     platform::CacheSeen,
     step::Step,
@@ -227,7 +227,7 @@ fn delete(
         let message = format!("`{silent}` is not reachable; whether they are there is not known");
         return Some(Work::blocked(object, goal, Reason::Unreachable, message));
     }
-    if let Some(user) = user_of(&files.repo, desired, ledger) {
+    if let Some(user) = user_of(&files.repo, desired, observed, ledger) {
         return Some(Work::blocked(object, goal, Reason::FilesInUse, user));
     }
     let steps = there.iter().map(|spark| {
@@ -257,7 +257,7 @@ fn running<'a>(
 }
 
 /// Who loads these files, now or when another model fails, or is to.
-fn user_of(repo: &RepoId, desired: &Desired, ledger: &Ledger) -> Option<String> {
+fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledger) -> Option<String> {
     let folder = Files { repo: repo.clone(), revision: None }.folder();
     let is_of = |model: &ModelName| {
         let source = desired.models.get(model).map(|model| &model.source);
@@ -269,9 +269,20 @@ fn user_of(repo: &RepoId, desired: &Desired, ledger: &Ledger) -> Option<String> 
         }
     };
     for (object, launch) in &ledger.launches {
-        if ledger.launched(object).is_some() && is_of(&launch.group.model) {
+        // Its entry may have been renamed since.
+        let is_loaded = launch.group.root.as_deref() == Some(repo.as_str()) || is_of(&launch.group.model);
+        if ledger.launched(object).is_some() && is_loaded {
             return Some(format!("`{}` in `{object}` was loaded from them", launch.group.model));
         }
+    }
+    let shows = |endpoint: &Endpoint| match &endpoint.answer {
+        EndpointAnswer::Engine(engine) => {
+            engine.models.iter().any(|model| model.root.as_deref() == Some(repo.as_str()))
+        }
+        _ => false,
+    };
+    if let Some((object, _)) = observed.endpoints.iter().find(|(_, endpoint)| shows(endpoint)) {
+        return Some(format!("what answers as `{object}` was loaded from them"));
     }
     if let Some((object, proven)) = ledger.proven.iter().find(|(_, proven)| is_of(&proven.model)) {
         return Some(format!("`{}` is what `{object}` goes back to when another model fails", proven.model));

@@ -113,6 +113,17 @@ impl Collector for Seen {
             ConstGauge::new(i64::from(in_sync))
                 .encode(family.encode_family(&[("object", line.object.as_str())])?)?;
         }
+        let mut family = encoder.encode_descriptor(
+            "not_acting",
+            "1: nothing is done about the object, for this reason of the closed list.",
+            None,
+            kind,
+        )?;
+        for line in &self.0.status {
+            let Some(reason) = line.reason else { continue };
+            let labels = [("object", line.object.to_string()), ("reason", format!("{reason:?}"))];
+            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+        }
         Ok(())
     }
 }

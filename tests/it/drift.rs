@@ -248,6 +248,10 @@ fn services_files_strangers_and_memory_are_told_when_they_differ() {
     assert!(
         kept.differences()[0].starts_with("Platform spark1: started and stopped by this controller alone;")
     );
+    // Under whatever name it is ours.
+    kept.facts("spark1").containers[0].name = "a-name-of-the-launcher".into();
+    let told = kept.differences();
+    assert!(told.iter().any(|told| told.contains("Docker starts `a-name-of-the-launcher` too")), "{told:?}");
 
     let mut memory = Look::new("model: none");
     let floor = memory.desired.sparks["spark1"].floor_bytes;

@@ -10,7 +10,7 @@ use spark_control::core::{
     weights::{Files, Transfer},
 };
 
-use crate::look::{Look, at, spark, token};
+use crate::look::{Look, at, engine, spark, token};
 
 /// If this failed, files would be taken away from under what is loaded from them.
 #[test]
@@ -38,6 +38,15 @@ fn files_are_not_deleted_while_anything_needs_them() {
     assert_eq!(user(window, as_it_is), "the window `night` wants `alpha`");
     let loaded: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Loading);
     assert_eq!(user("model: beta", loaded), "`alpha` in `vllm` was loaded from them");
+    let renamed: fn(&mut Look) = |look| {
+        look.launched("alpha", LaunchState::Loading);
+        look.ledger.launches.get_mut(&Object::main()).unwrap().group.model =
+            ModelName::new("before").unwrap();
+    };
+    assert_eq!(user("model: beta", renamed), "`before` in `vllm` was loaded from them");
+    let by_hand: fn(&mut Look) = |look| look.answers(&engine("alpha"));
+    assert_eq!(user("model: beta", by_hand), "what answers as `vllm` was loaded from them");
+    assert_eq!(user("model: beta", |look| look.answers(&engine("beta"))), asks);
     let stopped: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Stopped { at: at(0) });
     assert_eq!(user("model: beta", stopped), asks);
     let proven: fn(&mut Look) = |look| {

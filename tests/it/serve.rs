@@ -67,11 +67,16 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("name another with --file"), "{ready}");
 
     // A Spark that is this machine, without an Engine: it stays up and says so.
-    let file = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\n";
+    let file = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\nmodel: none\n";
     fs::write(folder.path().join("cluster.yaml"), file).unwrap();
     wait("readiness", || get(&address, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
     let metrics = get(&address, "/metrics");
-    for line in ["spark_control_spark_reachable{spark=\"here\"} 0", "spark_control_file_valid 1", "# EOF"] {
+    for line in [
+        "spark_control_spark_reachable{spark=\"here\"} 0",
+        "spark_control_file_valid 1",
+        "spark_control_not_acting{object=\"vllm\",reason=\"Unreachable\"} 1",
+        "# EOF",
+    ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
     // Somebody asks about another file.

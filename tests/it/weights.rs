@@ -147,6 +147,15 @@ fn a_disk_without_room_and_a_missing_downloader_are_told_before_anything_is_brou
     // One that is too old for a dry run.
     spark.says("size", "an unknown size");
     assert_eq!(spark.fetch("works", None, None).0, Some(0));
+    // Without it, the tool that runs it from where it is kept does.
+    let other = Spark::new();
+    let bin = other.home.path().join(".local/bin");
+    fs::rename(bin.join("hf"), bin.join("hf-of-uvx")).unwrap();
+    let uvx = "#!/bin/sh\n[ \"$1 $2 $3\" = '--from huggingface_hub hf' ] || exit 9\nshift 3\nexec \"$HOME/.local/bin/hf-of-uvx\" \"$@\"\n";
+    fs::write(bin.join("uvx"), uvx).unwrap();
+    fs::set_permissions(bin.join("uvx"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(other.fetch("works", None, None).0, Some(0));
+    assert!(other.read("calls").starts_with("download lab/m"), "{}", other.read("calls"));
     let bare = Spark::new();
     fs::remove_file(bare.home.path().join(".local/bin/hf")).unwrap();
     assert_eq!(

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use spark_control::{
     controller::{Controller, Snapshot, round::Mode},
     core::{
@@ -32,6 +33,8 @@ use spark_control::{
 use crate::cluster::{Cluster, SPARKS, paused};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// A silent Spark is waited for.
+const LONGEST_LOOK: SignedDuration = SignedDuration::from_secs(60);
 /// Between rounds at the end: what a gate watches for it sees all the same.
 const PAUSE: Duration = Duration::from_secs(9);
 /// In `.ci/run`; what a seed finds late is found by `just soak`.
@@ -291,7 +294,6 @@ impl Play {
             controller.round(Mode::Preview).await.unwrap();
             assert_eq!(self.cluster.sim.world().acts, acts, "a look changes nothing");
         }
-        let before = controller.snapshot();
         let (_, acts) = controller.decide(Mode::Act).await.unwrap();
         if let Some(acts) = acts {
             // What is done goes on while the next turns look.
@@ -308,7 +310,7 @@ impl Play {
         }
         let snapshot = controller.snapshot();
         self.tell_events(controller);
-        self.check(&before, &snapshot);
+        self.check(&snapshot);
     }
 
     fn tell_events(&mut self, controller: &Controller) {
@@ -327,7 +329,7 @@ impl Play {
     }
 
     /// What must hold in every state.
-    fn check(&self, before: &Snapshot, snapshot: &Snapshot) {
+    fn check(&self, snapshot: &Snapshot) {
         let world = self.cluster.sim.world();
         for start in &world.starts {
             assert_eq!(start.beside, 0, "two engines in one container: {start:?}");
@@ -350,7 +352,13 @@ impl Play {
         }
         let shown = format!("{:?}{:?}{:?}", snapshot.plan, snapshot.drift, snapshot.status);
         assert!(!shown.contains(SECRET), "a secret is shown");
-        assert!(snapshot.at >= before.at || snapshot.at.is_some(), "status tells its age");
+        // What counts as seen was seen in this round, and says when.
+        let at = snapshot.at.expect("a look has a time");
+        for (name, view) in snapshot.observed.iter().flat_map(|observed| &observed.sparks) {
+            let Some(facts) = view.facts() else { continue };
+            let age = at.duration_since(facts.at);
+            assert!((SignedDuration::ZERO..LONGEST_LOOK).contains(&age), "{name} was seen {age:#} ago");
+        }
     }
 }
 
@@ -403,7 +411,7 @@ impl Play {
         self.agree(&controller).await;
         let plan = self.cluster.settle_every(PAUSE, &controller, HOUR).await;
         self.tell_events(&controller);
-        self.check(&controller.snapshot(), &controller.snapshot());
+        self.check(&controller.snapshot());
         assert!(plan.is_empty(), "it did not settle: {}", render(&plan));
         let serving = self.cluster.serving();
         let serving: BTreeSet<_> =
