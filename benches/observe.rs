@@ -27,6 +27,7 @@ async fn look(sparks: usize) -> Duration {
         launcher: Duration::from_secs(1),
         stop: Duration::from_secs(1),
         latency: Duration::from_millis(20),
+        patience: Duration::MAX,
     };
     let sim = Sim::new(times, Timestamp::now);
     let mut text = String::from("version: 1\nname: bench\nsparks:\n");

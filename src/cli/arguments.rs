@@ -146,6 +146,9 @@ pub enum Command {
     Replay {
         /// The file; `-` reads stdin.
         file: PathBuf,
+        /// Go on from there for so long, such as 30m, on simulated Sparks that are as they were seen. Their hours pass in seconds.
+        #[arg(long, value_name = "LENGTH")]
+        play: Option<String>,
     },
     /// Print completions for a shell.
     Completions { shell: clap_complete::Shell },

@@ -11,7 +11,7 @@ use super::{
     arguments::{Command, DemoAction, Format},
     demo, desired, export, init, look, print, print_json,
     reach::{self, Reached, segment},
-    say, serve, talk, trust, watch, wishes,
+    replay, say, serve, talk, trust, watch, wishes,
 };
 use crate::{
     controller::{self, Places, Refusal, logs::Log, round::Mode},
@@ -38,7 +38,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             print(&manifest_schema())?;
             return Ok(Exit::Done);
         }
-        Command::Replay { file } => return export::replay(file, output),
+        Command::Replay { file, play } => return replay::replay(file, play.clone(), output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "spark-control", &mut script);

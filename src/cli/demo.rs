@@ -32,6 +32,7 @@ const TIMES: Times = Times {
     launcher: Duration::from_secs(1),
     stop: Duration::from_secs(1),
     latency: Duration::ZERO,
+    patience: Duration::MAX,
 };
 
 /// Of the two simulated Sparks; the file names them too.

@@ -17,6 +17,7 @@ pub mod init;
 pub mod look;
 pub mod paint;
 pub mod reach;
+pub mod replay;
 pub mod serve;
 pub mod trust;
 pub mod watch;

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::{machine::Engine, world::Sim};
+use super::{
+    machine::Engine,
+    world::{Sim, Times},
+};
 use crate::{
     core::desired::ServiceKind,
     probe::http::{Body, Http, NoAnswer, Reply, Request},
@@ -21,7 +24,7 @@ pub struct InMemory {
 impl Http for InMemory {
     fn send(&self, request: Request) -> Reply<'_> {
         Box::pin(async move {
-            let latency = self.sim.world().times.latency;
+            let Times { latency, patience, .. } = self.sim.world().times;
             if !latency.is_zero() {
                 tokio::time::sleep(2 * latency).await;
             }
@@ -39,7 +42,7 @@ impl Http for InMemory {
             match answer(&self.sim, address, port, &format!("/{path}"), body) {
                 Some(Served::Answer(answer)) => Ok((answer.status, answer.body)),
                 Some(Served::Silent) => {
-                    tokio::time::sleep(request.deadline).await;
+                    tokio::time::sleep(request.deadline.min(patience)).await;
                     Err(NoAnswer::Silent(format!("no answer within {} s", request.deadline.as_secs())))
                 }
                 None => Err(NoAnswer::Refused),

@@ -5,7 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{engine, fence, machine::Machine, world::Sim};
+use super::{
+    engine, fence,
+    machine::Machine,
+    world::{Sim, Times},
+};
 use crate::{
     core::observed::JobState,
     host::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable},
@@ -24,16 +28,16 @@ pub struct Simulated {
 impl Simulated {
     /// There and back. A silent machine costs its caller the connect timeout, as a real one does.
     async fn wait_if_silent(&self, deadline: Duration) -> Result<(), Unreachable> {
-        let latency = self.sim.world().times.latency;
+        let Times { latency, patience, .. } = self.sim.world().times;
         if !latency.is_zero() {
             tokio::time::sleep(2 * latency).await;
         }
         if self.is(Machine::is_slow) {
-            tokio::time::sleep(SLOW.min(deadline)).await;
+            tokio::time::sleep(SLOW.min(deadline).min(patience)).await;
         }
         if self.silent() {
             let limit = deadline.min(Duration::from_secs(5));
-            tokio::time::sleep(limit).await;
+            tokio::time::sleep(limit.min(patience)).await;
             return Err(Unreachable::Deadline(limit));
         }
         Ok(())

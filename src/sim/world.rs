@@ -41,6 +41,8 @@ pub struct Times {
     pub stop: Duration,
     /// Of the network, each way.
     pub latency: Duration,
+    /// The longest that a caller waits for a machine that is silent or slow.
+    pub patience: Duration,
 }
 
 /// Something that goes wrong.

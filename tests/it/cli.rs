@@ -268,6 +268,14 @@ fn what_was_exported_decides_the_same_again() {
     let replayed = run(folder, &["replay", "report.json"]);
     assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed));
     assert!(text(&replayed).contains("`here` is not reachable"), "{}", text(&replayed));
+    // And what comes of it: the Spark stays silent, so nothing is done.
+    let played = run(folder, &["replay", "report.json", "--play", "10s"]);
+    assert_eq!(played.status.code(), Some(0), "{}", text(&played));
+    assert!(text(&played).contains("From there on simulated Sparks:"), "{}", text(&played));
+    let json = run(folder, &["replay", "report.json", "--play", "10s", "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let last = json["played"]["events"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["kind"], &json["same"]), (&"blocked".into(), &true.into()), "{json}");
     // Another decision than the one that was written down is told.
     let mut report: serde_json::Value = serde_json::from_slice(&export.stdout).unwrap();
     report["plan"]["id"] = "another".into();

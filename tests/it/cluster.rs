@@ -84,6 +84,7 @@ impl Cluster {
             launcher: Duration::from_secs(2),
             stop: Duration::from_secs(10),
             latency: Duration::ZERO,
+            patience: Duration::MAX,
         };
         let for_sim = now.clone();
         let sim = Sim::new(times, move || for_sim());

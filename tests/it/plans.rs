@@ -332,4 +332,17 @@ fn what_was_agreed_to_is_for_the_image_that_was_seen() {
     look.facts("spark2").images.insert("vllm-node".into(), Some("sha256:aa".into()));
     look.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
     assert!(!blocked(&look), "it is not started there");
+
+    // Two slots with an image each: the one is not taken for another version of the other.
+    let mut two = Look::new(
+        "model: beta\nreconcile: { on_edit: approve }\n\
+         services: { second: { kind: vllm, spark: spark2, port: 8889, model: tiny } }\nmodels:\n  \
+         beta: { repo: lab/beta, sparks: [spark2], args: { gpu-memory-utilization: 0.4 } }\n  \
+         tiny: { repo: lab/tiny, image: other, sparks: [spark2], args: { gpu-memory-utilization: 0.2 } }",
+    );
+    two.facts("spark2").images.insert("other".into(), Some("sha256:cc".into()));
+    two.facts("spark2").caches.insert("lab/tiny".into(), CacheSeen::Present);
+    assert!(blocked(&two));
+    two.ledger.approve(Approval::of(&two.plan(), "alice", two.now));
+    assert!(!blocked(&two));
 }

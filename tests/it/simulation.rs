@@ -271,6 +271,24 @@ fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
     });
 }
 
+/// If this failed, a plan of last week could be agreed to in the moment after a start.
+#[test]
+fn nothing_is_agreed_to_before_the_first_look() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.wish("alpha");
+        let controller = cluster.controller("a");
+        controller.round(Mode::Preview).await.unwrap();
+        let id = controller.snapshot().plan.clone().unwrap().id;
+        drop(controller);
+        let controller = cluster.controller("a");
+        let refused = controller.approve(&id, "alice").unwrap_err();
+        assert!(refused.to_string().contains("nothing has been looked at since"), "{refused}");
+        controller.round(Mode::Preview).await.unwrap();
+        controller.approve(&id, "alice").unwrap();
+    });
+}
+
 /// If this failed, a slip in `args` would cost what serves.
 #[test]
 fn what_the_engine_refuses_stops_nothing() {

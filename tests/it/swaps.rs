@@ -482,6 +482,7 @@ fn work_says_for_whom_it_is_and_what_it_relies_on() {
     }
     let stop = "stop `alpha`, for which there is too little memory";
     assert_eq!(relies_on(&short), (stop.into(), true, true));
+    assert!(short.work("vllm").unwrap().outage.is_some(), "it has a price too");
 
     let mut stalled = Look::new("model: alpha");
     stalled.launched("alpha", LaunchState::Failed { at: at(0), in_load: true });
