@@ -97,9 +97,12 @@ pub enum Command {
     Schedule,
     /// Keep the Sparks in the desired state until told to end.
     Serve {
-        /// Where to answer `/healthz`, `/readyz` and `/metrics`.
+        /// Where to answer: the API, `/healthz`, `/readyz` and `/metrics`.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
         listen: std::net::SocketAddr,
+        /// A name under which it is reached, beside addresses and `localhost`; may be given several times.
+        #[arg(long, value_name = "HOST")]
+        allow_host: Vec<String>,
         /// Log as JSON lines.
         #[arg(long)]
         log_json: bool,

@@ -19,7 +19,7 @@ use crate::{
     manifest,
     probe::audit::Act,
     store::Event,
-    web::control::By,
+    web::{control::By, guard::Hosts},
 };
 
 /// No program reads more of one file.
@@ -66,8 +66,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         | Command::Replay { .. } => {
             unreachable!("done above")
         }
-        Command::Serve { listen, .. } => {
+        Command::Serve { listen, allow_host, .. } => {
             let world = controller::real_world(&places.data)?;
+            let listen = serve::Listen { address: listen, hosts: Hosts::new(allow_host) };
             serve::serve(places, world, listen, axum::Router::new()).await
         }
         Command::Demo { action: None, listen } => {

@@ -22,7 +22,7 @@ use crate::{
     manifest::v1::Span,
     probe::http::Network,
     sim::{Fault, Service, Sim, Times, listeners, transport::Simulated},
-    web::control::Failure,
+    web::{control::Failure, guard::Hosts},
 };
 
 /// Loads take minutes on real Sparks.
@@ -86,6 +86,7 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
             })
         }),
     );
+    let listen = serve::Listen { address: listen, hosts: Hosts::default() };
     let result = serve::serve(places, world, listen, faults).await;
     servers.abort();
     result

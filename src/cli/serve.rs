@@ -9,13 +9,20 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Exit, reach};
 use crate::{
     controller::{Controller, Places, World, run},
-    web::{control, listener},
+    web::{api, control, guard::Hosts, listener},
 };
+
+/// Where the faces are shown.
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Under which names, beside addresses and `localhost`.
+    pub hosts: Hosts,
+}
 
 /// Longer than a look at the Sparks by a command.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
@@ -24,22 +31,28 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When it cannot start, or the store fails.
-pub async fn serve(places: Places, world: World, listen: SocketAddr, extra: Router) -> anyhow::Result<Exit> {
+pub async fn serve(places: Places, world: World, listen: Listen, extra: Router) -> anyhow::Result<Exit> {
+    let Listen { address: listen, hosts } = listen;
     let _lock = lock(&places.data).await?;
     let socket = places.data.join("control.sock");
     let controller = Arc::new(Controller::new(places, world)?);
     let control = control::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
     let monitors = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let listen = monitors.local_addr().unwrap_or(listen);
+    if !listen.ip().is_loopback() {
+        warn!(
+            "whoever reaches {listen} may edit the file and agree to plans: nobody is asked for a token; let only a network \
+             that you trust reach it"
+        );
+    }
     info!(%listen, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
     let ended = || end.clone().cancelled_owned();
     let control = axum::serve(control, control::router(controller.clone()).merge(extra))
         .with_graceful_shutdown(ended())
         .into_future();
-    let monitors = axum::serve(monitors, listener::router(controller.clone()))
-        .with_graceful_shutdown(ended())
-        .into_future();
+    let faces = listener::router(controller.clone()).merge(api::router(controller.clone(), hosts));
+    let monitors = axum::serve(monitors, faces).with_graceful_shutdown(ended()).into_future();
     let (control, monitors) = (tokio::spawn(control), tokio::spawn(monitors));
     let signals = tokio::spawn(stop_on_signal(end.clone())?);
     let result = run::run(controller, end.clone()).await;

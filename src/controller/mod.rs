@@ -43,6 +43,9 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// A round with a silent Spark in it takes its whole deadline, and the one after it as long.
+const ROUND: Duration = Duration::from_secs(45);
+
 /// Makes the way to a Spark. The simulated world has its own.
 pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTransport + Send + Sync;
 
@@ -243,6 +246,49 @@ impl Controller {
         self.published.subscribe()
     }
 
+    /// What is known of a look that begins now. In the middle of a long step the last look is what there is; it says when it was.
+    pub async fn look_now(&self) -> Arc<Snapshot> {
+        let mut following = self.follow();
+        // The round that is under way may have looked before the request; the one after it has not.
+        let begun = self.rounds_begun();
+        self.wake.notify_one();
+        let newer = async {
+            while following.borrow_and_update().round <= begun {
+                if following.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(ROUND, newer).await;
+        self.snapshot()
+    }
+
+    /// The desired state in force.
+    pub fn in_force(&self) -> Option<Arc<Desired>> {
+        self.state().current.as_ref().map(|current| current.desired.clone())
+    }
+
+    /// Revisions that are kept and when they came into force, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn revisions(&self, count: u32) -> Result<Vec<(u64, String)>, StoreError> {
+        self.state().store.revisions(count)
+    }
+
+    /// The text of one of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn revision_text(&self, revision: u64) -> Result<Option<String>, StoreError> {
+        self.state().store.revision(revision)
+    }
+
+    /// By this controller's clock.
+    pub fn now(&self) -> Timestamp {
+        (self.world.now)()
+    }
+
     /// A person agrees to the steps of a plan that was shown, or to a file that takes much out.
     ///
     /// # Errors
@@ -319,6 +365,14 @@ impl Controller {
     /// When the store cannot be read.
     pub fn events(&self, count: u32) -> Result<Vec<crate::store::Event>, StoreError> {
         self.state().store.events(count)
+    }
+
+    /// Those after the one of that number, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<crate::store::Event>, StoreError> {
+        self.state().store.events_after(number, count)
     }
 
     /// What a Spark wrote down of the messages that reached it.

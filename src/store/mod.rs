@@ -113,6 +113,18 @@ impl Store {
         Ok(self.connection.query_row(sql, [number], |row| row.get(0)).optional()?)
     }
 
+    /// The last revisions and when they came into force, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revisions(&self, count: u32) -> Result<Vec<(u64, String)>, StoreError> {
+        let sql = "SELECT number, at FROM revision ORDER BY number DESC LIMIT ?1";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows =
+            statement.query_map([count], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?)
+    }
+
     /// Keep `text` as the next revision, and tell its number.
     ///
     /// # Errors
@@ -302,8 +314,24 @@ impl Store {
     /// [`StoreError`].
     pub fn events(&self, count: u32) -> Result<Vec<Event>, StoreError> {
         let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
+        let mut events = self.select_events(sql, params![count])?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Up to `count` events after the one of that number, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<Event>, StoreError> {
+        let sql =
+            "SELECT number, at, kind, object, message FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
+        self.select_events(sql, params![number, count])
+    }
+
+    fn select_events(&self, sql: &str, which: impl rusqlite::Params) -> Result<Vec<Event>, StoreError> {
         let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map([count], |row| {
+        let rows = statement.query_map(which, |row| {
             Ok(Event {
                 number: row.get(0)?,
                 at: row.get(1)?,
@@ -312,9 +340,7 @@ impl Store {
                 message: row.get(4)?,
             })
         })?;
-        let mut events = rows.collect::<Result<Vec<_>, _>>()?;
-        events.reverse();
-        Ok(events)
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Keep a plan that was shown, so that it can be approved or applied by its id.

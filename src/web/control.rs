@@ -1,6 +1,6 @@
 //! The control socket: how commands reach a controller that is already running. 0600, in the data directory.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -16,9 +16,6 @@ use crate::controller::{
     Controller, Refusal,
     edit::{NotEdited, Request},
 };
-
-/// A round with a silent Spark in it takes its whole deadline, and the one after it as long.
-const ROUND: Duration = Duration::from_secs(45);
 
 /// Why a request was refused; its `code` decides the exit code.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,20 +74,7 @@ async fn snapshot(State(controller): State<Arc<Controller>>) -> Response {
 
 /// Look now, and answer with what was seen.
 async fn look(State(controller): State<Arc<Controller>>) -> Response {
-    let mut following = controller.follow();
-    // The round that is under way may have looked before the request; the one after it has not.
-    let begun = controller.rounds_begun();
-    controller.wake.notify_one();
-    let newer = async {
-        while following.borrow_and_update().round <= begun {
-            if following.changed().await.is_err() {
-                break;
-            }
-        }
-    };
-    // In the middle of a long step the last look is what there is; it says when it was.
-    let _ = tokio::time::timeout(ROUND, newer).await;
-    snapshot(State(controller)).await
+    Json(controller.look_now().await.as_ref()).into_response()
 }
 
 async fn plan(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {

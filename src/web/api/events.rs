@@ -1,0 +1,78 @@
+//! What happens, as it happens: lines of the history with their numbers, and that a new look is there to be read.
+//!
+//! A client that comes back names the last number that it has (`Last-Event-ID`) and gets what came after it, as far as it is
+//! kept. Nothing is buffered for a slow client: it is told of the next thing when it has taken the last.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures_util::{Stream, stream};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{
+    Shared,
+    problem::{Code, Problem},
+};
+use crate::{controller::Snapshot, store};
+
+/// Proxies end what is silent for a minute.
+const ALIVE: Duration = Duration::from_secs(15);
+/// Read from the store at a time.
+const BATCH: u32 = 100;
+
+struct Following {
+    controller: Shared,
+    looks: watch::Receiver<Arc<Snapshot>>,
+    /// The line that was told last.
+    last: i64,
+    lines: VecDeque<store::Event>,
+    /// A look that was not told yet.
+    look: bool,
+}
+
+pub async fn events(
+    State(controller): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let last = match headers.get("last-event-id") {
+        Some(number) => {
+            let number = number.to_str().ok().and_then(|number| number.parse().ok());
+            number.ok_or_else(|| {
+                Problem::new(Code::InvalidRequest, "`Last-Event-ID` is the number of an event")
+            })?
+        }
+        None => controller.events(1)?.last().map_or(0, |event| event.number),
+    };
+    let looks = controller.follow();
+    let lines = controller.events_after(last, BATCH)?.into();
+    let following = Following { controller, looks, last, lines, look: true };
+    Ok(Sse::new(stream::unfold(following, next)).keep_alive(KeepAlive::new().interval(ALIVE)))
+}
+
+/// The stream ends with the controller, or when its store cannot be read.
+async fn next(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
+    loop {
+        if let Some(line) = following.lines.pop_front() {
+            following.last = line.number;
+            let event = Event::default().event("history").id(line.number.to_string());
+            return Some((Ok(event.json_data(&line).ok()?), following));
+        }
+        following.lines = following.controller.events_after(following.last, BATCH).ok()?.into();
+        if !following.lines.is_empty() {
+            continue;
+        }
+        if following.look {
+            following.look = false;
+            let seen = following.looks.borrow_and_update().clone();
+            let told = json!({ "round": seen.round, "at": seen.at, "revision": seen.revision });
+            return Some((Ok(Event::default().event("seen").json_data(told).ok()?), following));
+        }
+        following.looks.changed().await.ok()?;
+        following.look = true;
+    }
+}

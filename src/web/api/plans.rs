@@ -1,0 +1,55 @@
+//! Plans: made, shown again, agreed to.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::{
+    Part, Shared,
+    problem::{Code, Problem},
+    v1::{Plan, ShownPlan},
+    who,
+};
+
+/// Look now, and answer with what would be done.
+pub async fn make(State(controller): State<Shared>) -> Result<Json<Plan>, Problem> {
+    let seen = controller.look_now().await;
+    match &seen.plan {
+        Some(plan) => Ok(Json(Plan::from(plan))),
+        None => Err(Problem::new(Code::NotLooked, seen.file_error.clone().unwrap_or_else(nothing))),
+    }
+}
+
+fn nothing() -> String {
+    "nothing has been looked at yet".into()
+}
+
+/// A plan of before, also when it is stale: then with what has changed.
+pub async fn get(
+    State(controller): State<Shared>,
+    Part(id): Part<String>,
+) -> Result<Json<ShownPlan>, Problem> {
+    let shown = controller.shown(&id)?;
+    Ok(Json(ShownPlan { plan: Plan::from(&shown.plan), changed: shown.changed }))
+}
+
+/// Agree to its steps. They are taken in the next round.
+pub async fn approve(
+    State(controller): State<Shared>,
+    Part(id): Part<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    controller.approve(&id, &who(&headers))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Look again as soon as can be. The status whose `round` is at least this one has seen what is now.
+pub async fn reconcile(State(controller): State<Shared>) -> Response {
+    let round = controller.rounds_begun() + 1;
+    controller.wake.notify_one();
+    (StatusCode::ACCEPTED, Json(json!({ "round": round }))).into_response()
+}

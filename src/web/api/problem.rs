@@ -1,0 +1,326 @@
+//! Errors as RFC 9457 problem details, each with a stable code.
+
+use axum::{
+    Json,
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    controller::{Refusal, edit::NotEdited},
+    store::StoreError,
+};
+
+/// What can go wrong. Codes are for programs and never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    InvalidRequest,
+    UntrustedHost,
+    CrossOrigin,
+    NotFound,
+    NoSuchPlan,
+    NoSuchObject,
+    NoSuchSpark,
+    NoSuchRevision,
+    NoSuchHold,
+    MethodNotAllowed,
+    Conflict,
+    Overtaken,
+    FileInvalid,
+    FileReadOnly,
+    Stale,
+    ApprovalNeeded,
+    TooLarge,
+    UnsupportedType,
+    NotAPatch,
+    DoesNotFit,
+    Entangled,
+    Invalid,
+    Held,
+    PreconditionRequired,
+    Store,
+    Io,
+    NotLooked,
+    Unreachable,
+}
+
+/// One row of the table of errors.
+pub struct Row {
+    pub code: Code,
+    pub name: &'static str,
+    pub status: StatusCode,
+    /// The same request may do better a moment later.
+    pub retryable: bool,
+    pub title: &'static str,
+}
+
+const fn row(
+    code: Code,
+    name: &'static str,
+    status: StatusCode,
+    retryable: bool,
+    title: &'static str,
+) -> Row {
+    Row { code, name, status, retryable, title }
+}
+
+/// Every code, in the order of their status.
+pub const TABLE: [Row; 28] = [
+    row(
+        Code::InvalidRequest,
+        "invalid_request",
+        StatusCode::BAD_REQUEST,
+        false,
+        "the request cannot be read",
+    ),
+    row(
+        Code::UntrustedHost,
+        "untrusted_host",
+        StatusCode::FORBIDDEN,
+        false,
+        "the request names a host that is not this one",
+    ),
+    row(
+        Code::CrossOrigin,
+        "cross_origin",
+        StatusCode::FORBIDDEN,
+        false,
+        "the request comes from another site",
+    ),
+    row(Code::NotFound, "not_found", StatusCode::NOT_FOUND, false, "there is no such address"),
+    row(Code::NoSuchPlan, "no_such_plan", StatusCode::NOT_FOUND, false, "no such plan was shown"),
+    row(
+        Code::NoSuchObject,
+        "no_such_object",
+        StatusCode::NOT_FOUND,
+        false,
+        "no slot, service or files have that name",
+    ),
+    row(Code::NoSuchSpark, "no_such_spark", StatusCode::NOT_FOUND, false, "no Spark has that name"),
+    row(Code::NoSuchRevision, "no_such_revision", StatusCode::NOT_FOUND, false, "that revision is not kept"),
+    row(Code::NoSuchHold, "no_such_hold", StatusCode::NOT_FOUND, false, "no hold has that name"),
+    row(
+        Code::MethodNotAllowed,
+        "method_not_allowed",
+        StatusCode::METHOD_NOT_ALLOWED,
+        false,
+        "this address does not do that",
+    ),
+    row(
+        Code::FileInvalid,
+        "file_invalid",
+        StatusCode::CONFLICT,
+        false,
+        "the file is not valid now, so it can only be edited by hand",
+    ),
+    row(Code::FileReadOnly, "file_read_only", StatusCode::CONFLICT, false, "the file cannot be written"),
+    row(Code::Stale, "stale", StatusCode::CONFLICT, false, "what the plan relied on has changed"),
+    row(
+        Code::ApprovalNeeded,
+        "approval_needed",
+        StatusCode::CONFLICT,
+        false,
+        "it is written, and its plan waits for approval",
+    ),
+    row(
+        Code::Conflict,
+        "conflict",
+        StatusCode::PRECONDITION_FAILED,
+        false,
+        "the file was changed since that revision",
+    ),
+    row(
+        Code::Overtaken,
+        "overtaken",
+        StatusCode::PRECONDITION_FAILED,
+        true,
+        "the file was changed at the same moment",
+    ),
+    row(Code::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, false, "the body is too large"),
+    row(
+        Code::UnsupportedType,
+        "unsupported_type",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        false,
+        "the body is of another type",
+    ),
+    row(Code::NotAPatch, "not_a_patch", StatusCode::UNPROCESSABLE_ENTITY, false, "the body is no JSON patch"),
+    row(
+        Code::DoesNotFit,
+        "does_not_fit",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        false,
+        "the patch does not fit the file",
+    ),
+    row(
+        Code::Entangled,
+        "entangled",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        false,
+        "this cannot be changed without touching the rest of the file",
+    ),
+    row(Code::Invalid, "invalid", StatusCode::UNPROCESSABLE_ENTITY, false, "the file would not be valid"),
+    row(Code::Held, "held", StatusCode::LOCKED, false, "a hold keeps what serves"),
+    row(
+        Code::PreconditionRequired,
+        "precondition_required",
+        StatusCode::PRECONDITION_REQUIRED,
+        false,
+        "an edit names the revision that it was made from",
+    ),
+    row(Code::Store, "store", StatusCode::INTERNAL_SERVER_ERROR, false, "the store cannot be used"),
+    row(Code::Io, "io", StatusCode::INTERNAL_SERVER_ERROR, false, "the file cannot be read or written"),
+    row(
+        Code::NotLooked,
+        "not_looked",
+        StatusCode::SERVICE_UNAVAILABLE,
+        true,
+        "nothing has been looked at yet",
+    ),
+    row(Code::Unreachable, "unreachable", StatusCode::SERVICE_UNAVAILABLE, true, "a Spark did not answer"),
+];
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub struct Problem {
+    pub code: Code,
+    pub detail: String,
+    /// Something was written or begun all the same.
+    pub happened: bool,
+    /// What this code has beside: fields that clash, facts that changed.
+    pub more: Map<String, Value>,
+}
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), happened: false, more: Map::new() }
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn happened(mut self) -> Self {
+        self.happened = true;
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let row = TABLE.iter().find(|row| row.code == self.code).expect("every code has a row");
+        let mut body = Map::new();
+        body.insert("type".into(), format!("urn:spark-control:{}", row.name).into());
+        body.insert("title".into(), row.title.into());
+        body.insert("status".into(), row.status.as_u16().into());
+        body.insert("detail".into(), self.detail.into());
+        body.insert("code".into(), row.name.into());
+        body.insert("retryable".into(), row.retryable.into());
+        body.insert("happened".into(), self.happened.into());
+        body.extend(self.more);
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (row.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response()
+    }
+}
+
+impl From<NotEdited> for Problem {
+    fn from(error: NotEdited) -> Self {
+        let detail = error.to_string();
+        let code = match &error {
+            NotEdited::Conflict { .. } => Code::Conflict,
+            NotEdited::Overtaken { .. } => Code::Overtaken,
+            NotEdited::FileInvalid(_) => Code::FileInvalid,
+            NotEdited::FileReadOnly(_) => Code::FileReadOnly,
+            NotEdited::NotAPatch(_) => Code::NotAPatch,
+            NotEdited::Refused(crate::manifest::edit::Refused::DoesNotFit(_)) => Code::DoesNotFit,
+            NotEdited::Refused(_) => Code::Entangled,
+            NotEdited::Invalid(_) => Code::Invalid,
+            NotEdited::Io(_) => Code::Io,
+            NotEdited::Store(_) => Code::Store,
+        };
+        let problem = Self::new(code, detail);
+        match error {
+            NotEdited::Conflict { fields, .. } | NotEdited::Overtaken { fields } => {
+                problem.with("fields", fields)
+            }
+            _ => problem,
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(error: Refusal) -> Self {
+        let detail = error.to_string();
+        match error {
+            Refusal::NoSuchPlan(_) => Self::new(Code::NoSuchPlan, detail),
+            Refusal::NoSuchObject(..) => Self::new(Code::NoSuchObject, detail),
+            Refusal::NoSuchSpark(..) => Self::new(Code::NoSuchSpark, detail),
+            Refusal::Unreachable(..) => Self::new(Code::Unreachable, detail),
+            Refusal::Stale(changed) => Self::new(Code::Stale, detail).with("changed", changed),
+            Refusal::Store(_) => Self::new(Code::Store, detail),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(Code::Store, error.to_string())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(error: PathRejection) -> Self {
+        Self::new(Code::InvalidRequest, error.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(error: QueryRejection) -> Self {
+        Self::new(Code::InvalidRequest, error.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(error: BytesRejection) -> Self {
+        let code = if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Code::TooLarge
+        } else {
+            Code::InvalidRequest
+        };
+        Self::new(code, error.body_text())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
+        let code = match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedType,
+            _ => Code::InvalidRequest,
+        };
+        // What was sent may hold a secret.
+        Self::new(code, "the body is not the JSON that this address takes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_one_row_and_one_name() {
+        for (index, row) in TABLE.iter().enumerate() {
+            let same = TABLE.iter().filter(|other| other.code == row.code || other.name == row.name).count();
+            assert_eq!(same, 1, "{}", row.name);
+            assert!(index == 0 || TABLE[index - 1].status <= row.status, "{} is out of order", row.name);
+        }
+        let response = Problem::new(Code::Held, "a talk").with("hold", "talk").into_response();
+        assert_eq!(response.status(), StatusCode::LOCKED);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+}

@@ -1,0 +1,370 @@
+//! The API over real HTTP: a controller on simulated Sparks, a listener on loopback, a client.
+
+use std::sync::Arc;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use spark_control::{
+    controller::{Controller, round::Mode},
+    web::{api, guard::Hosts},
+};
+
+use crate::{
+    cluster::{Cluster, MODELS, SPARKS},
+    golden::here,
+};
+
+struct Api {
+    cluster: Cluster,
+    controller: Arc<Controller>,
+    address: String,
+    client: reqwest::Client,
+}
+
+struct Answer {
+    status: StatusCode,
+    tag: Option<String>,
+    body: Value,
+}
+
+impl Api {
+    /// A controller that has looked once, with this in the file.
+    async fn new(more: &str) -> Self {
+        let cluster = Cluster::new();
+        cluster.edit(&format!("{SPARKS}{more}\n{MODELS}"));
+        let controller = Arc::new(cluster.controller("a"));
+        controller.round(Mode::Act).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = api::router(controller.clone(), Hosts::new(["spark.example".to_owned()]));
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { cluster, controller, address, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.address))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let header =
+            |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (tag, kind) = (header("etag"), header("content-type").unwrap_or_default());
+        let is_error = status.is_client_error() || status.is_server_error();
+        assert_eq!(is_error, kind == "application/problem+json", "{status} as {kind}");
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        if is_error {
+            assert_eq!(body["status"], status.as_u16(), "{body}");
+        }
+        Answer { status, tag, body }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    async fn merge(&self, base: Option<&str>, query: &str, patch: Value) -> Answer {
+        let request = self
+            .request(Method::PATCH, &format!("/api/v1/desired{query}"))
+            .header("content-type", "application/merge-patch+json")
+            .body(patch.to_string());
+        let request = match base {
+            Some(base) => request.header("if-match", base),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    fn file(&self) -> String {
+        std::fs::read_to_string(&self.controller.places.file).unwrap()
+    }
+}
+
+fn code(answer: &Answer) -> (u16, &str, bool) {
+    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or(""), answer.body["happened"] == true)
+}
+
+/// If this failed, a program would edit what it has not seen, or somebody's edit would be lost.
+#[tokio::test]
+async fn an_edit_names_the_revision_it_was_made_from() {
+    let api = Api::new("model: alpha # the usual one").await;
+    let first = api.get("/api/v1/desired").await;
+    assert_eq!((first.status.as_u16(), first.tag.as_deref()), (200, Some("\"1\"")));
+    assert_eq!((&first.body["revision"], &first.body["value"]["model"]), (&json!(1), &json!("alpha")));
+    let yaml = api.request(Method::GET, "/api/v1/desired").header("accept", "application/yaml");
+    assert_eq!(api.send(yaml).await.body, Value::String(api.file()));
+
+    let unnamed = api.merge(None, "", json!({ "model": "beta" })).await;
+    assert_eq!(code(&unnamed), (428, "precondition_required", false));
+    let before = api.file();
+    let preview = api.merge(Some("\"1\""), "?dry_run=true", json!({ "model": "beta" })).await;
+    assert_eq!((preview.status.as_u16(), &preview.body["written"]), (200, &json!(false)));
+    assert!(
+        preview.body["diff"].as_str().unwrap().contains("+model: beta # the usual one"),
+        "{}",
+        preview.body
+    );
+    assert!(preview.body["plan"]["text"].as_str().unwrap().contains("`beta`"), "{}", preview.body);
+    assert_eq!(api.file(), before);
+
+    let edited = api.merge(Some("\"1\""), "", json!({ "model": "beta" })).await;
+    assert_eq!((edited.status.as_u16(), edited.tag.as_deref()), (200, Some("\"2\"")));
+    assert!(api.file().contains("model: beta # the usual one"), "comments stay");
+    let late = api.merge(Some("\"1\""), "", json!({ "model": "wide" })).await;
+    assert_eq!(code(&late), (412, "conflict", false));
+    assert_eq!((&late.body["fields"], &late.body["current"]["model"]), (&json!(["/model"]), &json!("beta")));
+    assert_eq!(api.merge(Some("*"), "", json!({ "model": "alpha" })).await.tag.as_deref(), Some("\"3\""));
+    for wrong in ["1", "W/\"1\"", "\"x\""] {
+        assert_eq!(
+            code(&api.merge(Some(wrong), "", json!({})).await),
+            (400, "invalid_request", false),
+            "{wrong}"
+        );
+    }
+
+    let patch = |kind: &str, body: &str| {
+        let request = api.request(Method::PATCH, "/api/v1/desired").header("if-match", "\"3\"");
+        request.header("content-type", kind.to_owned()).body(body.to_owned())
+    };
+    let operations = r#"[{ "op": "test", "path": "/model", "value": "alpha" }, { "op": "replace", "path": "/model", "value": "none" }]"#;
+    assert_eq!(
+        api.send(patch("application/json-patch+json", operations)).await.tag.as_deref(),
+        Some("\"4\"")
+    );
+    let json_patch = "application/json-patch+json";
+    assert_eq!(code(&api.send(patch(json_patch, "{}")).await).1, "conflict", "revision 3 is gone");
+    for (kind, body, expected) in [
+        ("application/json", "{}", (415, "unsupported_type", false)),
+        (json_patch, "[", (400, "invalid_request", false)),
+        (json_patch, "{}", (422, "not_a_patch", false)),
+        (json_patch, r#"[{ "op": "remove", "path": "/nothing" }]"#, (422, "does_not_fit", false)),
+        ("application/merge-patch+json", r#"{ "model": "nobody" }"#, (422, "invalid", false)),
+    ] {
+        let request = patch(kind, body).header("if-match", "\"4\"");
+        // The later header of the same name is another one; name the revision that is there.
+        let mut request = request.build().unwrap();
+        request.headers_mut().insert("if-match", "\"4\"".parse().unwrap());
+        let request = RequestBuilder::from_parts(api.client.clone(), request);
+        assert_eq!(code(&api.send(request).await), expected, "{kind} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_put_whole_and_put_back() {
+    let api = Api::new("model: alpha").await;
+    let first = api.file();
+    let put = |base: &str, kind: &str, text: String| {
+        api.request(Method::PUT, "/api/v1/desired")
+            .header("if-match", base.to_owned())
+            .header("content-type", kind.to_owned())
+            .body(text)
+    };
+    let second = first.replace("model: alpha", "model: beta");
+    let edited = api.send(put("\"1\"", "application/yaml", second.clone())).await;
+    assert_eq!((edited.status.as_u16(), edited.tag.as_deref()), (200, Some("\"2\"")));
+    assert_eq!(api.file(), second);
+    assert_eq!(
+        code(&api.send(put("\"2\"", "text/plain", first.clone())).await),
+        (415, "unsupported_type", false)
+    );
+    assert_eq!(
+        code(&api.send(put("\"2\"", "application/yaml", "model: [".into())).await),
+        (422, "invalid", false)
+    );
+    let large = "#".repeat((1 << 20) + 1);
+    assert_eq!(code(&api.send(put("\"2\"", "application/yaml", large)).await), (413, "too_large", false));
+
+    let history = api.get("/api/v1/desired/history").await.body;
+    let numbers: Vec<&Value> =
+        history["revisions"].as_array().unwrap().iter().map(|one| &one["revision"]).collect();
+    assert_eq!(numbers, [&json!(2), &json!(1)]);
+    assert_eq!(api.get("/api/v1/desired/1").await.body, Value::String(first.clone()));
+    assert_eq!(code(&api.get("/api/v1/desired/9").await), (404, "no_such_revision", false));
+    assert_eq!(code(&api.get("/api/v1/desired/x").await), (400, "invalid_request", false));
+    let revert = api.request(Method::POST, "/api/v1/desired/revert/1").header("if-match", "\"2\"");
+    assert_eq!(api.send(revert).await.tag.as_deref(), Some("\"3\""), "a step forward");
+    assert_eq!(api.file(), first);
+}
+
+/// If this failed, a program that knows the original would start something, or be told that it did.
+#[tokio::test]
+async fn a_swap_is_an_edit_and_says_when_it_waits() {
+    let api = Api::new("model: alpha\nholds: { talk: { owner: bob, reason: a talk } }").await;
+    for _ in 0..80 {
+        api.controller.round(Mode::Act).await.unwrap();
+        api.cluster.skip(std::time::Duration::from_secs(3));
+    }
+    let swap = |model: &str| api.request(Method::POST, "/api/swap").json(&json!({ "model": model }));
+    let before = api.file();
+    let held = api.send(swap("beta")).await;
+    assert_eq!(code(&held), (423, "held", false));
+    assert_eq!(api.file(), before, "nothing is written");
+
+    let released = api.send(api.request(Method::DELETE, "/api/v1/holds/talk")).await;
+    assert_eq!(released.status, 200);
+    assert_eq!(
+        code(&api.send(api.request(Method::DELETE, "/api/v1/holds/talk")).await),
+        (404, "no_such_hold", false)
+    );
+    let done = api.send(swap("beta")).await;
+    assert_eq!((done.status.as_u16(), &done.body["revision"]), (202, &json!(3)));
+    assert!(done.body["plan"]["text"].as_str().unwrap().contains("swap `alpha` for `beta`"), "{}", done.body);
+    assert_eq!(code(&api.send(swap("nobody")).await), (422, "invalid", false));
+    let extra = api.request(Method::POST, "/api/swap").json(&json!({ "model": "beta", "force": true }));
+    assert_eq!(code(&api.send(extra).await), (400, "invalid_request", false));
+
+    let hold = json!({ "owner": "alice", "reason": "evaluation", "until": "2036-01-01T00:00:00Z" });
+    let put = api.request(Method::PUT, "/api/v1/holds/eval").json(&hold);
+    assert_eq!(api.send(put).await.status, 200);
+    assert!(api.file().contains("eval"), "{}", api.file());
+}
+
+#[tokio::test]
+async fn a_swap_that_waits_for_approval_is_written_and_agreed_to_by_its_plan() {
+    let api = Api::new("model: alpha\nreconcile: { on_edit: approve }").await;
+    let swap = api.request(Method::POST, "/api/swap").json(&json!({ "model": "beta" }));
+    let waits = api.send(swap).await;
+    assert_eq!(code(&waits), (409, "approval_needed", true));
+    api.controller.round(Mode::Act).await.unwrap();
+    let id = waits.body["plan"].as_str().unwrap().to_owned();
+    let shown = api.get(&format!("/api/v1/plans/{id}")).await;
+    assert_eq!((shown.status.as_u16(), &shown.body["changed"]), (200, &json!([])));
+    let approve = |id: &str| api.request(Method::POST, &format!("/api/v1/plans/{id}/approve"));
+    assert_eq!(api.send(approve(&id)).await.status, 204);
+    assert_eq!(code(&api.send(approve("nothing")).await), (404, "no_such_plan", false));
+    api.cluster.edit(&api.file().replace("model: beta", "model: wide"));
+    api.controller.round(Mode::Act).await.unwrap();
+    let stale = api.send(approve(&id)).await;
+    assert_eq!(code(&stale), (409, "stale", false));
+    assert_eq!(stale.body["changed"], json!(["`vllm` is to hold something else by now"]));
+    assert_eq!(api.get(&format!("/api/v1/plans/{id}")).await.body["changed"], stale.body["changed"]);
+}
+
+#[tokio::test]
+async fn what_is_seen_is_told_with_its_age() {
+    let api = Api::new(
+        "model: alpha\nservices: { kokoro: { kind: tts, spark: spark2, port: 8880, container: kokoro } }\n\
+         schedule: { night: { from: '01:00', to: '02:00', model: beta } }",
+    )
+    .await;
+    let status = api.get("/api/v1/status").await.body;
+    assert_eq!((&status["revision"], &status["round"]), (&json!(1), &json!(1)));
+    assert_eq!(status["objects"][0]["object"], "vllm");
+    assert_eq!(
+        (&status["sparks"][0]["name"], &status["sparks"][0]["reachable"]),
+        (&json!("spark1"), &json!(true))
+    );
+    assert!(status["sparks"][0]["seen_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{status}");
+    assert_eq!(api.get("/api/v1/drift").await.body["drift"][0]["object"], "vllm");
+    assert_eq!(api.get("/api/v1/sparks/spark2").await.body["name"], "spark2");
+    assert_eq!(code(&api.get("/api/v1/sparks/spark9").await), (404, "no_such_spark", false));
+    let models = api.get("/api/v1/models").await.body;
+    assert_eq!(
+        (&models["models"][0]["source"], &models["models"][0]["wanted_in"]),
+        (&json!("lab/alpha"), &json!(["vllm"]))
+    );
+    let services = api.get("/api/v1/services").await.body;
+    assert_eq!(
+        (&services["services"][0]["kind"], &services["services"][0]["state"]),
+        (&json!("tts"), &Value::Null)
+    );
+    let endpoints = api.get("/api/endpoints").await.body;
+    let addresses: Vec<&Value> =
+        endpoints["endpoints"].as_array().unwrap().iter().map(|one| &one["address"]).collect();
+    assert_eq!(addresses, [&json!("http://192.0.2.1:8888"), &json!("http://192.0.2.2:8880")]);
+    let schedule = api.get("/api/v1/schedule").await.body;
+    assert_eq!(schedule["turns"].as_array().unwrap().len(), 28, "{schedule}");
+    let history = api.get("/api/v1/history?last=1").await.body;
+    assert_eq!(history["events"].as_array().unwrap().len(), 1);
+    assert_eq!(code(&api.get("/api/v1/history?last=x").await), (400, "invalid_request", false));
+    let reconcile = api.send(api.request(Method::POST, "/api/v1/reconcile")).await;
+    assert_eq!((reconcile.status.as_u16(), &reconcile.body["round"]), (202, &json!(2)));
+    assert_eq!(code(&api.get("/api/v1/nothing").await), (404, "not_found", false));
+    let wrong = api.send(api.request(Method::DELETE, "/api/v1/status")).await;
+    assert_eq!(code(&wrong), (405, "method_not_allowed", false));
+}
+
+/// If this failed, a page of another site could change the file through its visitor's browser.
+#[tokio::test]
+async fn other_sites_and_other_names_are_refused() {
+    let api = Api::new("model: alpha").await;
+    let swap = || api.request(Method::POST, "/api/swap").json(&json!({ "model": "beta" }));
+    let before = api.file();
+    for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        assert_eq!(code(&api.send(swap().header(name, value)).await), (403, "cross_origin", false));
+    }
+    assert_eq!(code(&api.send(swap().header("host", "evil.example")).await), (403, "untrusted_host", false));
+    let read = api.request(Method::GET, "/api/v1/desired").header("host", "evil.example");
+    assert_eq!(code(&api.send(read).await), (403, "untrusted_host", false));
+    assert_eq!(api.file(), before);
+    let allowed = api.request(Method::GET, "/api/v1/desired").header("host", "spark.example");
+    assert_eq!(api.send(allowed).await.status, 200);
+    assert_eq!(api.send(swap().header("sec-fetch-site", "same-origin")).await.status, 202);
+}
+
+/// If this failed, a page would show what was, or miss what happened while it was away.
+#[tokio::test]
+async fn events_are_told_as_they_happen_and_again_to_who_was_away() {
+    let api = Api::new("model: alpha").await;
+    let open = |last: Option<&str>| {
+        let request = api.request(Method::GET, "/api/v1/events");
+        match last {
+            Some(last) => request.header("last-event-id", last.to_owned()),
+            None => request,
+        }
+    };
+    let mut stream = open(None).send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let mut seen = String::new();
+    async fn read(stream: &mut reqwest::Response, seen: &mut String, until: &str) {
+        while !seen.contains(until) {
+            let chunk = tokio::time::timeout(std::time::Duration::from_secs(20), stream.chunk()).await;
+            *seen += std::str::from_utf8(&chunk.unwrap().unwrap().unwrap()).unwrap();
+        }
+    }
+    read(&mut stream, &mut seen, "\n\n").await;
+    assert!(
+        seen.starts_with("event: seen\n") && seen.contains("\"round\":1"),
+        "what was before is not told: {seen}"
+    );
+    api.cluster.wish("beta");
+    api.controller.round(Mode::Preview).await.unwrap();
+    read(&mut stream, &mut seen, "\"round\":2").await;
+    api.controller.round(Mode::Act).await.unwrap();
+    read(&mut stream, &mut seen, "revision 2 is in force").await;
+    let line = seen.lines().position(|line| line.contains("revision 2 is in force")).unwrap();
+    let told: Vec<&str> = seen.lines().collect();
+    let number =
+        told[line - 2..=line + 1].iter().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+
+    let before: i64 = number.parse::<i64>().unwrap() - 1;
+    let mut again = open(Some(&before.to_string())).send().await.unwrap();
+    let mut missed = String::new();
+    read(&mut again, &mut missed, "event: seen").await;
+    assert!(
+        missed.contains("revision 2 is in force") && !missed.contains("revision 1 is in force"),
+        "{missed}"
+    );
+    assert_eq!(code(&api.send(open(Some("x"))).await), (400, "invalid_request", false));
+}
+
+/// The reference names every address and every error.
+#[test]
+fn the_api_page_names_every_address_and_every_error() {
+    let page = std::fs::read_to_string(here("docs/api.md")).unwrap();
+    let source = std::fs::read_to_string(here("src/web/api/mod.rs")).unwrap();
+    let routes: Vec<&str> =
+        source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(routes.len() > 15, "{routes:?}");
+    for route in routes {
+        assert!(page.contains(&format!("{route}`")), "docs/api.md does not name {route}");
+    }
+    for row in &api::problem::TABLE {
+        let retry = if row.retryable { "yes" } else { "no" };
+        let line = format!("| `{}` | {} | {retry} | {} |", row.name, row.status.as_u16(), row.title);
+        assert!(page.contains(&line), "docs/api.md lacks {line}");
+    }
+}
