@@ -1,6 +1,6 @@
 //! The API over real HTTP: a controller on simulated Sparks, a listener on loopback, a client.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -349,6 +349,52 @@ async fn events_are_told_as_they_happen_and_again_to_who_was_away() {
         "{missed}"
     );
     assert_eq!(code(&api.send(open(Some("x"))).await), (400, "invalid_request", false));
+}
+
+/// If this failed, an edit that was answered with a revision would be missing from the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_writers_every_accepted_edit_is_in_the_file() {
+    const WRITERS: usize = 6;
+    const EDITS: usize = 4;
+    let api = Arc::new(Api::new("model: none").await);
+    let writers = (0..WRITERS).map(|writer| {
+        let api = api.clone();
+        tokio::spawn(async move {
+            for number in 0..EDITS {
+                let hold = json!({ "owner": "alice", "reason": format!("{writer} of {number}") });
+                let patch = json!({ "holds": { format!("hold-{writer}-{number}"): hold } });
+                let mut tries = 0;
+                loop {
+                    let base = api.get("/api/v1/desired").await.tag.unwrap();
+                    let answer = api.merge(Some(&base), "", patch.clone()).await;
+                    match answer.status.as_u16() {
+                        200 => break,
+                        412 => tries += 1,
+                        other => panic!("{other}: {}", answer.body),
+                    }
+                    assert!(tries < 500, "nobody gets through");
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let last = api.get("/api/v1/desired").await;
+    let holds = last.body["value"]["holds"].as_object().unwrap();
+    assert_eq!(holds.len(), WRITERS * EDITS);
+    assert_eq!(last.body["revision"], json!(WRITERS * EDITS + 1), "each is a revision of its own");
+    // Each revision has what the one before it had.
+    let names = |text: &str| -> BTreeSet<String> {
+        text.split("hold-").skip(1).map(|rest| rest.split(':').next().unwrap().to_owned()).collect()
+    };
+    let mut before = BTreeSet::new();
+    for revision in 1..=WRITERS * EDITS + 1 {
+        let text = api.get(&format!("/api/v1/desired/{revision}")).await.body.as_str().unwrap().to_owned();
+        let now = names(&text);
+        assert!(now.is_superset(&before) && now.len() == revision - 1, "revision {revision}: {text}");
+        before = now;
+    }
 }
 
 /// The reference names every address and every error.

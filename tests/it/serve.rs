@@ -46,7 +46,7 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -70,6 +70,8 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     let file = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\nmodel: none\n";
     fs::write(folder.path().join("cluster.yaml"), file).unwrap();
     wait("readiness", || get(&address, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
+    let status = get(&address, "/api/v1/status");
+    assert!(status.starts_with("HTTP/1.1 200") && status.contains("\"reachable\":false"), "{status}");
     let metrics = get(&address, "/metrics");
     for line in [
         "spark_control_spark_reachable{spark=\"here\"} 0",
