@@ -1,6 +1,6 @@
 //! Who must agree, and when nobody must.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use spark_control::{
@@ -8,7 +8,6 @@ use spark_control::{
         consent::{Cause, cause, hold, to_start, to_stop, to_stop_service},
         desired::{Desired, Object, SpecHash},
         launch::LaunchState,
-        ledger::Release,
         memory::{HolderOf, holders},
         name::{ServiceName, SparkName},
         observed::{
@@ -21,7 +20,7 @@ use spark_control::{
     manifest::load::load,
 };
 
-use crate::look::{Look, at};
+use crate::look::{Look, at, release};
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
@@ -229,10 +228,9 @@ fn why_something_is_done_is_an_edit_drift_or_part_of_a_swap() {
     let state = |look: &mut Look, state: LaunchState| {
         look.ledger.launches.get_mut(&Object::main()).unwrap().state = state;
     };
-    let release = Release { since: at(0), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
     let mut past_stop = Look::new("model: beta");
     past_stop.launched("alpha", LaunchState::Stopped { at: at(0) });
-    past_stop.ledger.releases.insert(Object::main(), release);
+    past_stop.ledger.releases.insert(Object::main(), release(0, &[]));
     let in_the_middle = |wanted: &str, target: &str| {
         cause(&Object::main(), &past_stop.group(wanted), &past_stop.group(target), &past_stop.ledger)
     };

@@ -2,15 +2,15 @@
 
 use spark_control::core::{
     desired::Object,
-    launch::{Attempts, Failure, FailureKind, LaunchState},
-    ledger::{Came, Proven},
+    launch::{FailureKind, LaunchState},
+    ledger::Came,
     name::{ModelName, RepoId},
     plan::{Reason, Verdict},
     step::Step,
     weights::{Files, Transfer},
 };
 
-use crate::look::{Look, at, engine, spark, token};
+use crate::look::{Look, at, attempts, engine, spark, token};
 
 /// If this failed, files would be taken away from under what is loaded from them.
 #[test]
@@ -49,11 +49,7 @@ fn files_are_not_deleted_while_anything_needs_them() {
     assert_eq!(user("model: beta", |look| look.answers(&engine("beta"))), asks);
     let stopped: fn(&mut Look) = |look| look.launched("alpha", LaunchState::Stopped { at: at(0) });
     assert_eq!(user("model: beta", stopped), asks);
-    let proven: fn(&mut Look) = |look| {
-        let group = look.group("alpha");
-        let proven = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
-        look.ledger.proven.insert(Object::main(), proven);
-    };
+    let proven: fn(&mut Look) = |look| look.proven("alpha");
     let fallback = "`alpha` is what `vllm` goes back to when another model fails";
     assert_eq!(user("model: beta", proven), fallback);
 }
@@ -88,8 +84,7 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     assert_eq!(with(&other), Verdict::Open, "that is another revision");
     fn failed(look: &mut Look, failed_loads: u32, again: i64) {
         let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some("abc".into()) };
-        let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
-        let attempts = Attempts { failed_loads, refused: 0, last, not_before: at(again) };
+        let attempts = attempts(failed_loads, FailureKind::Unnamed, again);
         look.ledger.attempts.insert(format!("weights/alpha {}", files.spec()), attempts);
     }
     assert!(matches!(verdict(|look| failed(look, 1, 101)), Verdict::Waiting { reason: Reason::Backoff, .. }));

@@ -1,16 +1,15 @@
 //! What looks mean for a launch: still loading, ready, failed, lost; case by case.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use spark_control::core::{
     desired::Object,
-    launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
-    ledger::{Proven, Release},
+    launch::{Attempts, FailureKind, Launch, LaunchState},
     observed::{EndpointAnswer, Job, JobState, LoadSeen, ServiceAnswer, Token},
     progress::{NO_CAUSE, Phase, Progress, is_aftermath},
 };
 
-use crate::look::{Look, at, engine, spark, token};
+use crate::look::{Look, at, attempts, engine, release, spark, token};
 
 /// A launch at second 0 whose launcher runs.
 fn loading(model: &str) -> Look {
@@ -43,7 +42,7 @@ fn told(look: &mut Look) -> String {
     look.notice().into_iter().map(|noticed| format!("{}: {}", noticed.kind, noticed.message)).collect()
 }
 
-fn attempts(look: &Look, model: &str) -> Option<(u32, FailureKind)> {
+fn tried(look: &Look, model: &str) -> Option<(u32, FailureKind)> {
     let attempts = look.ledger.attempts(&Object::main(), &look.group(model).spec)?;
     Some((attempts.failed_loads, attempts.last.kind))
 }
@@ -63,7 +62,7 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
     assert_eq!(late.state(), LaunchState::Loading);
     late.later(1);
     assert_eq!(told(&mut late), "failed: `alpha` failed: it was not ready within 40 min");
-    assert_eq!(attempts(&late, "alpha"), Some((1, FailureKind::Unnamed)));
+    assert_eq!(tried(&late, "alpha"), Some((1, FailureKind::Unnamed)));
 
     // A silent Spark proves nothing: at the deadline it is left alone.
     let mut unseen = loading("alpha");
@@ -86,7 +85,7 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
         says(&mut gives_up, "spark1", Some("unrecognized arguments: --x"), "");
         let what = "failed: `alpha` failed: the engine gave up on `spark1`: unrecognized arguments: --x";
         assert_eq!(told(&mut gives_up), what);
-        assert_eq!(attempts(&gives_up, "alpha"), Some((1, FailureKind::Named)));
+        assert_eq!(tried(&gives_up, "alpha"), Some((1, FailureKind::Named)));
     }
     // What an engine that serves once said is past.
     let mut serving = Look::new("model: alpha");
@@ -227,25 +226,9 @@ fn a_launch_whose_message_never_arrived_never_began() {
 fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     let mut look = Look::new("model: alpha");
     look.serves("alpha");
-    let group = look.group("alpha");
-    look.ledger.proven.insert(
-        Object::main(),
-        Proven { model: group.model.clone(), spec: group.spec.clone(), at: at(0), image_id: None },
-    );
-    let refused = Attempts {
-        failed_loads: 1,
-        refused: 0,
-        last: Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed },
-        not_before: at(0),
-    };
-    look.ledger.attempts.insert(format!("vllm {}", group.spec), refused);
-    let release = Release {
-        since: at(0),
-        containers: ["other".to_owned()].into(),
-        pids: BTreeMap::new(),
-        before: None,
-    };
-    look.ledger.releases.insert(Object::main(), release);
+    look.proven("alpha");
+    look.failed("alpha", attempts(1, FailureKind::Unnamed, 0));
+    look.ledger.releases.insert(Object::main(), release(0, &["other"]));
     look.later(300);
     look.answers(&engine("alpha"));
     look.notice();
@@ -256,16 +239,19 @@ fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     assert_eq!(look.ledger.releases.len(), 0, "what was stopped beside it is long gone");
     look.later(3298);
     look.notice();
-    assert_eq!(attempts(&look, "alpha").unwrap().0, 1);
+    assert_eq!(tried(&look, "alpha").unwrap().0, 1);
     look.later(1);
     look.notice();
-    assert_eq!(attempts(&look, "alpha"), None, "an hour is a clean slate");
+    assert_eq!(tried(&look, "alpha"), None, "an hour is a clean slate");
 
     look.facts("spark1").containers[0].running = false;
     assert_eq!(told(&mut look), "failed: `alpha` failed: `vllm_node` has stopped on `spark1`");
     assert_eq!(look.state(), LaunchState::Failed { at: at(3600), in_load: false });
-    assert_eq!(attempts(&look, "alpha").unwrap().0, 1);
-    assert!(!look.ledger.attempts(&Object::main(), &group.spec).unwrap().is_spent(), "it is started again");
+    assert_eq!(tried(&look, "alpha").unwrap().0, 1);
+    assert!(
+        !look.ledger.attempts(&Object::main(), &look.group("alpha").spec).unwrap().is_spent(),
+        "it is started again"
+    );
 }
 
 /// If this failed, a stop that nobody knows the outcome of would stay in the books while the model serves on.
@@ -275,9 +261,7 @@ fn a_stop_that_did_not_happen_is_noticed_unless_it_may_still() {
         let mut look = Look::new("model: alpha");
         look.serves("alpha");
         look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: at(0) };
-        let containers = containers.iter().map(|id| (*id).to_owned()).collect();
-        let release = Release { since: at(0), containers, pids: BTreeMap::new(), before: None };
-        look.ledger.releases.insert(Object::main(), release);
+        look.ledger.releases.insert(Object::main(), release(0, containers));
         look.later(5);
         look.notice();
         look.state()
@@ -354,9 +338,8 @@ fn free_memory_is_kept_as_one_sample_a_second_the_lowest_of_it() {
 fn what_lies_in_the_future_counts_as_of_now() {
     let mut look = loading("alpha");
     let spec = look.group("alpha").spec;
-    let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
-    let refused = Attempts { failed_loads: 0, refused: 5, last, not_before: at(600) };
-    look.ledger.attempts.insert(format!("vllm {spec}"), refused.clone());
+    let refused = Attempts { refused: 5, ..attempts(0, FailureKind::Unnamed, 600) };
+    look.failed("alpha", refused.clone());
     look.notice();
     assert!(!look.ledger.launches[&Object::main()].clock_was_set, "now is not the future");
     assert_eq!(look.ledger.attempts(&Object::main(), &spec), Some(&refused));

@@ -8,8 +8,8 @@ use spark_control::{
         desired::{Desired, Object, SpecHash},
         drift::{Drift, diff},
         group::Group,
-        launch::{Launch, LaunchState},
-        ledger::{Ledger, Noticed},
+        launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
+        ledger::{Ledger, Noticed, Proven, Release},
         name::{ModelName, SparkName},
         notify::news,
         observed::{
@@ -152,6 +152,19 @@ impl Look {
         self.answers(&engine(model));
     }
 
+    /// It was the last that served in the main slot.
+    pub fn proven(&mut self, model: &str) {
+        let Group { model, spec, .. } = self.group(model);
+        let proven = Proven { model, spec, at: at(-600), image_id: None };
+        self.ledger.proven.insert(Object::main(), proven);
+    }
+
+    /// Loads of it failed in the main slot.
+    pub fn failed(&mut self, model: &str, attempts: Attempts) {
+        let key = format!("vllm {}", self.group(model).spec);
+        self.ledger.attempts.insert(key, attempts);
+    }
+
     pub fn answers(&mut self, answer: &EndpointAnswer) {
         let endpoint = Endpoint { at: self.now, since: self.now, answer: answer.clone() };
         self.endpoints.insert(Object::main(), endpoint);
@@ -231,6 +244,18 @@ impl Look {
         };
         self.drift().iter().map(told).collect()
     }
+}
+
+/// So many loads failed at second 0, for such a cause; not again before that second.
+pub fn attempts(failed_loads: u32, kind: FailureKind, not_before: i64) -> Attempts {
+    let last = Failure { at: at(0), what: "no such option".into(), kind };
+    Attempts { failed_loads, refused: 0, last, not_before: at(not_before) }
+}
+
+/// These containers were stopped then.
+pub fn release(since: i64, containers: &[&str]) -> Release {
+    let containers = containers.iter().map(|id| (*id).to_owned()).collect();
+    Release { since: at(since), containers, pids: BTreeMap::new(), before: None }
 }
 
 /// An engine that has proven to serve this model.

@@ -1,22 +1,19 @@
 //! When a plan that was shown is still the one to carry out, and what people are told meanwhile.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    slice::from_ref,
-};
+use std::slice::from_ref;
 
 use jiff::SignedDuration;
 use spark_control::core::{
     desired::Object,
-    launch::{Attempts, Failure, FailureKind, LaunchState},
-    ledger::{Approval, Proven, Release},
+    launch::{FailureKind, LaunchState},
+    ledger::Approval,
     observed::{EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
     plan::{LASTS, Plan, Reason, Verdict},
     platform::CacheSeen,
     step::Step,
 };
 
-use crate::look::{Look, at, spark};
+use crate::look::{Look, at, attempts, release, spark};
 
 fn steps(plan: &Plan) -> Vec<Step> {
     plan.work.iter().flat_map(|work| work.steps()).map(|planned| planned.step.clone()).collect()
@@ -134,9 +131,7 @@ fn a_policy_does_not_hide_what_is_in_the_way() {
     assert!(matches!(verdict, Verdict::Waiting { reason: Reason::LoadInProgress, .. }), "{verdict:?}");
     // It cannot fit, whoever agrees to it.
     let mut small = Look::new("model: alpha\nreconcile: { on_edit: approve }");
-    let release =
-        Release { since: at(-400), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
-    small.ledger.releases.insert(Object::main(), release);
+    small.ledger.releases.insert(Object::main(), release(-400, &[]));
     small.facts("spark1").memory_available_bytes = 0;
     let verdict = small.work("vllm").unwrap().verdict;
     assert!(matches!(verdict, Verdict::Blocked { reason: Reason::MemoryNotReleased, .. }), "{verdict:?}");
@@ -205,15 +200,10 @@ fn what_differs_is_told_after_two_minutes_once_and_its_end_when_it_is_seen() {
 #[test]
 fn that_another_model_takes_over_is_told_once() {
     let mut look = Look::new("model: beta");
-    let beta = look.group("beta").spec;
-    let last = Failure { at: at(0), what: "no such option".into(), kind: FailureKind::Named };
-    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
-    look.ledger.attempts.insert(format!("vllm {beta}"), attempts);
+    look.failed("beta", attempts(1, FailureKind::Named, 0));
     look.launched("alpha", LaunchState::Loading);
     look.answers(&EndpointAnswer::Refused);
-    let group = look.group("alpha");
-    let proven = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
-    look.ledger.proven.insert(Object::main(), proven);
+    look.proven("alpha");
     assert_eq!(look.news(&[]), ["fell_back vllm: going back to `alpha`: no such option"]);
     look.later(5);
     assert_eq!(look.news(&[]), [""; 0]);
@@ -230,9 +220,7 @@ fn a_swap_is_told_from_the_stop_to_its_end_and_is_no_drift() {
     // Stopped by hand: nothing is being swapped.
     state(&mut look, LaunchState::Stopped { at: at(0) });
     assert_eq!(look.news(&[]), [""; 0]);
-    let release =
-        Release { since: at(0), containers: ["x".to_owned()].into(), pids: BTreeMap::new(), before: None };
-    look.ledger.releases.insert(Object::main(), release);
+    look.ledger.releases.insert(Object::main(), release(0, &["x"]));
     assert_eq!(look.news(&[]), ["swap_started vllm: `alpha` is stopped for `beta`"]);
     look.facts("spark1").containers.clear();
     look.later(250);

@@ -1,14 +1,11 @@
 //! What is decided about a slot or a service from one look: the conditions that no session and no seed comes to often.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use spark_control::core::{
     desired::{Effective, Object, SpecHash},
-    launch::{Attempts, Failure, FailureKind, LaunchState},
-    ledger::{Adopted, Proven, Release},
+    launch::{FailureKind, LaunchState},
+    ledger::{Adopted, Proven},
     name::{ModelName, ServiceName},
     observed::{EndpointAnswer, Job, JobState, Process},
     plan::{PlannedStep, Predicate, Reason, Verdict},
@@ -18,15 +15,14 @@ use spark_control::core::{
     step::Step,
 };
 
-use crate::look::{Look, at, spark, token};
+use crate::look::{Look, at, attempts, release, spark, token};
 
 const GIB: u64 = 1 << 30;
 
 #[test]
 fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     let mut look = Look::new("model: none");
-    let release = Release { since: at(0), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
-    look.ledger.releases.insert(Object::main(), release.clone());
+    look.ledger.releases.insert(Object::main(), release(0, &[]));
     look.later(300);
     look.notice();
     assert_eq!(look.ledger.releases.len(), 1);
@@ -34,7 +30,7 @@ fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     look.notice();
     assert_eq!(look.ledger.releases.len(), 0, "an empty slot is in the middle of nothing");
     let mut wanted = Look::new("model: alpha");
-    wanted.ledger.releases.insert(Object::main(), release);
+    wanted.ledger.releases.insert(Object::main(), release(0, &[]));
     wanted.later(301);
     wanted.notice();
     assert_eq!(wanted.ledger.releases.len(), 1);
@@ -59,8 +55,7 @@ fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     let mut failed = Look::new("model: alpha");
     let alpha = failed.group("alpha").spec;
     for spec in [alpha.as_str(), "v1-gone"] {
-        let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
-        let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
+        let attempts = attempts(1, FailureKind::Unnamed, 0);
         failed.ledger.attempts.insert(format!("vllm {spec}"), attempts);
     }
     failed.notice();
@@ -109,10 +104,7 @@ fn what_is_left_of_a_failed_load_is_cleared_before_the_next() {
     let mut look = Look::new("model: alpha");
     look.launched("alpha", LaunchState::Failed { at: at(0), in_load: true });
     look.answers(&EndpointAnswer::Refused);
-    let spec = look.group("alpha").spec;
-    let last = Failure { at: at(-60), what: "x".into(), kind: FailureKind::Unnamed };
-    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
-    look.ledger.attempts.insert(format!("vllm {spec}"), attempts);
+    look.failed("alpha", attempts(1, FailureKind::Unnamed, 0));
     let work = look.work("vllm").unwrap();
     assert_eq!(work.goal, "start `alpha`");
     assert!(work.steps().any(|planned| matches!(planned.step, Step::Stop { .. })), "{:?}", work.items);
@@ -204,18 +196,12 @@ fn a_stop_knows_how_long_to_wait_what_else_to_call_and_where_the_words_are() {
 fn what_takes_over_is_the_last_that_served_and_nothing_else() {
     let goal = |change: fn(&mut Look)| {
         let mut look = Look::new("model: beta");
-        let (alpha, beta) = (look.group("alpha"), look.group("beta"));
         look.launched("beta", LaunchState::Failed { at: at(0), in_load: true });
         look.facts("spark2").containers.clear();
-        let attempts = |failed_loads| {
-            let last = Failure { at: at(0), what: "no".into(), kind: FailureKind::Unnamed };
-            Attempts { failed_loads, refused: 0, last, not_before: at(0) }
-        };
-        look.ledger.attempts.insert(format!("vllm {}", beta.spec), attempts(2));
-        look.ledger.attempts.insert(format!("vllm {}", alpha.spec), attempts(1));
-        let (model, spec) = (alpha.model.clone(), alpha.spec.clone());
-        let proven = Proven { model, spec, at: at(-600), image_id: Some("sha256:aa".into()) };
-        look.ledger.proven.insert(Object::main(), proven);
+        look.failed("beta", attempts(2, FailureKind::Unnamed, 0));
+        look.failed("alpha", attempts(1, FailureKind::Unnamed, 0));
+        look.proven("alpha");
+        proven(&mut look).image_id = Some("sha256:aa".into());
         change(&mut look);
         look.work("vllm").unwrap().goal
     };
@@ -230,11 +216,7 @@ fn what_takes_over_is_the_last_that_served_and_nothing_else() {
     assert_eq!(goal(|look| proven(look).spec = SpecHash::of_label("v1-0")), stays);
     assert_eq!(goal(|look| proven(look).image_id = Some("sha256:bb".into())), stays);
     assert_eq!(goal(|look| proven(look).model = look.group("wide").model), stays);
-    let beta: fn(&mut Look) = |look| {
-        let group = look.group("beta");
-        *proven(look) = Proven { model: group.model, spec: group.spec, at: at(0), image_id: None };
-    };
-    assert_eq!(goal(beta), stays);
+    assert_eq!(goal(|look| look.proven("beta")), stays);
     let spent: fn(&mut Look) = |look| {
         let key = format!("vllm {}", look.group("alpha").spec);
         look.ledger.attempts.get_mut(&key).unwrap().failed_loads = 2;
@@ -258,11 +240,8 @@ fn when_the_wanted_model_cannot_be_started_after_the_stop_the_one_before_comes_b
     look.launched("alpha", LaunchState::Stopped { at: at(0) });
     look.facts("spark1").containers.clear();
     look.facts("spark2").images.insert("vllm-node".into(), None);
-    let release = Release { since: at(0), containers: BTreeSet::new(), pids: BTreeMap::new(), before: None };
-    look.ledger.releases.insert(Object::main(), release);
-    let alpha = look.group("alpha");
-    let proven = Proven { model: alpha.model, spec: alpha.spec, at: at(-600), image_id: None };
-    look.ledger.proven.insert(Object::main(), proven);
+    look.ledger.releases.insert(Object::main(), release(0, &[]));
+    look.proven("alpha");
     for pause in [290, 5, 5] {
         look.later(pause);
         look.notice();
@@ -348,10 +327,7 @@ fn the_container_of_the_slots_own_name_comes_first() {
 #[test]
 fn the_next_load_begins_at_its_time() {
     let mut look = Look::new("model: alpha");
-    let spec = look.group("alpha").spec;
-    let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Unnamed };
-    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(20) };
-    look.ledger.attempts.insert(format!("vllm {spec}"), attempts);
+    look.failed("alpha", attempts(1, FailureKind::Unnamed, 20));
     for pause in [0, 9, 10] {
         look.later(pause);
         look.notice();
@@ -487,9 +463,7 @@ fn work_says_for_whom_it_is_and_what_it_relies_on() {
     let mut stalled = Look::new("model: alpha");
     stalled.launched("alpha", LaunchState::Failed { at: at(0), in_load: true });
     stalled.answers(&EndpointAnswer::Refused);
-    let last = Failure { at: at(0), what: "x".into(), kind: FailureKind::Named };
-    let attempts = Attempts { failed_loads: 1, refused: 0, last, not_before: at(0) };
-    stalled.ledger.attempts.insert(format!("vllm {}", stalled.group("alpha").spec), attempts);
+    stalled.failed("alpha", attempts(1, FailureKind::Named, 0));
     assert_eq!(relies_on(&stalled), ("clear what is left of `alpha`, which failed".into(), true, true));
 
     let mut left = Look::new("model: beta");
