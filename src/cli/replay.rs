@@ -19,7 +19,7 @@ use super::{Exit, arguments::Format, print, print_json, print_told};
 use crate::{
     controller::{Controller, Places, World, export::Export, random_hex, round::Mode},
     core::{plan::Plan, render::render},
-    manifest::{self, v1::Span},
+    manifest::v1::Span,
     sim::{Sim, Times, http::InMemory, report, transport::Simulated},
     store::{Event, Store},
 };
@@ -113,10 +113,7 @@ async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<Played>
     let passed = Arc::new(AtomicI64::new(0));
     let now = clock(export.at, passed.clone());
     let sim = Sim::new(TIMES, clock(export.at, passed.clone()));
-    let loaded = manifest::load::load(&export.file)
-        .map_err(|problems| manifest::render(&problems, "the exported file", &export.file))
-        .map_err(anyhow::Error::msg)?;
-    report::fill(&sim, &loaded.desired, &export.observed);
+    report::fill(&sim, &export.desired().map_err(anyhow::Error::msg)?, &export.observed);
     let folder = Folder::new()?;
     let file = folder.0.join("cluster.yaml");
     std::fs::write(&file, &export.file).with_context(|| format!("writing {}", file.display()))?;

@@ -15,7 +15,7 @@ use crate::{
     controller::{Places, edit::Asked},
     core::{
         desired::{Desired, Object, Wanted, Window},
-        name::nearest,
+        name::{FILES_OF, nearest},
         schedule,
     },
     manifest::{self, v1::Span},
@@ -133,12 +133,12 @@ pub async fn suspend(
                 let all = current.value.get(section).and_then(Json::as_object);
                 all.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
             };
-            match name.strip_prefix("weights/") {
+            match name.strip_prefix(FILES_OF) {
                 Some(model) if names("models").contains(&model) => vec!["models", model],
                 None if names("services").contains(&name) => vec!["services", name],
                 _ => {
                     let files: Vec<String> =
-                        names("models").into_iter().map(|model| format!("weights/{model}")).collect();
+                        names("models").into_iter().map(|model| format!("{FILES_OF}{model}")).collect();
                     let all = names("services").into_iter().chain(files.iter().map(String::as_str));
                     let near = nearest(name, all.chain(["vllm"]));
                     let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));

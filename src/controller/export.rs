@@ -91,15 +91,24 @@ fn redacted(text: &str, desired: &Desired) -> String {
 }
 
 impl Export {
+    /// What its file says.
+    ///
+    /// # Errors
+    /// When it is not valid for this program.
+    pub fn desired(&self) -> Result<Desired, String> {
+        let loaded = manifest::load::load(&self.file);
+        let told = |problems: Vec<_>| manifest::render(&problems, "the exported file", &self.file);
+        loaded.map(|loaded| loaded.desired).map_err(told)
+    }
+
     /// The decision, made again from what was known then.
     ///
     /// # Errors
     /// When its file is not valid for this program.
     pub fn replay(&self) -> Result<Plan, String> {
-        let loaded = manifest::load::load(&self.file)
-            .map_err(|problems| manifest::render(&problems, "the exported file", &self.file))?;
+        let desired = self.desired()?;
         let ledger = Ledger { samples: self.samples.clone(), ..self.ledger.clone() };
-        Ok(planner::plan(&loaded.desired, self.revision, &self.observed, &ledger, self.at))
+        Ok(planner::plan(&desired, self.revision, &self.observed, &ledger, self.at))
     }
 }
 

@@ -674,20 +674,13 @@ mod tests {
         let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
         let files = Files { repo: crate::core::name::RepoId::new("lab/m").unwrap(), revision: None };
         let (container, name) = ("c1".to_owned(), "kokoro".to_owned());
-        let of = |came: Came, step: Step| (step, came);
-        for (step, came) in [
-            of(Came::Done, stop("spark1", "c1")),
-            of(Came::Done, Step::EndJob { object: object.clone(), spark: spark.clone(), job: "1.1".into() }),
-            of(
-                Came::Done,
-                Step::Delete { object: object.clone(), spark: spark.clone(), files: files.clone() },
-            ),
-            of(
-                Came::Done,
-                Step::Fetch { object: object.clone(), spark: spark.clone(), files: files.clone() },
-            ),
-            of(Came::Failed, Step::Fetch { object: object.clone(), spark: spark.clone(), files }),
-            of(
+        for (came, step) in [
+            (Came::Done, stop("spark1", "c1")),
+            (Came::Done, Step::EndJob { object: object.clone(), spark: spark.clone(), job: "1.1".into() }),
+            (Came::Done, Step::Delete { object: object.clone(), spark: spark.clone(), files: files.clone() }),
+            (Came::Done, Step::Fetch { object: object.clone(), spark: spark.clone(), files: files.clone() }),
+            (Came::Failed, Step::Fetch { object: object.clone(), spark: spark.clone(), files }),
+            (
                 Came::Done,
                 Step::Start {
                     object: object.clone(),
@@ -696,8 +689,8 @@ mod tests {
                     name: name.clone(),
                 },
             ),
-            of(Came::Failed, Step::Start { object: object.clone(), spark, container, name }),
-            of(Came::NotDone, stop("spark1", "c1")),
+            (Came::Failed, Step::Start { object: object.clone(), spark, container, name }),
+            (Came::NotDone, stop("spark1", "c1")),
         ] {
             let mut ledger = Ledger::default();
             let steps = BTreeSet::from([step.key(), "launch kokoro x".to_owned()]);

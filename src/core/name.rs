@@ -203,7 +203,7 @@ checked_string!(
 checked_string!(
     /// What a hold is on: a slot, a service, or the files of a model.
     HeldName,
-    |t| is_name(t.strip_prefix("weights/").unwrap_or(t)),
+    |t| is_name(t.strip_prefix(FILES_OF).unwrap_or(t)),
     "a slot, a service, or `weights/` and the name of a model",
     r"^(weights/)?[A-Za-z0-9][A-Za-z0-9_.-]*$"
 );
@@ -263,6 +263,16 @@ checked_string!(
     "an interface name, or several separated by commas",
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*(,[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
 );
+
+/// Before the name of a model: its files, as an object.
+pub const FILES_OF: &str = "weights/";
+
+impl HeldName {
+    /// The model, when it is a model's files that are held.
+    pub fn files_of(&self) -> Option<ModelName> {
+        self.0.strip_prefix(FILES_OF).map(|model| ModelName(model.to_owned()))
+    }
+}
 
 impl Flag {
     /// As the engine reads it, so that one argument has one name.

@@ -14,7 +14,7 @@ use super::{
     desired::{Desired, Model, Object, Source, SpecHash, Weights, hex},
     launch::{Attempts, Failure, FailureKind},
     ledger::{Came, Ledger, Noticed, attempt_key},
-    name::{ModelName, RepoId, SparkName},
+    name::{FILES_OF, ModelName, RepoId, SparkName},
     observed::{Endpoint, EndpointAnswer, Facts, Job, JobState, Observed},
     plan::{Consent, Gate, Item, PlannedStep, Predicate, Reason, Work},
     platform::CacheSeen,
@@ -301,20 +301,18 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
 /// What the transfers that run on a Spark take of its memory.
 pub fn transfer_bytes(facts: &Facts) -> u64 {
     let running =
-        facts.jobs.iter().filter(|job| job.state == JobState::Running && job.object.starts_with(PREFIX));
+        facts.jobs.iter().filter(|job| job.state == JobState::Running && job.object.starts_with(FILES_OF));
     running.map(|_| TRANSFER_BYTES).sum()
 }
-
-const PREFIX: &str = "weights/";
 
 impl Object {
     /// The files of a model. No slot or service has such a name.
     pub fn weights(model: &ModelName) -> Self {
-        Self::named(format!("{PREFIX}{model}"))
+        Self::named(format!("{FILES_OF}{model}"))
     }
 
     pub(super) fn is_files(&self) -> bool {
-        self.as_str().starts_with(PREFIX)
+        self.as_str().starts_with(FILES_OF)
     }
 }
 

@@ -9,7 +9,10 @@ use super::{
     world::World,
 };
 use crate::{
-    core::observed::{JobState, Token},
+    core::{
+        name::FILES_OF,
+        observed::{JobState, Token},
+    },
     host::Program,
 };
 
@@ -118,7 +121,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 return format!("refused job {} is still running", job.id);
             }
             let id = parameter("job");
-            let is_transfer = object.starts_with("weights/");
+            let is_transfer = object.starts_with(FILES_OF);
             let length = if is_transfer { times.load } else { times.launcher };
             if machine.jobs.iter().any(|job| job.id == id) {
                 return "already".into();

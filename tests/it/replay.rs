@@ -6,7 +6,6 @@ use std::{fs, time::Duration};
 use spark_control::{
     controller::export::Export,
     core::{ledger::Ledger, render::render},
-    manifest::load::load,
     sim::report,
     store::Store,
 };
@@ -34,8 +33,7 @@ fn what_was_reported_plays_as_reviewed() {
 
 async fn play(export: &Export) -> String {
     let cluster = Cluster::at(export.at);
-    let loaded = load(&export.file).unwrap();
-    report::fill(&cluster.sim, &loaded.desired, &export.observed);
+    report::fill(&cluster.sim, &export.desired().unwrap(), &export.observed);
     cluster.edit(&export.file);
     let data = cluster.folder().join("a");
     fs::create_dir_all(&data).unwrap();

@@ -28,7 +28,8 @@ use crate::core::{
         Secret, Slot, Spark, Wanted, Window,
     },
     name::{
-        ClusterName, ContainerName, HeldName, ModelName, PlainPath, ServiceName, SparkName, Variable, nearest,
+        ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
+        Variable, nearest,
     },
     notify::Topic,
     schedule,
@@ -162,7 +163,7 @@ fn referred(cluster: &v1::Cluster) -> BTreeSet<String> {
     let further = cluster.services.values().filter_map(|service| service.model.clone());
     let models = wanted.chain(windows).chain(further).map(|name| format!("models/{name}"));
     let held = cluster.holds.values().filter_map(|hold| hold.object.as_ref());
-    let held = held.map(|name| match name.as_str().strip_prefix("weights/") {
+    let held = held.map(|name| match name.files_of() {
         Some(model) => format!("models/{model}"),
         None => format!("services/{name}"),
     });
@@ -443,14 +444,12 @@ impl Resolver {
 
     /// What a hold is on; what is wrong, and what may have been meant.
     fn held(&self, object: &HeldName) -> Result<Object, (String, Option<String>)> {
-        if let Some(model) = object.as_str().strip_prefix("weights/") {
-            return match ModelName::new(model) {
-                Ok(name) if self.has("models", model) => Ok(Object::weights(&name)),
-                Ok(_) | Err(_) => {
-                    let near = nearest(model, self.names("models/")).map(|near| format!("weights/{near}"));
-                    Err((format!("no model is named `{model}`"), near))
-                }
-            };
+        if let Some(model) = object.files_of() {
+            if self.has("models", model.as_str()) {
+                return Ok(Object::weights(&model));
+            }
+            let near = nearest(model.as_str(), self.names("models/")).map(|near| format!("{FILES_OF}{near}"));
+            return Err((format!("no model is named `{model}`"), near));
         }
         match ServiceName::new(object.as_str()) {
             Ok(name) if name.as_str() == Object::main().as_str() || self.has("services", name.as_str()) => {
