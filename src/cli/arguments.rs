@@ -135,6 +135,11 @@ pub enum Command {
         #[arg(long, short, conflicts_with = "saved")]
         follow: bool,
     },
+    /// Who may ask over HTTP. While there is no token, everybody who reaches the controller may.
+    Token {
+        #[command(subcommand)]
+        action: TokenAction,
+    },
     /// Try it: two simulated Sparks, and a `cluster.yaml` in the working directory to edit.
     Demo {
         #[command(subcommand)]
@@ -254,6 +259,33 @@ pub struct EditArguments {
     /// Print what would change and what would be done; write nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Make one, and print it: this once. With the first one, nobody is answered without.
+    New {
+        /// Whose it is, or what for.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        name: String,
+        /// What it may: each may what those before it may.
+        #[arg(long, value_enum, default_value = "edit")]
+        role: TokenRole,
+    },
+    /// Which there are, and when each was used last.
+    List,
+    /// Take one away, with every browser that signed in with it.
+    Revoke { name: String },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum TokenRole {
+    /// See everything.
+    Read,
+    /// Edit desired state.
+    Edit,
+    /// Agree to plans.
+    Approve,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ use super::{
     arguments::{Command, DemoAction, Format},
     demo, desired, export, init, look, print, print_json,
     reach::{self, Reached, segment},
-    replay, say, serve, talk, trust, watch, wishes,
+    replay, say, serve, talk, token, trust, watch, wishes,
 };
 use crate::{
     controller::{self, Places, Refusal, logs::Log, round::Mode},
@@ -89,6 +89,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Hold { name, arguments } => wishes::hold(&places, name, arguments, output).await,
         Command::Suspend { object, dry_run } => wishes::suspend(&places, object, true, dry_run, output).await,
         Command::Resume { object, dry_run } => wishes::suspend(&places, object, false, dry_run, output).await,
+        Command::Token { action } => token::token(&places, action, output).await,
         Command::Schedule => {
             let loaded = loaded(&places, &text_of(&places.file)?)?;
             wishes::schedule(&loaded.desired, jiff::Timestamp::now(), output)
@@ -229,11 +230,12 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
 async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places).await? {
         Reached::Running(remote) => {
-            remote.post(&format!("/retry/{}", segment(object)), &json!({})).await?;
+            let by = By { by: super::user() };
+            remote.post(&format!("/retry/{}", segment(object)), &by).await?;
         }
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
-            controller.retry(object)?;
+            controller.retry(object, &super::user())?;
         }
     }
     say(output, &json!({ "retry": object }), &format!("`{object}` is tried again"))

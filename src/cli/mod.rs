@@ -19,6 +19,7 @@ pub mod paint;
 pub mod reach;
 pub mod replay;
 pub mod serve;
+pub mod token;
 pub mod trust;
 pub mod watch;
 pub mod wishes;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{Exit, reach};
 use crate::{
     controller::{Controller, Places, World, run},
-    web::{api, control, guard::Hosts, listener},
+    web::{self, control, guard::Hosts},
 };
 
 /// Where the faces are shown.
@@ -39,10 +39,10 @@ pub async fn serve(places: Places, world: World, listen: Listen, extra: Router) 
     let control = control::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
     let monitors = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let listen = monitors.local_addr().unwrap_or(listen);
-    if !listen.ip().is_loopback() {
+    if !listen.ip().is_loopback() && !controller.needs_token() {
         warn!(
             "whoever reaches {listen} may edit the file and agree to plans: nobody is asked for a token; let only a network \
-             that you trust reach it"
+             that you trust reach it, or make one with `spark-control token new`"
         );
     }
     info!(%listen, socket = %socket.display(), "serving");
@@ -51,7 +51,11 @@ pub async fn serve(places: Places, world: World, listen: Listen, extra: Router) 
     let control = axum::serve(control, control::router(controller.clone()).merge(extra))
         .with_graceful_shutdown(ended())
         .into_future();
-    let faces = listener::router(controller.clone()).merge(api::router(controller.clone(), hosts));
+    let faces = web::router(controller.clone(), hosts).into_make_service_with_connect_info::<SocketAddr>();
+    // Without it the first words of a stream wait for an acknowledgement.
+    let monitors = monitors.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     let monitors = axum::serve(monitors, faces).with_graceful_shutdown(ended()).into_future();
     let (control, monitors) = (tokio::spawn(control), tokio::spawn(monitors));
     let signals = tokio::spawn(stop_on_signal(end.clone())?);

@@ -14,7 +14,11 @@ use super::{
     talk::{print_while_read, told},
 };
 use crate::{
-    controller::{Places, Snapshot, logs::Log, round::Mode},
+    controller::{
+        Places, Snapshot,
+        logs::{Log, new_lines},
+        round::Mode,
+    },
     core::name::SparkName,
 };
 
@@ -97,31 +101,5 @@ pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
             said.insert(key, text);
         }
         tokio::time::sleep(LOG_EVERY).await;
-    }
-}
-
-/// The lines of `now` that come after those of `before`: what is read each time is the end of a log that grows.
-fn new_lines<'a>(before: Option<&str>, now: &'a str) -> Vec<&'a str> {
-    let lines: Vec<&str> = now.lines().collect();
-    let Some(before) = before else { return lines };
-    let known: Vec<&str> = before.lines().collect();
-    // What is read begins where it began before, or later: the longest end of the old that the new begins with.
-    let overlap = |start: &usize| lines.starts_with(&known[*start..]);
-    let start = (0..=known.len()).find(overlap).expect("everything begins with nothing");
-    lines[known.len() - start..].to_vec()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::new_lines;
-
-    /// If this failed, a follower would read a line twice, or miss one.
-    #[test]
-    fn only_what_was_not_said_is_new() {
-        assert_eq!(new_lines(None, "a\nb\n"), ["a", "b"]);
-        assert_eq!(new_lines(Some("a\nb\n"), "a\nb\nc\n"), ["c"]);
-        assert_eq!(new_lines(Some("a\nb\nb\n"), "b\nb\nb\n"), ["b"]);
-        assert_eq!(new_lines(Some("a\nb\n"), "a\nb\n"), Vec::<&str>::new());
-        assert_eq!(new_lines(Some("a\nb\n"), "x\ny\n"), ["x", "y"], "another container");
     }
 }

@@ -162,6 +162,17 @@ impl Controller {
     }
 }
 
+/// The lines of `now` that come after those of `before`: what is read each time is the end of a log that grows.
+pub fn new_lines<'a>(before: Option<&str>, now: &'a str) -> Vec<&'a str> {
+    let lines: Vec<&str> = now.lines().collect();
+    let Some(before) = before else { return lines };
+    let known: Vec<&str> = before.lines().collect();
+    // What is read begins where it began before, or later: the longest end of the old that the new begins with.
+    let overlap = |start: &usize| lines.starts_with(&known[*start..]);
+    let start = (0..=known.len()).find(overlap).expect("everything begins with nothing");
+    lines[known.len() - start..].to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +201,15 @@ mod tests {
         assert!(first != second && first.exists(), "neither is written over");
         save(data.path(), &object("a-3"), "spark1", "of another", at(999)).unwrap();
         assert_eq!(words("a"), ["299", "second"]);
+    }
+
+    /// If this failed, a follower would read a line twice, or miss one.
+    #[test]
+    fn only_what_was_not_said_is_new() {
+        assert_eq!(new_lines(None, "a\nb\n"), ["a", "b"]);
+        assert_eq!(new_lines(Some("a\nb\n"), "a\nb\nc\n"), ["c"]);
+        assert_eq!(new_lines(Some("a\nb\nb\n"), "b\nb\nb\n"), ["b"]);
+        assert_eq!(new_lines(Some("a\nb\n"), "a\nb\n"), Vec::<&str>::new());
+        assert_eq!(new_lines(Some("a\nb\n"), "x\ny\n"), ["x", "y"], "another container");
     }
 }

@@ -3,8 +3,11 @@
 //! `round` is one turn: read the file, look, notice, plan, take the open steps. `run` takes turns until it is told to
 //! end. Every wake-up means "look again" and nothing else.
 
+pub mod access;
+pub mod connectivity;
 pub mod edit;
 pub mod export;
+pub mod figures;
 pub mod file;
 pub mod logs;
 pub mod outbox;
@@ -32,6 +35,7 @@ use crate::{
         ledger::{Approval, Ledger},
         name::{ServiceName, SparkName, nearest},
         observed::Observed,
+        outlook::Outlook,
         plan::{Plan, Reason},
     },
     host::{SharedTransport, Unreachable, local::Local, ssh},
@@ -93,6 +97,8 @@ pub struct Controller {
     /// Something was put into the outbox.
     posted: Notify,
     published: watch::Sender<Arc<Snapshot>>,
+    /// Who may ask over HTTP.
+    gate: access::Gate,
 }
 
 struct State {
@@ -111,6 +117,10 @@ struct State {
     observed: Option<Observed>,
     /// Why nothing is done about an object, as it was said last.
     said: BTreeMap<Object, Reason>,
+    /// How each endpoint was at the last look.
+    spells: BTreeMap<Object, connectivity::Kept>,
+    /// Free memory over the last hours.
+    trails: BTreeMap<SparkName, figures::Trail>,
     epoch: Option<u64>,
     sequence: u64,
 }
@@ -166,6 +176,11 @@ pub struct Snapshot {
     pub observed: Option<Observed>,
     pub status: Vec<crate::core::status::Line>,
     pub drift: Vec<crate::core::drift::Drift>,
+    #[serde(default)]
+    pub outlook: Vec<Outlook>,
+    /// What all of this is measured against; not told to commands.
+    #[serde(skip)]
+    pub desired: Option<Arc<Desired>>,
 }
 
 impl Controller {
@@ -182,6 +197,7 @@ impl Controller {
             }
         };
         let now = (world.now)();
+        let gate = access::Gate::new(store.tokens()?, store.sessions()?);
         let id = format!("{id}-{}", world.start);
         for step in store.take_interrupted(now)? {
             let message =
@@ -211,6 +227,8 @@ impl Controller {
             transports: BTreeMap::new(),
             observed: None,
             said: BTreeMap::new(),
+            spells: BTreeMap::new(),
+            trails: BTreeMap::new(),
             epoch: None,
             sequence: 0,
         };
@@ -228,6 +246,7 @@ impl Controller {
             wake: Arc::new(Notify::new()),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
+            gate,
         })
     }
 
@@ -346,19 +365,39 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such object, or the store cannot be written.
-    pub fn retry(&self, object: &str) -> Result<bool, Refusal> {
+    pub fn retry(&self, object: &str, by: &str) -> Result<bool, Refusal> {
+        self.knows(object)?;
         let mut state = self.state();
-        match &state.current {
-            Some(current) => current.known(object)?,
-            None => return Err(Refusal::NoSuchObject(object.to_owned(), "; no file is in force".into())),
-        }
         let cleared = state.ledger.forget_failures(object);
         state.keep_ledger()?;
         let now = (self.world.now)();
-        state.store.add_event("retry", object, "a retry was asked for", now)?;
+        state.store.add_event("retry", object, &format!("a retry was asked for by {by}"), now)?;
         drop(state);
         self.wake.notify_one();
         Ok(cleared)
+    }
+
+    /// # Errors
+    /// When no slot, service or files have that name.
+    pub fn knows(&self, object: &str) -> Result<(), Refusal> {
+        match &self.state().current {
+            Some(current) => current.known(object),
+            None => Err(Refusal::NoSuchObject(object.to_owned(), "; no file is in force".into())),
+        }
+    }
+
+    /// What was answered to a request that comes again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn answer(&self, key: &str) -> Result<Option<crate::store::answers::Answer>, StoreError> {
+        self.state().store.answer(key, self.now())
+    }
+
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn keep_answer(&self, key: &str, answer: &crate::store::answers::Answer) -> Result<(), StoreError> {
+        self.state().store.keep_answer(key, answer, self.now())
     }
 
     /// # Errors
@@ -484,8 +523,8 @@ pub fn random_name() -> String {
 /// That many random bytes.
 pub fn random_hex(bytes: usize) -> String {
     let mut bytes = vec![0_u8; bytes];
-    if let Ok(mut file) = std::fs::File::open("/dev/urandom") {
-        let _ = std::io::Read::read_exact(&mut file, &mut bytes);
-    }
+    let read = std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
+    read.expect("every Linux has /dev/urandom; without it two controllers could have one name");
     crate::core::desired::hex(&bytes)
 }

@@ -3,6 +3,8 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use tracing::error;
+
 use super::Controller;
 use crate::{
     core::{
@@ -42,6 +44,9 @@ impl Controller {
             .any(|(object, new)| observed.endpoints.get(object).is_none_or(|old| word(old) != word(new)));
         observed.endpoints = endpoints;
         let mut state = self.state();
+        if let Err(error) = self.keep_connectivity(&mut state, &observed.endpoints) {
+            error!("remembering which endpoints are up: {error}");
+        }
         if self.begun.load(Ordering::SeqCst) == round {
             state.observed = Some(observed);
         }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::{Controller, Current, Snapshot, State, logs};
+use super::{Controller, Current, Snapshot, State, figures, logs};
 use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
@@ -19,6 +19,7 @@ use crate::{
         ledger::Came,
         name::SparkName,
         observed::{Observed, SparkView, Token},
+        outlook,
         plan::{self, Plan, PlannedStep, Work},
         planner, status,
         step::Step,
@@ -150,6 +151,8 @@ impl Controller {
             let state = &mut *state;
             state.observed = Some((*observed).clone());
             self.check_fence(state, &observed);
+            self.keep_connectivity(state, &observed.endpoints)?;
+            figures::keep(&mut state.trails, &observed);
             let mut ledger = state.ledger.clone();
             busy.extend(self.busy.set().iter().cloned());
             let noticed = ledger.notice(&desired, &observed, &busy, now());
@@ -514,16 +517,18 @@ impl Controller {
         }
     }
 
-    fn publish(&self, seen: Option<(&Plan, &Observed, &Desired)>, round: u64, looked_ms: u64) {
-        let state = self.state();
+    fn publish(&self, seen: Option<(&Plan, &Observed, &Arc<Desired>)>, round: u64, looked_ms: u64) {
+        let mut state = self.state();
         let now = (self.world.now)();
-        let (status, drift) = match seen {
+        let (status, drift, outlook) = match seen {
             Some((plan, observed, desired)) => (
                 status::status(desired, observed, &state.ledger, plan, now),
                 drift::diff(desired, observed, &state.ledger, plan, now),
+                outlook::outlook(desired, observed, &state.ledger, now),
             ),
-            None => (Vec::new(), Vec::new()),
+            None => (Vec::new(), Vec::new(), Vec::new()),
         };
+        state.ledger.date(&drift);
         let snapshot = Snapshot {
             round,
             at: Some(now),
@@ -538,6 +543,8 @@ impl Controller {
             observed: seen.map(|(_, observed, _)| observed.clone()),
             status,
             drift,
+            outlook,
+            desired: seen.map(|(_, _, desired)| desired.clone()),
         };
         self.published.send_replace(Arc::new(snapshot));
     }

@@ -22,7 +22,9 @@ use super::{
     weights,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Another model than the wanted one.
@@ -76,7 +78,7 @@ impl Class {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Drift {
     pub class: Class,
     /// The slot or service; `None` when it is about a Spark as a whole.
@@ -86,6 +88,17 @@ pub struct Drift {
     pub observed: String,
     /// What will be done, or why nothing will.
     pub response: String,
+    /// When it was first seen, without a look in between that did not see it.
+    pub since: Timestamp,
+}
+
+impl Drift {
+    /// What stays the same while it lasts.
+    pub(super) fn key(&self) -> String {
+        let object = self.object.as_ref().map_or("", Object::as_str);
+        let spark = self.spark.as_ref().map_or("", SparkName::as_str);
+        format!("{} {object} {spark}", self.class.name())
+    }
 }
 
 /// Every difference, with the plan's answer to it.
@@ -116,8 +129,16 @@ pub fn diff(
     let work = plan.by_object();
     for drift in &mut found {
         drift.response = response(drift, &work);
+        drift.since = ledger.differing.get(&drift.key()).copied().unwrap_or(now);
     }
     found
+}
+
+impl Ledger {
+    /// Since when each of these differences is there; those that are gone are forgotten.
+    pub fn date(&mut self, found: &[Drift]) {
+        self.differing = found.iter().map(|drift| (drift.key(), drift.since)).collect();
+    }
 }
 
 fn response(drift: &Drift, planned: &BTreeMap<&Object, &Work>) -> String {
@@ -147,7 +168,15 @@ fn slot(
     let slot = &desired.slots[object];
     let mut add = |class, spark: Option<&SparkName>, desired: String, observed: String| {
         let (object, spark) = (Some(object.clone()), spark.cloned());
-        found.push(Drift { class, object, spark, desired, observed, response: String::new() });
+        found.push(Drift {
+            class,
+            object,
+            spark,
+            desired,
+            observed,
+            response: String::new(),
+            since: Timestamp::UNIX_EPOCH,
+        });
     };
     let standing = standing(object, slot, desired, observed, ledger);
     let case = Case { object, slot, desired, observed, ledger, now };
@@ -264,6 +293,7 @@ fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
             desired: wanted.into(),
             observed: seen,
             response: String::new(),
+            since: Timestamp::UNIX_EPOCH,
         });
     }
 }
@@ -337,6 +367,7 @@ fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, fou
             desired: "started and stopped by this controller alone".into(),
             observed: format!("Docker starts `{name}` too: its restart policy is `{policy}`"),
             response: String::new(),
+            since: Timestamp::UNIX_EPOCH,
         });
     }
 }
@@ -385,5 +416,13 @@ fn claimed(desired: &Desired) -> Claims<'_> {
 }
 
 fn about(class: Class, spark: &SparkName, desired: String, observed: String) -> Drift {
-    Drift { class, object: None, spark: Some(spark.clone()), desired, observed, response: String::new() }
+    Drift {
+        class,
+        object: None,
+        spark: Some(spark.clone()),
+        desired,
+        observed,
+        response: String::new(),
+        since: Timestamp::UNIX_EPOCH,
+    }
 }

@@ -66,6 +66,8 @@ pub struct Ledger {
     pub restarts: BTreeMap<Object, Restarts>,
     /// Hashes of revisions whose removals a person agreed to.
     pub accepted_removals: BTreeSet<String>,
+    /// Since when something differs, by what stays the same while it does.
+    pub differing: BTreeMap<String, Timestamp>,
     /// Conditions as people were told of them last.
     pub told: ToldAll,
     /// Why this controller stopped acting.

@@ -25,7 +25,7 @@ pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 pub const PEAK_TOLERANCE_BYTES: u64 = 1 << 30;
 
 /// One Spark in the memory table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Row {
     pub spark: SparkName,
     pub total_bytes: u64,
@@ -41,7 +41,7 @@ pub struct Row {
 }
 
 /// A process on the GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Holder {
     pub name: String,
     pub pid: u32,
@@ -52,7 +52,7 @@ pub struct Holder {
     pub goes: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HolderOf {
     /// A slot of the file.
@@ -109,7 +109,8 @@ pub fn holders(spark: &SparkName, facts: &Facts, desired: &Desired, going: &BTre
     holders
 }
 
-fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> HolderOf {
+/// Whose of the file a container is.
+pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> HolderOf {
     let labels = container.labels.as_ref().filter(|labels| labels.cluster == desired.cluster.as_str());
     let is_of = |object: &Object, slot: &Slot| {
         labels.is_some_and(|labels| labels.object == object.as_str())

@@ -6,9 +6,11 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod access;
 pub mod adopt;
 pub mod clock;
 pub mod conceal;
+pub mod connectivity;
 pub mod consent;
 pub mod desired;
 pub mod drain;
@@ -25,6 +27,7 @@ pub mod name;
 pub mod notice;
 pub mod notify;
 pub mod observed;
+pub mod outlook;
 pub mod plan;
 pub mod planner;
 pub mod platform;

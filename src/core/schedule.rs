@@ -84,6 +84,13 @@ pub struct Turn {
     pub held_by: Option<HoldName>,
 }
 
+/// When it is open in that many days, in order; one that is open now, too.
+pub fn openings(window: &Window, now: Timestamp, days: i64) -> Vec<(Timestamp, Timestamp)> {
+    let today = now.to_zoned(window.zone.clone()).date();
+    let dates = (-1..=days).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
+    dates.filter_map(|date| span(window, date)).filter(|(_, to)| *to > now).collect()
+}
+
 /// How the main slot's model changes in that many days.
 pub fn turns(desired: &Desired, now: Timestamp, days: i64) -> Vec<Turn> {
     let main = Object::main();

@@ -1,5 +1,9 @@
 //! What survives a restart: revisions, the ledger, the journal, events. SQLite, one writer, durable before it returns.
 
+pub mod answers;
+pub mod spells;
+pub mod tokens;
+
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::{ledger::Ledger, plan::Plan, step::Step};
 
 /// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const KEPT_EVENTS: i64 = 10_000;
 const KEPT_PLANS: i64 = 200;
 const KEPT_STEPS: i64 = 10_000;
@@ -49,7 +53,7 @@ pub struct Letter {
 }
 
 /// A line of the history.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Event {
     pub number: i64,
     pub at: String,
@@ -71,6 +75,7 @@ impl Store {
         if version > VERSION {
             return Err(StoreError::Newer(directory.display().to_string()));
         }
+        let (spells, tokens, answers) = (spells::TABLE, tokens::TABLES, answers::TABLE);
         connection.execute_batch(&format!(
             "BEGIN;
              CREATE TABLE IF NOT EXISTS revision (number INTEGER PRIMARY KEY, at TEXT NOT NULL, text TEXT NOT NULL);
@@ -85,6 +90,7 @@ impl Store {
              CREATE TABLE IF NOT EXISTS outbox (
                  number INTEGER PRIMARY KEY, target TEXT NOT NULL, body TEXT NOT NULL, tries INTEGER NOT NULL,
                  not_before TEXT NOT NULL);
+             {spells} {tokens} {answers}
              PRAGMA user_version = {VERSION};
              COMMIT;"
         ))?;

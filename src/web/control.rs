@@ -12,9 +12,10 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
-use crate::controller::{
-    Controller, Refusal,
-    edit::{NotEdited, Request},
+use super::api::problem::Problem;
+use crate::{
+    controller::{Controller, Refusal, access::NoToken, edit::Request},
+    core::access::Role,
 };
 
 /// Why a request was refused; its `code` decides the exit code.
@@ -28,6 +29,19 @@ pub struct Failure {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct By {
     pub by: String,
+}
+
+/// A token to make.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NewToken {
+    pub name: String,
+    pub role: Role,
+}
+
+/// It is told this once.
+#[derive(Serialize, Deserialize)]
+pub struct Made {
+    pub token: String,
 }
 
 /// Bind the socket. A stale one of a killed controller is replaced: the data directory's lock is held.
@@ -58,6 +72,8 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/events", get(events))
         .route("/sparks/{spark}/audit", get(audit))
         .route("/export", get(export))
+        .route("/tokens", get(tokens).post(make_token))
+        .route("/tokens/{name}/revoke", post(revoke_token))
         .route("/desired", get(desired).post(edit))
         .with_state(controller)
 }
@@ -80,15 +96,15 @@ async fn look(State(controller): State<Arc<Controller>>) -> Response {
 async fn plan(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
     match controller.stored_plan(&id) {
         Ok(Some(plan)) => Json(plan).into_response(),
-        Ok(None) => refusal(&Refusal::NoSuchPlan(id)),
-        Err(error) => refusal(&Refusal::Store(error)),
+        Ok(None) => refused(Refusal::NoSuchPlan(id)),
+        Err(error) => refused(error),
     }
 }
 
 async fn shown(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
     match controller.shown(&id) {
         Ok(shown) => Json(shown).into_response(),
-        Err(error) => refusal(&error),
+        Err(error) => refused(error),
     }
 }
 
@@ -99,61 +115,76 @@ async fn approve(
 ) -> Response {
     match controller.approve(&id, &by.by) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => refusal(&error),
+        Err(error) => refused(error),
     }
 }
 
-async fn retry(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPath<String>) -> Response {
-    match controller.retry(&object) {
+async fn retry(
+    State(controller): State<Arc<Controller>>,
+    UrlPath(object): UrlPath<String>,
+    Json(by): Json<By>,
+) -> Response {
+    match controller.retry(&object, &by.by) {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => refusal(&error),
+        Err(error) => refused(error),
     }
+}
+
+async fn tokens(State(controller): State<Arc<Controller>>) -> Response {
+    Json(controller.tokens()).into_response()
+}
+
+async fn make_token(State(controller): State<Arc<Controller>>, Json(wish): Json<NewToken>) -> Response {
+    match controller.make_token(&wish.name, wish.role) {
+        Ok(token) => Json(Made { token }).into_response(),
+        Err(error) => no_token(&error),
+    }
+}
+
+async fn revoke_token(State(controller): State<Arc<Controller>>, UrlPath(name): UrlPath<String>) -> Response {
+    match controller.revoke_token(&name) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => no_token(&error),
+    }
+}
+
+fn no_token(error: &NoToken) -> Response {
+    let failure = Failure { code: error.code().into(), message: error.to_string() };
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(failure)).into_response()
 }
 
 async fn desired(State(controller): State<Arc<Controller>>) -> Response {
     match controller.desired_now() {
         Ok(current) => Json(current).into_response(),
-        Err(error) => not_edited(&error),
+        Err(error) => refused(error),
     }
 }
 
 async fn edit(State(controller): State<Arc<Controller>>, Json(request): Json<Request>) -> Response {
     match controller.edit(&request) {
         Ok(edited) => Json(edited).into_response(),
-        Err(error) => not_edited(&error),
+        Err(error) => refused(error),
     }
-}
-
-fn not_edited(error: &NotEdited) -> Response {
-    let status = match error {
-        NotEdited::Conflict { .. } | NotEdited::Overtaken { .. } => StatusCode::PRECONDITION_FAILED,
-        NotEdited::FileInvalid(_) | NotEdited::FileReadOnly(_) => StatusCode::CONFLICT,
-        NotEdited::NotAPatch(_) | NotEdited::Refused(_) | NotEdited::Invalid(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        NotEdited::Io(_) | NotEdited::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    failure(status, error.code(), &error.to_string())
 }
 
 async fn logs(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPath<String>) -> Response {
     match controller.logs(&object).await {
         Ok(logs) => Json(logs).into_response(),
-        Err(error) => refusal(&error),
+        Err(error) => refused(error),
     }
 }
 
 async fn export(State(controller): State<Arc<Controller>>) -> Response {
     match controller.export() {
         Ok(export) => Json(export).into_response(),
-        Err(error) => refusal(&Refusal::Store(error)),
+        Err(error) => refused(error),
     }
 }
 
 async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<Last>) -> Response {
     match controller.events(asked.last) {
         Ok(events) => Json(events).into_response(),
-        Err(error) => refusal(&Refusal::Store(error)),
+        Err(error) => refused(error),
     }
 }
 
@@ -164,22 +195,14 @@ async fn audit(
 ) -> Response {
     match controller.audit(&spark, asked.last).await {
         Ok(acts) => Json(acts).into_response(),
-        Err(error) => refusal(&error),
+        Err(error) => refused(error),
     }
 }
 
-fn refusal(error: &Refusal) -> Response {
-    let (status, code) = match error {
-        Refusal::NoSuchPlan(_) => (StatusCode::NOT_FOUND, "no_such_plan"),
-        Refusal::NoSuchObject(..) => (StatusCode::NOT_FOUND, "no_such_object"),
-        Refusal::NoSuchSpark(..) => (StatusCode::NOT_FOUND, "no_such_spark"),
-        Refusal::Unreachable(..) => (StatusCode::SERVICE_UNAVAILABLE, "unreachable"),
-        Refusal::Stale(_) => (StatusCode::CONFLICT, "stale"),
-        Refusal::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
-    };
-    failure(status, code, &error.to_string())
-}
-
-fn failure(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(Failure { code: code.into(), message: message.into() })).into_response()
+/// With the status and the code that the API has for it.
+fn refused(error: impl Into<Problem>) -> Response {
+    let problem = error.into();
+    let row = problem.row();
+    let failure = Failure { code: row.name.into(), message: problem.detail };
+    (row.status, Json(failure)).into_response()
 }

@@ -30,6 +30,11 @@ impl Hosts {
         let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
         is_address || host == "localhost" || self.0.contains(&host)
     }
+
+    /// The owner named it.
+    fn allows(&self, authority: &str) -> bool {
+        self.0.contains(&host_of(authority).to_ascii_lowercase())
+    }
 }
 
 /// Without the port.
@@ -73,6 +78,8 @@ fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>)
         (None, None) => Ok(()),
         (None, Some(origin)) => match origin.split_once("://") {
             Some((_, authority)) if authority.eq_ignore_ascii_case(host) => Ok(()),
+            // A proxy in front may name another host than its page has.
+            Some((_, authority)) if hosts.allows(authority) => Ok(()),
             _ => Err(foreign()),
         },
     }
@@ -129,6 +136,7 @@ mod tests {
                 (vec![host, ("sec-fetch-site", "cross-site")], false),
                 (vec![host, ("origin", "http://192.0.2.7:9999")], true),
                 (vec![host, ("origin", "http://192.0.2.7")], false),
+                (vec![host, ("origin", "https://spark.example")], true),
                 (vec![host, ("origin", "https://evil.example")], false),
                 (vec![host, ("origin", "null")], false),
             ] {

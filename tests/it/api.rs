@@ -6,12 +6,12 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use spark_control::{
     controller::{Controller, round::Mode},
-    web::{api, guard::Hosts},
+    web::{self, api, guard::Hosts},
 };
 
 use crate::{
     cluster::{Cluster, MODELS, SPARKS},
-    golden::here,
+    golden::{assert_golden, here},
 };
 
 struct Api {
@@ -36,7 +36,7 @@ impl Api {
         controller.round(Mode::Act).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = api::router(controller.clone(), Hosts::new(["spark.example".to_owned()]));
+        let router = web::router(controller.clone(), Hosts::new(["spark.example".to_owned()]));
         tokio::spawn(axum::serve(listener, router).into_future());
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { cluster, controller, address, client: reqwest::Client::builder().no_proxy().build().unwrap() }
@@ -397,16 +397,20 @@ async fn of_many_writers_every_accepted_edit_is_in_the_file() {
     }
 }
 
+/// If this failed, what is checked in for others would not be what the program answers to.
+#[test]
+fn the_description_of_the_api_is_what_is_checked_in() {
+    let document = format!("{:#}\n", api::openapi::document(&api::operations()));
+    assert_golden("schema/openapi.v1.json", &document);
+}
+
 /// The reference names every address and every error.
 #[test]
 fn the_api_page_names_every_address_and_every_error() {
     let page = std::fs::read_to_string(here("docs/api.md")).unwrap();
-    let source = std::fs::read_to_string(here("src/web/api/mod.rs")).unwrap();
-    let routes: Vec<&str> =
-        source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    assert!(routes.len() > 15, "{routes:?}");
-    for route in routes {
-        assert!(page.contains(&format!("{route}`")), "docs/api.md does not name {route}");
+    for operation in api::operations() {
+        let route = format!("{} {}`", operation.method, operation.path);
+        assert!(page.contains(&route), "docs/api.md does not name {route}");
     }
     for row in &api::problem::TABLE {
         let retry = if row.retryable { "yes" } else { "no" };

@@ -215,7 +215,7 @@ impl Stage {
                     .collect()
             }
             ["approve", id] => told(self.controller.approve(id, "alice")),
-            ["retry", object] => told(self.controller.retry(object)),
+            ["retry", object] => told(self.controller.retry(object, "alice")),
             ["clock", time] => {
                 let (sign, time) = time.strip_prefix('-').map_or((1, *time), |time| (-1, time));
                 self.cluster.jump(sign * i64::try_from(span(time).as_secs()).unwrap());

@@ -10,10 +10,10 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Body, Part, Query, Shared,
+    Body, Part, Query, Shared, Who,
+    operation::{JSON_PATCH, MERGE_PATCH, YAML},
     problem::{Code, Problem},
-    v1::{DesiredState, DryRun, Edited, Hold, Revision, Revisions, Swap},
-    who,
+    v1::desired::{DesiredState, DryRun, Edited, Hold, Revision, Revisions, Swap},
 };
 use crate::{
     controller::edit::{Asked, NotEdited, Request},
@@ -23,9 +23,8 @@ use crate::{
     },
 };
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
-const JSON_PATCH: &str = "application/json-patch+json";
-const YAML: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
+/// Ours, and what others send.
+const YAMLS: [&str; 3] = [YAML, "application/x-yaml", "text/yaml"];
 /// More than a person scrolls through.
 const MOST_REVISIONS: u32 = 500;
 
@@ -33,8 +32,8 @@ const MOST_REVISIONS: u32 = 500;
 pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let current = controller.desired_now()?;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut response = if YAML.iter().any(|kind| accepts.contains(kind)) {
-        ([(header::CONTENT_TYPE, "application/yaml")], current.text).into_response()
+    let mut response = if YAMLS.iter().any(|kind| accepts.contains(kind)) {
+        ([(header::CONTENT_TYPE, YAML)], current.text).into_response()
     } else {
         Json(DesiredState { revision: current.revision, value: current.value }).into_response()
     };
@@ -46,6 +45,7 @@ pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result
 pub async fn patch(
     State(controller): State<Shared>,
     Query(how): Query<DryRun>,
+    Who(by): Who,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -63,23 +63,24 @@ pub async fn patch(
             return Err(Problem::new(Code::UnsupportedType, detail));
         }
     };
-    edit(&controller, &headers, change, how.dry_run)
+    edit(&controller, &headers, change, how.dry_run, &by)
 }
 
 /// The whole text.
 pub async fn put(
     State(controller): State<Shared>,
     Query(how): Query<DryRun>,
+    Who(by): Who,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body?;
-    if !YAML.contains(&content_type(&headers)) {
+    if !YAMLS.contains(&content_type(&headers)) {
         return Err(Problem::new(Code::UnsupportedType, "the whole file is `application/yaml`"));
     }
     let text = String::from_utf8(body.to_vec())
         .map_err(|_| Problem::new(Code::InvalidRequest, "the body is not UTF-8"))?;
-    edit(&controller, &headers, Asked::Whole(text), how.dry_run)
+    edit(&controller, &headers, Asked::Whole(text), how.dry_run, &by)
 }
 
 /// Which revisions are kept.
@@ -95,7 +96,7 @@ pub async fn revision(
     Part(revision): Part<u64>,
 ) -> Result<Response, Problem> {
     let text = text_of(&controller, revision)?;
-    Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
+    Ok(([(header::CONTENT_TYPE, YAML)], text).into_response())
 }
 
 /// An edit that makes the file what it was: a new revision, not a step back.
@@ -103,10 +104,11 @@ pub async fn revert(
     State(controller): State<Shared>,
     Part(revision): Part<u64>,
     Query(how): Query<DryRun>,
+    Who(by): Who,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let text = text_of(&controller, revision)?;
-    edit(&controller, &headers, Asked::Whole(text), how.dry_run)
+    edit(&controller, &headers, Asked::Whole(text), how.dry_run, &by)
 }
 
 fn text_of(controller: &Shared, revision: u64) -> Result<String, Problem> {
@@ -119,14 +121,14 @@ pub async fn hold(
     State(controller): State<Shared>,
     Part(name): Part<String>,
     Query(how): Query<DryRun>,
-    headers: HeaderMap,
+    Who(by): Who,
     Body(hold): Body<Hold>,
 ) -> Result<Response, Problem> {
     // A merge patch keeps what it does not name.
     let value =
         json!({ "owner": hold.owner, "reason": hold.reason, "until": hold.until, "object": hold.object });
     let change = Asked::Merge(json!({ "holds": { name: value } }));
-    write(&controller, None, change, how.dry_run, &who(&headers))
+    write(&controller, None, change, how.dry_run, &by)
 }
 
 /// The hold is over.
@@ -134,24 +136,23 @@ pub async fn release(
     State(controller): State<Shared>,
     Part(name): Part<String>,
     Query(how): Query<DryRun>,
-    headers: HeaderMap,
+    Who(by): Who,
 ) -> Result<Response, Problem> {
     let current = controller.desired_now()?;
     if current.value["holds"].get(&name).is_none() {
         return Err(Problem::new(Code::NoSuchHold, format!("no hold is named `{name}`")));
     }
     let change = Asked::Merge(json!({ "holds": { name: Value::Null } }));
-    write(&controller, current.revision, change, how.dry_run, &who(&headers))
+    write(&controller, current.revision, change, how.dry_run, &by)
 }
 
 /// What callers of the original know: another model in the main slot.
 pub async fn swap(
     State(controller): State<Shared>,
-    headers: HeaderMap,
+    Who(by): Who,
     Body(wish): Body<Swap>,
 ) -> Result<Response, Problem> {
     let change = || Asked::Merge(json!({ "model": wish.model }));
-    let by = who(&headers);
     let of_main = |edited: &crate::controller::edit::Edited| {
         let work = edited.plan.as_ref().and_then(|plan| plan.of(&Object::main()));
         work.and_then(blocked)
@@ -181,9 +182,15 @@ fn blocked(work: &Work) -> Option<(Reason, String)> {
 }
 
 /// With the revision that the request names.
-fn edit(controller: &Shared, headers: &HeaderMap, change: Asked, dry_run: bool) -> Result<Response, Problem> {
+fn edit(
+    controller: &Shared,
+    headers: &HeaderMap,
+    change: Asked,
+    dry_run: bool,
+    by: &str,
+) -> Result<Response, Problem> {
     let base = base(headers)?;
-    write(controller, base, change, dry_run, &who(headers))
+    write(controller, base, change, dry_run, by)
 }
 
 fn write(

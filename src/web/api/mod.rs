@@ -1,25 +1,38 @@
 //! `/api/v1`: desired state is edited here and plans are agreed to; nothing is started or stopped.
+//!
+//! Begin with `operations`: every address, in one list.
 
+pub mod access;
 pub mod desired;
 pub mod events;
+pub mod once;
+pub mod openapi;
+pub mod operation;
+pub mod past;
 pub mod plans;
 pub mod problem;
 pub mod seen;
 pub mod v1;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts},
-    http::HeaderMap,
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts},
+    http::{StatusCode, request::Parts},
     middleware,
-    routing::{get, post, put},
 };
 
-use self::problem::{Code, Problem};
-use super::guard::{Hosts, guard};
-use crate::controller::Controller;
+use self::{
+    access::{Door, door},
+    once::{UnderWay, once},
+    operation::{EVENTS, Operation, TEXT, YAML},
+    problem::{Code, Problem},
+};
+use crate::{
+    controller::{Controller, access::Asker},
+    core::access::Role,
+};
 
 /// A file of a hundred models is a tenth of it.
 const MAX_BODY: usize = 1 << 20;
@@ -42,34 +55,184 @@ pub struct Part<T>(pub T);
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub struct Query<T>(pub T);
 
-/// The routes, for hosts beside addresses and `localhost`.
-pub fn router(controller: Shared, hosts: Hosts) -> Router {
-    let v1 = Router::new()
-        .route("/desired", get(desired::get).patch(desired::patch).put(desired::put))
-        .route("/desired/history", get(desired::history))
-        .route("/desired/{revision}", get(desired::revision))
-        .route("/desired/revert/{revision}", post(desired::revert))
-        .route("/holds/{name}", put(desired::hold).delete(desired::release))
-        .route("/status", get(seen::status))
-        .route("/drift", get(seen::drift))
-        .route("/sparks/{name}", get(seen::spark))
-        .route("/models", get(seen::models))
-        .route("/services", get(seen::services))
-        .route("/schedule", get(seen::schedule))
-        .route("/history", get(seen::history))
-        .route("/events", get(events::events))
-        .route("/plans", post(plans::make))
-        .route("/plans/{id}", get(plans::get))
-        .route("/plans/{id}/approve", post(plans::approve))
-        .route("/reconcile", post(plans::reconcile))
-        .fallback(no_such_address);
-    Router::new()
-        .nest("/api/v1", v1)
-        .route("/api/swap", post(desired::swap))
-        .route("/api/endpoints", get(seen::endpoints))
+/// Every operation.
+pub fn operations() -> Vec<Operation> {
+    use self::v1::{
+        access::{Session, SignIn},
+        catalog::{Endpoints, Models, Services},
+        desired::{DesiredState, DryRun, Edited, Hold, Revisions, Swap},
+        past::{Connectivity, Figures, History, Last, Logs, Schedule, WhichLogs},
+        plan::{Plan, Round, ShownPlan},
+        status::{Drift, Key, Spark, Status},
+    };
+    const OK: StatusCode = StatusCode::OK;
+    const IF_MATCH: &str =
+        "The revision that the edit was made from, in quotes as the ETag has it; `*` for whatever is there.";
+    // What may come of an edit.
+    let edit: &[Code] = &[
+        Code::FileInvalid,
+        Code::FileReadOnly,
+        Code::Conflict,
+        Code::Overtaken,
+        Code::NotAPatch,
+        Code::DoesNotFit,
+        Code::Entangled,
+        Code::Invalid,
+        Code::Io,
+    ];
+    let based = |operation: Operation| {
+        operation
+            .query::<DryRun>()
+            .header("If-Match", true, IF_MATCH)
+            .answers::<Edited>(OK, "What came of it, or would come of it.")
+            .tagged()
+            .problems(edit)
+            .problems(&[Code::PreconditionRequired])
+    };
+    let unlooked: &[Code] = &[Code::NotLooked];
+    vec![
+        Operation::get("/api/v1/desired", desired::get, "What the file says.")
+            .answers::<DesiredState>(OK, "Its value, or its text.")
+            .or_text(&[YAML])
+            .tagged()
+            .problems(&[Code::FileInvalid, Code::Io]),
+        based(
+            Operation::patch("/api/v1/desired", desired::patch, "Change fields of the file; comments stay.")
+                .takes_patches(),
+        ),
+        based(Operation::put("/api/v1/desired", desired::put, "Replace the whole file.").takes_text(YAML)),
+        Operation::get("/api/v1/desired/history", desired::history, "The revisions that are kept.")
+            .answers::<Revisions>(OK, "Newest first."),
+        Operation::get("/api/v1/desired/{revision}", desired::revision, "The file as it was.")
+            .answers_text(YAML, "Its text.")
+            .problems(&[Code::NoSuchRevision]),
+        based(Operation::post(
+            "/api/v1/desired/revert/{revision}",
+            desired::revert,
+            "Make the file what it was: a new revision, not a step back.",
+        ))
+        .problems(&[Code::NoSuchRevision]),
+        Operation::put("/api/v1/holds/{name}", desired::hold, "Keep what serves.")
+            .query::<DryRun>()
+            .takes::<Hold>()
+            .answers::<Edited>(OK, "It is in the file.")
+            .tagged()
+            .problems(edit),
+        Operation::delete("/api/v1/holds/{name}", desired::release, "The end of a hold.")
+            .query::<DryRun>()
+            .answers::<Edited>(OK, "It is not in the file any more.")
+            .tagged()
+            .problems(edit)
+            .problems(&[Code::NoSuchHold]),
+        Operation::get("/api/v1/status", seen::status, "What is, at one moment.")
+            .answers::<Status>(OK, "As the last look saw it."),
+        Operation::get("/api/v1/drift", seen::drift, "What differs between the file and the Sparks.")
+            .answers::<Drift>(OK, "With what is done about it."),
+        Operation::get("/api/v1/sparks/{name}", seen::spark, "One Spark.")
+            .answers::<Spark>(OK, "As the last look saw it.")
+            .problems(&[Code::NoSuchSpark]),
+        Operation::get("/api/v1/key", seen::key, "The public half of the controller's SSH key.")
+            .answers::<Key>(OK, "As `authorized_keys` has it."),
+        Operation::get("/api/v1/models", seen::models, "The catalog.")
+            .answers::<Models>(OK, "Every model of the file.")
+            .problems(unlooked),
+        Operation::get("/api/v1/services", seen::services, "The services of the file.")
+            .answers::<Services>(OK, "Every service of the file.")
+            .problems(unlooked),
+        Operation::get(
+            "/api/v1/schedule",
+            past::schedule,
+            "Which model is wanted when, in the next fortnight.",
+        )
+        .answers::<Schedule>(OK, "Windows, and the changes that come of them.")
+        .problems(unlooked),
+        Operation::get("/api/v1/history", past::history, "What happened last.")
+            .query::<Last>()
+            .answers::<History>(OK, "Oldest first."),
+        Operation::get("/api/v1/connectivity", past::connectivity, "When each endpoint was up.")
+            .answers::<Connectivity>(OK, "From a look every few seconds."),
+        Operation::get(
+            "/api/v1/figures",
+            past::figures,
+            "Free memory of the last hours, and how long loads took.",
+        )
+        .answers::<Figures>(OK, "For charts."),
+        Operation::get("/api/v1/logs/{object}", past::logs, "What the containers of a slot or service say.")
+            .query::<WhichLogs>()
+            .answers::<Logs>(OK, "The last lines; as a stream, what is said from then on: `lines` events.")
+            .or_text(&[TEXT, EVENTS])
+            .problems(&[Code::NoSuchObject, Code::Io]),
+        Operation::get("/api/v1/events", events::events, "What happens, as it happens.")
+            .header("Last-Event-ID", false, "Go on after that one.")
+            .answers_text(
+                EVENTS,
+                "`history`: a line of the history. `seen`: a new status is there to be read.",
+            ),
+        Operation::post("/api/v1/plans", plans::make, "Look now, and tell what would be done.")
+            .answers::<Plan>(OK, "The plan of this moment.")
+            .problems(unlooked),
+        Operation::get("/api/v1/plans/{id}", plans::get, "A plan that was shown before.")
+            .answers::<ShownPlan>(OK, "Also when it is stale: then with what has changed.")
+            .problems(&[Code::NoSuchPlan]),
+        Operation::post("/api/v1/plans/{id}/approve", plans::approve, "Agree to its steps.")
+            .may(Role::Approve)
+            .answers_nothing("They are taken in the next round.")
+            .problems(&[Code::NoSuchPlan, Code::Stale]),
+        Operation::post(
+            "/api/v1/retry/{object}",
+            plans::retry,
+            "Forget what failed, so that it is tried again.",
+        )
+        .answers_nothing("It is tried in the next round.")
+        .problems(&[Code::NoSuchObject]),
+        Operation::post("/api/v1/reconcile", plans::reconcile, "Look again as soon as can be.")
+            .answers::<Round>(StatusCode::ACCEPTED, "The round to wait for."),
+        Operation::get("/api/v1/session", access::session, "Who asks.")
+            .answers::<Session>(OK, "And what they may."),
+        Operation::post(
+            "/api/v1/session",
+            access::sign_in,
+            "Sign in: a browser gets a cookie for its token.",
+        )
+        .may(Role::Nobody)
+        .takes::<SignIn>()
+        .answers::<Session>(OK, "With a cookie that no script can read."),
+        Operation::delete("/api/v1/session", access::sign_out, "Sign out.")
+            .may(Role::Nobody)
+            .answers_nothing("The cookie is worth nothing any more."),
+        Operation::post("/api/swap", desired::swap, "What callers of the original know: another model.")
+            .takes::<Swap>()
+            .answers::<Edited>(StatusCode::ACCEPTED, "It is in the file.")
+            .tagged()
+            .problems(edit)
+            .problems(&[Code::Held, Code::ApprovalNeeded]),
+        Operation::get("/api/v1/openapi.json", openapi::get, "This description.")
+            .may(Role::Nobody)
+            .answers::<serde_json::Value>(OK, "OpenAPI 3.1."),
+        Operation::get("/api/endpoints", seen::endpoints, "Everything that answers, where, and how it is.")
+            .answers::<Endpoints>(OK, "Disabled services, too.")
+            .problems(unlooked),
+    ]
+}
+
+/// The routes.
+pub fn router(controller: Shared) -> Router {
+    let under_way = UnderWay::default();
+    let mut router = Router::new();
+    for operation in operations() {
+        let door_of = Door { controller: controller.clone(), role: operation.role };
+        let mut handler = operation.handler;
+        // A sign-in is answered with a secret, which is not kept.
+        if operation.method == axum::http::Method::POST && operation.role > Role::Nobody {
+            let known = (controller.clone(), under_way.clone());
+            handler = handler.layer(middleware::from_fn_with_state(known, once));
+        }
+        router = router.route(operation.path, handler.layer(middleware::from_fn_with_state(door_of, door)));
+    }
+    router
+        .route("/api/{*other}", axum::routing::any(no_such_address))
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(hosts, guard))
         .with_state(controller)
 }
 
@@ -81,9 +244,22 @@ async fn no_such_method() -> Problem {
     Problem::new(Code::MethodNotAllowed, "this address does not do that")
 }
 
-/// Who asks, for the history: nobody is authenticated by it.
-fn who(headers: &HeaderMap) -> String {
-    let named = headers.get("x-spark-control-user").and_then(|name| name.to_str().ok());
-    let plain = named.filter(|name| name.len() <= 64 && name.chars().all(|letter| !letter.is_control()));
-    format!("{} over HTTP", plain.unwrap_or("somebody"))
+/// Who asks and from where, for the history.
+pub struct Who(pub String);
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+        let from = from.map_or(String::new(), |address| format!(" from {address}"));
+        let token = parts.extensions.get::<Asker>().and_then(|asker| asker.name.clone());
+        if let Some(token) = token {
+            return Ok(Self(format!("token `{token}`{from}")));
+        }
+        // Nobody is authenticated by this.
+        let named = parts.headers.get("x-spark-control-user").and_then(|name| name.to_str().ok());
+        let plain = named.filter(|name| name.len() <= 64 && name.chars().all(|letter| !letter.is_control()));
+        Ok(Self(format!("{} over HTTP{from}", plain.unwrap_or("somebody"))))
+    }
 }

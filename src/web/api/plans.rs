@@ -1,18 +1,11 @@
 //! Plans: made, shown again, agreed to.
 
-use axum::{
-    Json,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-};
-use serde_json::json;
+use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
-    Part, Shared,
+    Part, Shared, Who,
     problem::{Code, Problem},
-    v1::{Plan, ShownPlan},
-    who,
+    v1::plan::{Plan, Round, ShownPlan},
 };
 
 /// Look now, and answer with what would be done.
@@ -41,15 +34,25 @@ pub async fn get(
 pub async fn approve(
     State(controller): State<Shared>,
     Part(id): Part<String>,
-    headers: HeaderMap,
+    Who(by): Who,
 ) -> Result<StatusCode, Problem> {
-    controller.approve(&id, &who(&headers))?;
+    controller.approve(&id, &by)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Look again as soon as can be. The status whose `round` is at least this one has seen what is now.
-pub async fn reconcile(State(controller): State<Shared>) -> Response {
+pub async fn reconcile(State(controller): State<Shared>) -> (StatusCode, Json<Round>) {
     let round = controller.rounds_begun() + 1;
     controller.wake.notify_one();
-    (StatusCode::ACCEPTED, Json(json!({ "round": round }))).into_response()
+    (StatusCode::ACCEPTED, Json(Round { round }))
+}
+
+/// What failed with this object is forgotten, so that it is tried again.
+pub async fn retry(
+    State(controller): State<Shared>,
+    Part(object): Part<String>,
+    Who(by): Who,
+) -> Result<StatusCode, Problem> {
+    controller.retry(&object, &by)?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value};
@@ -17,8 +17,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     InvalidRequest,
+    NeedsToken,
     UntrustedHost,
     CrossOrigin,
+    MayNot,
     NotFound,
     NoSuchPlan,
     NoSuchObject,
@@ -32,12 +34,14 @@ pub enum Code {
     FileReadOnly,
     Stale,
     ApprovalNeeded,
+    KeyInUse,
     TooLarge,
     UnsupportedType,
     NotAPatch,
     DoesNotFit,
     Entangled,
     Invalid,
+    KeyReused,
     Held,
     PreconditionRequired,
     Store,
@@ -67,7 +71,7 @@ const fn row(
 }
 
 /// Every code, in the order of their status.
-pub const TABLE: [Row; 28] = [
+pub const TABLE: [Row; 32] = [
     row(
         Code::InvalidRequest,
         "invalid_request",
@@ -75,6 +79,7 @@ pub const TABLE: [Row; 28] = [
         false,
         "the request cannot be read",
     ),
+    row(Code::NeedsToken, "needs_token", StatusCode::UNAUTHORIZED, false, "this asks for a token"),
     row(
         Code::UntrustedHost,
         "untrusted_host",
@@ -89,6 +94,7 @@ pub const TABLE: [Row; 28] = [
         false,
         "the request comes from another site",
     ),
+    row(Code::MayNot, "may_not", StatusCode::FORBIDDEN, false, "the token may not do this"),
     row(Code::NotFound, "not_found", StatusCode::NOT_FOUND, false, "there is no such address"),
     row(Code::NoSuchPlan, "no_such_plan", StatusCode::NOT_FOUND, false, "no such plan was shown"),
     row(
@@ -124,6 +130,7 @@ pub const TABLE: [Row; 28] = [
         false,
         "it is written, and its plan waits for approval",
     ),
+    row(Code::KeyInUse, "key_in_use", StatusCode::CONFLICT, true, "a request with this key is under way"),
     row(
         Code::Conflict,
         "conflict",
@@ -162,6 +169,13 @@ pub const TABLE: [Row; 28] = [
         "this cannot be changed without touching the rest of the file",
     ),
     row(Code::Invalid, "invalid", StatusCode::UNPROCESSABLE_ENTITY, false, "the file would not be valid"),
+    row(
+        Code::KeyReused,
+        "key_reused",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        false,
+        "this key was sent with another request",
+    ),
     row(Code::Held, "held", StatusCode::LOCKED, false, "a hold keeps what serves"),
     row(
         Code::PreconditionRequired,
@@ -204,6 +218,10 @@ impl Problem {
         self
     }
 
+    pub fn row(&self) -> &'static Row {
+        TABLE.iter().find(|row| row.code == self.code).expect("every code has a row")
+    }
+
     #[must_use]
     pub fn happened(mut self) -> Self {
         self.happened = true;
@@ -213,7 +231,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let row = TABLE.iter().find(|row| row.code == self.code).expect("every code has a row");
+        let row = self.row();
         let mut body = Map::new();
         body.insert("type".into(), format!("urn:spark-control:{}", row.name).into());
         body.insert("title".into(), row.title.into());
@@ -224,7 +242,12 @@ impl IntoResponse for Problem {
         body.insert("happened".into(), self.happened.into());
         body.extend(self.more);
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (row.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response()
+        let mut response =
+            (row.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response();
+        if self.code == Code::NeedsToken {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

@@ -1,22 +1,16 @@
-//! What is: status, differences, Sparks, models, services, endpoints, schedule, history.
+//! What is: status, differences, Sparks, models, services, endpoints.
 
 use axum::{Json, extract::State};
-use serde_json::{Value, json};
 
 use super::{
-    Part, Query, Shared,
+    Part, Shared,
     problem::{Code, Problem},
-    v1::{Drift, Endpoint, Endpoints, Last, Models, Services, Spark, Status},
+    v1::{
+        catalog::{Endpoint, Endpoints, Models, Services},
+        status::{Drift, Key, Spark, Status},
+    },
 };
-use crate::core::{
-    desired::{Object, Place, ServiceKind, Wanted},
-    schedule::turns,
-};
-
-/// As far as anybody plans ahead.
-const DAYS: i64 = 14;
-const LINES: u32 = 100;
-const MOST_LINES: u32 = 1000;
+use crate::core::desired::{Object, Place, ServiceKind, Wanted};
 
 pub async fn status(State(controller): State<Shared>) -> Json<Status> {
     Json(Status::from(controller.snapshot().as_ref()))
@@ -24,7 +18,7 @@ pub async fn status(State(controller): State<Shared>) -> Json<Status> {
 
 pub async fn drift(State(controller): State<Shared>) -> Json<Drift> {
     let seen = controller.snapshot();
-    Json(Drift { at: seen.at.map(|at| at.to_string()), drift: seen.drift.clone() })
+    Json(Drift { at: seen.at, drift: seen.drift.clone() })
 }
 
 pub async fn spark(
@@ -33,10 +27,17 @@ pub async fn spark(
 ) -> Result<Json<Spark>, Problem> {
     let seen = controller.snapshot();
     let mut views = seen.observed.iter().flat_map(|observed| &observed.sparks);
-    match views.find(|(known, _)| known.as_str() == name) {
-        Some((known, view)) => Ok(Json(Spark::new(known.as_str(), view))),
-        None => Err(Problem::new(Code::NoSuchSpark, format!("no Spark is named `{name}`"))),
+    match (views.find(|(known, _)| known.as_str() == name), &seen.desired) {
+        (Some((known, view)), Some(desired)) => Ok(Json(Spark::new(known, view, desired))),
+        _ => Err(Problem::new(Code::NoSuchSpark, format!("no Spark is named `{name}`"))),
     }
+}
+
+/// The public half of the controller's SSH key: what a Spark must have in `authorized_keys`.
+pub async fn key(State(controller): State<Shared>) -> Json<Key> {
+    let path = controller.places.data.join("id_ed25519.pub");
+    let text = tokio::fs::read_to_string(path).await.ok();
+    Json(Key { public_key: text.map(|text| text.trim().to_owned()) })
 }
 
 pub async fn models(State(controller): State<Shared>) -> Result<Json<Models>, Problem> {
@@ -47,7 +48,11 @@ pub async fn services(State(controller): State<Shared>) -> Result<Json<Services>
     Ok(Json(Services::of(in_force(&controller)?.as_ref())))
 }
 
-fn in_force(controller: &Shared) -> Result<std::sync::Arc<crate::core::desired::Desired>, Problem> {
+/// # Errors
+/// No file is in force.
+pub(super) fn in_force(
+    controller: &Shared,
+) -> Result<std::sync::Arc<crate::core::desired::Desired>, Problem> {
     let why = || {
         let error = controller.snapshot().file_error.clone();
         Problem::new(Code::NotLooked, error.unwrap_or_else(|| "no file is in force yet".into()))
@@ -90,32 +95,4 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
         });
     }
     Ok(Json(Endpoints { endpoints }))
-}
-
-/// Which model is wanted when in the next fortnight.
-pub async fn schedule(State(controller): State<Shared>) -> Result<Json<Value>, Problem> {
-    let desired = in_force(&controller)?;
-    let turns = turns(&desired, controller.now(), DAYS).into_iter().map(|turn| {
-        let model = match &turn.wanted {
-            Wanted::Model(model) => Some(model.to_string()),
-            Wanted::Nothing | Wanted::Watch => None,
-        };
-        json!({ "at": turn.at, "model": model, "window": turn.window, "held_by": turn.held_by })
-    });
-    let windows = desired.schedule.iter().map(|(name, window)| {
-        json!({
-            "name": name, "model": window.model, "from": window.from.to_string(), "to": window.to.to_string(),
-            "days": window.days, "timezone": window.zone.iana_name(),
-        })
-    });
-    Ok(Json(json!({ "windows": windows.collect::<Vec<_>>(), "turns": turns.collect::<Vec<_>>() })))
-}
-
-/// What happened last, oldest first.
-pub async fn history(
-    State(controller): State<Shared>,
-    Query(asked): Query<Last>,
-) -> Result<Json<Value>, Problem> {
-    let events = controller.events(asked.last.unwrap_or(LINES).min(MOST_LINES))?;
-    Ok(Json(json!({ "events": events })))
 }

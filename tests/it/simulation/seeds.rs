@@ -233,7 +233,7 @@ impl Play {
             }
             12 => {
                 self.tell("alice asks for a retry");
-                let _ = controllers[0].retry("vllm");
+                let _ = controllers[0].retry("vllm", "alice");
             }
             13 => {
                 let minutes = [-30, -2, 2, 30][self.random.usize(..4)];
@@ -403,10 +403,10 @@ impl Play {
         controller.round(Mode::Act).await.unwrap();
         self.agree(&controller).await;
         self.cluster.settle_every(PAUSE, &controller, HOUR).await;
-        let _ = controller.retry("vllm");
-        let _ = controller.retry("second");
-        let _ = controller.retry("kokoro");
-        let _ = controller.retry("weights/beta");
+        let _ = controller.retry("vllm", "alice");
+        let _ = controller.retry("second", "alice");
+        let _ = controller.retry("kokoro", "alice");
+        let _ = controller.retry("weights/beta", "alice");
         // What cannot be known to be ours is for a person.
         self.agree(&controller).await;
         let plan = self.cluster.settle_every(PAUSE, &controller, HOUR).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{Router, extract::State, http::StatusCode, middleware, response::IntoResponse, routing::get};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -10,14 +10,20 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::controller::{Controller, Snapshot};
+use super::api::access::{Door, door};
+use crate::{
+    controller::{Controller, Snapshot},
+    core::access::Role,
+};
 
 /// The routes.
 pub fn router(controller: Arc<Controller>) -> Router {
+    // What tells of models and machines asks for what reading asks for.
+    let reads = Door { controller: controller.clone(), role: Role::Read };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics).layer(middleware::from_fn_with_state(reads, door)))
         .with_state(controller)
 }
 

@@ -1,0 +1,90 @@
+//! `token`: who may ask over HTTP.
+
+use serde_json::json;
+
+use super::{
+    Exit,
+    arguments::{Format, TokenAction, TokenRole},
+    print, print_json,
+    reach::{self, Reached, segment},
+    say,
+};
+use crate::{
+    controller::{Places, access::Listed},
+    core::access::Role,
+    web::control::{Made, NewToken},
+};
+
+/// # Errors
+/// When there is such a token already, or none, or the store cannot be used.
+pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyhow::Result<Exit> {
+    let way = reach::reach(places).await?;
+    match action {
+        TokenAction::New { name, role } => {
+            let role = Role::from(role);
+            let token = match way {
+                Reached::Running(remote) => {
+                    let wish = NewToken { name: name.clone(), role };
+                    let made: Made = serde_json::from_slice(&remote.post("/tokens", &wish).await?)?;
+                    made.token
+                }
+                Reached::Own(controller, _lock) => controller.make_token(&name, role)?,
+            };
+            match output {
+                Format::Json => print_json(&json!({ "name": name, "role": role, "token": token }))?,
+                Format::Text => print(&format!("{token}\n"))?,
+            }
+            talk!("`{name}` may {}; this is shown once, and is not kept here", role.name());
+            Ok(Exit::Done)
+        }
+        TokenAction::List => {
+            let tokens: Vec<Listed> = match way {
+                Reached::Running(remote) => remote.get("/tokens").await?,
+                Reached::Own(controller, _lock) => controller.tokens(),
+            };
+            match output {
+                Format::Json => print_json(&json!({ "tokens": tokens }))?,
+                Format::Text if tokens.is_empty() => {
+                    talk!("there are none: whoever reaches the controller may edit, and agree to plans");
+                }
+                Format::Text => print(&format!("{}\n", listed(&tokens).trim_fmt()))?,
+            }
+            Ok(Exit::Done)
+        }
+        TokenAction::Revoke { name } => {
+            let left = match way {
+                Reached::Running(remote) => {
+                    remote.post(&format!("/tokens/{}/revoke", segment(&name)), &json!({})).await?;
+                    remote.get::<Vec<Listed>>("/tokens").await?
+                }
+                Reached::Own(controller, _lock) => {
+                    controller.revoke_token(&name)?;
+                    controller.tokens()
+                }
+            };
+            if left.is_empty() {
+                talk!("that was the last one: from now on nobody is asked for a token");
+            }
+            say(output, &json!({ "revoked": name }), &format!("`{name}` is revoked"))
+        }
+    }
+}
+
+fn listed(tokens: &[Listed]) -> comfy_table::Table {
+    let mut table = super::look::table(["NAME", "MAY", "MADE", "LAST USED"]);
+    for token in tokens {
+        let used = token.used.as_deref().unwrap_or("never");
+        table.add_row([token.name.as_str(), token.role.name(), token.made.as_str(), used]);
+    }
+    table
+}
+
+impl From<TokenRole> for Role {
+    fn from(role: TokenRole) -> Self {
+        match role {
+            TokenRole::Read => Self::Read,
+            TokenRole::Edit => Self::Edit,
+            TokenRole::Approve => Self::Approve,
+        }
+    }
+}

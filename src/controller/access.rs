@@ -1,0 +1,276 @@
+//! Who may ask over HTTP. Without a token, whoever reaches us may do everything; with the first, nobody may without one.
+//!
+//! A token is `sc_ID_SECRET`; its secret is 256 random bits, and only their SHA-256 is kept. A browser that signs in gets a
+//! secret of its own, which ends with the token or by itself.
+
+use std::sync::RwLock;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Controller, random_hex};
+use crate::{
+    core::{access::Role, desired::hex},
+    store::{
+        Store, StoreError,
+        tokens::{Session, Token},
+    },
+};
+
+const PREFIX: &str = "sc";
+const ID_BYTES: usize = 4;
+const SECRET_BYTES: usize = 32;
+/// Nobody lends more.
+const MOST_TOKENS: usize = 100;
+const MOST_SESSIONS: usize = 1000;
+/// A browser that is used once a month stays signed in for a month.
+const SESSION_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// When a token was used last is known to the minute.
+const USED_EVERY: SignedDuration = SignedDuration::from_mins(1);
+
+/// Everybody who may ask, in memory: no request waits for the store.
+pub(super) struct Gate(RwLock<Known>);
+
+struct Known {
+    tokens: Vec<Token>,
+    sessions: Vec<Session>,
+}
+
+/// A token as it is listed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Listed {
+    pub name: String,
+    pub role: Role,
+    pub made: String,
+    pub used: Option<String>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// Of the token; `None`: there are no tokens.
+    pub name: Option<String>,
+    pub role: Role,
+    /// Of a browser that signed in.
+    pub session: Option<Signed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    pub id: String,
+    pub until: Timestamp,
+}
+
+/// Why a token is not made or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum NoToken {
+    #[error("a token's name is up to 64 letters, figures, dots, dashes and underscores; `{0}` is not")]
+    Name(String),
+    #[error("there is a token `{0}` already; revoke it first, or take another name")]
+    Taken(String),
+    #[error("there are {MOST_TOKENS} tokens, and no more are kept; revoke one")]
+    TooMany,
+    #[error("no token is named `{0}`; `spark-control token list` tells which there are")]
+    Unknown(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NoToken {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "not_a_name",
+            Self::Taken(_) => "token_taken",
+            Self::TooMany => "too_many_tokens",
+            Self::Unknown(_) => "no_such_token",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn new(tokens: Vec<Token>, sessions: Vec<Session>) -> Self {
+        Self(RwLock::new(Known { tokens, sessions }))
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.0.read().expect("nothing panics while it holds this")
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
+        self.0.write().expect("nothing panics while it holds this")
+    }
+}
+
+/// Make a token in a store that nobody else uses, and tell it: this once.
+///
+/// # Errors
+/// [`NoToken`].
+pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(Token, String), NoToken> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_letter) {
+        return Err(NoToken::Name(name.to_owned()));
+    }
+    let known = store.tokens()?;
+    if known.iter().any(|token| token.name == name) {
+        return Err(NoToken::Taken(name.to_owned()));
+    }
+    if known.len() >= MOST_TOKENS {
+        return Err(NoToken::TooMany);
+    }
+    let (id, secret) = (random_hex(ID_BYTES), random_hex(SECRET_BYTES));
+    let token = Token {
+        id: id.clone(),
+        name: name.to_owned(),
+        role,
+        hash: hash(&secret),
+        made: format!("{now:.0}"),
+        used: None,
+    };
+    store.add_token(&token)?;
+    store.add_event("token", "", &format!("token `{name}` was made; it may {}", role.name()), now)?;
+    Ok((token, format!("{PREFIX}_{id}_{secret}")))
+}
+
+/// Take one away, by its name.
+///
+/// # Errors
+/// [`NoToken`].
+pub fn revoke(store: &mut Store, name: &str, now: Timestamp) -> Result<Token, NoToken> {
+    let token = store.tokens()?.into_iter().find(|token| token.name == name);
+    let token = token.ok_or_else(|| NoToken::Unknown(name.to_owned()))?;
+    store.remove_token(&token.id)?;
+    store.add_event("token", "", &format!("token `{name}` was revoked"), now)?;
+    Ok(token)
+}
+
+impl From<Token> for Listed {
+    fn from(token: Token) -> Self {
+        Self { name: token.name, role: token.role, made: token.made, used: token.used }
+    }
+}
+
+fn hash(secret: &str) -> String {
+    hex(&Sha256::digest(secret.as_bytes()))
+}
+
+fn is(secret: &str, kept: &str) -> bool {
+    hash(secret).as_bytes().ct_eq(kept.as_bytes()).into()
+}
+
+/// `sc_ID_SECRET`
+fn parts(written: &str) -> Option<(&str, &str)> {
+    let mut parts = written.splitn(3, '_');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(PREFIX), Some(id), Some(secret)) => Some((id, secret)),
+        _ => None,
+    }
+}
+
+impl Controller {
+    /// Nobody may ask without a token.
+    pub fn needs_token(&self) -> bool {
+        !self.gate.read().tokens.is_empty()
+    }
+
+    /// Whose token this is; `None`: nobody's.
+    pub fn asker_of(&self, token: &str) -> Option<Asker> {
+        let (id, secret) = parts(token)?;
+        let found = self.gate.read().tokens.iter().find(|known| known.id == id).cloned()?;
+        is(secret, &found.hash).then(|| {
+            self.was_used(&found);
+            Asker { name: Some(found.name), role: found.role, session: None }
+        })
+    }
+
+    /// Whose browser this is, by its cookie.
+    pub fn asker_of_browser(&self, cookie: &str) -> Option<Asker> {
+        let (id, secret) = parts(cookie)?;
+        let known = self.gate.read();
+        let session = known.sessions.iter().find(|known| known.id == id)?.clone();
+        let token = known.tokens.iter().find(|token| token.id == session.token)?.clone();
+        drop(known);
+        (is(secret, &session.hash) && session.until > self.now()).then(|| {
+            self.was_used(&token);
+            let signed = Signed { id: session.id, until: session.until };
+            Asker { name: Some(token.name), role: token.role, session: Some(signed) }
+        })
+    }
+
+    /// A browser signs in with a token; the secret that it keeps. `None`: it is nobody's.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn sign_in(&self, token: &str) -> Result<Option<(Asker, String)>, StoreError> {
+        let Some(asker) = self.asker_of(token) else { return Ok(None) };
+        let now = self.now();
+        let (id, secret) = (random_hex(ID_BYTES * 2), random_hex(SECRET_BYTES));
+        let session = Session {
+            id: id.clone(),
+            token: parts(token).map_or_else(String::new, |(id, _)| id.to_owned()),
+            hash: hash(&secret),
+            until: now.saturating_add(SESSION_LASTS).unwrap_or(Timestamp::MAX),
+        };
+        let mut known = self.gate.write();
+        known.sessions.retain(|session| session.until > now);
+        if known.sessions.len() >= MOST_SESSIONS {
+            let oldest = known.sessions.remove(0);
+            self.state().store.remove_session(&oldest.id)?;
+        }
+        let state = self.state();
+        state.store.add_session(&session, now)?;
+        let name = asker.name.as_deref().unwrap_or_default();
+        state.store.add_event("token", "", &format!("a browser signed in with token `{name}`"), now)?;
+        let signed = Signed { id: id.clone(), until: session.until };
+        known.sessions.push(session);
+        Ok(Some((Asker { session: Some(signed), ..asker }, format!("{PREFIX}_{id}_{secret}"))))
+    }
+
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn sign_out(&self, session: &str) -> Result<(), StoreError> {
+        self.gate.write().sessions.retain(|known| known.id != session);
+        self.state().store.remove_session(session)
+    }
+
+    /// # Errors
+    /// [`NoToken`].
+    pub fn make_token(&self, name: &str, role: Role) -> Result<String, NoToken> {
+        let mut known = self.gate.write();
+        let (token, written) = make(&self.state().store, name, role, self.now())?;
+        known.tokens.push(token);
+        Ok(written)
+    }
+
+    /// # Errors
+    /// [`NoToken`].
+    pub fn revoke_token(&self, name: &str) -> Result<(), NoToken> {
+        let mut known = self.gate.write();
+        let token = revoke(&mut self.state().store, name, self.now())?;
+        known.tokens.retain(|other| other.id != token.id);
+        known.sessions.retain(|session| session.token != token.id);
+        Ok(())
+    }
+
+    pub fn tokens(&self) -> Vec<Listed> {
+        self.gate.read().tokens.iter().cloned().map(Listed::from).collect()
+    }
+
+    fn was_used(&self, token: &Token) {
+        let now = self.now();
+        let last = token.used.as_deref().and_then(|used| used.parse::<Timestamp>().ok());
+        if last.is_some_and(|last| now.duration_since(last) < USED_EVERY) {
+            return;
+        }
+        if let Some(known) = self.gate.write().tokens.iter_mut().find(|known| known.id == token.id) {
+            known.used = Some(format!("{now:.0}"));
+        }
+        // Not known to the minute is no reason to refuse.
+        if let Err(error) = self.state().store.token_was_used(&token.id, now) {
+            tracing::error!("remembering that a token was used: {error}");
+        }
+    }
+}

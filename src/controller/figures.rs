@@ -1,0 +1,74 @@
+//! Figures over the last hours, for charts. Not kept: a restart begins anew.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Controller;
+use crate::core::{
+    name::{ModelName, SparkName},
+    observed::Observed,
+};
+
+/// One point a minute for eight hours: 480 of 24 bytes for each Spark.
+const EVERY: SignedDuration = SignedDuration::from_mins(1);
+const KEPT: usize = 480;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    pub at: Timestamp,
+    pub total_bytes: u64,
+    pub available_bytes: u64,
+}
+
+/// Oldest first.
+pub(super) type Trail = VecDeque<Point>;
+
+pub(super) fn keep(trails: &mut BTreeMap<SparkName, Trail>, observed: &Observed) {
+    trails.retain(|spark, _| observed.sparks.contains_key(spark));
+    for (spark, view) in &observed.sparks {
+        let Some(facts) = view.facts() else { continue };
+        let trail = trails.entry(spark.clone()).or_default();
+        let point = Point {
+            at: facts.at,
+            total_bytes: facts.memory_total_bytes,
+            available_bytes: facts.memory_available_bytes,
+        };
+        // The last point moves with every look until the next one is due.
+        let before = trail.len().checked_sub(2).map(|last| trail[last].at);
+        if before.is_some_and(|before| point.at.duration_since(before) < EVERY) {
+            trail.pop_back();
+        }
+        trail.push_back(point);
+        if trail.len() > KEPT {
+            trail.pop_front();
+        }
+    }
+}
+
+/// Free memory, and how long loads took.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    pub memory: BTreeMap<SparkName, Vec<Point>>,
+    /// Seconds, newest last.
+    pub loads: BTreeMap<ModelName, Vec<u64>>,
+}
+
+impl Controller {
+    pub fn figures(&self) -> Figures {
+        let state = self.state();
+        let memory =
+            state.trails.iter().map(|(spark, trail)| (spark.clone(), trail.iter().copied().collect()));
+        let mut figures = Figures { memory: memory.collect(), ..Figures::default() };
+        let Some(current) = &state.current else { return figures };
+        for slot in current.desired.slots.values() {
+            for name in current.desired.models.keys() {
+                let Some(effective) = current.desired.effective(slot, name) else { continue };
+                if let Some(secs) = state.ledger.load_secs.get(effective.spec_hash().as_str()) {
+                    figures.loads.insert(name.clone(), secs.clone());
+                }
+            }
+        }
+        figures
+    }
+}

@@ -1,0 +1,69 @@
+//! When each endpoint was up.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::{Store, StoreError, moment};
+use crate::core::{
+    connectivity::{Link, Spell},
+    desired::Object,
+};
+
+pub(super) const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS spell (
+        number INTEGER PRIMARY KEY, object TEXT NOT NULL, link TEXT NOT NULL, since TEXT NOT NULL, until TEXT NOT NULL);";
+
+/// Of all endpoints together; a dozen that fail once an hour fill it in two weeks.
+const KEPT: i64 = 10_000;
+
+impl Store {
+    /// A spell begins; tells its number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn begin_spell(&self, object: &Object, spell: Spell) -> Result<i64, StoreError> {
+        self.connection.execute(
+            "INSERT INTO spell (object, link, since, until) VALUES (?1, ?2, ?3, ?4)",
+            params![object.as_str(), spell.link.name(), moment(spell.since), moment(spell.until)],
+        )?;
+        let number = self.connection.last_insert_rowid();
+        self.connection.execute("DELETE FROM spell WHERE number <= ?1", [number - KEPT])?;
+        Ok(number)
+    }
+
+    /// It was still so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn extend_spell(&self, number: i64, until: Timestamp) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE spell SET until = ?2 WHERE number = ?1", params![number, moment(until)])?;
+        Ok(())
+    }
+
+    /// All that are kept, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn spells(&self) -> Result<Vec<(String, Spell)>, StoreError> {
+        let sql = "SELECT object, link, since, until FROM spell ORDER BY number";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, String>(3)?,
+            ))
+        })?;
+        let mut spells = Vec::new();
+        for row in rows {
+            let (object, link, since, until) = row?;
+            let link = [Link::Up, Link::Down, Link::Silent].into_iter().find(|known| known.name() == link);
+            // What an other version wrote is no reason to show nothing.
+            let (Some(link), Ok(since), Ok(until)) = (link, since.parse(), until.parse()) else { continue };
+            spells.push((object, Spell { link, since, until }));
+        }
+        Ok(spells)
+    }
+}

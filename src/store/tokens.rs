@@ -1,0 +1,119 @@
+//! Who may ask over HTTP: tokens and the browsers that signed in with them, as hashes only.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::{Store, StoreError, moment};
+use crate::core::access::Role;
+
+pub(super) const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS token (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, hash TEXT NOT NULL, made TEXT NOT NULL,
+        used TEXT);
+    CREATE TABLE IF NOT EXISTS session (
+        id TEXT PRIMARY KEY, token TEXT NOT NULL REFERENCES token (id), hash TEXT NOT NULL, until TEXT NOT NULL);";
+
+/// What is known of a token. The token itself was shown once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub id: String,
+    pub name: String,
+    pub role: Role,
+    /// SHA-256 of its secret part, in hex.
+    pub hash: String,
+    pub made: String,
+    pub used: Option<String>,
+}
+
+/// A browser that signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: String,
+    /// The id of its token.
+    pub token: String,
+    pub hash: String,
+    pub until: Timestamp,
+}
+
+fn role(name: &str) -> Role {
+    // What is not known may do least.
+    [Role::Approve, Role::Edit].into_iter().find(|role| role.name() == name).unwrap_or(Role::Read)
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`].
+    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        let sql = "SELECT id, name, role, hash, made, used FROM token ORDER BY made, name";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(Token {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                role: role(&row.get::<_, String>(2)?),
+                hash: row.get(3)?,
+                made: row.get(4)?,
+                used: row.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add_token(&self, token: &Token) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO token (id, name, role, hash, made) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![token.id, token.name, token.role.name(), token.hash, token.made],
+        )?;
+        Ok(())
+    }
+
+    /// The token and every browser that signed in with it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_token(&mut self, id: &str) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM session WHERE token = ?1", [id])?;
+        transaction.execute("DELETE FROM token WHERE id = ?1", [id])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn token_was_used(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE token SET used = ?2 WHERE id = ?1", params![id, moment(at)])?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sessions(&self) -> Result<Vec<Session>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT id, token, hash, until FROM session")?;
+        let rows = statement.query_map([], |row| {
+            let until: String = row.get(3)?;
+            let until = until.parse().unwrap_or(Timestamp::MIN);
+            Ok(Session { id: row.get(0)?, token: row.get(1)?, hash: row.get(2)?, until })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM session WHERE until <= ?1", [moment(now)])?;
+        self.connection.execute(
+            "INSERT INTO session (id, token, hash, until) VALUES (?1, ?2, ?3, ?4)",
+            params![session.id, session.token, session.hash, moment(session.until)],
+        )?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_session(&self, id: &str) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM session WHERE id = ?1", [id])?;
+        Ok(())
+    }
+}

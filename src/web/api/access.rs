@@ -1,0 +1,131 @@
+//! Who asks: everybody, while there are no tokens; else whose token or whose browser it is, and what it may.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Body, Shared,
+    problem::{Code, Problem},
+    v1::access::{Session, SignIn},
+};
+use crate::{controller::access::Asker, core::access::Role};
+
+/// A browser's.
+pub const COOKIE: &str = "spark_control";
+
+/// What an operation asks of who asks.
+#[derive(Clone)]
+pub struct Door {
+    pub controller: Shared,
+    pub role: Role,
+}
+
+/// Lets through who may, and tells the operation who that is.
+pub async fn door(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    if door.role == Role::Nobody {
+        return next.run(request).await;
+    }
+    match may_enter(&door, request.headers()) {
+        Ok(asker) => {
+            request.extensions_mut().insert(asker);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn may_enter(door: &Door, headers: &HeaderMap) -> Result<Asker, Problem> {
+    let asker = asker(&door.controller, headers)?;
+    if asker.role < door.role {
+        let name = asker.name.unwrap_or_default();
+        let detail =
+            format!("token `{name}` may {}, and this asks for {}", asker.role.name(), door.role.name());
+        return Err(Problem::new(Code::MayNot, detail));
+    }
+    // A page of another site can make a browser send its cookie; whatever comes from a page says so.
+    let from_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if asker.session.is_some() && door.role > Role::Read && !from_page {
+        let detail = "what comes with a browser's cookie names its origin; a program sends `Authorization`";
+        return Err(Problem::new(Code::CrossOrigin, detail));
+    }
+    Ok(asker)
+}
+
+fn asker(controller: &Shared, headers: &HeaderMap) -> Result<Asker, Problem> {
+    if !controller.needs_token() {
+        return Ok(Asker { name: None, role: Role::Approve, session: None });
+    }
+    let written = headers.get(header::AUTHORIZATION).and_then(|written| written.to_str().ok());
+    let bearer = written.and_then(|written| {
+        let (scheme, token) = written.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    let known = match (bearer, cookie(headers)) {
+        (Some(token), _) => controller.asker_of(token),
+        (None, Some(cookie)) => controller.asker_of_browser(cookie),
+        (None, None) => None,
+    };
+    known.ok_or_else(|| {
+        let detail = "name a token: `Authorization: Bearer …`, or sign in; `spark-control token` makes one";
+        Problem::new(Code::NeedsToken, detail)
+    })
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|pairs| pairs.to_str().ok());
+    pairs
+        .flat_map(|pairs| pairs.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+/// Who asks, also when nobody may.
+pub async fn session(State(controller): State<Shared>, headers: HeaderMap) -> Result<Json<Session>, Problem> {
+    let asker = asker(&controller, &headers)?;
+    Ok(Json(told(&controller, asker)))
+}
+
+/// A browser keeps a cookie instead of the token, which no script can read.
+pub async fn sign_in(
+    State(controller): State<Shared>,
+    headers: HeaderMap,
+    Body(wish): Body<SignIn>,
+) -> Result<Response, Problem> {
+    let Some((asker, secret)) = controller.sign_in(wish.token.trim())? else {
+        return Err(Problem::new(Code::NeedsToken, "this token is not known here; it may have been revoked"));
+    };
+    let secure = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let mut response = Json(told(&controller, asker)).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, keep(&secret, 30 * 24 * 3600, secure));
+    Ok(response)
+}
+
+/// The browser's cookie is worth nothing any more.
+pub async fn sign_out(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
+    let asker = cookie(&headers).and_then(|cookie| controller.asker_of_browser(cookie));
+    if let Some(session) = asker.and_then(|asker| asker.session) {
+        controller.sign_out(&session.id)?;
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(header::SET_COOKIE, keep("", 0, false));
+    Ok(response)
+}
+
+fn keep(secret: &str, secs: u64, secure: bool) -> HeaderValue {
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={secret}; Path=/; Max-Age={secs}; HttpOnly; SameSite=Strict{secure}");
+    HeaderValue::from_str(&cookie).expect("hex and fixed words")
+}
+
+fn told(controller: &Shared, asker: Asker) -> Session {
+    Session {
+        needs_token: controller.needs_token(),
+        name: asker.name,
+        role: asker.role,
+        until: asker.session.map(|session| session.until),
+    }
+}

@@ -1,0 +1,130 @@
+//! `Idempotency-Key`: a request that comes twice, since its answer was lost on the way, is done once.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    MAX_BODY, Shared,
+    problem::{Code, Problem},
+};
+use crate::{controller::access::Asker, core::desired::hex, store::answers::Answer};
+
+const LONGEST_KEY: usize = 255;
+/// A plan of a hundred models is a tenth of it; what is longer is not kept, and done again.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Keys whose first request is under way.
+#[derive(Clone, Default)]
+pub struct UnderWay(Arc<Mutex<BTreeSet<String>>>);
+
+struct Taken {
+    key: String,
+    all: UnderWay,
+}
+
+impl UnderWay {
+    fn take(&self, key: &str) -> Option<Taken> {
+        let is_new = self.0.lock().expect("nothing panics while it holds this").insert(key.to_owned());
+        is_new.then(|| Taken { key: key.to_owned(), all: self.clone() })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.all.0.lock().expect("nothing panics while it holds this").remove(&self.key);
+    }
+}
+
+pub async fn once(
+    State((controller, under_way)): State<(Shared, UnderWay)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match request.headers().get("idempotency-key").cloned() {
+        None => next.run(request).await,
+        Some(key) => keyed(&controller, &under_way, &key, request, next)
+            .await
+            .unwrap_or_else(IntoResponse::into_response),
+    }
+}
+
+async fn keyed(
+    controller: &Shared,
+    under_way: &UnderWay,
+    key: &HeaderValue,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);
+    let key = key.ok_or_else(|| {
+        let detail = format!("`Idempotency-Key` is up to {LONGEST_KEY} printable letters");
+        Problem::new(Code::InvalidRequest, detail)
+    })?;
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, MAX_BODY)
+        .await
+        .map_err(|_| Problem::new(Code::TooLarge, "the body is too large, or did not come to its end"))?;
+    // Nobody gets the answer that somebody else got.
+    let who = parts.extensions.get::<Asker>().and_then(|asker| asker.name.clone()).unwrap_or_default();
+    let key = format!("{who} {key}");
+    let mut asked = Sha256::new();
+    asked.update(format!("{} {}\n", parts.method, parts.uri));
+    asked.update(&body);
+    let asked = hex(&asked.finalize());
+    let Some(_taken) = under_way.take(&key) else {
+        return Err(Problem::new(Code::KeyInUse, "a request with this key is under way"));
+    };
+    if let Some(known) = controller.answer(&key)? {
+        if known.request != asked {
+            return Err(Problem::new(Code::KeyReused, "this key was sent with another request"));
+        }
+        return Ok(again(known));
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    // What failed here may do better the next time, and does nothing twice.
+    if response.status().is_server_error() {
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, LONGEST_ANSWER)
+        .await
+        .map_err(|_| Problem::new(Code::Io, "the answer is too long to be kept").happened())?;
+    let text = |name: header::HeaderName| {
+        head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let answer = Answer {
+        request: asked,
+        status: head.status.as_u16(),
+        kind: text(header::CONTENT_TYPE).unwrap_or_default(),
+        tag: text(header::ETAG),
+        body: body.to_vec(),
+    };
+    controller.keep_answer(&key, &answer)?;
+    Ok(Response::from_parts(head, Body::from(body)))
+}
+
+fn again(known: Answer) -> Response {
+    let status = StatusCode::from_u16(known.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, known.body).into_response();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    for (name, value) in [(header::CONTENT_TYPE, Some(known.kind)), (header::ETAG, known.tag)] {
+        let value = value.filter(|value| !value.is_empty());
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
+}

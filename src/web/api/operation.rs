@@ -1,0 +1,237 @@
+//! One operation of the API: where it is, who may ask, what goes in and what comes out. The router and the description of the
+//! API are both made of these, so nothing is answered that is not described.
+
+use axum::{
+    handler::Handler,
+    http::{Method, StatusCode},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{Shared, problem::Code};
+use crate::core::access::Role;
+
+/// Makes the schema of a type.
+pub type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+pub const JSON: &str = "application/json";
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+pub const JSON_PATCH: &str = "application/json-patch+json";
+pub const YAML: &str = "application/yaml";
+pub const TEXT: &str = "text/plain";
+pub const EVENTS: &str = "text/event-stream";
+
+pub struct Operation {
+    pub method: Method,
+    pub path: &'static str,
+    pub handler: MethodRouter<Shared>,
+    /// Who may ask.
+    pub role: Role,
+    /// What it does, in a sentence.
+    pub says: &'static str,
+    /// What follows the question mark.
+    pub query: Option<Shape>,
+    pub headers: Vec<Header>,
+    pub bodies: Vec<(&'static str, Shape)>,
+    pub answers: Vec<Answer>,
+    /// Beside those that every operation has.
+    pub problems: Vec<Code>,
+}
+
+/// A header of a request that changes the answer.
+pub struct Header {
+    pub name: &'static str,
+    pub says: &'static str,
+    pub is_required: bool,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub says: &'static str,
+    pub bodies: Vec<(&'static str, Shape)>,
+    /// It has the revision as its ETag.
+    pub is_tagged: bool,
+}
+
+fn shape_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn text(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string" })
+}
+
+/// Anything that RFC 7396 allows.
+fn any(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!(true)
+}
+
+/// RFC 6902.
+fn json_patch(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["op", "path"],
+            "properties": {
+                "op": { "enum": ["add", "remove", "replace", "move", "copy", "test"] },
+                "path": { "type": "string" },
+                "from": { "type": "string" },
+                "value": true
+            }
+        }
+    })
+}
+
+impl Operation {
+    fn new<H, T>(method: Method, role: Role, path: &'static str, handler: H, says: &'static str) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).expect("one of HTTP's own methods");
+        Self {
+            method,
+            path,
+            handler: on(filter, handler),
+            role,
+            says,
+            query: None,
+            headers: Vec::new(),
+            bodies: Vec::new(),
+            answers: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    pub fn get<H: Handler<T, Shared>, T: 'static>(
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+    ) -> Self {
+        Self::new(Method::GET, Role::Read, path, handler, says)
+    }
+
+    pub fn post<H: Handler<T, Shared>, T: 'static>(
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+    ) -> Self {
+        let key = Header {
+            name: "Idempotency-Key",
+            says: "The same key with the same request is answered with what the first one was answered, for a day.",
+            is_required: false,
+        };
+        let mut operation = Self::new(Method::POST, Role::Edit, path, handler, says);
+        operation.headers.push(key);
+        operation.problems(&[Code::KeyReused, Code::KeyInUse])
+    }
+
+    pub fn put<H: Handler<T, Shared>, T: 'static>(
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+    ) -> Self {
+        Self::new(Method::PUT, Role::Edit, path, handler, says)
+    }
+
+    pub fn patch<H: Handler<T, Shared>, T: 'static>(
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+    ) -> Self {
+        Self::new(Method::PATCH, Role::Edit, path, handler, says)
+    }
+
+    pub fn delete<H: Handler<T, Shared>, T: 'static>(
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+    ) -> Self {
+        Self::new(Method::DELETE, Role::Edit, path, handler, says)
+    }
+
+    #[must_use]
+    pub fn may(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    #[must_use]
+    pub fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(shape_of::<T>);
+        self
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &'static str, is_required: bool, says: &'static str) -> Self {
+        self.headers.push(Header { name, says, is_required });
+        self
+    }
+
+    /// It takes JSON of this type.
+    #[must_use]
+    pub fn takes<T: JsonSchema>(mut self) -> Self {
+        self.bodies.push((JSON, shape_of::<T>));
+        self.problems(&[Code::UnsupportedType])
+    }
+
+    #[must_use]
+    pub fn takes_patches(mut self) -> Self {
+        self.bodies.extend([(MERGE_PATCH, any as Shape), (JSON_PATCH, json_patch as Shape)]);
+        self.problems(&[Code::UnsupportedType])
+    }
+
+    #[must_use]
+    pub fn takes_text(mut self, kind: &'static str) -> Self {
+        self.bodies.push((kind, text));
+        self.problems(&[Code::UnsupportedType])
+    }
+
+    /// It answers with JSON of this type.
+    #[must_use]
+    pub fn answers<T: JsonSchema>(self, status: StatusCode, says: &'static str) -> Self {
+        self.answer(Answer { status, says, bodies: vec![(JSON, shape_of::<T>)], is_tagged: false })
+    }
+
+    #[must_use]
+    pub fn answers_nothing(self, says: &'static str) -> Self {
+        self.answer(Answer { status: StatusCode::NO_CONTENT, says, bodies: Vec::new(), is_tagged: false })
+    }
+
+    #[must_use]
+    pub fn answers_text(self, kind: &'static str, says: &'static str) -> Self {
+        self.answer(Answer { status: StatusCode::OK, says, bodies: vec![(kind, text)], is_tagged: false })
+    }
+
+    /// The last answer may be text too, by `Accept`.
+    #[must_use]
+    pub fn or_text(mut self, kinds: &[&'static str]) -> Self {
+        let answer = self.answers.last_mut().expect("an answer comes first");
+        answer.bodies.extend(kinds.iter().map(|kind| (*kind, text as Shape)));
+        self
+    }
+
+    /// The last answer has the revision as its ETag.
+    #[must_use]
+    pub fn tagged(mut self) -> Self {
+        self.answers.last_mut().expect("an answer comes first").is_tagged = true;
+        self
+    }
+
+    #[must_use]
+    pub fn problems(mut self, codes: &[Code]) -> Self {
+        self.problems.extend(codes);
+        self
+    }
+
+    fn answer(mut self, answer: Answer) -> Self {
+        self.answers.push(answer);
+        self
+    }
+
+    /// It changes something.
+    pub fn writes(&self) -> bool {
+        self.method != Method::GET
+    }
+}

@@ -1,0 +1,89 @@
+//! Desired state and edits of it.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::plan::Plan;
+use crate::controller::edit;
+
+/// What the file says.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DesiredState {
+    /// `null`: what the file holds is not in force.
+    pub revision: Option<u64>,
+    pub value: Value,
+}
+
+/// One revision of the file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Revision {
+    pub revision: u64,
+    /// When it came into force.
+    pub at: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Revisions {
+    /// Newest first.
+    pub revisions: Vec<Revision>,
+}
+
+/// What came of an edit, or would come of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Edited {
+    /// In force now.
+    pub revision: Option<u64>,
+    pub written: bool,
+    /// Why it is written and not in force: it takes much out.
+    pub waits: Option<String>,
+    /// Of the file, unified.
+    pub diff: String,
+    pub warnings: Vec<String>,
+    /// `null` before anything was looked at.
+    pub plan: Option<Plan>,
+}
+
+impl From<edit::Edited> for Edited {
+    fn from(edited: edit::Edited) -> Self {
+        Self {
+            revision: edited.revision,
+            written: edited.written,
+            waits: edited.waits,
+            diff: edited.diff,
+            warnings: edited.warnings,
+            plan: edited.plan.as_ref().map(Plan::from),
+        }
+    }
+}
+
+/// The model to swap to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Swap {
+    pub model: String,
+}
+
+/// A hold, by its name in the address.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// Whose it is.
+    pub owner: String,
+    pub reason: String,
+    /// Absent: until it is released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The slot, service or `weights/MODEL` that is held; absent: the main slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DryRun {
+    /// Tell what would happen, and write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}

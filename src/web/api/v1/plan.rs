@@ -1,0 +1,128 @@
+//! Plans, for people and programs.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::core::{
+    desired::Object,
+    memory,
+    name::SparkName,
+    plan::{self, Gate, Item, Reason, Verdict},
+    render::render,
+};
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Plan {
+    /// Of the steps and of what they rely on; not of readings or the time.
+    pub id: String,
+    pub revision: u64,
+    pub at: Timestamp,
+    /// One for each object that has something to do or to say.
+    pub work: Vec<Work>,
+    /// The whole as the command line prints it.
+    pub text: String,
+}
+
+/// What is to be done about one object.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Work {
+    pub object: Object,
+    /// In a few words: `start qwen`, `swap a for b`.
+    pub goal: String,
+    pub verdict: Verdicts,
+    /// Of the closed list; `null` when it is open.
+    pub reason: Option<Reason>,
+    pub message: Option<String>,
+    pub items: Vec<PlanItem>,
+    /// What is needed and there, for each Spark.
+    pub memory: Vec<memory::Row>,
+    /// What it costs while nothing serves; `null` when nothing that serves is stopped.
+    pub outage: Option<plan::Outage>,
+}
+
+/// Whether the open steps may be taken now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdicts {
+    Open,
+    /// It goes on by itself.
+    Waiting,
+    /// It needs a person, an edit, or a Spark that comes back.
+    Blocked,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PlanItem {
+    Step {
+        /// The same step in two plans has the same key.
+        key: String,
+        text: String,
+        /// `null` when it acts on none.
+        spark: Option<SparkName>,
+        /// Why a person must agree first.
+        consent: Option<plan::Consent>,
+    },
+    /// A condition on what a later look sees.
+    Gate(Gate),
+}
+
+impl From<&plan::Plan> for Plan {
+    fn from(plan: &plan::Plan) -> Self {
+        Self {
+            id: plan.id.clone(),
+            revision: plan.revision,
+            at: plan.at,
+            work: plan.work.iter().map(Work::from).collect(),
+            text: render(plan),
+        }
+    }
+}
+
+impl From<&plan::Work> for Work {
+    fn from(work: &plan::Work) -> Self {
+        let (verdict, why) = match &work.verdict {
+            Verdict::Open => (Verdicts::Open, None),
+            Verdict::Waiting { reason, message } => (Verdicts::Waiting, Some((reason, message))),
+            Verdict::Blocked { reason, message } => (Verdicts::Blocked, Some((reason, message))),
+        };
+        let items = work.items.iter().flat_map(|item| match item {
+            Item::Gate(gate) => vec![PlanItem::Gate(gate.clone())],
+            Item::Steps(steps) => steps
+                .iter()
+                .map(|planned| PlanItem::Step {
+                    key: planned.key.clone(),
+                    text: planned.step.to_string(),
+                    spark: planned.step.spark().cloned(),
+                    consent: planned.consent,
+                })
+                .collect(),
+        });
+        Self {
+            object: work.object.clone(),
+            goal: work.goal.clone(),
+            verdict,
+            reason: why.map(|(reason, _)| *reason),
+            message: why.map(|(_, message)| message.clone()),
+            items: items.collect(),
+            memory: work.memory.clone(),
+            outage: work.outage.clone(),
+        }
+    }
+}
+
+/// A plan of before, and whether it could still be agreed to.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ShownPlan {
+    pub plan: Plan,
+    /// What it relied on and is not so any more; empty while it could still be agreed to.
+    pub changed: Vec<String>,
+}
+
+/// What was asked for comes with this round.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Round {
+    /// The status whose `round` is at least this has seen what is now.
+    pub round: u64,
+}

@@ -1,0 +1,271 @@
+//! What is, at one moment.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::plan::Work;
+use crate::{
+    controller::Snapshot,
+    core::{
+        desired::{Desired, Object, Place, ServiceKind},
+        drift, memory,
+        name::SparkName,
+        observed::{Facts, SparkView},
+        outlook::Outlook,
+        plan::Reason,
+        status,
+    },
+};
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Status {
+    /// The round that saw this; `POST reconcile` answers with the one to wait for.
+    pub round: u64,
+    /// When; `null` before the first look.
+    pub at: Option<Timestamp>,
+    /// The revision in force.
+    pub revision: Option<u64>,
+    /// What the cluster is called.
+    pub cluster: Option<String>,
+    /// Where the file is.
+    pub file: String,
+    /// Why the file is not in force.
+    pub file_error: Option<String>,
+    /// What to approve for the file to come into force.
+    pub waits: Option<String>,
+    /// Another controller acts.
+    pub fenced: Option<String>,
+    /// `reconcile.suspend`: nothing is done about anything.
+    pub suspended: bool,
+    pub warnings: Vec<String>,
+    /// What to approve for steps that wait for a person.
+    pub plan: Option<String>,
+    pub objects: Vec<ObjectStatus>,
+    pub sparks: Vec<Spark>,
+}
+
+/// What an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// A place where one model at a time serves.
+    Slot,
+    Service,
+    /// A model's files.
+    Weights,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ObjectStatus {
+    pub object: Object,
+    pub sort: Sort,
+    pub kind: Option<ServiceKind>,
+    pub sparks: Vec<SparkName>,
+    pub sync: status::Sync,
+    pub health: status::Health,
+    pub desired: String,
+    pub observed: String,
+    /// Why nothing is done, of the closed list.
+    pub reason: Option<Reason>,
+    pub message: String,
+    /// `suspend` is on.
+    pub suspended: bool,
+    /// Of a slot.
+    pub outlook: Option<Outlook>,
+    /// What is to be done; `null` when nothing is, or in the way.
+    pub work: Option<Work>,
+}
+
+/// One machine.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Spark {
+    pub name: String,
+    pub reachable: bool,
+    /// Why it does not answer, and since when.
+    pub why: Option<String>,
+    pub since: Option<Timestamp>,
+    /// When what follows was seen; it is from then where it does not answer.
+    pub seen_at: Option<Timestamp>,
+    pub uptime_secs: Option<u64>,
+    pub memory_total_bytes: Option<u64>,
+    pub memory_available_bytes: Option<u64>,
+    /// That stay free, whatever runs.
+    pub memory_floor_bytes: Option<u64>,
+    /// Who is on its GPU, the largest first.
+    pub holders: Vec<memory::Holder>,
+    pub gpu: Option<Gpu>,
+    pub disks: Vec<Disk>,
+    /// Its address in a WireGuard network.
+    pub vpn: Option<String>,
+    pub containers: Vec<Container>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Gpu {
+    pub name: String,
+    pub driver: String,
+    pub temperature_c: Option<f64>,
+    pub power_w: Option<f64>,
+    pub utilization_percent: Option<f64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Disk {
+    pub path: String,
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Container {
+    pub name: String,
+    pub image: String,
+    pub running: bool,
+    pub exit_code: Option<i64>,
+    pub started_at: Option<Timestamp>,
+    /// How often Docker has started it again by itself.
+    pub restart_count: u32,
+    /// Whose of the file it is.
+    pub of: Option<Object>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Key {
+    /// As a line of `authorized_keys`; `null` when the controller has no key of its own.
+    pub public_key: Option<String>,
+}
+
+/// What differs between the file and the Sparks.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Drift {
+    pub at: Option<Timestamp>,
+    pub drift: Vec<drift::Drift>,
+}
+
+impl Spark {
+    pub fn new(name: &SparkName, view: &SparkView, desired: &Desired) -> Self {
+        let (facts, silence) = match view {
+            SparkView::Reachable(facts) => (Some(facts.as_ref()), None),
+            SparkView::Unreachable { since, why, last } => (last.as_deref(), Some((since, why))),
+        };
+        Self {
+            name: name.to_string(),
+            reachable: silence.is_none(),
+            why: silence.map(|(_, why)| why.clone()),
+            since: silence.map(|(since, _)| *since),
+            seen_at: facts.map(|facts| facts.at),
+            uptime_secs: facts.map(|facts| facts.uptime_secs),
+            memory_total_bytes: facts.map(|facts| facts.memory_total_bytes),
+            memory_available_bytes: facts.map(|facts| facts.memory_available_bytes),
+            memory_floor_bytes: desired.sparks.get(name).map(|spark| spark.floor_bytes),
+            holders: facts
+                .map_or_else(Vec::new, |facts| memory::holders(name, facts, desired, &BTreeSet::new())),
+            gpu: facts.and_then(|facts| facts.gpu.as_ref()).map(|gpu| Gpu {
+                name: gpu.name.clone(),
+                driver: gpu.driver.clone(),
+                temperature_c: gpu.temperature_c,
+                power_w: gpu.power_w,
+                utilization_percent: gpu.utilization_percent,
+            }),
+            disks: facts.map_or_else(Vec::new, disks),
+            vpn: facts.and_then(|facts| facts.platform.wireguard()).map(|address| address.to_string()),
+            containers: facts.map_or_else(Vec::new, |facts| containers(name, facts, desired)),
+        }
+    }
+}
+
+fn disks(facts: &Facts) -> Vec<Disk> {
+    let disk = |(path, disk): (&String, &crate::core::platform::Disk)| Disk {
+        path: path.clone(),
+        total_bytes: disk.total_bytes,
+        free_bytes: disk.free_bytes,
+    };
+    facts.platform.disks.iter().map(disk).collect()
+}
+
+fn containers(spark: &SparkName, facts: &Facts, desired: &Desired) -> Vec<Container> {
+    let container = |seen: &crate::core::observed::Container| Container {
+        name: seen.name.clone(),
+        image: seen.image.clone(),
+        running: seen.running,
+        exit_code: seen.exit_code,
+        started_at: seen.started_at,
+        restart_count: seen.restart_count,
+        of: match memory::owner(spark, seen, desired) {
+            memory::HolderOf::Slot(object) | memory::HolderOf::Service(object) => Some(object),
+            memory::HolderOf::Desktop | memory::HolderOf::Unmanaged => None,
+        },
+    };
+    facts.containers.iter().map(container).collect()
+}
+
+impl From<&Snapshot> for Status {
+    fn from(seen: &Snapshot) -> Self {
+        let desired = seen.desired.as_deref();
+        let planned = seen.plan.as_ref().map(crate::core::plan::Plan::by_object).unwrap_or_default();
+        let object = |line: &status::Line| {
+            let about = desired.map(|desired| about(&line.object, desired));
+            let (sort, kind, sparks, suspended) = about.unwrap_or((Sort::Service, None, Vec::new(), false));
+            ObjectStatus {
+                object: line.object.clone(),
+                sort,
+                kind,
+                sparks,
+                sync: line.sync,
+                health: line.health,
+                desired: line.desired.clone(),
+                observed: line.observed.clone(),
+                reason: line.reason,
+                message: line.message.clone(),
+                suspended,
+                outlook: seen.outlook.iter().find(|outlook| outlook.object == line.object).cloned(),
+                work: planned.get(&line.object).map(|work| Work::from(*work)),
+            }
+        };
+        let sparks = seen.observed.iter().flat_map(|observed| &observed.sparks);
+        Self {
+            round: seen.round,
+            at: seen.at,
+            revision: seen.revision,
+            cluster: desired.map(|desired| desired.cluster.to_string()),
+            file: seen.file.display().to_string(),
+            file_error: seen.file_error.clone(),
+            waits: seen.waits.clone(),
+            fenced: seen.fenced.clone(),
+            suspended: desired.is_some_and(|desired| desired.policy.suspend),
+            warnings: seen.warnings.clone(),
+            plan: seen.plan.as_ref().filter(|plan| plan.has_steps()).map(|plan| plan.id.clone()),
+            objects: seen.status.iter().map(object).collect(),
+            sparks: desired.map_or_else(Vec::new, |desired| {
+                sparks.map(|(name, view)| Spark::new(name, view, desired)).collect()
+            }),
+        }
+    }
+}
+
+/// What it is, where, and whether it is suspended.
+fn about(object: &Object, desired: &Desired) -> (Sort, Option<ServiceKind>, Vec<SparkName>, bool) {
+    if let Some(slot) = desired.slots.get(object) {
+        let sparks = match &slot.wanted {
+            crate::core::desired::Wanted::Model(model) => desired.models[model].sparks.clone(),
+            crate::core::desired::Wanted::Watch | crate::core::desired::Wanted::Nothing => {
+                slot.sparks.iter().cloned().collect()
+            }
+        };
+        return (Sort::Slot, Some(ServiceKind::Vllm), sparks, slot.suspend);
+    }
+    if let Some((_, service)) = desired.services.iter().find(|(name, _)| name.as_str() == object.as_str()) {
+        let sparks = match &service.place {
+            Place::Spark(spark) => vec![spark.clone()],
+            Place::Elsewhere(_) => Vec::new(),
+        };
+        return (Sort::Service, Some(service.kind), sparks, service.suspend);
+    }
+    let model = desired.models.iter().find(|(name, _)| Object::weights(name) == *object);
+    let (sparks, suspended) =
+        model.map_or((Vec::new(), false), |(_, model)| (model.sparks.clone(), model.suspend));
+    (Sort::Weights, None, sparks, suspended)
+}

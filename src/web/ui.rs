@@ -1,0 +1,116 @@
+//! The page: files of this program, as they are. It asks the API and nothing else.
+
+use std::{io::Write, sync::LazyLock};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
+
+use crate::core::desired::hex;
+
+/// Scripts from here alone, none written into the page; no text that becomes markup; nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// Where, what, and its bytes.
+type File = (&'static str, &'static str, &'static str);
+
+macro_rules! file {
+    ($path:literal, $kind:expr, $name:literal) => {
+        ($path, $kind, include_str!(concat!("ui/", $name)))
+    };
+}
+
+pub const FILES: [File; 24] = [
+    file!("/", HTML, "index.html"),
+    file!("/api", HTML, "api.html"),
+    file!("/ui/style.css", CSS, "style.css"),
+    file!("/ui/icon.svg", SVG, "icon.svg"),
+    file!("/ui/app.js", SCRIPT, "app.js"),
+    file!("/ui/api.js", SCRIPT, "api.js"),
+    file!("/ui/change.js", SCRIPT, "change.js"),
+    file!("/ui/charts.js", SCRIPT, "charts.js"),
+    file!("/ui/cluster.js", SCRIPT, "cluster.js"),
+    file!("/ui/file.js", SCRIPT, "file.js"),
+    file!("/ui/format.js", SCRIPT, "format.js"),
+    file!("/ui/history.js", SCRIPT, "history.js"),
+    file!("/ui/logs.js", SCRIPT, "logs.js"),
+    file!("/ui/models.js", SCRIPT, "models.js"),
+    file!("/ui/parts.js", SCRIPT, "parts.js"),
+    file!("/ui/plan.js", SCRIPT, "plan.js"),
+    file!("/ui/reference.js", SCRIPT, "reference.js"),
+    file!("/ui/slots.js", SCRIPT, "slots.js"),
+    file!("/ui/times.js", SCRIPT, "times.js"),
+    file!("/ui/words.js", SCRIPT, "words.js"),
+    file!("/ui/vendor/preact.js", SCRIPT, "vendor/preact.js"),
+    file!("/ui/vendor/hooks.js", SCRIPT, "vendor/hooks.js"),
+    file!("/ui/vendor/htm.js", SCRIPT, "vendor/htm.js"),
+    file!("/ui/services.js", SCRIPT, "services.js"),
+];
+
+/// One file, ready to be sent.
+struct Ready {
+    kind: &'static str,
+    text: &'static str,
+    /// Smaller by two thirds.
+    packed: Vec<u8>,
+    tag: HeaderValue,
+}
+
+static READY: LazyLock<Vec<Ready>> = LazyLock::new(|| {
+    let ready = |(_, kind, text): &File| {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+        packer.write_all(text.as_bytes()).expect("memory takes what is written");
+        let tag = format!("\"{}\"", hex(&Sha256::digest(text.as_bytes())[..8]));
+        Ready {
+            kind,
+            text,
+            packed: packer.finish().expect("memory takes what is written"),
+            tag: HeaderValue::from_str(&tag).expect("hex in quotes"),
+        }
+    };
+    FILES.iter().map(ready).collect()
+});
+
+pub fn router() -> Router {
+    let mut router = Router::new();
+    for (index, (path, ..)) in FILES.iter().enumerate() {
+        router = router.route(path, get(send).with_state(index));
+    }
+    router
+}
+
+async fn send(State(index): State<usize>, headers: HeaderMap) -> Response {
+    let file = &READY[index];
+    // A new program has new files: a browser asks each time, and is told when it has them.
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
+        (header::ETAG, file.tag.clone()),
+    ];
+    if headers.get(header::IF_NONE_MATCH) == Some(&file.tag) {
+        return (StatusCode::NOT_MODIFIED, fixed).into_response();
+    }
+    let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|accepts| accepts.to_str().ok());
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(file.kind))];
+    if accepts.is_some_and(|accepts| accepts.contains("gzip")) {
+        let packed = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+        return (fixed, kind, packed, file.packed.as_slice()).into_response();
+    }
+    (fixed, kind, file.text).into_response()
+}

@@ -1,0 +1,72 @@
+// One dialog for every edit: ask what would happen, show it, and write when somebody says so. What is written is the file.
+
+import { useEffect, useState } from "./vendor/hooks.js";
+import { ask, edit } from "./api.js";
+import { Dialog, Diff, Trouble, html } from "./parts.js";
+import { Plan, costs } from "./plan.js";
+import { words } from "./words.js";
+
+const says = words.change;
+
+/** `change` is one of `{ merge }`, `{ text }` and `{ revert }`; `tag` is the revision that it was made from, when somebody read it. */
+export function Change({ title, change, tag, onClose, onWritten }) {
+  const [state, set] = useState({ preview: null, tag: null, problem: null, busy: true });
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let wanted = true;
+    (async () => {
+      try {
+        // Only what is in force is known by its number; anything else is whatever is there.
+        const known = turn === 0 && tag !== undefined ? tag : (await ask("GET", "/api/v1/desired")).tag;
+        const preview = (await edit(change, known, true)).value;
+        if (wanted) set({ preview, tag: known, problem: null, busy: false });
+      } catch (problem) {
+        if (wanted) set({ preview: null, tag: null, problem, busy: false });
+      }
+    })();
+    return () => {
+      wanted = false;
+    };
+  }, [turn]);
+
+  const write = async (close) => {
+    set({ ...state, busy: true });
+    try {
+      const written = (await edit(change, state.tag, false)).value;
+      onWritten?.(written.waits ? says.writtenWaits : says.written(written.revision));
+      close();
+    } catch (problem) {
+      set({ ...state, problem, busy: false });
+    }
+  };
+
+  const { preview, problem, busy } = state;
+  const lost = costs(preview?.plan);
+  const isConflict = problem?.code === "conflict" || problem?.code === "overtaken";
+  const isNothing = preview && preview.diff === "";
+  const close = (event) => event.target.closest("dialog").close();
+  return html`<${Dialog} title=${title} onClose=${onClose}>
+    <div aria-live="polite" aria-busy=${busy}>
+      ${busy && !preview && html`<p>${says.reading}</p>`}
+      ${problem && !isConflict && html`<${Trouble} problem=${problem} />`}
+      ${isConflict && html`<p class="trouble" role="alert">${says.conflict(problem.fields)}</p>`}
+      ${isNothing && html`<p>${says.nothing}</p>`}
+      ${preview && !isNothing && html`
+        <p>${says.preview}</p>
+        ${lost.length > 0 && html`<div class="cost" role="note"><h3>${says.lost}</h3>${lost.map(({ object, text }) => html`<p><strong>${object}</strong>: ${text}</p>`)}</div>`}
+        ${preview.waits && html`<p class="cost">${preview.waits}</p>`}
+        ${preview.warnings.length > 0 && html`<h3>${says.warnings}</h3><ul>${preview.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
+        <h3>${words.plan.heading}</h3>
+        <${Plan} plan=${preview.plan} />
+        <h3>${says.diff}</h3>
+        <${Diff} text=${preview.diff} />
+      `}
+    </div>
+    <div class="actions">
+      ${(isConflict || (problem && !preview)) && html`<button onClick=${() => setTurn(turn + 1)}>${says.again}</button>`}
+      ${preview && !isNothing && !isConflict && html`<button class="primary" disabled=${busy} onClick=${(event) => write(() => close(event))}>
+        ${lost.length > 0 ? says.applyStops : says.apply}</button>`}
+      <button onClick=${close}>${words.cancel}</button>
+    </div>
+  <//>`;
+}

@@ -1,0 +1,106 @@
+// What every view is made of.
+
+import { h } from "./vendor/preact.js";
+import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import htm from "./vendor/htm.js";
+import { ago, clock } from "./format.js";
+import { words } from "./words.js";
+
+export const html = htm.bind(h);
+
+/** A word in a colour that repeats what it says. */
+export function Badge({ tone, children }) {
+  return html`<span class="badge ${tone ?? "plain"}">${children}</span>`;
+}
+
+export const toneOfHealth = {
+  Healthy: "good", Progressing: "moving", Degraded: "bad", Missing: "bad", Suspended: "plain", Unknown: "odd",
+};
+export const toneOfSync = { InSync: "good", Drifted: "moving", Unknown: "odd" };
+
+export function Health({ health }) {
+  return html`<${Badge} tone=${toneOfHealth[health]}>${words.health[health] ?? health}<//>`;
+}
+
+export function Sync({ sync }) {
+  return html`<${Badge} tone=${toneOfSync[sync]}>${words.sync[sync] ?? sync}<//>`;
+}
+
+/** The moment, and how long ago on hover and for readers. */
+export function When({ at }) {
+  return html`<time datetime=${at} title=${`${at} (${ago(at)})`}>${clock(at)}</time>`;
+}
+
+export function Section({ title, actions, children, id }) {
+  const name = id ?? `s-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  return html`<section aria-labelledby=${name}>
+    <div class="head"><h2 id=${name}>${title}</h2>${actions}</div>
+    ${children}
+  </section>`;
+}
+
+export function Trouble({ problem }) {
+  if (!problem) return null;
+  return html`<div class="trouble" role="alert"><strong>${words.error.heading}.</strong> <span class="detail">${problem.message}</span></div>`;
+}
+
+/** In front of everything until it is closed; focus goes back to where it was. */
+export function Dialog({ title, onClose, children }) {
+  const dialog = useRef(null);
+  useEffect(() => {
+    const element = dialog.current;
+    element.showModal();
+    const closed = () => onClose();
+    element.addEventListener("close", closed);
+    return () => element.removeEventListener("close", closed);
+  }, []);
+  return html`<dialog ref=${dialog} aria-labelledby="dialog-title">
+    <div class="head">
+      <h2 id="dialog-title">${title}</h2>
+      <button class="quiet" onClick=${() => dialog.current.close()}>${words.close}</button>
+    </div>
+    ${children}
+  </dialog>`;
+}
+
+/** A unified diff as text, or as lines of `[sign, line]`. */
+export function Diff({ text, lines }) {
+  const rows = lines ?? text.split("\n").filter((line) => line !== "").map((line) => [line[0], line.slice(1)]);
+  const kind = { "+": "add", "-": "take", "@": "place" };
+  return html`<pre class="diff" tabindex="0">${rows.map(([sign, line]) => html`<span class=${kind[sign] ?? "same"}>${sign}${line}${"\n"}</span>`)}</pre>`;
+}
+
+/** Asks once, and again whenever one of `inputs` changes. */
+export function useAsked(asked, inputs) {
+  const [state, set] = useState({ value: null, problem: null });
+  useEffect(() => {
+    let wanted = true;
+    asked().then(
+      (value) => wanted && set({ value, problem: null }),
+      (problem) => wanted && set((before) => ({ value: before.value, problem })),
+    );
+    return () => {
+      wanted = false;
+    };
+  }, inputs);
+  return state;
+}
+
+/** The time, every so often, for what says how long ago something was. */
+export function useNow(everyMs = 1000) {
+  const [now, set] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => set(Date.now()), everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs]);
+  return now;
+}
+
+export function Copy({ text }) {
+  const [copied, set] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard?.writeText(text);
+    set(true);
+  };
+  return html`<button class="quiet" onClick=${copy}>${copied ? words.copied : words.copy}</button>`;
+}

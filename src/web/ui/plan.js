@@ -1,0 +1,73 @@
+// A plan as it is shown before anybody agrees to it: steps, gates, what it costs, who gets which memory.
+
+import { duration, gib } from "./format.js";
+import { Badge, html } from "./parts.js";
+import { words } from "./words.js";
+
+const says = words.plan;
+
+export function Plan({ plan }) {
+  const work = plan?.work ?? [];
+  if (work.length === 0) return html`<p>${words.change.noPlan}</p>`;
+  return html`<div class="plan">${work.map((one) => html`<${Work} key=${one.object} work=${one} />`)}</div>`;
+}
+
+export function Work({ work }) {
+  const mark = { blocked: says.blocked, waiting: says.waiting }[work.verdict];
+  return html`<article class="work">
+    <h3>${work.object}: ${work.goal}</h3>
+    ${mark && html`<p class=${work.verdict}><${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//> ${work.reason}: ${work.message}</p>`}
+    <${Items} items=${work.items} />
+    ${work.memory.length > 0 && html`<${Memory} rows=${work.memory} />`}
+  </article>`;
+}
+
+export function Items({ items }) {
+  if (items.length === 0) return null;
+  return html`<ol class="items">${items.map(
+    (item) => html`<li class=${item.kind}>${itemText(item)}
+      ${item.consent && html` <${Badge} tone="moving">${says.consent[item.consent] ?? item.consent}<//>`}</li>`,
+  )}</ol>`;
+}
+
+export function itemText(item) {
+  if (item.kind === "step") return item.text;
+  const gate = says.gates[item.gate];
+  return `${says.gate} ${gate ? gate(item, duration) : item.gate}`;
+}
+
+/** What is lost while nothing serves: in the words of whoever is asked. */
+export function costs(plan) {
+  return (plan?.work ?? [])
+    .filter((work) => work.outage)
+    .map(({ object, outage }) => {
+      const length =
+        outage.expected_secs === null
+          ? says.outage.unknown
+          : says.outage.known(duration(outage.expected_secs), outage.basis);
+      const requests = outage.requests === null ? says.outage.requestsUnknown : says.outage.requests(outage.requests);
+      const drain = outage.requests === 0 || !outage.drain_secs ? "" : says.outage.drain(duration(outage.drain_secs));
+      return { object, text: [length, requests, drain].filter(Boolean).join(" ") };
+    });
+}
+
+function Memory({ rows }) {
+  const head = says.memory;
+  return html`<div class="wide" tabindex="0" role="region" aria-label=${head.caption}><table>
+    <caption>${head.caption}</caption>
+    <thead><tr><th scope="col">${head.spark}</th><th scope="col">${head.total}</th><th scope="col">${head.available}</th><th scope="col">${head.needed}</th><th scope="col">${head.floor}</th><th scope="col">${head.holders}</th></tr></thead>
+    <tbody>${rows.map(
+      (row) => html`<tr>
+        <th scope="row">${row.spark}</th><td>${gib(row.total_bytes)}</td><td>${gib(row.available_bytes)}</td>
+        <td>${gib(row.needed_bytes)}<br /><small>${row.basis}</small></td><td>${gib(row.floor_bytes)}</td>
+        <td>${row.holders.map((holder) => html`<div>${holderName(holder)} ${gib(holder.bytes)}${holder.goes ? ` (${says.goes})` : ""}</div>`)}</td>
+      </tr>`,
+    )}</tbody>
+  </table></div>`;
+}
+
+export function holderName(holder) {
+  const of = holder.of;
+  if (of.slot ?? of.service) return of.slot ?? of.service;
+  return `${holder.name} (${of === "desktop" ? words.sparks.desktop : words.sparks.unmanaged})`;
+}

@@ -1,0 +1,34 @@
+// Every operation of the API, out of the description that the program itself gives.
+
+import { render } from "./vendor/preact.js";
+import { get } from "./api.js";
+import { Trouble, html, useAsked } from "./parts.js";
+import { words } from "./words.js";
+
+const says = words.reference;
+
+function Reference() {
+  const { value, problem } = useAsked(() => get("/api/v1/openapi.json"), []);
+  const operations = Object.entries(value?.paths ?? {}).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })),
+  );
+  return html`<main id="content"><h1>${says.heading}</h1><p>${says.help} <a href="/">${says.back}</a> <a href="/api/v1/openapi.json">openapi.json</a></p>
+    <${Trouble} problem=${problem} />
+    ${operations.map((operation) => html`<${Operation} key=${operation.operationId} operation=${operation} />`)}</main>`;
+}
+
+function Operation({ operation }) {
+  const bodies = Object.entries(operation.requestBody?.content ?? {});
+  return html`<section class="card" aria-labelledby=${operation.operationId}>
+    <h2 id=${operation.operationId}><code>${operation.method} ${operation.path}</code></h2>
+    <p>${operation.summary} <small>${operation.description}</small></p>
+    ${operation.parameters.length > 0 && html`<h3>${says.parameters}</h3><ul>${operation.parameters.map((one) => html`<li><code>${one.name}</code> (${one.in}${one.required ? `, ${says.required}` : ""}) ${one.description ?? ""}</li>`)}</ul>`}
+    ${bodies.length > 0 && html`<h3>${says.body}</h3><ul>${bodies.map(([kind, body]) => html`<li><code>${kind}</code> ${nameOf(body.schema)}</li>`)}</ul>`}
+    <h3>${says.answers}</h3>
+    <ul>${Object.entries(operation.responses).map(([status, answer]) => html`<li><code>${status}</code> ${answer.description} ${Object.entries(answer.content ?? {}).map(([kind, body]) => html`<small>${kind} ${nameOf(body.schema)} </small>`)}</li>`)}</ul>
+  </section>`;
+}
+
+const nameOf = (schema) => (schema?.$ref ? schema.$ref.split("/").pop() : "");
+
+render(html`<${Reference} />`, document.getElementById("page"));

@@ -1,0 +1,43 @@
+// Services as tiles, bots with what can be wished of them, and files of models. A disabled service is not here at all.
+
+import { part } from "./api.js";
+import { Health, Section, Sync, html } from "./parts.js";
+import { words } from "./words.js";
+
+const says = words.services;
+
+export function Services({ status, may, open }) {
+  const services = status.objects.filter((object) => object.sort === "service");
+  const bots = services.filter((object) => object.kind === "bot");
+  const others = services.filter((object) => object.kind !== "bot");
+  const files = status.objects.filter((object) => object.sort === "weights");
+  const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} may=${may} open=${open} />`)}</div>`;
+  return html`
+    <${Section} title=${says.heading}>${others.length ? tiles(others) : html`<p>${says.none}</p>`}<//>
+    ${bots.length > 0 && html`<${Section} title=${says.bots}>${tiles(bots)}<//>`}
+    ${files.length > 0 && html`<${Section} title=${words.weights.heading}>${tiles(files)}<//>`}`;
+}
+
+function Tile({ object, may, open }) {
+  const name = object.object;
+  const isService = object.sort === "service";
+  const patch = (fields) => (isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } });
+  const wish = (title, fields) => html`<button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: `${title}: ${name}`, change: { merge: patch(fields()) } })}>${title}</button>`;
+  const isKept = object.desired === "running" || object.desired === "stopped";
+  const now = () => new Date().toISOString().replace(/\.\d+/, "");
+  return html`<article class="tile" aria-label=${name}>
+    <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
+    <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
+    <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
+    ${object.reason && html`<p class="blocked">${object.reason}: ${object.message}</p>`}
+    <div class="actions">
+      ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}
+      ${object.kind === "bot" && !isKept && wish(says.start, () => ({ state: "running" }))}
+      ${object.kind === "bot" && !isKept && wish(says.stop, () => ({ state: "stopped" }))}
+      ${isService && (isKept || object.kind === "bot") && wish(says.restart, () => ({ restart_after: now() }))}
+      ${object.kind === "bot" && wish(says.update, () => ({ update_after: now() }))}
+      ${(isKept || !isService) && wish(object.suspended ? says.resume : says.suspend, () => ({ suspend: object.suspended ? null : true }))}
+      ${isService && html`<a class="button quiet" href=${`#/logs/${part(name)}`}>${says.logs}</a>`}
+    </div>
+  </article>`;
+}
