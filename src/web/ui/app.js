@@ -10,13 +10,14 @@ import { clock } from "./format.js";
 import { History } from "./history.js";
 import { Logs } from "./logs.js";
 import { Models } from "./models.js";
-import { Section, Trouble, When, html } from "./parts.js";
+import { Section, Text, Trouble, When, html } from "./parts.js";
 import { Services } from "./services.js";
 import { Slots } from "./slots.js";
 import { Times } from "./times.js";
 import { words } from "./words.js";
 
 const ROLES = ["nobody", "read", "edit", "approve"];
+const NOBODY = { needs_token: true, role: "nobody" };
 /** Of the history, for the timelines; the view of the history asks for more. */
 const KEPT_EVENTS = 200;
 
@@ -42,7 +43,9 @@ function App() {
         const [status, drift] = await Promise.all([get("/api/v1/status"), get("/api/v1/drift")]);
         setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null }));
       } catch (problem) {
-        setSeen((before) => ({ ...before, problem }));
+        // Somebody made a first token, or took ours away.
+        const session = problem.code === "needs_token" ? NOBODY : undefined;
+        setSeen((before) => ({ ...before, problem, session: session ?? before.session }));
       }
     } while (now.again);
     now.busy = false;
@@ -56,7 +59,7 @@ function App() {
       setSeen((before) => ({ ...before, session, problem: null }));
       refresh();
     } catch (problem) {
-      setSeen((before) => ({ ...before, session: problem.code === "needs_token" ? { needs_token: true, role: "nobody" } : before.session, problem }));
+      setSeen((before) => ({ ...before, session: problem.code === "needs_token" ? NOBODY : before.session, problem }));
     }
   }, []);
 
@@ -125,7 +128,7 @@ function View({ view, shared, drift }) {
         <${Services} status=${status} may=${may} open=${open} />
         <${Sparks} status=${status} />
         <${Section} title=${words.history.events}>
-          <ul class="events">${events.slice(-8).reverse().map((event) => html`<li key=${event.number}><${When} at=${event.at} /> ${event.object && html`<strong>${event.object}</strong>`} ${event.message}</li>`)}</ul>
+          <ul class="events">${events.slice(-8).reverse().map((event) => html`<li key=${event.number}><${When} at=${event.at} /> ${event.object && html`<strong>${event.object}</strong>`} <${Text}>${event.message}<//></li>`)}</ul>
         <//>`;
   }
 }
@@ -194,7 +197,7 @@ function Drift({ drift }) {
       : html`<div class="wide" tabindex="0" role="region" aria-label=${says.caption}><table class="drift">
           <caption>${says.caption}</caption>
           <thead><tr><th scope="col">${says.object}</th><th scope="col">${says.field}</th><th scope="col">${says.desired}</th><th scope="col">${says.observed}</th><th scope="col">${says.since}</th><th scope="col">${says.response}</th></tr></thead>
-          <tbody>${drift.map((one) => html`<tr><th scope="row">${[one.object, one.spark].filter(Boolean).join(" on ")}</th><td>${one.class}</td><td>${one.desired}</td><td>${one.observed}</td><td><${When} at=${one.since} /></td><td>${one.response}</td></tr>`)}</tbody>
+          <tbody>${drift.map((one) => html`<tr><th scope="row">${[one.object, one.spark].filter(Boolean).join(" on ")}</th><td>${one.class}</td><td><${Text}>${one.desired}<//></td><td><${Text}>${one.observed}<//></td><td><${When} at=${one.since} /></td><td><${Text}>${one.response}<//></td></tr>`)}</tbody>
         </table></div>`}
   <//>`;
 }

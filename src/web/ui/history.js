@@ -3,7 +3,7 @@
 import { useState } from "./vendor/hooks.js";
 import { get } from "./api.js";
 import { lineDiff } from "./format.js";
-import { Badge, Diff, Section, Trouble, When, html, useAsked } from "./parts.js";
+import { Badge, Diff, Section, Text, Trouble, When, html, useAsked } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.history;
@@ -21,7 +21,7 @@ export function History({ status, events, may, open }) {
       <label>${says.filter} <input type="search" value=${filter} onInput=${(event) => setFilter(event.target.value)} /></label>
       <div class="wide tall" tabindex="0" role="region" aria-label=${says.events}><table>
         <thead><tr><th scope="col">${says.when}</th><th scope="col">${says.kind}</th><th scope="col">${says.object}</th><th scope="col">${says.events}</th></tr></thead>
-        <tbody>${shown.slice(0, 300).map((event) => html`<tr key=${event.number}><td><${When} at=${event.at} /></td><td>${event.kind}</td><td>${event.object}</td><td>${event.message}</td></tr>`)}</tbody>
+        <tbody>${shown.slice(0, 300).map((event) => html`<tr key=${event.number}><td><${When} at=${event.at} /></td><td>${event.kind}</td><td>${event.object}</td><td><${Text}>${event.message}<//></td></tr>`)}</tbody>
       </table></div>
     <//>
     <${Revisions} status=${status} may=${may} open=${open} />`;

@@ -8,6 +8,11 @@ import { words } from "./words.js";
 
 export const html = htm.bind(h);
 
+/** A message with its names in it: what stands in backticks is a name. */
+export function Text({ children }) {
+  return String(children ?? "").split("`").map((piece, index) => (index % 2 ? html`<code>${piece}</code>` : piece));
+}
+
 /** A word in a colour that repeats what it says. */
 export function Badge({ tone, children }) {
   return html`<span class="badge ${tone ?? "plain"}">${children}</span>`;
@@ -65,7 +70,7 @@ export function Dialog({ title, onClose, children }) {
 
 /** A unified diff as text, or as lines of `[sign, line]`. */
 export function Diff({ text, lines }) {
-  const rows = lines ?? text.split("\n").filter((line) => line !== "").map((line) => [line[0], line.slice(1)]);
+  const rows = lines ?? text.split("\n").filter((line) => line !== "" && !/^(---|\+\+\+) cluster\.yaml/.test(line)).map((line) => [line[0], line.slice(1)]);
   const kind = { "+": "add", "-": "take", "@": "place" };
   return html`<pre class="diff" tabindex="0">${rows.map(([sign, line]) => html`<span class=${kind[sign] ?? "same"}>${sign}${line}${"\n"}</span>`)}</pre>`;
 }

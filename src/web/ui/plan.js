@@ -1,7 +1,7 @@
 // A plan as it is shown before anybody agrees to it: steps, gates, what it costs, who gets which memory.
 
 import { duration, gib } from "./format.js";
-import { Badge, html } from "./parts.js";
+import { Badge, Text, html } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.plan;
@@ -15,8 +15,8 @@ export function Plan({ plan }) {
 export function Work({ work }) {
   const mark = { blocked: says.blocked, waiting: says.waiting }[work.verdict];
   return html`<article class="work">
-    <h3>${work.object}: ${work.goal}</h3>
-    ${mark && html`<p class=${work.verdict}><${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//> ${work.reason}: ${work.message}</p>`}
+    <h3>${work.object}: <${Text}>${work.goal}<//></h3>
+    ${mark && html`<p class=${work.verdict}><${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//> ${work.reason}: <${Text}>${work.message}<//></p>`}
     <${Items} items=${work.items} />
     ${work.memory.length > 0 && html`<${Memory} rows=${work.memory} />`}
   </article>`;
@@ -25,7 +25,7 @@ export function Work({ work }) {
 export function Items({ items }) {
   if (items.length === 0) return null;
   return html`<ol class="items">${items.map(
-    (item) => html`<li class=${item.kind}>${itemText(item)}
+    (item) => html`<li class=${item.kind}><${Text}>${itemText(item)}<//>
       ${item.consent && html` <${Badge} tone="moving">${says.consent[item.consent] ?? item.consent}<//>`}</li>`,
   )}</ol>`;
 }

@@ -1,7 +1,7 @@
 // Services as tiles, bots with what can be wished of them, and files of models. A disabled service is not here at all.
 
 import { part } from "./api.js";
-import { Health, Section, Sync, html } from "./parts.js";
+import { Health, Section, Sync, Text, html } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.services;
@@ -29,7 +29,7 @@ function Tile({ object, may, open }) {
     <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
     <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
     <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
-    ${object.reason && html`<p class="blocked">${object.reason}: ${object.message}</p>`}
+    ${object.reason && html`<p class="blocked">${object.reason}: <${Text}>${object.message}<//></p>`}
     <div class="actions">
       ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}
       ${object.kind === "bot" && !isKept && wish(says.start, () => ({ state: "running" }))}

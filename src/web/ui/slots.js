@@ -4,8 +4,8 @@ import { useEffect, useState } from "./vendor/hooks.js";
 import { ask, get, part } from "./api.js";
 import { clock, duration } from "./format.js";
 import { Log } from "./logs.js";
-import { Dialog, Health, Section, Sync, Trouble, When, html, useAsked, useNow } from "./parts.js";
-import { Items, Plan, itemText } from "./plan.js";
+import { Dialog, Health, Section, Sync, Text, Trouble, When, html, useAsked, useNow } from "./parts.js";
+import { Plan, itemText } from "./plan.js";
 import { words } from "./words.js";
 
 const says = words.slots;
@@ -41,8 +41,8 @@ function Slot({ slot, status, events, may, open, say }) {
       <dt>${says.should}</dt><dd><strong>${desired(slot)}</strong> <small>${because(outlook)}</small></dd>
       <dt>${says.does}</dt><dd><strong>${slot.observed === "nothing" ? says.nothing : slot.observed}</strong></dd>
     </dl>
-    ${slot.message && slot.reason && html`<p class=${work?.verdict ?? "waiting"}><strong>${work?.verdict === "blocked" ? says.stuck : says.waits}:</strong> ${slot.reason}: ${slot.message}</p>`}
-    ${outlook.failure && html`<p class="blocked">${says.failed(outlook.failure.what, outlook.failure.loads)}</p>`}
+    ${slot.message && slot.reason && html`<p class=${work?.verdict ?? "waiting"}><strong>${work?.verdict === "blocked" ? says.stuck : says.waits}:</strong> ${slot.reason}: <${Text}>${slot.message}<//></p>`}
+    ${outlook.failure && html`<p class="blocked"><${Text}>${says.failed(outlook.failure.what, outlook.failure.loads)}<//></p>`}
     ${outlook.next && html`<p>${says.next(outlook.next.model, clock(outlook.next.at), outlook.next.window)}${outlook.next.held_by ? says.nextHeld(outlook.next.held_by) : ""}</p>`}
     <${Trouble} problem=${problem} />
     ${isRunning(slot) && html`<${Progress} slot=${slot} events=${events} />`}
@@ -89,13 +89,13 @@ function Progress({ slot, events }) {
   return html`<div class="progress" role="group" aria-label=${says.heading}>
     <h4>${says.heading}</h4>
     <ol class="timeline">
-      ${done.map((event) => html`<li key=${event.number} class="done"><span class="mark">${says.done}</span> ${event.message} <small><${When} at=${event.at} /></small></li>`)}
+      ${done.map((event) => html`<li key=${event.number} class="done"><span class="mark">${says.done}</span> <${Text}>${event.message}<//> <small><${When} at=${event.at} /></small></li>`)}
       ${load && html`<li class="now"><span class="mark">${says.now}</span> ${says.loads(load.model)}
         <progress aria-label=${says.loads(load.model)} max="100" value=${percent}></progress>
         <small>${percent === null ? "" : `${percent} %, `}${says.elapsed(duration(elapsed))}; ${load.expected_secs ? says.expected(duration(load.expected_secs)) : says.unexpected}; ${says.deadline(duration(deadline))}</small>
         <ul>${load.ranks.map((rank) => html`<li>${says.rank(rank.spark, rank.phase ? says.phase[rank.phase] : says.silent)}${rank.shards ? `, ${says.shards(rank.shards)}` : ""}</li>`)}</ul>
       </li>`}
-      ${items.map((item, index) => html`<li key=${item.key ?? index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> ${itemText(item)}</li>`)}
+      ${items.map((item, index) => html`<li key=${item.key ?? index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> <${Text}>${itemText(item)}<//></li>`)}
     </ol>
     ${load && html`<details><summary>${says.log}</summary><${Log} object=${slot.object} lines=${12} /></details>`}
   </div>`;

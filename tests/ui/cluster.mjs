@@ -1,0 +1,138 @@
+// A demo of its own for a test, and a browser in front of it. What the page may not do fails the test.
+
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const program = process.env.SPARK_CONTROL_PROGRAM;
+assert.ok(program, "SPARK_CONTROL_PROGRAM names the program");
+
+async function freePort() {
+  const server = createServer();
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+/** The program's demo in a directory of its own. */
+export class Demo {
+  static async start(manifest) {
+    const demo = new Demo();
+    demo.directory = mkdtempSync(join(tmpdir(), "spark-control-page-"));
+    if (manifest) writeFileSync(join(demo.directory, "cluster.yaml"), manifest);
+    demo.port = await freePort();
+    demo.url = `http://127.0.0.1:${demo.port}`;
+    await demo.run();
+    return demo;
+  }
+
+  async run() {
+    const environment = { ...process.env, XDG_STATE_HOME: join(this.directory, "state"), RUST_LOG: "spark_control=warn" };
+    this.process = spawn(program, ["demo", "--listen", `127.0.0.1:${this.port}`], {
+      cwd: this.directory, env: environment, stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.said = "";
+    for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => { this.said += text; });
+    await until("the demo answers", async () => (await fetch(`${this.url}/readyz`)).ok, 30_000, () => this.said);
+  }
+
+  /** A command beside the running demo. */
+  command(...words) {
+    return execFileSync(program, words, {
+      cwd: this.directory, env: { ...process.env, XDG_STATE_HOME: join(this.directory, "state") }, encoding: "utf8",
+    });
+  }
+
+  get file() {
+    return readFileSync(join(this.directory, "cluster.yaml"), "utf8");
+  }
+
+  set file(text) {
+    writeFileSync(join(this.directory, "cluster.yaml"), text);
+  }
+
+  async api(path) {
+    return (await fetch(`${this.url}${path}`)).json();
+  }
+
+  async stop() {
+    const ended = new Promise((done) => this.process.once("exit", done));
+    this.process.kill("SIGTERM");
+    await ended;
+  }
+
+  async end() {
+    await this.stop();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+export async function until(what, holds, ms = 20_000, more = () => "") {
+  const deadline = Date.now() + ms;
+  for (;;) {
+    try {
+      if (await holds()) return;
+    } catch {
+      // Not yet.
+    }
+    assert.ok(Date.now() < deadline, `${what}: not within ${ms} ms ${more()}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+export const launch = () => chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"],
+});
+
+/** A page that fails the test when it breaks its own policy, throws, or asks for something outside. */
+export async function open(browser, demo, { path = "/", width = 1280, height = 900, scheme = "light" } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce", locale: "en-GB" });
+  const page = await context.newPage();
+  page.wrong = [];
+  page.on("pageerror", (error) => page.wrong.push(`threw ${error.message}`));
+  page.on("console", (message) => {
+    const text = message.text();
+    // An answer that is an error is a part of the flow; what the policy forbids is not.
+    if (message.type() === "error" && !text.startsWith("Failed to load resource")) page.wrong.push(text);
+  });
+  page.on("request", (request) => {
+    if (!request.url().startsWith(demo.url)) page.wrong.push(`asked for ${request.url()}`);
+  });
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+  });
+  await page.goto(`${demo.url}${path}`);
+  page.setDefaultTimeout(20_000);
+  return page;
+}
+
+export async function close(page) {
+  const violations = await page.evaluate(() => window.violations);
+  assert.deepEqual([...page.wrong, ...violations], [], "the page does what it may not, or fails");
+  await page.context().close();
+}
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** No finding of the checker that is serious or critical. */
+export async function accessible(page, where) {
+  // The policy forbids scripts from elsewhere; a test's own goes around it.
+  const found = await page.evaluate(async (source) => {
+    if (!window.axe) (0, eval)(source);
+    const result = await window.axe.run(document, { resultTypes: ["violations"] });
+    return result.violations
+      .filter((one) => ["serious", "critical"].includes(one.impact))
+      .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 120)} ${node.failureSummary.split("\n")[1] ?? ""}`).slice(0, 3).join(" | ")}`);
+  }, axe).catch(async () => {
+    throw new Error("the checker could not run");
+  });
+  assert.deepEqual(found, [], `${where}: what a reader cannot use`);
+}
