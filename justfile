@@ -14,6 +14,10 @@ test:
 lab *filter:
     cargo test --locked --test lab {{filter}} -- --test-threads=4
 
+# The page in a browser, and the API asked with random data.
+faces:
+    ./scripts/faces
+
 # Two simulated Sparks.
 demo:
     ./scripts/demo

@@ -338,6 +338,14 @@ impl Controller {
         Ok(())
     }
 
+    /// It was shown to somebody.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn keep_plan(&self, plan: &Plan) -> Result<(), StoreError> {
+        self.state().store.keep_plan(plan)
+    }
+
     /// A plan that was shown, and what it relied on and is not so any more.
     ///
     /// # Errors

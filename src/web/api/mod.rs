@@ -26,7 +26,7 @@ use axum::{
 use self::{
     access::{Door, door},
     once::{UnderWay, once},
-    operation::{EVENTS, Operation, TEXT, YAML},
+    operation::{EVENTS, Header, Operation, TEXT, YAML},
     problem::{Code, Problem},
 };
 use crate::{
@@ -66,8 +66,18 @@ pub fn operations() -> Vec<Operation> {
         status::{Drift, Key, Spark, Status},
     };
     const OK: StatusCode = StatusCode::OK;
-    const IF_MATCH: &str =
-        "The revision that the edit was made from, in quotes as the ETag has it; `*` for whatever is there.";
+    let if_match = || Header {
+        name: "If-Match",
+        says: "The revision that the edit was made from, in quotes as the ETag has it; `*` for whatever is there.",
+        is_required: true,
+        pattern: "^(\"[0-9]{1,19}\"|\\*)$",
+    };
+    let last_event = Header {
+        name: "Last-Event-ID",
+        says: "Go on after that one.",
+        is_required: false,
+        pattern: "^[0-9]{1,18}$",
+    };
     // What may come of an edit.
     let edit: &[Code] = &[
         Code::FileInvalid,
@@ -83,7 +93,7 @@ pub fn operations() -> Vec<Operation> {
     let based = |operation: Operation| {
         operation
             .query::<DryRun>()
-            .header("If-Match", true, IF_MATCH)
+            .header(if_match())
             .answers::<Edited>(OK, "What came of it, or would come of it.")
             .tagged()
             .problems(edit)
@@ -163,7 +173,7 @@ pub fn operations() -> Vec<Operation> {
             .or_text(&[TEXT, EVENTS])
             .problems(&[Code::NoSuchObject, Code::Io]),
         Operation::get("/api/v1/events", events::events, "What happens, as it happens.")
-            .header("Last-Event-ID", false, "Go on after that one.")
+            .header(last_event)
             .answers_text(
                 EVENTS,
                 "`history`: a line of the history. `seen`: a new status is there to be read.",

@@ -66,7 +66,10 @@ async fn keyed(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);
+    let is_plain = |key: &&str| {
+        !key.is_empty() && key.len() <= LONGEST_KEY && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = key.to_str().ok().filter(is_plain);
     let key = key.ok_or_else(|| {
         let detail = format!("`Idempotency-Key` is up to {LONGEST_KEY} printable letters");
         Problem::new(Code::InvalidRequest, detail)

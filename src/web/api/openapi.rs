@@ -87,7 +87,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     for header in &operation.headers {
         parameters.push(json!({
             "name": header.name, "in": "header", "required": header.is_required, "description": header.says,
-            "schema": { "type": "string" }
+            "schema": { "type": "string", "pattern": header.pattern }
         }));
     }
     let name = operation.path.trim_start_matches("/api/").replace(['/', '{', '}'], "_").replace("__", "_");

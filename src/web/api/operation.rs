@@ -43,6 +43,8 @@ pub struct Header {
     pub name: &'static str,
     pub says: &'static str,
     pub is_required: bool,
+    /// What it looks like.
+    pub pattern: &'static str,
 }
 
 pub struct Answer {
@@ -55,6 +57,11 @@ pub struct Answer {
 
 fn shape_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
+}
+
+/// YAML is described as what it says, like JSON.
+fn shape_of_text(kind: &str) -> Shape {
+    if kind == YAML { any } else { text }
 }
 
 fn text(_: &mut SchemaGenerator) -> Schema {
@@ -121,6 +128,7 @@ impl Operation {
             name: "Idempotency-Key",
             says: "The same key with the same request is answered with what the first one was answered, for a day.",
             is_required: false,
+            pattern: "^[!-~]{1,255}$",
         };
         let mut operation = Self::new(Method::POST, Role::Edit, path, handler, says);
         operation.headers.push(key);
@@ -164,8 +172,8 @@ impl Operation {
     }
 
     #[must_use]
-    pub fn header(mut self, name: &'static str, is_required: bool, says: &'static str) -> Self {
-        self.headers.push(Header { name, says, is_required });
+    pub fn header(mut self, header: Header) -> Self {
+        self.headers.push(header);
         self
     }
 
@@ -184,7 +192,7 @@ impl Operation {
 
     #[must_use]
     pub fn takes_text(mut self, kind: &'static str) -> Self {
-        self.bodies.push((kind, text));
+        self.bodies.push((kind, shape_of_text(kind)));
         self.problems(&[Code::UnsupportedType])
     }
 
@@ -201,14 +209,19 @@ impl Operation {
 
     #[must_use]
     pub fn answers_text(self, kind: &'static str, says: &'static str) -> Self {
-        self.answer(Answer { status: StatusCode::OK, says, bodies: vec![(kind, text)], is_tagged: false })
+        self.answer(Answer {
+            status: StatusCode::OK,
+            says,
+            bodies: vec![(kind, shape_of_text(kind))],
+            is_tagged: false,
+        })
     }
 
     /// The last answer may be text too, by `Accept`.
     #[must_use]
     pub fn or_text(mut self, kinds: &[&'static str]) -> Self {
         let answer = self.answers.last_mut().expect("an answer comes first");
-        answer.bodies.extend(kinds.iter().map(|kind| (*kind, text as Shape)));
+        answer.bodies.extend(kinds.iter().map(|kind| (*kind, shape_of_text(kind))));
         self
     }
 

@@ -12,7 +12,11 @@ use super::{
 pub async fn make(State(controller): State<Shared>) -> Result<Json<Plan>, Problem> {
     let seen = controller.look_now().await;
     match &seen.plan {
-        Some(plan) => Ok(Json(Plan::from(plan))),
+        Some(plan) => {
+            // Also one that is empty can be asked for again.
+            controller.keep_plan(plan)?;
+            Ok(Json(Plan::from(plan)))
+        }
         None => Err(Problem::new(Code::NotLooked, seen.file_error.clone().unwrap_or_else(nothing))),
     }
 }
