@@ -414,6 +414,11 @@ impl Controller {
         self.state().store.events(count)
     }
 
+    /// The number of the newest line of the history.
+    pub fn last_event(&self) -> i64 {
+        self.state().store.last_event()
+    }
+
     /// Those after the one of that number, oldest first.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ pub mod answers;
 pub mod spells;
 pub mod tokens;
 
-use std::path::Path;
+use std::{cell::Cell, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -40,6 +40,8 @@ pub struct Store {
     connection: Connection,
     /// What was written last: a round in which nothing happened writes nothing.
     ledger: String,
+    /// The number of the newest line of the history: who follows it asks for more only when there is more.
+    last_event: Cell<i64>,
 }
 
 /// A message that has not arrived yet.
@@ -94,7 +96,9 @@ impl Store {
              PRAGMA user_version = {VERSION};
              COMMIT;"
         ))?;
-        Ok(Self { connection, ledger: String::new() })
+        let last =
+            connection.query_row("SELECT COALESCE(MAX(number), 0) FROM event", [], |row| row.get(0))?;
+        Ok(Self { connection, ledger: String::new(), last_event: Cell::new(last) })
     }
 
     /// The last revision that was in force.
@@ -310,6 +314,7 @@ impl Store {
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
         self.connection.execute(sql, params![moment(now), kind, object, message])?;
         let last = self.connection.last_insert_rowid();
+        self.last_event.set(last);
         self.connection.execute("DELETE FROM event WHERE number <= ?1", [last - KEPT_EVENTS])?;
         Ok(())
     }
@@ -325,11 +330,19 @@ impl Store {
         Ok(events)
     }
 
+    /// The number of the newest event; 0 when there is none.
+    pub fn last_event(&self) -> i64 {
+        self.last_event.get()
+    }
+
     /// Up to `count` events after the one of that number, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<Event>, StoreError> {
+        if number >= self.last_event.get() {
+            return Ok(Vec::new());
+        }
         let sql =
             "SELECT number, at, kind, object, message FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
         self.select_events(sql, params![number, count])

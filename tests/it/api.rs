@@ -1,11 +1,12 @@
 //! The API over real HTTP: a controller on simulated Sparks, a listener on loopback, a client.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use spark_control::{
     controller::{Controller, round::Mode},
+    sim::Fault,
     web::{self, api, guard::Hosts},
 };
 
@@ -14,22 +15,22 @@ use crate::{
     golden::{assert_golden, here},
 };
 
-struct Api {
-    cluster: Cluster,
-    controller: Arc<Controller>,
-    address: String,
+pub struct Api {
+    pub cluster: Cluster,
+    pub controller: Arc<Controller>,
+    pub address: String,
     client: reqwest::Client,
 }
 
-struct Answer {
-    status: StatusCode,
-    tag: Option<String>,
-    body: Value,
+pub struct Answer {
+    pub status: StatusCode,
+    pub tag: Option<String>,
+    pub body: Value,
 }
 
 impl Api {
     /// A controller that has looked once, with this in the file.
-    async fn new(more: &str) -> Self {
+    pub async fn new(more: &str) -> Self {
         let cluster = Cluster::new();
         cluster.edit(&format!("{SPARKS}{more}\n{MODELS}"));
         let controller = Arc::new(cluster.controller("a"));
@@ -37,16 +38,17 @@ impl Api {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = web::router(controller.clone(), Hosts::new(["spark.example".to_owned()]));
-        tokio::spawn(axum::serve(listener, router).into_future());
+        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tokio::spawn(axum::serve(listener, service).into_future());
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { cluster, controller, address, client: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.address))
     }
 
-    async fn send(&self, request: RequestBuilder) -> Answer {
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let status = response.status();
         let header =
@@ -62,11 +64,11 @@ impl Api {
         Answer { status, tag, body }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
 
-    async fn merge(&self, base: Option<&str>, query: &str, patch: Value) -> Answer {
+    pub async fn merge(&self, base: Option<&str>, query: &str, patch: Value) -> Answer {
         let request = self
             .request(Method::PATCH, &format!("/api/v1/desired{query}"))
             .header("content-type", "application/merge-patch+json")
@@ -78,12 +80,20 @@ impl Api {
         self.send(request).await
     }
 
+    /// Rounds, so many seconds apart.
+    pub async fn rounds(&self, count: usize, secs: u64) {
+        for _ in 0..count {
+            self.cluster.skip(Duration::from_secs(secs));
+            self.controller.round(Mode::Act).await.unwrap();
+        }
+    }
+
     fn file(&self) -> String {
         std::fs::read_to_string(&self.controller.places.file).unwrap()
     }
 }
 
-fn code(answer: &Answer) -> (u16, &str, bool) {
+pub fn code(answer: &Answer) -> (u16, &str, bool) {
     (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or(""), answer.body["happened"] == true)
 }
 
@@ -417,4 +427,66 @@ fn the_api_page_names_every_address_and_every_error() {
         let line = format!("| `{}` | {} | {retry} | {} |", row.name, row.status.as_u16(), row.title);
         assert!(page.contains(&line), "docs/api.md lacks {line}");
     }
+}
+
+/// If this failed, an outage would be told where nobody looked, or none where one was.
+#[tokio::test(flavor = "multi_thread")]
+async fn connectivity_tells_of_each_outage_and_how_long_it_was() {
+    let api = Api::new("model: alpha").await;
+    api.rounds(30, 10).await;
+    let slot = |body: &Value| {
+        let endpoints = body["endpoints"].as_array().unwrap().clone();
+        endpoints.into_iter().find(|one| one["object"] == "vllm").unwrap()
+    };
+    let figures = |one: &Value| (one["outages"].as_u64().unwrap(), one["down_secs"].as_u64().unwrap());
+    let before = slot(&api.get("/api/v1/connectivity").await.body);
+    assert_eq!(before["spells"].as_array().unwrap().last().unwrap()["link"], "up", "{before}");
+    api.cluster.sim.fault("spark1", Fault::ContainersVanish, Duration::ZERO).unwrap();
+    api.rounds(30, 10).await;
+    let after = slot(&api.get("/api/v1/connectivity").await.body);
+    assert_eq!(after["spells"].as_array().unwrap().last().unwrap()["link"], "up", "{after}");
+    let ((outages, down), (known, known_down)) = (figures(&after), figures(&before));
+    assert_eq!(outages, known + 1, "{after}");
+    // It takes two minutes to load, and is missed at once.
+    assert!((120..=170).contains(&(down - known_down)), "{after}");
+    // After a night in which nobody looked, nothing is made up.
+    api.rounds(1, 8 * 3600).await;
+    let later = slot(&api.get("/api/v1/connectivity").await.body);
+    assert_eq!(figures(&later), figures(&after), "{later}");
+    let up = |one: &Value| one["up_percent"].as_f64().unwrap();
+    assert!((up(&later) - up(&after)).abs() < 1.0, "{later}");
+}
+
+/// If this failed, somebody would read the log of something else, or wait for words that were said already.
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_read_as_json_as_text_and_as_they_are_said() {
+    let api = Api::new("model: alpha").await;
+    api.rounds(30, 10).await;
+    let all = api.get("/api/v1/logs/vllm").await;
+    let log = &all.body["logs"][0];
+    assert_eq!(log["spark"], "spark1");
+    let words = log["text"].as_str().unwrap().to_owned();
+    assert!(!words.is_empty());
+    let text = api.send(api.request(Method::GET, "/api/v1/logs/vllm").header("accept", "text/plain")).await;
+    assert!(text.body.as_str().unwrap().contains(words.lines().last().unwrap()));
+    assert_eq!(code(&api.get("/api/v1/logs/nobody").await), (404, "no_such_object", false));
+    let stream = |object: &str| {
+        api.request(Method::GET, &format!("/api/v1/logs/{object}")).header("accept", "text/event-stream")
+    };
+    assert_eq!(code(&api.send(stream("nobody")).await), (404, "no_such_object", false));
+    let mut stream = stream("vllm").send().await.unwrap();
+    let mut said = String::new();
+    while !said.contains("\n\n") {
+        said += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+    }
+    assert!(said.starts_with("event: lines\n") && said.contains("spark1"), "{said}");
+    // What is stopped is saved first.
+    api.merge(Some("*"), "", json!({ "model": "none" })).await;
+    api.rounds(30, 10).await;
+    let saved = api.get("/api/v1/logs/vllm?saved=true").await;
+    assert!(saved.body["logs"][0]["text"].as_str().unwrap().contains(words.lines().last().unwrap()));
+    assert_eq!(code(&api.get("/api/v1/logs/vllm?saved=maybe").await), (400, "invalid_request", false));
+    let figures = api.get("/api/v1/figures").await.body;
+    assert!(figures["memory"]["spark1"].as_array().unwrap().len() > 2, "{figures}");
+    assert_eq!(figures["loads"]["alpha"].as_array().map(Vec::len), Some(1), "{figures}");
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends there
 
+mod access;
 mod adoption;
 mod api;
 mod arguments;

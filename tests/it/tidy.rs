@@ -273,7 +273,8 @@ fn no_private_address_is_written_anywhere() {
         if file.ends_with("tests/it/tidy.rs") {
             continue;
         }
-        let text = fs::read_to_string(&file).unwrap();
+        // Pictures have no text.
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
         for found in text.split(|letter: char| !(letter.is_ascii_digit() || letter == '.')) {
             let parts: Vec<&str> = found.split('.').collect();
             let is_address = parts.len() == 4 && parts.iter().all(|part| part.parse::<u8>().is_ok());
@@ -286,6 +287,9 @@ fn no_private_address_is_written_anywhere() {
 fn every_file(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("node_modules") {
+            continue;
+        }
         if path.is_dir() {
             every_file(&path, found);
         } else {

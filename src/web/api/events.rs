@@ -12,10 +12,10 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
-    Shared,
+    Shared, bounded,
     problem::{Code, Problem},
 };
 use crate::{controller::Snapshot, store};
@@ -33,24 +33,29 @@ struct Following {
     lines: VecDeque<store::Event>,
     /// A look that was not told yet.
     look: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 pub async fn events(
     State(controller): State<Shared>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let newest = controller.last_event();
     let last = match headers.get("last-event-id") {
         Some(number) => {
-            let number = number.to_str().ok().and_then(|number| number.parse().ok());
-            number.ok_or_else(|| {
+            let number = number.to_str().ok().and_then(|number| number.parse::<i64>().ok());
+            let number = number.ok_or_else(|| {
                 Problem::new(Code::InvalidRequest, "`Last-Event-ID` is the number of an event")
-            })?
+            })?;
+            // Of a store that is not there any more.
+            number.min(newest)
         }
-        None => controller.events(1)?.last().map_or(0, |event| event.number),
+        None => newest,
     };
+    let place = bounded::stream()?;
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
-    let following = Following { controller, looks, last, lines, look: true };
+    let following = Following { controller, looks, last, lines, look: true, _place: place };
     Ok(Sse::new(stream::unfold(following, next)).keep_alive(KeepAlive::new().interval(ALIVE)))
 }
 

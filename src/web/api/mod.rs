@@ -3,6 +3,7 @@
 //! Begin with `operations`: every address, in one list.
 
 pub mod access;
+pub mod bounded;
 pub mod desired;
 pub mod events;
 pub mod once;
@@ -33,9 +34,6 @@ use crate::{
     controller::{Controller, access::Asker},
     core::access::Role,
 };
-
-/// A file of a hundred models is a tenth of it.
-const MAX_BODY: usize = 1 << 20;
 
 /// The controller that every handler asks.
 pub type Shared = Arc<Controller>;
@@ -171,13 +169,14 @@ pub fn operations() -> Vec<Operation> {
             .query::<WhichLogs>()
             .answers::<Logs>(OK, "The last lines; as a stream, what is said from then on: `lines` events.")
             .or_text(&[TEXT, EVENTS])
-            .problems(&[Code::NoSuchObject, Code::Io]),
+            .problems(&[Code::NoSuchObject, Code::Io, Code::TooManyStreams]),
         Operation::get("/api/v1/events", events::events, "What happens, as it happens.")
             .header(last_event)
             .answers_text(
                 EVENTS,
                 "`history`: a line of the history. `seen`: a new status is there to be read.",
-            ),
+            )
+            .problems(&[Code::TooManyStreams]),
         Operation::post("/api/v1/plans", plans::make, "Look now, and tell what would be done.")
             .answers::<Plan>(OK, "The plan of this moment.")
             .problems(unlooked),
@@ -242,7 +241,8 @@ pub fn router(controller: Shared) -> Router {
     router
         .route("/api/{*other}", axum::routing::any(no_such_address))
         .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(bounded::whole_body))
         .with_state(controller)
 }
 

@@ -15,7 +15,8 @@ use axum::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    MAX_BODY, Shared,
+    Shared,
+    bounded::MAX_BODY,
     problem::{Code, Problem},
 };
 use crate::{controller::access::Asker, core::desired::hex, store::answers::Answer};

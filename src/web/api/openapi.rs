@@ -189,10 +189,7 @@ fn codes(operation: &Operation) -> Vec<Code> {
     let mut codes =
         vec![Code::UntrustedHost, Code::NeedsToken, Code::MayNot, Code::InvalidRequest, Code::Store];
     if operation.writes() {
-        codes.push(Code::CrossOrigin);
-    }
-    if !operation.bodies.is_empty() {
-        codes.push(Code::TooLarge);
+        codes.extend([Code::CrossOrigin, Code::TooLarge, Code::TooSlow]);
     }
     codes.extend(&operation.problems);
     codes

@@ -13,9 +13,10 @@ use axum::{
 };
 use futures_util::stream;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Part, Query, Shared,
+    Part, Query, Shared, bounded,
     operation::{EVENTS, TEXT},
     problem::{Code, Problem},
     seen::in_force,
@@ -122,7 +123,7 @@ pub async fn logs(
     if accepts.contains(EVENTS) {
         // Before it begins, so that a wrong name is told.
         controller.logs(&object).await?;
-        return Ok(follow(controller, object).into_response());
+        return Ok(follow(controller, object, bounded::stream()?).into_response());
     }
     let logs =
         if which.saved { saved(&controller, &object).await? } else { said(&controller, &object).await? };
@@ -175,12 +176,18 @@ struct Following {
     /// By Spark and container, what was read last.
     said: BTreeMap<(String, String), String>,
     waits: bool,
+    _place: OwnedSemaphorePermit,
     until: tokio::time::Instant,
 }
 
-fn follow(controller: Shared, object: String) -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
+fn follow(
+    controller: Shared,
+    object: String,
+    place: OwnedSemaphorePermit,
+) -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
     let until = tokio::time::Instant::now() + LONGEST_LOG;
-    let following = Following { controller, object, said: BTreeMap::new(), waits: false, until };
+    let following =
+        Following { controller, object, said: BTreeMap::new(), waits: false, _place: place, until };
     Sse::new(stream::unfold(following, next_lines))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }

@@ -28,6 +28,7 @@ pub enum Code {
     NoSuchRevision,
     NoSuchHold,
     MethodNotAllowed,
+    TooSlow,
     Conflict,
     Overtaken,
     FileInvalid,
@@ -48,6 +49,7 @@ pub enum Code {
     Io,
     NotLooked,
     Unreachable,
+    TooManyStreams,
 }
 
 /// One row of the table of errors.
@@ -71,7 +73,7 @@ const fn row(
 }
 
 /// Every code, in the order of their status.
-pub const TABLE: [Row; 32] = [
+pub const TABLE: [Row; 34] = [
     row(
         Code::InvalidRequest,
         "invalid_request",
@@ -114,6 +116,7 @@ pub const TABLE: [Row; 32] = [
         false,
         "this address does not do that",
     ),
+    row(Code::TooSlow, "too_slow", StatusCode::REQUEST_TIMEOUT, true, "the body did not come in time"),
     row(
         Code::FileInvalid,
         "file_invalid",
@@ -194,6 +197,13 @@ pub const TABLE: [Row; 32] = [
         "nothing has been looked at yet",
     ),
     row(Code::Unreachable, "unreachable", StatusCode::SERVICE_UNAVAILABLE, true, "a Spark did not answer"),
+    row(
+        Code::TooManyStreams,
+        "too_many_streams",
+        StatusCode::SERVICE_UNAVAILABLE,
+        true,
+        "too many streams are open",
+    ),
 ];
 
 /// An answer that is an error.

@@ -1,0 +1,55 @@
+//! What a client may take: so much of a body, so long for it, so many streams.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::Method,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::{Code, Problem};
+
+/// A file of a hundred models is a tenth of it.
+pub const MAX_BODY: usize = 1 << 20;
+/// A megabyte over a slow line.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
+/// A page has two; this is more pages than there are people to look at them.
+const MOST_STREAMS: usize = 2048;
+
+static STREAMS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST_STREAMS)));
+
+/// The whole body is here before anything is done with it, or nothing is done.
+pub async fn whole_body(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(_)) => {
+            let detail = format!("a body is up to {} KiB, and whole", MAX_BODY / 1024);
+            Problem::new(Code::TooLarge, detail).into_response()
+        }
+        Err(_) => {
+            let detail = format!("the body did not come within {} s", BODY_DEADLINE.as_secs());
+            Problem::new(Code::TooSlow, detail).into_response()
+        }
+    }
+}
+
+/// A place for one more stream, for as long as it lives.
+///
+/// # Errors
+/// There are too many.
+pub fn stream() -> Result<OwnedSemaphorePermit, Problem> {
+    STREAMS.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Code::TooManyStreams, format!("{MOST_STREAMS} streams are open, and no more are kept"))
+    })
+}
