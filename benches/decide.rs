@@ -72,6 +72,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
         sparks: desired.sparks.keys().map(view).collect(),
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
+        bots: std::collections::BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     }
 }

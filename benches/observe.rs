@@ -60,7 +60,8 @@ async fn look(sparks: usize) -> Duration {
     for _ in 0..RUNS {
         // Nothing is known from before.
         let proofs = Proofs::default();
-        let eyes = Eyes { transports: &transports, http: &http, proofs: &proofs };
+        let sessions = std::collections::BTreeMap::new();
+        let eyes = Eyes { transports: &transports, sessions: &sessions, http: &http, proofs: &proofs };
         let began = Instant::now();
         let observed = observe(&desired, &ledger, eyes, None, Timestamp::now).await;
         took.push(began.elapsed());

@@ -45,6 +45,7 @@ pub fn manifest(bytes: &[u8]) {
                 sparks: BTreeMap::new(),
                 endpoints: BTreeMap::new(),
                 loads: BTreeMap::new(),
+                bots: std::collections::BTreeMap::new(),
                 unreadable_secrets: BTreeMap::new(),
             };
             let plan = planner::plan(&loaded.desired, 1, &nothing, &Ledger::default(), now);

@@ -1,5 +1,6 @@
 //! Performing one step: fill in the fence program, run it, say what came of it. No policy.
 
+pub mod bots;
 pub mod fence;
 pub mod weights;
 
@@ -104,6 +105,11 @@ pub async fn perform(
         Step::Copy { object, to, files, .. } => {
             let script = weights::copy(desired, spark, to, files);
             let act = transfer(act("launch"), object, files, token, script);
+            plain(fence::perform(transport.as_ref(), &act).await)
+        }
+        // The way is the bot's own session.
+        Step::Update { object, checkout, .. } => {
+            let act = bots::update(act("launch"), object, checkout, token);
             plain(fence::perform(transport.as_ref(), &act).await)
         }
         Step::Delete { files, .. } => {

@@ -120,6 +120,8 @@ fn sparks() -> Sim {
         ("kokoro-tts", ServiceKind::Tts, 8880),
         ("bge-m3", ServiceKind::Embeddings, 8001),
         ("qdrant", ServiceKind::Qdrant, 6333),
+        // It listens nowhere.
+        ("helper", ServiceKind::Bot, 0),
     ] {
         sim.add_service("spark2", container, Service { kind, port });
     }

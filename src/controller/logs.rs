@@ -19,7 +19,7 @@ use crate::{
         name::SparkName,
         standing::standing,
     },
-    probe::words,
+    probe::{bots, words},
 };
 
 /// As much as a person scrolls back.
@@ -158,7 +158,26 @@ impl Controller {
                 Log { spark, container, text: text.map_err(|error| error.to_string()) }
             }
         });
-        Ok(futures_util::future::join_all(reading).await)
+        let mut logs = futures_util::future::join_all(reading).await;
+        logs.extend(self.update_log(object).await);
+        Ok(logs)
+    }
+
+    /// What the last update of a bot says, or said.
+    async fn update_log(&self, object: &str) -> Option<Log> {
+        let (cluster, spark, job, way) = {
+            let state = self.state();
+            let current = state.current.as_ref()?;
+            let (object, update) = state.ledger.updates.iter().find(|(known, _)| known.as_str() == object)?;
+            let (_, way) = state.sessions.get(object)?;
+            let (_, service) =
+                current.desired.services.iter().find(|(name, _)| name.as_str() == object.as_str())?;
+            let Place::Spark(spark) = &service.place else { return None };
+            (current.desired.cluster.clone(), spark.clone(), update.job.clone(), way.clone())
+        };
+        let text = bots::log(way.as_ref(), cluster.as_str(), &job, LINES, DEADLINE).await;
+        let container = format!("update {job}");
+        Some(Log { spark, container, text: text.map_err(|error| error.to_string()) })
     }
 }
 

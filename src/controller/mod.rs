@@ -114,6 +114,8 @@ struct State {
     kept_plan: Option<(String, Timestamp)>,
     warnings: Vec<String>,
     transports: BTreeMap<SparkName, (crate::core::desired::Spark, SharedTransport)>,
+    /// The sessions of bots' users.
+    sessions: BTreeMap<Object, (crate::core::desired::Spark, SharedTransport)>,
     observed: Option<Observed>,
     /// Why nothing is done about an object, as it was said last.
     said: BTreeMap<Object, Reason>,
@@ -225,6 +227,7 @@ impl Controller {
             kept_plan: None,
             warnings: Vec::new(),
             transports: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             observed: None,
             said: BTreeMap::new(),
             spells: BTreeMap::new(),

@@ -36,7 +36,13 @@ impl Controller {
             (current.desired.clone(), observed.clone(), state.ledger.clone())
         };
         let transports = std::collections::BTreeMap::new();
-        let eyes = probe::Eyes { transports: &transports, http: &self.world.http, proofs: &self.proofs };
+        let sessions = std::collections::BTreeMap::new();
+        let eyes = probe::Eyes {
+            transports: &transports,
+            sessions: &sessions,
+            http: &self.world.http,
+            proofs: &self.proofs,
+        };
         let now = &self.world.now;
         let endpoints = probe::endpoints(&desired, &ledger, &observed, eyes, Some(&observed), now).await;
         let changed = endpoints

@@ -14,7 +14,8 @@ use super::{Controller, Current, Snapshot, State, figures, logs};
 use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
-        desired::{Desired, Object},
+        bot,
+        desired::{Desired, Object, Place, Reach, Spark},
         drift,
         ledger::Came,
         name::SparkName,
@@ -63,6 +64,7 @@ struct Scene<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     transports: &'a BTreeMap<SparkName, SharedTransport>,
+    sessions: &'a BTreeMap<Object, SharedTransport>,
 }
 
 /// What one turn decided to do, with all that it was decided on.
@@ -74,6 +76,7 @@ pub struct Acts {
     desired: Arc<Desired>,
     observed: Arc<Observed>,
     transports: BTreeMap<SparkName, SharedTransport>,
+    sessions: BTreeMap<Object, SharedTransport>,
 }
 
 /// Objects for which something is being done.
@@ -209,7 +212,8 @@ impl Controller {
             return Ok((Turn { waiting: true, ..turn }, None));
         }
         let unclaimed = self.choose_epoch(&observed)?;
-        let acts = Acts { works, unclaimed, revision, desired, observed, transports };
+        let sessions = self.sessions(&desired);
+        let acts = Acts { works, unclaimed, revision, desired, observed, transports, sessions };
         Ok((Turn { acted: true, waiting: true, ..turn }, Some(acts)))
     }
 
@@ -242,8 +246,9 @@ impl Controller {
     /// # Errors
     /// When the store cannot be used: what was done is found by the next look.
     pub async fn perform_all(&self, acts: Acts) -> Result<bool, StoreError> {
-        let Acts { works, unclaimed, revision, desired, observed, transports } = acts;
-        let at = Scene { revision, desired: &desired, observed: &observed, transports: &transports };
+        let Acts { works, unclaimed, revision, desired, observed, transports, sessions } = acts;
+        let (desired, observed) = (&*desired, &*observed);
+        let at = Scene { revision, desired, observed, transports: &transports, sessions: &sessions };
         let claims: BTreeMap<&SparkName, _> =
             unclaimed.iter().map(|spark| (spark, self.claim(spark, at).boxed().shared())).collect();
         let taking = works.into_iter().map(|(work, busy)| {
@@ -275,7 +280,18 @@ impl Controller {
         };
         let now = &self.world.now;
         let began = now();
-        let eyes = probe::Eyes { transports: &transports, http: &self.world.http, proofs: &self.proofs };
+        let mut sessions = self.sessions(desired);
+        sessions.retain(|object, _| {
+            let service = desired.services.iter().find(|(name, _)| name.as_str() == object.as_str());
+            let bot = service.and_then(|(name, service)| Some((name, service.bot.as_ref()?)));
+            bot.is_some_and(|(name, bot)| bot::is_of_interest(name, bot, &ledger, now()))
+        });
+        let eyes = probe::Eyes {
+            transports: &transports,
+            sessions: &sessions,
+            http: &self.world.http,
+            proofs: &self.proofs,
+        };
         let observed = probe::observe(desired, &ledger, eyes, previous.as_ref(), now).await;
         let looked_ms = u64::try_from(now().duration_since(began).as_millis()).unwrap_or(0);
         (observed, looked_ms)
@@ -300,6 +316,34 @@ impl Controller {
                 .or_insert_with(|| (spark.clone(), (self.world.connect)(name, spark)));
         }
         state.transports.iter().map(|(name, (_, transport))| (name.clone(), transport.clone())).collect()
+    }
+
+    /// The way into the session of each bot's user, that may be updated.
+    pub(super) fn sessions(&self, desired: &Desired) -> BTreeMap<Object, SharedTransport> {
+        let mut state = self.state();
+        let wanted: BTreeMap<Object, (SparkName, Spark)> = desired
+            .services
+            .iter()
+            .filter(|(name, _)| !desired.disabled.contains(*name))
+            .filter_map(|(name, service)| {
+                let bot = service.bot.as_ref().filter(|bot| bot.update_after.is_some())?;
+                let Place::Spark(spark) = &service.place else { return None };
+                let mut entry = desired.sparks.get(spark)?.clone();
+                let Reach::Ssh { user, .. } = &mut entry.reach else { return None };
+                user.clone_from(&bot.user);
+                Some((Object::service(name), (spark.clone(), entry)))
+            })
+            .collect();
+        state
+            .sessions
+            .retain(|object, (known, _)| wanted.get(object).is_some_and(|(_, entry)| entry == known));
+        for (object, (spark, entry)) in wanted {
+            state.sessions.entry(object).or_insert_with(|| {
+                let way = (self.world.connect)(&spark, &entry);
+                (entry, way)
+            });
+        }
+        state.sessions.iter().map(|(object, (_, way))| (object.clone(), way.clone())).collect()
     }
 
     /// Someone with a newer epoch acts on a Spark of ours: we do not act any more, anywhere.
@@ -427,7 +471,10 @@ impl Controller {
             token
         };
         info!(object = %step.object(), step = %step.key(), "{step}");
-        let transport = step.spark().and_then(|spark| at.transports.get(spark));
+        let transport = match step {
+            Step::Update { object, .. } => at.sessions.get(object),
+            _ => step.spark().and_then(|spark| at.transports.get(spark)),
+        };
         let outcome = apply::perform(step, &token, batch, at.desired, at.observed, transport).await;
         self.conclude(step, &token, &outcome)
     }

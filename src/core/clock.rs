@@ -33,6 +33,9 @@ impl Ledger {
         for transfer in self.transfers.values_mut() {
             transfer.at = transfer.at.min(now);
         }
+        for update in self.updates.values_mut() {
+            update.at = update.at.min(now);
+        }
         for since in self.draining.values_mut() {
             *since = (*since).min(now);
         }

@@ -261,6 +261,20 @@ pub struct Service {
     pub api_key: Option<Secret>,
     pub state: Option<ServiceState>,
     pub suspend: bool,
+    /// It is restarted once, when it was started before this time.
+    pub restart_after: Option<Timestamp>,
+    /// Of kind `bot`.
+    pub bot: Option<Bot>,
+}
+
+/// A bot's checkout, in the home of its own user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bot {
+    pub user: UserName,
+    pub dir: Option<PlainPath>,
+    pub branch: Option<String>,
+    /// It is brought to its branch once, when that was not done for this time.
+    pub update_after: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bot::{Update, UpdateState},
     desired::{Object, ServiceState, Slot, SpecHash},
     floor::Watch,
     group::Group,
@@ -57,6 +58,10 @@ pub struct Ledger {
     pub releases: BTreeMap<Object, Release>,
     /// Transfers of files that were started.
     pub transfers: BTreeMap<Object, Transfer>,
+    /// Updates of bots, the last of each.
+    pub updates: BTreeMap<Object, Update>,
+    /// Restarts that were asked for and done: for which time.
+    pub restarted: BTreeMap<Object, Timestamp>,
     /// What engines said of arguments, by [`checked_key`].
     pub checked: BTreeMap<String, Checked>,
     pub approvals: Vec<Approval>,
@@ -262,11 +267,14 @@ impl Ledger {
 
     /// Whatever failed with this object is forgotten. Tells whether anything was.
     pub fn forget_failures(&mut self, object: &str) -> bool {
-        let before = (self.attempts.len(), self.restarts.len());
+        let before = (self.attempts.len(), self.restarts.len(), self.updates.len());
         self.attempts.retain(|key, _| key.split(' ').next() != Some(object));
         self.restarts.retain(|known, _| known.as_str() != object);
+        self.updates.retain(|known, update| {
+            known.as_str() != object || !matches!(update.state, UpdateState::Failed { .. })
+        });
         self.checked.clear();
-        before != (self.attempts.len(), self.restarts.len())
+        before != (self.attempts.len(), self.restarts.len(), self.updates.len())
     }
 
     pub fn is_loading(&self, object: &Object) -> bool {
@@ -463,6 +471,10 @@ impl Ledger {
                     Transfer { spark: spark.clone(), job: token.job(), files: files.clone(), at: now };
                 self.begin_transfer(object, transfer);
             }
+            Step::Update { object, asked, .. } => {
+                let (job, state) = (token.job(), UpdateState::Running);
+                self.updates.insert(object.clone(), Update { asked: *asked, job, at: now, state });
+            }
             Step::Adopt { .. }
             | Step::Check { .. }
             | Step::Start { .. }
@@ -505,6 +517,16 @@ impl Ledger {
             (Step::Stop { container, .. }, Came::Done) => {
                 self.adopted.remove(container);
                 self.consume_approval(&step.key());
+            }
+            (Step::Start { object, asked: Some(asked), .. }, Came::Done) => {
+                self.restarted.insert(object.clone(), *asked);
+                self.consume_approval(&step.key());
+            }
+            (Step::Update { object, spark, .. }, came) => {
+                noticed.extend(self.began_update(object, spark, came, what, now));
+                if came == Came::Done {
+                    self.consume_approval(&step.key());
+                }
             }
             (Step::Start { object, container, .. }, Came::Done | Came::Failed) => {
                 let restarts = Restarts::after(self.restarts.get(object), container, now);
@@ -689,9 +711,10 @@ mod tests {
                     spark: spark.clone(),
                     container: container.clone(),
                     name: name.clone(),
+                    asked: None,
                 },
             ),
-            (Came::Failed, Step::Start { object: object.clone(), spark, container, name }),
+            (Came::Failed, Step::Start { object: object.clone(), spark, container, name, asked: None }),
             (Came::NotDone, stop("spark1", "c1")),
         ] {
             let mut ledger = Ledger::default();

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod adopt;
+pub mod bot;
 pub mod clock;
 pub mod conceal;
 pub mod connectivity;

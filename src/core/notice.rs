@@ -57,6 +57,7 @@ impl Ledger {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
         }
         self.notice_transfers(observed, busy, now, &mut noticed);
+        self.notice_updates(desired, observed, now, &mut noticed);
         // An empty slot is not in the middle of anything.
         self.releases.retain(|object, release| {
             let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));
@@ -91,6 +92,7 @@ impl Ledger {
         let is_ours = |object: &Object| desired.services.contains_key(object.as_str());
         self.restarts.retain(|object, _| is_ours(object));
         self.kept.retain(|object, _| is_ours(object));
+        self.restarted.retain(|object, _| is_ours(object));
         for (name, service) in &desired.services {
             let (Some(state), Place::Spark(spark), Some(container)) =
                 (service.state, &service.place, &service.container)

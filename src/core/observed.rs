@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bot::BotSeen,
     desired::{Object, SpecHash},
     name::SparkName,
     platform::{CacheSeen, Platform},
@@ -25,6 +26,9 @@ pub struct Observed {
     /// What the ranks of models that load say, by Spark.
     #[serde(default)]
     pub loads: BTreeMap<Object, BTreeMap<SparkName, LoadSeen>>,
+    /// What the sessions of bots' users tell of their updates.
+    #[serde(default)]
+    pub bots: BTreeMap<Object, BotSeen>,
     /// Secrets of the file that this controller cannot read, and why; by what they are for.
     pub unreadable_secrets: BTreeMap<String, String>,
 }

@@ -140,6 +140,7 @@ pub enum Reason {
     ImageDiffers,
     FilesMissing,
     Staging,
+    Updating,
     FilesInUse,
     FabricMissing,
     LauncherMissing,

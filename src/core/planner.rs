@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{
-    consent,
-    desired::{Desired, Object, hex},
+    bot, consent,
+    desired::{Desired, Object, Service, hex},
     ledger::Ledger,
-    name::SparkName,
+    name::{ServiceName, SparkName},
     observed::Observed,
     plan::{Consent, Item, Plan, PlannedStep, Reason, Verdict, Work},
     service, slot,
@@ -26,7 +26,7 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
     }
     for (name, service) in &desired.services {
         if !desired.disabled.contains(name) {
-            work.extend(service::plan(name, service, desired, observed, ledger, now));
+            work.extend(service_or_bot(name, service, desired, observed, ledger, now));
         }
     }
     for (name, model) in &desired.models {
@@ -38,6 +38,23 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
     one_launch_per_spark(&mut work);
     let id = identity(&work);
     Plan { id, revision, at: now, work }
+}
+
+/// While a bot is updated nothing else is done with it; an update that cannot be done keeps nothing else from being done.
+fn service_or_bot(
+    name: &ServiceName,
+    service: &Service,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Work> {
+    let update = bot::plan(name, service, desired, observed, ledger, now);
+    let (blocked, goes_on) = match update {
+        Some(update) if matches!(update.verdict, Verdict::Blocked { .. }) => (Some(update), None),
+        other => (None, other),
+    };
+    goes_on.or_else(|| service::plan(name, service, desired, observed, ledger, now)).or(blocked)
 }
 
 /// Two models that are started at once on one Spark would each see memory that the other is about to take.

@@ -6,7 +6,7 @@ use super::{
     consent::{self, Cause},
     desired::{Desired, Object, Place, Service, ServiceState},
     ledger::Ledger,
-    name::ServiceName,
+    name::{ServiceName, SparkName},
     observed::{Container, Observed},
     plan::{Item, PlannedStep, Predicate, Reason, Verdict, Work},
     restart::MAX_STARTS,
@@ -22,10 +22,17 @@ pub fn plan(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Option<Work> {
-    let state = service.state?;
     let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };
     let object = Object::service(name);
+    let asked = restart_due(&object, service, ledger, now);
+    let state = match (service.state, asked) {
+        (None, None) => return None,
+        (Some(state), _) => state,
+        // Whoever asks for a restart wants it to run.
+        (None, Some(_)) => ServiceState::Running,
+    };
     let goal = match state {
+        ServiceState::Running if asked.is_some() => "restart it once",
         ServiceState::Running => "keep it running",
         ServiceState::Stopped => "keep it stopped",
     };
@@ -40,6 +47,9 @@ pub fn plan(
             return Some(Work::blocked(&object, goal, Reason::NoContainer, message));
         }
         (ServiceState::Running, Some(found)) if !found.running => (found, false),
+        (ServiceState::Running, Some(found)) if asked > found.started_at => {
+            return Some(restart(&object, service, spark, found, asked, goal, desired, observed));
+        }
         (ServiceState::Stopped, Some(found)) if found.running => (found, true),
         (ServiceState::Running | ServiceState::Stopped, _) => return None,
     };
@@ -60,7 +70,7 @@ pub fn plan(
             log: None,
         }
     } else {
-        Step::Start { object: object.clone(), spark: place, container: id, name }
+        Step::Start { object: object.clone(), spark: place, container: id, name, asked }
     };
     let kept = ledger.kept.get(&object).filter(|kept| kept.spark == *spark && kept.container == *container);
     let cause = if kept.is_some_and(|kept| kept.state == state) { Cause::Drift } else { Cause::Edit };
@@ -70,7 +80,10 @@ pub fn plan(
         consent::to_start(cause, desired)
     };
     let (consent, verdict) = match consent {
-        Ok(consent) => (consent, if stops { None } else { too_early(&object, found, ledger, now) }),
+        Ok(consent) => {
+            let is_at_once = stops || asked.is_some();
+            (consent, if is_at_once { None } else { too_early(&object, found, ledger, now) })
+        }
         Err(verdict) => (None, Some(verdict)),
     };
     let mut work = Work::new(&object, goal, vec![Item::Steps(vec![PlannedStep::new(step, consent)])]);
@@ -85,6 +98,56 @@ pub fn plan(
         },
     ];
     Some(work)
+}
+
+/// The restart that is asked for and was not done yet. The Spark's clock may differ from ours: what was done is remembered, too.
+fn restart_due(object: &Object, service: &Service, ledger: &Ledger, now: Timestamp) -> Option<Timestamp> {
+    let asked = service.restart_after.filter(|asked| *asked <= now)?;
+    let is_wanted = service.state != Some(ServiceState::Stopped);
+    (is_wanted && ledger.restarted.get(object).is_none_or(|done| *done < asked)).then_some(asked)
+}
+
+/// It runs since before that time. Who asks for this by its name agrees to its stop.
+#[expect(clippy::too_many_arguments, reason = "what a decision is made of")]
+fn restart(
+    object: &Object,
+    service: &Service,
+    spark: &SparkName,
+    found: &Container,
+    asked: Option<Timestamp>,
+    goal: &str,
+    desired: &Desired,
+    observed: &Observed,
+) -> Work {
+    if service.suspend {
+        return Work::blocked(object, goal, Reason::Suspended, "`suspend` is on");
+    }
+    let (container, name) = (found.id.clone(), found.name.clone());
+    let stop = Step::Stop {
+        object: object.clone(),
+        spark: spark.clone(),
+        container: container.clone(),
+        name: name.clone(),
+        remove: false,
+        grace_secs: GRACE_SECS,
+        pids: Vec::new(),
+        own: None,
+        log: None,
+    };
+    let start = Step::Start { object: object.clone(), spark: spark.clone(), container, name, asked };
+    let consent = consent::on_edit(desired);
+    let items = [stop, start].map(|step| Item::Steps(vec![PlannedStep::new(step, consent)]));
+    let boot = observed.facts(spark).map(|facts| facts.boot_id.clone()).unwrap_or_default();
+    let relies_on = vec![
+        Predicate::Boot { spark: spark.clone(), boot_id: boot },
+        Predicate::Container {
+            spark: spark.clone(),
+            name: found.name.clone(),
+            id: found.id.clone(),
+            running: true,
+        },
+    ];
+    Work { relies_on, ..Work::new(object, goal, items.into()) }
 }
 
 /// It was started before and did not last.

@@ -1,8 +1,10 @@
 //! One thing to do on one Spark, as data: made in `slot` and `service`, printed here, performed in `apply`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bot::Checkout,
     desired::{Object, SpecHash},
     group::{Group, OwnStop},
     name::{PlainPath, SparkName},
@@ -35,13 +37,23 @@ pub enum Step {
     /// Ask the engine itself, on the head, whether it takes the model's arguments.
     Check { object: Object, group: Group, image_id: String },
     /// Start a container that is there but not running.
-    Start { object: Object, spark: SparkName, container: String, name: String },
+    Start {
+        object: Object,
+        spark: SparkName,
+        container: String,
+        name: String,
+        /// For the restart that was asked for at that time.
+        #[serde(default)]
+        asked: Option<Timestamp>,
+    },
     /// End a job and everything it started that is still in its process group.
     EndJob { object: Object, spark: SparkName, job: String },
     /// Download a model's files into the cache of a Spark, as a job.
     Fetch { object: Object, spark: SparkName, files: Files },
     /// Copy them from there to others, as a job.
     Copy { object: Object, spark: SparkName, to: Vec<SparkName>, files: Files },
+    /// Bring a bot to its branch, as a job in its user's own session.
+    Update { object: Object, spark: SparkName, checkout: Checkout, asked: Timestamp },
     /// Delete them.
     Delete { object: Object, spark: SparkName, files: Files },
     /// Before a launch on several Sparks, on each: make every older message worthless, and bring what the group's
@@ -67,6 +79,7 @@ impl Step {
             | Self::EndJob { object, .. }
             | Self::Fetch { object, .. }
             | Self::Copy { object, .. }
+            | Self::Update { object, .. }
             | Self::Delete { object, .. }
             | Self::Advance { object, .. }
             | Self::Launch { object, .. } => object,
@@ -82,6 +95,7 @@ impl Step {
             | Self::EndJob { spark, .. }
             | Self::Fetch { spark, .. }
             | Self::Copy { spark, .. }
+            | Self::Update { spark, .. }
             | Self::Delete { spark, .. }
             | Self::Advance { spark, .. } => Some(spark),
             Self::Launch { group, .. } | Self::Check { group, .. } => Some(group.head()),
@@ -107,6 +121,9 @@ impl Step {
             Self::Copy { object, spark, to, files } => {
                 let to: Vec<_> = to.iter().map(SparkName::as_str).collect();
                 format!("copy {object} {spark} {} {files}", to.join(","))
+            }
+            Self::Update { object, spark, checkout, asked } => {
+                format!("update {object} {spark} {} {asked:.0}", checkout.branch)
             }
             Self::Delete { object, spark, files } => format!("delete {object} {spark} {files}"),
             Self::Advance { object, spark, .. } => format!("advance {object} {spark}"),
@@ -173,6 +190,13 @@ impl std::fmt::Display for Step {
             Self::Copy { spark, to, files, .. } => {
                 let to: Vec<_> = to.iter().map(SparkName::as_str).collect();
                 write!(f, "copy `{files}` from {spark} to {}, and verify it there", to.join(" and "))
+            }
+            Self::Update { spark, checkout, .. } => {
+                let Checkout { user, dir, branch, container } = checkout;
+                write!(
+                    f,
+                    "as {user} on {spark}: bring `{dir}` to `{branch}`, build it, and recreate `{container}`"
+                )
             }
             Self::Delete { spark, files, .. } => {
                 write!(f, "delete `{}`, every revision of it, from the cache of {spark}", files.repo)

@@ -352,17 +352,18 @@ pub struct Service {
     /// Path of the request that shows it is up; the kind's own when absent.
     pub path: Option<PlainPath>,
     pub container: Option<ContainerName>,
-    /// For bots: the user it answers as.
+    /// For bots: its own user on the Spark, never the Spark's. Blank: it is neither shown nor looked at.
     pub user: Option<String>,
     /// `running` or `stopped` is kept so. Absent: watched, never touched.
     pub state: Option<ServiceState>,
     pub suspend: Option<bool>,
-    /// Restart it once after this time. Read, and not acted on yet.
+    /// Restart it once, when it was started before this time.
     pub restart_after: Option<Time>,
-    /// For bots: the checkout's directory.
+    /// For bots: the checkout's directory, below the home directory of its user or absolute.
     pub dir: Option<PlainPath>,
+    /// For bots: the branch that it is brought to.
     pub branch: Option<Flagless>,
-    /// For bots: update it once after this time. Read, and not acted on yet.
+    /// For bots: bring it to its branch once, for this time: fetch, build, recreate, as its own user.
     pub update_after: Option<Time>,
     /// For kind `vllm`: the model of this further slot. Absent: watched, not managed.
     pub model: Option<String>,

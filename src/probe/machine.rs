@@ -82,6 +82,7 @@ pub async fn probe(
         concat!(
             include_str!("../host/alive.sh"),
             include_str!("../host/cached.sh"),
+            include_str!("../host/jobs.sh"),
             include_str!("machine.sh")
         ),
     )
@@ -148,13 +149,7 @@ pub fn parse(text: &str) -> Option<Machine> {
                 machine.entries.insert(entry.to_owned(), there == "yes");
             }
             "token" => machine.token = value.parse().ok(),
-            "job" => machine.jobs.extend(job_of(value)),
-            "job_said" => {
-                let (id, words) = value.split_once(' ').unwrap_or((value, ""));
-                if let Some(job) = machine.jobs.iter_mut().find(|job| job.id == id) {
-                    job.last_words = Some(words.to_owned()).filter(|words| !words.is_empty());
-                }
-            }
+            "job" | "job_said" => job_line(line, &mut machine.jobs),
             _ => {}
         }
     }
@@ -165,6 +160,30 @@ pub fn parse(text: &str) -> Option<Machine> {
     machine.platform.swap_total_bytes = numbers.get("swap_total_kib").map_or(0, |kib| kib * 1024);
     machine.platform.swap_free_bytes = numbers.get("swap_free_kib").map_or(0, |kib| kib * 1024);
     Some(machine)
+}
+
+/// Jobs alone, of a program that prints nothing else; `None` when it was cut short.
+pub fn jobs(text: &str) -> Option<Vec<Job>> {
+    if text.lines().last() != Some("end") {
+        return None;
+    }
+    let mut jobs = Vec::new();
+    text.lines().for_each(|line| job_line(line, &mut jobs));
+    Some(jobs)
+}
+
+/// Take in a `job` or `job_said` line.
+fn job_line(line: &str, jobs: &mut Vec<Job>) {
+    match line.split_once(' ') {
+        Some(("job", value)) => jobs.extend(job_of(value)),
+        Some(("job_said", value)) => {
+            let (id, words) = value.split_once(' ').unwrap_or((value, ""));
+            if let Some(job) = jobs.iter_mut().find(|job| job.id == id) {
+                job.last_words = Some(words.to_owned()).filter(|words| !words.is_empty());
+            }
+        }
+        _ => {}
+    }
 }
 
 /// `NAME SPEED <FLAGS> mtu N … KIND …`, after what `ip -d -o link` prints.

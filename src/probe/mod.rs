@@ -1,6 +1,7 @@
 //! Looking: all Sparks and endpoints at once, a deadline each. Decides nothing and changes nothing.
 
 pub mod audit;
+pub mod bots;
 pub mod deep;
 pub mod endpoint;
 pub mod engine;
@@ -48,6 +49,8 @@ const LOG_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy)]
 pub struct Eyes<'a> {
     pub transports: &'a BTreeMap<SparkName, SharedTransport>,
+    /// The sessions of bots' users that are to be looked into.
+    pub sessions: &'a BTreeMap<Object, SharedTransport>,
     pub http: &'a Arc<dyn http::Http>,
     pub proofs: &'a proof::Proofs,
 }
@@ -61,7 +64,7 @@ pub async fn observe(
     previous: Option<&Observed>,
     now: impl Fn() -> Timestamp + Sync,
 ) -> Observed {
-    let Eyes { transports, .. } = eyes;
+    let Eyes { transports, sessions, .. } = eyes;
     let names = container_names(desired);
     let images = images(desired);
     let looking = desired.sparks.keys().map(|name| {
@@ -84,12 +87,15 @@ pub async fn observe(
         sparks,
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
+        bots: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     };
-    let (endpoints, loads) = tokio::join!(
+    let (endpoints, loads, bots) = tokio::join!(
         endpoints(desired, ledger, &observed, eyes, previous, &now),
-        loads(desired, ledger, &observed, transports)
+        loads(desired, ledger, &observed, transports),
+        bots::observe(desired.cluster.as_str(), sessions, &now)
     );
+    observed.bots = bots;
     observed.endpoints = endpoints;
     observed.loads = loads;
     observed

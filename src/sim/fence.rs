@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     launcher,
     machine::{NextLaunch, Work, later},
-    transfer,
+    transfer, update,
     world::World,
 };
 use crate::{
@@ -122,7 +122,8 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
             }
             let id = parameter("job");
             let is_transfer = object.starts_with(FILES_OF);
-            let length = if is_transfer { times.load } else { times.launcher };
+            let update = update::read(&parameter("script"));
+            let length = if is_transfer || update.is_some() { times.load } else { times.launcher };
             if machine.jobs.iter().any(|job| job.id == id) {
                 return "already".into();
             }
@@ -135,6 +136,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 acts_at: later(now, length),
                 launch: launcher::read(&parameter("script")),
                 transfer: is_transfer.then(|| transfer::read(&parameter("script"))).flatten(),
+                update,
                 said: String::new(),
                 state: JobState::Running,
                 is_forgotten: false,

@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 
-use super::{launcher::Launch, transfer::Transfer};
+use super::{launcher::Launch, transfer::Transfer, update::Update};
 use crate::core::{
     desired::ServiceKind,
     observed::{JobState, Token},
@@ -129,6 +129,8 @@ pub struct Work {
     pub launch: Option<Launch>,
     /// Files that it brings instead.
     pub transfer: Option<Transfer>,
+    /// Of a bot.
+    pub update: Option<Update>,
     pub said: String,
     pub state: JobState,
     /// Its record is lost; it goes on.

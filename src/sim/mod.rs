@@ -13,6 +13,7 @@ pub mod machine;
 pub mod report;
 pub mod transfer;
 pub mod transport;
+pub mod update;
 pub mod world;
 
 pub use machine::Service;

@@ -66,6 +66,7 @@ fn take(machine: &mut Machine, facts: &Facts, now: Timestamp) {
             acts_at: Timestamp::MAX,
             launch: None,
             transfer: None,
+            update: None,
             said: job.last_words.clone().unwrap_or_default(),
             state: job.state,
             is_forgotten: false,

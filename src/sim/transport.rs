@@ -8,6 +8,7 @@ use futures_util::stream;
 use super::{
     engine, fence,
     machine::Machine,
+    update,
     world::{Sim, Times},
 };
 use crate::{
@@ -49,6 +50,7 @@ impl Simulated {
         let mut world = self.sim.world();
         match program.name {
             "machine" => Ok(Some(machine_answer(&world.sparks[&self.spark], program, now))),
+            "bots" => Ok(Some(bots_answer(&world.sparks[&self.spark], program))),
             "audit" => {
                 let lines = &world.sparks[&self.spark].audit;
                 let last = program.parameter("last").and_then(|last| last.parse().ok()).unwrap_or(0);
@@ -189,6 +191,24 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     if let Some(token) = &machine.token {
         let _ = writeln!(text, "token {token}");
     }
+    jobs(machine, &mut text);
+    text + "end\n"
+}
+
+/// What `bots.sh` would print.
+fn bots_answer(machine: &Machine, program: &Program) -> String {
+    let mut text = String::new();
+    let wanted = program.parameter("job").unwrap_or_default();
+    match machine.jobs.iter().find(|job| job.id == wanted) {
+        Some(job) if job.state == JobState::Running => text = format!("== {}\n", update::PHASE),
+        Some(job) => text = format!("== {}\n{}\n", update::PHASE, job.said),
+        None => jobs(machine, &mut text),
+    }
+    text + "end\n"
+}
+
+fn jobs(machine: &Machine, text: &mut String) {
+    use std::fmt::Write;
     for job in machine.jobs.iter().filter(|job| !job.is_forgotten) {
         let state = match job.state {
             JobState::Running => "running".to_owned(),
@@ -199,9 +219,9 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
         let _ = writeln!(text, "job {} {state} {} {started} {} {}", job.id, job.token, job.spec, job.object);
         let said = match (&job.transfer, job.state) {
             (Some(_), JobState::Running) => "downloading: 0.1 GiB",
+            _ if job.update.is_some() && job.state == JobState::Running => update::PHASE,
             _ => &job.said,
         };
         let _ = writeln!(text, "job_said {} {said}", job.id);
     }
-    text + "end\n"
 }

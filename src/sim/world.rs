@@ -15,7 +15,7 @@ use tokio::sync::{Notify, broadcast};
 use super::{
     launcher::Launch,
     machine::{Container, Engine, Machine, NextLaunch, RUNS_OUT, Service, later},
-    transfer,
+    transfer, update,
 };
 use crate::core::{desired::hex, observed::JobState};
 
@@ -329,6 +329,12 @@ impl World {
                 if let Some(transfer) = transfer {
                     let (state, said) = transfer::end(self, name, &transfer);
                     let machine = self.sparks.get_mut(name).expect("a name of the map");
+                    (machine.jobs[index].state, machine.jobs[index].said) = (state, said);
+                    continue;
+                }
+                if let Some(update) = self.sparks[name].jobs[index].update.clone() {
+                    let machine = self.sparks.get_mut(name).expect("a name of the map");
+                    let (state, said) = update::end(machine, &update, now);
                     (machine.jobs[index].state, machine.jobs[index].said) = (state, said);
                     continue;
                 }

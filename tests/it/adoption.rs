@@ -101,6 +101,7 @@ impl Stage {
             sparks: views.map(|(name, facts)| (name, SparkView::Reachable(Box::new(facts)))).collect(),
             endpoints: [(object.clone(), endpoint)].into(),
             loads: BTreeMap::new(),
+            bots: std::collections::BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         };
         let slot = &desired.slots[&object];

@@ -41,6 +41,7 @@ fn answering(answer: Option<EndpointAnswer>) -> Observed {
         sparks: BTreeMap::new(),
         endpoints: endpoint.into_iter().collect(),
         loads: BTreeMap::new(),
+        bots: std::collections::BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     }
 }

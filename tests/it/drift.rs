@@ -67,6 +67,7 @@ fn reported(first: Facts, second: Facts) -> Vec<Drift> {
         sparks: [view("spark1", first), view("spark2", second)].into(),
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
+        bots: std::collections::BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     };
     let ledger = Ledger::default();

@@ -185,6 +185,7 @@ impl Look {
             sparks: self.sparks.iter().map(view).collect(),
             endpoints: self.endpoints.clone(),
             loads: self.loads.clone(),
+            bots: std::collections::BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         }
     }

@@ -6,6 +6,7 @@ mod access;
 mod adoption;
 mod api;
 mod arguments;
+mod bots;
 mod cli;
 mod cluster;
 mod consent;

@@ -76,6 +76,7 @@ impl Sparks {
             sparks: self.0.into_iter().map(view).collect(),
             endpoints: BTreeMap::new(),
             loads: BTreeMap::new(),
+            bots: std::collections::BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         };
         let object = Object::main();

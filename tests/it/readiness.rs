@@ -102,6 +102,7 @@ impl Stage {
             sparks: [(spark, SparkView::Reachable(Box::new(facts)))].into(),
             endpoints: [(Object::main(), Endpoint { at: at(secs), since: at(since), answer })].into(),
             loads: BTreeMap::new(),
+            bots: std::collections::BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         }
     }

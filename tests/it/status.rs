@@ -54,7 +54,7 @@ fn a_status_is_of_what_is_and_of_what_is_being_done() {
 fn a_status_of_a_service_is_of_its_endpoint_or_its_container() {
     let service = |state: &str, port: &str| {
         let file = format!(
-            "model: none\nservices: {{ bot: {{ kind: bot, spark: spark1, container: bot{state}{port} }} }}"
+            "model: none\nservices: {{ bot: {{ kind: bot, user: helper, spark: spark1, container: bot{state}{port} }} }}"
         );
         let mut look = Look::new(&file);
         look.stands("spark1", "bot").processes = Some(Vec::new());

@@ -106,7 +106,7 @@ pub fn resolve(
             Some(Entry::Slot(slot)) => {
                 slots.insert(Object::service(name), slot);
             }
-            None => {}
+            Some(Entry::Absent) | None => {}
         }
     }
     let mut holds = BTreeMap::new();

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
 use crate::core::{
-    desired::{Model, Object, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
+    desired::{Bot, Model, Object, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
     launcher::{How, Launcher},
-    name::{ContainerName, ModelName, ServiceName, SparkName},
+    name::{ContainerName, ModelName, ServiceName, SparkName, UserName},
 };
 
 /// What an entry is.
 pub(super) enum Entry {
     Service(Service),
     Slot(Slot),
+    /// A bot without a user.
+    Absent,
 }
 
 impl Resolver {
@@ -57,15 +59,20 @@ impl Resolver {
             let message = format!("`{name}` is in `disabled_services`, so its `state` is not kept");
             self.warning(&format!("{path}/state"), message, None);
         }
-        for (field, is_written) in [
-            ("restart_after", written.restart_after.is_some()),
-            ("update_after", written.update_after.is_some()),
-            ("drain", written.drain.is_some()),
-        ] {
-            if is_written {
-                self.not_yet(&format!("{path}/{field}"), field);
-            }
+        if written.drain.is_some() {
+            self.not_yet(&format!("{path}/drain"), "drain");
         }
+        if written.restart_after.is_some()
+            && (written.container.is_none() || matches!(place, Place::Elsewhere(_)))
+        {
+            let message = format!("`{name}` has `restart_after`, but no `container` on a Spark to restart");
+            self.problem(&format!("{path}/restart_after"), message, None);
+        }
+        let bot = match self.bot(name, written, &place, cluster) {
+            IsBot::Absent => return Some(Entry::Absent),
+            IsBot::Bot(bot) => Some(bot),
+            IsBot::No => None,
+        };
         match (written.kind, &written.model, &place) {
             (v1::ServiceKind::Vllm, Some(model), Place::Spark(spark)) => {
                 self.slot(name, written, model, spark, models, launcher).map(Entry::Slot)
@@ -79,8 +86,70 @@ impl Resolver {
                 self.problem(&format!("{path}/model"), message, None);
                 None
             }
-            _ => Some(Entry::Service(watched(written, place))),
+            _ => Some(Entry::Service(watched(written, place, bot))),
         }
+    }
+
+    /// What a bot has beside other services.
+    fn bot(
+        &mut self,
+        name: &ServiceName,
+        written: &v1::Service,
+        place: &Place,
+        cluster: &v1::Cluster,
+    ) -> IsBot {
+        let path = format!("services/{name}");
+        if written.kind != v1::ServiceKind::Bot {
+            for (field, is_written) in [
+                ("user", written.user.is_some()),
+                ("dir", written.dir.is_some()),
+                ("branch", written.branch.is_some()),
+                ("update_after", written.update_after.is_some()),
+            ] {
+                if is_written {
+                    let message = format!("`{name}` has `{field}`, which only services of kind `bot` have");
+                    self.problem(&format!("{path}/{field}"), message, None);
+                }
+            }
+            return IsBot::No;
+        }
+        // Never the Spark's own user: who has none is not there.
+        let user = written.user.as_deref().map(str::trim).filter(|user| !user.is_empty());
+        let Some(user) = user else { return IsBot::Absent };
+        let user = match UserName::new(user) {
+            Ok(user) => user,
+            Err(unfit) => {
+                self.problem(&format!("{path}/user"), unfit.to_string(), None);
+                return IsBot::Absent;
+            }
+        };
+        if written.update_after.is_some() {
+            let missing = [
+                ("dir", written.dir.is_none()),
+                ("branch", written.branch.is_none()),
+                ("container", written.container.is_none()),
+            ];
+            for (field, _) in missing.iter().filter(|(_, is_missing)| *is_missing) {
+                let message = format!("`{name}` has `update_after`, but no `{field}`");
+                self.problem(&format!("{path}/update_after"), message, None);
+            }
+            let is_reached = match place {
+                Place::Spark(spark) => cluster.sparks.get(spark).is_some_and(|spark| spark.user.is_some()),
+                Place::Elsewhere(_) => false,
+            };
+            if !is_reached {
+                let message = format!(
+                    "`{name}` has `update_after`, which is done over SSH: it needs a Spark that is reached so"
+                );
+                self.problem(&format!("{path}/update_after"), message, None);
+            }
+        }
+        IsBot::Bot(Bot {
+            user,
+            dir: written.dir.clone(),
+            branch: written.branch.as_ref().map(|branch| branch.0.clone()),
+            update_after: written.update_after.map(|time| time.0),
+        })
     }
 
     /// A further slot on that Spark.
@@ -132,7 +201,14 @@ impl Resolver {
     }
 }
 
-fn watched(written: &v1::Service, place: Place) -> Service {
+enum IsBot {
+    No,
+    /// It has no user: nobody is shown or asked anything of it.
+    Absent,
+    Bot(Bot),
+}
+
+fn watched(written: &v1::Service, place: Place, bot: Option<Bot>) -> Service {
     let kind = match written.kind {
         v1::ServiceKind::Vllm => ServiceKind::Vllm,
         v1::ServiceKind::Asr => ServiceKind::Asr,
@@ -158,5 +234,7 @@ fn watched(written: &v1::Service, place: Place) -> Service {
             v1::ServiceState::Stopped => ServiceState::Stopped,
         }),
         suspend: written.suspend.unwrap_or(false),
+        restart_after: written.restart_after.map(|time| time.0),
+        bot,
     }
 }

@@ -1,0 +1,21 @@
+//! A bot's update as a job in its user's session: fixed text and quoted parameters, like everything that runs there.
+
+use crate::{
+    core::bot::{Checkout, UPDATE_LIMIT, spec},
+    core::{desired::Object, observed::Token},
+    host::Program,
+};
+
+/// The fence's program, and what it starts. Whatever is left of it at its limit is ended with it.
+pub fn update(act: Program, object: &Object, checkout: &Checkout, token: &Token) -> Program {
+    let script = Program::new("update", include_str!("bots.sh"))
+        .with("dir", checkout.dir.as_str())
+        .with("branch", checkout.branch.as_str())
+        .with("container", checkout.container.as_str())
+        .text();
+    act.with("object", object.as_str())
+        .with("spec", spec(&checkout.branch).as_str())
+        .with("job", token.job())
+        .with("limit", UPDATE_LIMIT.as_secs().to_string())
+        .with("script", script)
+}

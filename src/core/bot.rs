@@ -1,0 +1,205 @@
+//! A bot: brought to its branch once, as its own user, when somebody asks for it.
+//!
+//! The update is a job in that user's own SSH session. How it ended is remembered, so that it is done once for each time that
+//! it is asked for.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    consent,
+    desired::{Bot, Desired, Object, Place, Service, SpecHash},
+    ledger::{Came, Ledger, Noticed},
+    name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
+    observed::{Job, JobState, Observed},
+    plan::{Item, PlannedStep, Predicate, Reason, Work},
+    step::Step,
+};
+
+/// An image that is built from nothing takes most of it.
+pub const UPDATE_LIMIT: SignedDuration = SignedDuration::from_mins(25);
+
+/// What is brought to which branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    pub user: UserName,
+    pub dir: PlainPath,
+    pub branch: String,
+    pub container: ContainerName,
+}
+
+/// The jobs of a bot's user, as far as its session could be looked into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reach")]
+pub enum BotSeen {
+    Reached { at: Timestamp, jobs: Vec<Job> },
+    Silent { why: String },
+}
+
+/// An update that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// For which it is done: another time is another update.
+    pub asked: Timestamp,
+    pub job: String,
+    pub at: Timestamp,
+    pub state: UpdateState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum UpdateState {
+    Running,
+    Done { at: Timestamp },
+    Failed { at: Timestamp, what: String },
+}
+
+impl Bot {
+    /// The update that is asked for, when its time has come.
+    pub fn due(&self, now: Timestamp) -> Option<(Timestamp, &PlainPath, &str)> {
+        let asked = self.update_after.filter(|asked| *asked <= now)?;
+        Some((asked, self.dir.as_ref()?, self.branch.as_deref()?))
+    }
+}
+
+/// Its session is to be looked into: an update is asked for, or was begun.
+pub fn is_of_interest(name: &ServiceName, bot: &Bot, ledger: &Ledger, now: Timestamp) -> bool {
+    let Some((asked, ..)) = bot.due(now) else { return false };
+    ledger
+        .updates
+        .get(&Object::service(name))
+        .is_none_or(|update| update.asked != asked || update.state == UpdateState::Running)
+}
+
+/// The update of one bot; `None` when none is asked for, or it was done.
+pub fn plan(
+    name: &ServiceName,
+    service: &Service,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Work> {
+    let bot = service.bot.as_ref()?;
+    let (asked, dir, branch) = bot.due(now)?;
+    let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };
+    let object = Object::service(name);
+    let goal = format!("bring it to `{branch}`");
+    let seen = observed.bots.get(&object);
+    match ledger.updates.get(&object).filter(|update| update.asked == asked) {
+        Some(Update { state: UpdateState::Done { .. }, .. }) => return None,
+        Some(Update { state: UpdateState::Failed { what, .. }, .. }) => {
+            let message = format!("{what}; run `spark-control retry {object}` to try it again");
+            return Some(Work::blocked(&object, goal, Reason::Stalled, message));
+        }
+        Some(Update { state: UpdateState::Running, job, .. }) => {
+            let message = match seen {
+                Some(BotSeen::Reached { jobs, .. }) => {
+                    let said = jobs.iter().find(|known| known.id == *job);
+                    let said = said.and_then(|job| job.last_words.as_deref());
+                    format!("job {job} on `{spark}`: {}", said.unwrap_or("it has just begun"))
+                }
+                Some(BotSeen::Silent { why }) => format!("job {job} on `{spark}` cannot be seen: {why}"),
+                None => format!("job {job} on `{spark}` has just been started"),
+            };
+            return Some(Work::waiting(&object, goal, Reason::Updating, message));
+        }
+        None => {}
+    }
+    let Some(facts) = observed.facts(spark) else {
+        let message = format!("`{spark}` is not reachable");
+        return Some(Work::blocked(&object, goal, Reason::Unreachable, message));
+    };
+    if let Some(BotSeen::Silent { why }) = seen {
+        let message = format!("the session of `{}` on `{spark}`: {why}", bot.user);
+        return Some(Work::blocked(&object, goal, Reason::Unreachable, message));
+    }
+    if service.suspend {
+        return Some(Work::blocked(&object, goal, Reason::Suspended, "`suspend` is on"));
+    }
+    let checkout = Checkout {
+        user: bot.user.clone(),
+        dir: dir.clone(),
+        branch: branch.to_owned(),
+        container: container.clone(),
+    };
+    let step = Step::Update { object: object.clone(), spark: spark.clone(), checkout, asked };
+    let step = PlannedStep::new(step, consent::on_edit(desired));
+    let relies_on = vec![Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() }];
+    Some(Work { relies_on, ..Work::new(&object, goal, vec![Item::Steps(vec![step])]) })
+}
+
+/// Jobs have a spec; an update is of no model.
+pub fn spec(branch: &str) -> SpecHash {
+    SpecHash::of_label(&format!("update-{branch}"))
+}
+
+impl Ledger {
+    /// What came of starting an update.
+    pub(super) fn began_update(
+        &mut self,
+        object: &Object,
+        spark: &SparkName,
+        came: Came,
+        what: &str,
+        now: Timestamp,
+    ) -> Option<Noticed> {
+        let update = self.updates.get_mut(object)?;
+        // A look from before this moment need not show its job.
+        update.at = now;
+        if matches!(came, Came::NotDone | Came::Failed) {
+            let what = format!("the update was not started on `{spark}`: {what}");
+            update.state = UpdateState::Failed { at: now, what: what.clone() };
+            return Some(Noticed { object: object.clone(), kind: "failed", message: what });
+        }
+        None
+    }
+
+    /// Take in what became of updates.
+    pub(super) fn notice_updates(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        now: Timestamp,
+        noticed: &mut Vec<Noticed>,
+    ) {
+        self.updates.retain(|object, _| desired.services.contains_key(object.as_str()));
+        for (object, update) in &mut self.updates {
+            let Some(BotSeen::Reached { at, jobs }) = observed.bots.get(object) else { continue };
+            if update.state != UpdateState::Running {
+                continue;
+            }
+            let job = jobs.iter().find(|job| job.id == update.job);
+            let (state, kind, message) = match job.map(|job| (job.state, job.last_words.as_deref())) {
+                Some((JobState::Running, _)) => continue,
+                // The message may be on its way.
+                None if *at <= update.at => continue,
+                None => failed("nothing is known of it there; it never began, or was forgotten".into(), now),
+                Some((JobState::Exited(0), said)) => {
+                    let said = said.unwrap_or("it ended well");
+                    (UpdateState::Done { at: now }, "updated", said.to_owned())
+                }
+                Some((JobState::Exited(code), said)) => {
+                    failed(format!("{} (exit status {code})", said.unwrap_or("it said nothing")), now)
+                }
+                Some((JobState::Lost, _)) => {
+                    let lasted = now.duration_since(update.at);
+                    failed(
+                        if lasted >= UPDATE_LIMIT {
+                            format!("it did not end within {} minutes, and was ended", UPDATE_LIMIT.as_mins())
+                        } else {
+                            "it was ended from outside, or the machine restarted".into()
+                        },
+                        now,
+                    )
+                }
+            };
+            update.state = state;
+            noticed.push(Noticed { object: object.clone(), kind, message: format!("update: {message}") });
+        }
+    }
+}
+
+fn failed(what: String, now: Timestamp) -> (UpdateState, &'static str, String) {
+    (UpdateState::Failed { at: now, what: what.clone() }, "failed", what)
+}

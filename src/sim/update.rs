@@ -1,0 +1,41 @@
+//! The far side of `apply/bots.sh`: reads a job's script, and does to the container what it would do.
+
+use jiff::Timestamp;
+
+use super::machine::Machine;
+use crate::core::observed::JobState;
+
+/// What a script brings to which branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    branch: String,
+    container: String,
+}
+
+/// While it is under way; the real one has as many phases.
+pub const PHASE: &str = "building at 1c0ffee";
+
+/// Read a script of `apply::bots`; `None` when it is another job's.
+pub fn read(script: &str) -> Option<Update> {
+    let value = |name: &str| {
+        let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
+        Some(line.trim_end_matches('\'').to_owned())
+    };
+    Some(Update { branch: value("branch")?, container: value("container")? })
+}
+
+/// It is due: its end, and its last words.
+pub fn end(machine: &mut Machine, update: &Update, now: Timestamp) -> (JobState, String) {
+    let Update { branch, container } = update;
+    if machine.transfers_fail > 0 {
+        machine.transfers_fail -= 1;
+        let said = "git fetch: Permission denied (publickey).".to_owned();
+        return (JobState::Exited(1), said);
+    }
+    let Some(found) = machine.containers.iter_mut().find(|known| known.name == *container) else {
+        return (JobState::Exited(1), format!("no container {container} runs after it"));
+    };
+    found.started_at = now;
+    found.running = true;
+    (JobState::Exited(0), format!("{branch} is at 1c0ffee, and {container} runs it"))
+}
