@@ -7,6 +7,9 @@ progress="$PWD/progress"
 phase() { printf '%s\n' "$1" >"$progress"; echo "== $1"; }
 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=/bin/false SSH_ASKPASS=/bin/false PATH="$HOME/.local/bin:$PATH"
 export GIT_TERMINAL_PROMPT GIT_ASKPASS SSH_ASKPASS PATH
+# At the limit all of it ends at once, also what would not end by itself: this, what it started, and who waits for it.
+trap 'kill -s KILL 0' TERM
+patient() { "$@" & wait "$!"; }
 # The last line that a program said, as a piece of ours.
 said() { tail -n 1 "$1" | tr -d '\000-\037' | cut -c 1-200; }
 said="$PWD/said"
@@ -24,7 +27,7 @@ fi
 before=$(git rev-parse HEAD)
 
 phase "fetching $branch"
-git fetch --no-tags origin "$branch" >"$said" 2>&1 || {
+patient git fetch --no-tags origin "$branch" >"$said" 2>&1 || {
     cat "$said"
     # What ssh says comes before the words of git.
     echo "git fetch: $(grep -v -e '^$' -e '^Warning:' "$said" | head -n 1 | tr -d '\000-\037' | cut -c 1-200)"
@@ -46,9 +49,9 @@ image_of() { docker container inspect --format '{{.Image}}' "$container" 2>/dev/
 image_before=$(image_of)
 
 phase "building at $short"
-compose build 2>&1 || { echo "the build at $short failed"; return 1; }
+patient compose build 2>&1 || { echo "the build at $short failed"; return 1; }
 phase "recreating"
-compose up --detach --force-recreate 2>&1 || { echo "the container could not be recreated"; return 1; }
+patient compose up --detach --force-recreate 2>&1 || { echo "the container could not be recreated"; return 1; }
 
 phase "verifying"
 running=$(docker container inspect --format '{{.State.Running}}' "$container" 2>/dev/null)

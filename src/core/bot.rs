@@ -86,7 +86,9 @@ pub fn plan(
     let object = Object::service(name);
     let goal = format!("bring it to `{branch}`");
     let seen = observed.bots.get(&object);
-    match ledger.updates.get(&object).filter(|update| update.asked == asked) {
+    // One that is under way ends first, whatever time it was asked for by.
+    let is_this = |update: &&Update| update.asked == asked || update.state == UpdateState::Running;
+    match ledger.updates.get(&object).filter(is_this) {
         Some(Update { state: UpdateState::Done { .. }, .. }) => return None,
         Some(Update { state: UpdateState::Failed { what, .. }, .. }) => {
             let message = format!("{what}; run `spark-control retry {object}` to try it again");

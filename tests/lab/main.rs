@@ -9,6 +9,7 @@ mod lab;
 mod shell;
 mod spark;
 
+mod bots;
 mod chaos;
 mod drift;
 mod fencing;

@@ -12,6 +12,11 @@ use std::{
 
 use crate::shell::{run, sh, wait_until};
 
+/// A second user there, where a test made one.
+pub const BOT: &str = "helper";
+/// No user of this machine has it.
+const BOT_ID: u32 = 54_321;
+
 pub struct Spark {
     pub name: String,
     pub address: Ipv4Addr,
@@ -131,6 +136,28 @@ impl Spark {
         self.inside("iptables -D INPUT -j DROP && iptables -D OUTPUT -j DROP && iptables -D FORWARD -j DROP");
     }
 
+    /// A user of its own for a bot, with a home, the lab's key, and a way to the Engine.
+    pub fn make_bot_user(&self, lab: &Path) -> PathBuf {
+        let d = self.directory.display();
+        let home = self.directory.join("bot");
+        for folder in [".ssh", "bin"] {
+            fs::create_dir_all(home.join(folder)).expect("the bot's home");
+        }
+        let passwd = fs::read_to_string("/etc/passwd").expect("this machine's users");
+        let user = format!("{passwd}{BOT}:x:{BOT_ID}:{BOT_ID}::{d}/bot:/bin/sh\n");
+        fs::write(self.directory.join("passwd"), user).expect("the Spark's users");
+        for (from, to) in [("key", ".ssh/id_ed25519"), ("key.pub", ".ssh/authorized_keys")] {
+            fs::copy(lab.join(from), home.join(to)).expect("the lab's key");
+        }
+        let config = "StrictHostKeyChecking accept-new\nLogLevel ERROR\n";
+        fs::write(home.join(".ssh/config"), config).expect("the bot's own configuration");
+        sh(&format!("chown -R {BOT_ID}:{BOT_ID} {d}/bot; chmod 666 {d}/docker.sock"));
+        self.stop_sshd();
+        self.start_sshd();
+        self.wait_for_sshd(lab);
+        home
+    }
+
     pub fn inside(&self, text: &str) -> String {
         sh(&format!("nsenter --net=/run/netns/{} sh -c '{text}'", self.namespace))
     }
@@ -178,7 +205,9 @@ impl Spark {
             format!(
                 "Port 22\nListenAddress {}\nHostKey {d}/host_key\nPidFile {d}/sshd.pid\nStrictModes no\nUsePAM no\n\
                  PasswordAuthentication no\nAuthorizedKeysFile {}/key.pub\n\
-                 SetEnv PATH={path} DOCKER_HOST=unix://{d}/docker.sock HOME={d}/home\n",
+                 SetEnv PATH={path} DOCKER_HOST=unix://{d}/docker.sock HOME={d}/home\n\
+                 Match User {BOT}\nAuthorizedKeysFile {d}/bot/.ssh/authorized_keys\n\
+                 SetEnv PATH={d}/bot/bin:{path} DOCKER_HOST=unix://{d}/docker.sock HOME={d}/bot\n",
                 self.address,
                 lab.display()
             ),
@@ -212,6 +241,7 @@ impl Spark {
         sh(&format!(
             "nsenter --net=/run/netns/{} unshare -m -u sh -c '
                 hostname {}; mount --bind {d}/home /root; mount -t tmpfs tmpfs /dev/shm
+                [ ! -e {d}/passwd ] || mount --bind {d}/passwd /etc/passwd
                 mount -t tmpfs tmpfs /run; mkdir /run/sshd; ln -s {d}/docker.sock /run/docker.sock; exec /usr/sbin/sshd -f {d}/sshd_config -E {d}/sshd.log'",
             self.namespace, self.name
         ));
