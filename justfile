@@ -18,6 +18,12 @@ lab *filter:
 faces:
     ./scripts/faces
 
+# The pictures in `docs/pictures`, and what the page weighs.
+screenshots:
+    cargo build --locked
+    cd tests/ui && npm ci --silent --no-audit --no-fund
+    SPARK_CONTROL_PROGRAM=$PWD/target/debug/spark-control node tests/ui/screens.mjs
+
 # Two simulated Sparks.
 demo:
     ./scripts/demo

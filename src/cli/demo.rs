@@ -115,6 +115,17 @@ fn sparks() -> Sim {
     for (name, address) in ["spark1", "spark2"].into_iter().zip(ADDRESSES) {
         sim.add(name, address, &[("vllm-node", "sha256:demo")]);
     }
+    let tells = [
+        "disk 4096 900000000 310000000 /home/alice/.cache/huggingface",
+        "link wg0 - <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 link/none wireguard addrgenmode none",
+        "address wg0 192.0.2.12",
+    ];
+    for machine in sim.world().sparks.values_mut() {
+        machine.tells.extend(tells[..1].iter().map(|line| (*line).to_owned()));
+    }
+    if let Some(machine) = sim.world().sparks.get_mut("spark2") {
+        machine.tells.extend(tells[1..].iter().map(|line| (*line).to_owned()));
+    }
     for (container, kind, port) in [
         ("parakeet-asr", ServiceKind::Asr, 8000),
         ("kokoro-tts", ServiceKind::Tts, 8880),

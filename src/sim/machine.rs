@@ -59,6 +59,8 @@ pub struct Machine {
     pub lacks: BTreeSet<String>,
     /// That many downloads and copies will fail.
     pub transfers_fail: u32,
+    /// Further lines of what it tells of itself: disks, networks.
+    pub tells: Vec<String>,
     pub events: broadcast::Sender<String>,
 }
 

@@ -174,6 +174,9 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     let _ = writeln!(text, "kernel 6.11.0-1016-nvidia\nswap_total_kib 16777212\nswap_free_kib 16777212");
     let _ = writeln!(text, "link eth0 200000 <BROADCAST,UP,LOWER_UP> mtu 9000 state UP");
     let _ = writeln!(text, "address eth0 {}", machine.address);
+    for line in &machine.tells {
+        let _ = writeln!(text, "{line}");
+    }
     let ports: Vec<String> = machine.ports(now).map(|port| format!("{port:04X}")).collect();
     let _ = writeln!(text, "listening {}", ports.join(" "));
     for call in program.parameter("caches").unwrap_or_default().lines() {

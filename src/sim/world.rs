@@ -189,6 +189,7 @@ impl Sim {
             next_launch: NextLaunch::Arrives,
             lacks: BTreeSet::new(),
             transfers_fail: 0,
+            tells: Vec::new(),
             events: broadcast::channel(64).0,
         };
         self.world().sparks.insert(name.to_owned(), machine);

@@ -38,6 +38,8 @@ export class Demo {
     this.process = spawn(program, ["demo", "--listen", `127.0.0.1:${this.port}`], {
       cwd: this.directory, env: environment, stdio: ["ignore", "pipe", "pipe"],
     });
+    // Also when a test dies.
+    process.once("exit", () => this.process.kill("SIGTERM"));
     this.said = "";
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => { this.said += text; });
     await until("the demo answers", async () => (await fetch(`${this.url}/readyz`)).ok, 30_000, () => this.said);

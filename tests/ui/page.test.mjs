@@ -58,6 +58,11 @@ test("the first screen answers in one look", async () => {
   await spark.getByRole("img", { name: /free\..*vllm/ }).waitFor();
   await spark.getByText(/GB10/).waitFor();
   await spark.getByText(/up \d/).waitFor();
+  await spark.getByText(/huggingface: .* of .* free/).waitFor();
+  await page.getByRole("article", { name: "spark2" }).getByText("VPN 192.0.2.12").waitFor();
+  await page.getByRole("button", { name: "Public SSH key" }).click();
+  await dialog(page).getByText(/no key of its own|authorized_keys/).waitFor();
+  await page.keyboard.press("Escape");
   await page.getByRole("article", { name: "kokoro" }).getByText("healthy").waitFor();
   await close(page);
 });
@@ -260,6 +265,30 @@ test("services are kept running, stopped and suspended by edits", async () => {
   assert.equal((await demo.api("/api/v1/status")).objects.some((object) => object.object === "qdrant"), false);
   await put(base);
   await page.getByRole("article", { name: "qdrant" }).waitFor();
+  await close(page);
+});
+
+test("a bot is restarted and brought to its branch, with its log", async () => {
+  const page = await open(browser, demo);
+  const tile = page.getByRole("article", { name: "helper" });
+  await tile.getByRole("button", { name: "Restart" }).click();
+  await dialog(page).getByText(/stop helper/).waitFor();
+  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await until("the restart", async () => (await demo.api("/api/v1/history")).events.some((event) => /start `helper`/.test(event.message)));
+  await tile.getByRole("button", { name: "Update" }).click();
+  await dialog(page).getByText(/as helper on spark2: bring helper to main, build it, and recreate helper/).waitFor();
+  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await tile.getByText(/Updating: job/).waitFor();
+  await tile.getByText("Log of the update").click();
+  await tile.getByRole("log").getByText("== building").waitFor();
+  await page.getByText(/update: main is at 1c0ffee/).first().waitFor();
+  // One that fails says why, and is tried again.
+  demo.command("demo", "fault", "spark2", "transfer-fails", "1s");
+  await tile.getByRole("button", { name: "Update" }).click();
+  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await tile.getByText(/Stalled: .*Permission denied/).waitFor({ timeout: 30_000 });
+  await tile.getByRole("button", { name: "Try again" }).click();
+  await tile.getByText(/Updating: job/).waitFor();
   await close(page);
 });
 

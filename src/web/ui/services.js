@@ -1,7 +1,9 @@
 // Services as tiles, bots with what can be wished of them, and files of models. A disabled service is not here at all.
 
-import { part } from "./api.js";
-import { Health, Section, Sync, Text, html } from "./parts.js";
+import { useState } from "./vendor/hooks.js";
+import { ask, part } from "./api.js";
+import { Log } from "./logs.js";
+import { Health, Section, Sync, Text, Trouble, html } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.services;
@@ -18,6 +20,13 @@ export function Services({ status, may, open }) {
     ${files.length > 0 && html`<${Section} title=${words.weights.heading}>${tiles(files)}<//>`}`;
 }
 
+/** What failed is tried once more. */
+function Again({ object, may }) {
+  const [problem, setProblem] = useState(null);
+  const retry = () => ask("POST", `/api/v1/retry/${part(object)}`).then(() => setProblem(null), setProblem);
+  return html`<${Trouble} problem=${problem} /><button disabled=${!may("edit")} onClick=${retry}>${words.slots.retry}</button>`;
+}
+
 function Tile({ object, may, open }) {
   const name = object.object;
   const isService = object.sort === "service";
@@ -29,7 +38,9 @@ function Tile({ object, may, open }) {
     <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
     <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
     <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
-    ${object.reason && html`<p class="blocked">${object.reason}: <${Text}>${object.message}<//></p>`}
+    ${object.reason && html`<p class=${object.work?.verdict ?? "blocked"}>${object.reason}: <${Text}>${object.message}<//></p>`}
+    ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} object=${name} lines=${40} /></details>`}
+    ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} />`}
     <div class="actions">
       ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}
       ${object.kind === "bot" && !isKept && wish(says.start, () => ({ state: "running" }))}
