@@ -114,8 +114,17 @@ impl Controller {
     pub fn desired_now(&self) -> Result<Current, NotEdited> {
         let _edit = self.edits.lock().expect("a panic while editing ends the program");
         let text = self.file_text()?;
-        let value =
-            edit::value(&text).map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], &text)))?;
+        let mut known = self.value.lock().expect("nothing panics while it holds this");
+        let value = match &*known {
+            Some((of, value)) if *of == text => value.clone(),
+            _ => {
+                let read = edit::value(&text)
+                    .map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], &text)))?;
+                *known = Some((text.clone(), read.clone()));
+                read
+            }
+        };
+        drop(known);
         Ok(Current { revision: self.revision_of(&text)?, text, value })
     }
 
@@ -201,7 +210,12 @@ impl Controller {
 
     /// The revision whose text this is, when it is the one in force.
     fn revision_of(&self, text: &str) -> Result<Option<u64>, StoreError> {
-        let last = self.state().store.last_revision()?;
+        let state = self.state();
+        // What is in force was the last to be kept.
+        if let Some(current) = state.current.as_ref().filter(|current| *current.text == *text) {
+            return Ok(Some(current.revision));
+        }
+        let last = state.store.last_revision()?;
         Ok(last.filter(|(_, known)| known == text).map(|(revision, _)| revision))
     }
 

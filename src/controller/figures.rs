@@ -6,6 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
 use crate::core::{
+    desired::Desired,
+    ledger::Ledger,
     name::{ModelName, SparkName},
     observed::Observed,
 };
@@ -46,29 +48,25 @@ pub(super) fn keep(trails: &mut BTreeMap<SparkName, Trail>, observed: &Observed)
     }
 }
 
-/// Free memory, and how long loads took.
-#[derive(Debug, Clone, Default)]
-pub struct Figures {
-    pub memory: BTreeMap<SparkName, Vec<Point>>,
-    /// Seconds, newest last.
-    pub loads: BTreeMap<ModelName, Vec<u64>>,
+/// How long loads of each model took.
+pub(super) fn loads(desired: &Desired, ledger: &Ledger) -> BTreeMap<ModelName, Vec<u64>> {
+    let mut loads = BTreeMap::new();
+    for slot in desired.slots.values() {
+        for name in desired.models.keys() {
+            let Some(effective) = desired.effective(slot, name) else { continue };
+            if let Some(secs) = ledger.load_secs.get(effective.spec_hash().as_str()) {
+                loads.insert(name.clone(), secs.clone());
+            }
+        }
+    }
+    loads
 }
 
 impl Controller {
-    pub fn figures(&self) -> Figures {
+    /// Free memory of each Spark, oldest first.
+    pub fn memory(&self) -> BTreeMap<SparkName, Vec<Point>> {
         let state = self.state();
-        let memory =
-            state.trails.iter().map(|(spark, trail)| (spark.clone(), trail.iter().copied().collect()));
-        let mut figures = Figures { memory: memory.collect(), ..Figures::default() };
-        let Some(current) = &state.current else { return figures };
-        for slot in current.desired.slots.values() {
-            for name in current.desired.models.keys() {
-                let Some(effective) = current.desired.effective(slot, name) else { continue };
-                if let Some(secs) = state.ledger.load_secs.get(effective.spec_hash().as_str()) {
-                    figures.loads.insert(name.clone(), secs.clone());
-                }
-            }
-        }
-        figures
+        let trails = state.trails.iter();
+        trails.map(|(spark, trail)| (spark.clone(), trail.iter().copied().collect())).collect()
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     core::{
         desired::{Desired, Object, Reach},
         ledger::{Approval, Ledger},
-        name::{ServiceName, SparkName, nearest},
+        name::{ModelName, ServiceName, SparkName, nearest},
         observed::Observed,
         outlook::Outlook,
         plan::{Plan, Reason},
@@ -93,6 +93,8 @@ pub struct Controller {
     begun: AtomicU64,
     /// One edit at a time.
     edits: Mutex<()>,
+    /// The text that was read as a value last, and that.
+    value: Mutex<Option<(String, serde_json::Value)>>,
     pub wake: Arc<Notify>,
     /// Something was put into the outbox.
     posted: Notify,
@@ -180,6 +182,9 @@ pub struct Snapshot {
     pub drift: Vec<crate::core::drift::Drift>,
     #[serde(default)]
     pub outlook: Vec<Outlook>,
+    /// Seconds that loads of each model took, newest last; not told to commands.
+    #[serde(skip)]
+    pub load_secs: BTreeMap<ModelName, Vec<u64>>,
     /// What all of this is measured against; not told to commands.
     #[serde(skip)]
     pub desired: Option<Arc<Desired>>,
@@ -246,6 +251,7 @@ impl Controller {
             proofs: Proofs::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
+            value: Mutex::new(None),
             wake: Arc::new(Notify::new()),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),

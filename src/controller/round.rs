@@ -591,6 +591,8 @@ impl Controller {
             status,
             drift,
             outlook,
+            load_secs: seen
+                .map_or_else(BTreeMap::new, |(_, _, desired)| figures::loads(desired, &state.ledger)),
             desired: seen.map(|(_, _, desired)| desired.clone()),
         };
         self.published.send_replace(Arc::new(snapshot));

@@ -129,7 +129,7 @@ impl Store {
     /// [`StoreError`].
     pub fn revisions(&self, count: u32) -> Result<Vec<(u64, String)>, StoreError> {
         let sql = "SELECT number, at FROM revision ORDER BY number DESC LIMIT ?1";
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows =
             statement.query_map([count], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
         Ok(rows.collect::<Result<Vec<_>, _>>()?)
@@ -242,7 +242,7 @@ impl Store {
                    ORDER BY number LIMIT ?2";
         // Further away than any pause is what was put off before the clock was set back.
         let furthest = now.saturating_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(params![moment(now), count, moment(furthest)], |row| {
             Ok(Letter { number: row.get(0)?, target: row.get(1)?, body: row.get(2)?, tries: row.get(3)? })
         })?;
@@ -296,7 +296,7 @@ impl Store {
 
     /// The steps that a statement about one moment answers with.
     fn steps(&self, sql: &str, at: Timestamp) -> Result<Vec<Step>, StoreError> {
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([moment(at)], |row| row.get::<_, String>(0))?;
         let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
         Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
@@ -349,7 +349,7 @@ impl Store {
     }
 
     fn select_events(&self, sql: &str, which: impl rusqlite::Params) -> Result<Vec<Event>, StoreError> {
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(which, |row| {
             Ok(Event {
                 number: row.get(0)?,

@@ -47,7 +47,7 @@ impl Store {
     /// [`StoreError`].
     pub fn spells(&self) -> Result<Vec<(String, Spell)>, StoreError> {
         let sql = "SELECT object, link, since, until FROM spell ORDER BY number";
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| {
             Ok((
                 row.get::<_, String>(0)?,

@@ -45,7 +45,7 @@ impl Store {
     /// [`StoreError`].
     pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         let sql = "SELECT id, name, role, hash, made, used FROM token ORDER BY made, name";
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| {
             Ok(Token {
                 id: row.get(0)?,
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn sessions(&self) -> Result<Vec<Session>, StoreError> {
-        let mut statement = self.connection.prepare("SELECT id, token, hash, until FROM session")?;
+        let mut statement = self.connection.prepare_cached("SELECT id, token, hash, until FROM session")?;
         let rows = statement.query_map([], |row| {
             let until: String = row.get(3)?;
             let until = until.parse().unwrap_or(Timestamp::MIN);

@@ -314,7 +314,11 @@ models:
     let old = names("spark2");
     lab.spark("spark2").docker(&["kill", &old]);
     wait_until("the lost rank to be told of", SWAP, || {
-        text(&controller.command(&["history"])).contains("failed: `vllm_node` is not running on `spark2`")
+        // Whether the look came before Docker had removed it, or after.
+        let history = text(&controller.command(&["history"]));
+        ["is not running", "has stopped"]
+            .iter()
+            .any(|how| history.contains(&format!("failed: `vllm_node` {how} on `spark2`")))
     });
     settles_on(&lab, &controller, "wide");
 

@@ -99,8 +99,8 @@ fn percent(part: u64, whole: u64) -> f64 {
 
 /// Free memory of the last hours, and how long loads took.
 pub async fn figures(State(controller): State<Shared>) -> Json<Figures> {
-    let figures = controller.figures();
-    let memory = figures.memory.into_iter().map(|(spark, points)| {
+    let seen = controller.snapshot();
+    let memory = controller.memory().into_iter().map(|(spark, points)| {
         let samples = points.into_iter().map(|point| Sample {
             at: point.at,
             total_bytes: point.total_bytes,
@@ -108,7 +108,7 @@ pub async fn figures(State(controller): State<Shared>) -> Json<Figures> {
         });
         (spark.to_string(), samples.collect())
     });
-    let loads = figures.loads.into_iter().map(|(model, secs)| (model.to_string(), secs));
+    let loads = seen.load_secs.iter().map(|(model, secs)| (model.to_string(), secs.clone()));
     Json(Figures { memory: memory.collect(), loads: loads.collect() })
 }
 
