@@ -24,7 +24,8 @@ const ID_BYTES: usize = 4;
 const SECRET_BYTES: usize = 32;
 /// Nobody lends more.
 const MOST_TOKENS: usize = 100;
-const MOST_SESSIONS: usize = 1000;
+/// Of one token; the oldest goes first.
+const MOST_SESSIONS: usize = 50;
 /// A browser that is used once a month stays signed in for a month.
 const SESSION_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// When a token was used last is known to the minute.
@@ -35,7 +36,10 @@ pub(super) struct Gate(RwLock<Known>);
 
 struct Known {
     tokens: Vec<Token>,
+    /// Oldest first.
     sessions: Vec<Session>,
+    /// Raised when somebody who might ask may not any more, or nobody may without a token: streams end then.
+    turn: u64,
 }
 
 /// A token as it is listed.
@@ -93,7 +97,7 @@ impl NoToken {
 
 impl Gate {
     pub(super) fn new(tokens: Vec<Token>, sessions: Vec<Session>) -> Self {
-        Self(RwLock::new(Known { tokens, sessions }))
+        Self(RwLock::new(Known { tokens, sessions, turn: 0 }))
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -176,6 +180,11 @@ impl Controller {
         !self.gate.read().tokens.is_empty()
     }
 
+    /// What was let in at an earlier turn is to ask again.
+    pub fn gate_turn(&self) -> u64 {
+        self.gate.read().turn
+    }
+
     /// Whose token this is; `None`: nobody's.
     pub fn asker_of(&self, token: &str) -> Option<Asker> {
         let (id, secret) = parts(token)?;
@@ -216,9 +225,12 @@ impl Controller {
         };
         let mut known = self.gate.write();
         known.sessions.retain(|session| session.until > now);
-        if known.sessions.len() >= MOST_SESSIONS {
-            let oldest = known.sessions.remove(0);
-            self.state().store.remove_session(&oldest.id)?;
+        let same = |other: &&Session| other.token == session.token;
+        if known.sessions.iter().filter(same).count() >= MOST_SESSIONS
+            && let Some(oldest) = known.sessions.iter().find(same).map(|oldest| oldest.id.clone())
+        {
+            known.sessions.retain(|other| other.id != oldest);
+            self.state().store.remove_session(&oldest)?;
         }
         let state = self.state();
         state.store.add_session(&session, now)?;
@@ -232,7 +244,9 @@ impl Controller {
     /// # Errors
     /// When the store cannot be written.
     pub fn sign_out(&self, session: &str) -> Result<(), StoreError> {
-        self.gate.write().sessions.retain(|known| known.id != session);
+        let mut known = self.gate.write();
+        known.sessions.retain(|known| known.id != session);
+        known.turn += 1;
         self.state().store.remove_session(session)
     }
 
@@ -242,6 +256,7 @@ impl Controller {
         let mut known = self.gate.write();
         let (token, written) = make(&self.state().store, name, role, self.now())?;
         known.tokens.push(token);
+        known.turn += 1;
         Ok(written)
     }
 
@@ -252,6 +267,7 @@ impl Controller {
         let token = revoke(&mut self.state().store, name, self.now())?;
         known.tokens.retain(|other| other.id != token.id);
         known.sessions.retain(|session| session.token != token.id);
+        known.turn += 1;
         Ok(())
     }
 

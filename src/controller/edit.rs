@@ -178,8 +178,14 @@ impl Controller {
             Err(ReplaceError::ReadOnly(error)) => return Err(NotEdited::FileReadOnly(error.to_string())),
             Err(ReplaceError::Io(error)) => return Err(error.into()),
         };
-        self.record(&request.by, &text, &new, &replaced)?;
-        self.read_file(true)?;
+        // The file is what was asked for: what cannot be remembered of it now is found by the next round.
+        let remembered = self.record(&request.by, &text, &new, &replaced).and_then(|()| self.read_file(true));
+        if let Err(error) = remembered {
+            tracing::error!("remembering an edit: {error}");
+        }
+        if let Some(plan) = edited.plan.as_ref().filter(|plan| plan.has_steps()) {
+            self.keep_plan(plan)?;
+        }
         edited.written = true;
         edited.revision = self.state().current.as_ref().map(|current| current.revision);
         let state = self.state();

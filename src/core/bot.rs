@@ -19,6 +19,9 @@ use super::{
 /// An image that is built from nothing takes most of it.
 pub const UPDATE_LIMIT: SignedDuration = SignedDuration::from_mins(25);
 
+/// It began a little before it was known to have begun.
+const SLACK: SignedDuration = SignedDuration::from_mins(1);
+
 /// What is brought to which branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkout {
@@ -187,7 +190,7 @@ impl Ledger {
                 Some((JobState::Lost, _)) => {
                     let lasted = now.duration_since(update.at);
                     failed(
-                        if lasted >= UPDATE_LIMIT {
+                        if lasted >= UPDATE_LIMIT - SLACK {
                             format!("it did not end within {} minutes, and was ended", UPDATE_LIMIT.as_mins())
                         } else {
                             "it was ended from outside, or the machine restarted".into()

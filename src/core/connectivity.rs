@@ -69,6 +69,12 @@ pub enum Look {
     Begins(Spell),
 }
 
+/// How often it stopped being up. What first refuses and then falls silent is one outage.
+pub fn outages(spells: &[Spell]) -> usize {
+    let begins = |at: &usize| *at == 0 || spells[at - 1].link == Link::Up;
+    (0..spells.len()).filter(|at| spells[*at].link != Link::Up && begins(at)).count()
+}
+
 /// A clock that was set back begins a spell of its own.
 pub fn look(last: Option<Spell>, link: Link, now: Timestamp) -> Look {
     let begins = Spell { link, since: now, until: now };
@@ -101,5 +107,21 @@ mod tests {
         let turn = Look::Turns { ended: spell(Link::Up, 0, 65), begins: spell(Link::Down, 65, 65) };
         assert_eq!(look(Some(up), Link::Down, at(65)), turn);
         assert_eq!(up.secs(), 60);
+    }
+
+    #[test]
+    fn what_refuses_and_then_falls_silent_is_one_outage() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        for (links, expected) in [
+            (&[][..], 0),
+            (&[Link::Up], 0),
+            (&[Link::Down], 1),
+            (&[Link::Up, Link::Down, Link::Silent, Link::Down, Link::Up], 1),
+            (&[Link::Silent, Link::Up, Link::Down, Link::Up, Link::Silent], 3),
+        ] {
+            let spells: Vec<Spell> =
+                links.iter().map(|link| Spell { link: *link, since: now, until: now }).collect();
+            assert_eq!(outages(&spells), expected, "{links:?}");
+        }
     }
 }

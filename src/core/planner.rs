@@ -96,12 +96,13 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
     let needs: Vec<&PlannedStep> = work.steps().filter(|step| step.consent.is_some()).collect();
     let block = |reason, message: String| Verdict::Blocked { reason, message };
     let stops = work.steps().any(|step| matches!(step.step, Step::Stop { .. }));
+    let updates = work.steps().any(|step| matches!(step.step, Step::Update { .. }));
     let hold = consent::hold(&work.object, desired, now);
     // What takes nothing away from a slot that serves may be done, and what is given up before its Spark goes silent is; a
     // service has nothing but its container. Files are neither taken away nor brought.
     let serves = work.outage.is_some() && !ledger.is_below_floor(&work.object);
     let takes_away =
-        work.object.is_files() || (stops && (serves || !desired.slots.contains_key(&work.object)));
+        work.object.is_files() || updates || (stops && (serves || !desired.slots.contains_key(&work.object)));
     if let Some(why) = &ledger.fenced {
         work.verdict = block(Reason::Fenced, why.clone());
     } else if desired.policy.suspend && !ledger.is_past_stop(&work.object) {

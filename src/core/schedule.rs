@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, civil};
 use super::{
     consent,
     desired::{Desired, Object, Slot, Wanted, Window},
-    name::{HoldName, WindowName},
+    name::{HoldName, SparkName, WindowName},
 };
 
 /// What the slot should hold now: the window that is open, else what the file says. Only the main slot has windows.
@@ -15,6 +15,14 @@ pub fn wanted(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -
     match open(object, desired, now) {
         Some((_, window, _)) => Wanted::Model(window.model.clone()),
         None => slot.wanted.clone(),
+    }
+}
+
+/// Where the slot's model is wanted now, head first; where it may stand when none is.
+pub fn sparks(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -> Vec<SparkName> {
+    match wanted(object, slot, desired, now) {
+        Wanted::Model(model) => desired.models[&model].sparks.clone(),
+        Wanted::Watch | Wanted::Nothing => slot.sparks.iter().cloned().collect(),
     }
 }
 

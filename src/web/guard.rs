@@ -28,12 +28,12 @@ impl Hosts {
     fn trusts(&self, authority: &str) -> bool {
         let host = host_of(authority).to_ascii_lowercase();
         let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-        is_address || host == "localhost" || self.0.contains(&host)
+        is_address || host == "localhost" || self.0.contains(&host) || self.allows(authority)
     }
 
-    /// The owner named it.
+    /// The owner named just this: another port of the same host is somebody else.
     fn allows(&self, authority: &str) -> bool {
-        self.0.contains(&host_of(authority).to_ascii_lowercase())
+        self.0.contains(&authority.to_ascii_lowercase())
     }
 }
 
@@ -137,6 +137,7 @@ mod tests {
                 (vec![host, ("origin", "http://192.0.2.7:9999")], true),
                 (vec![host, ("origin", "http://192.0.2.7")], false),
                 (vec![host, ("origin", "https://spark.example")], true),
+                (vec![host, ("origin", "http://spark.example:3000")], false),
                 (vec![host, ("origin", "https://evil.example")], false),
                 (vec![host, ("origin", "null")], false),
             ] {

@@ -67,10 +67,17 @@ async fn with_tokens_each_may_what_its_role_may_and_no_more() {
     let used = |name: &str| listed.iter().find(|token| token.name == name).unwrap().used.is_some();
     assert!(used("reader") && used("editor") && used("owner"));
 
+    // A stream ends when somebody may not ask any more; whoever still may comes back.
+    let mut stream = with(api.request(Method::GET, "/api/v1/events"), &owner).send().await.unwrap();
+    stream.chunk().await.unwrap().expect("what is now");
+
     // Another controller of the same store knows them; one that is revoked is nobody's at once.
     assert_eq!(api.cluster.controller("a").tokens().len(), 3);
     api.controller.revoke_token("owner").unwrap();
     assert_eq!(code(&patch(&api, &owner).await), (401, "needs_token", false));
+    api.controller.round(Mode::Preview).await.unwrap();
+    let ends = tokio::time::timeout(std::time::Duration::from_secs(20), stream.chunk()).await;
+    assert!(ends.expect("it ends").unwrap().is_none(), "it goes on");
     assert!(api.controller.revoke_token("owner").is_err());
     assert!(api.controller.make_token("reader", Role::Edit).is_err(), "two of one name");
     assert!(api.controller.make_token("not a name", Role::Edit).is_err());
@@ -115,6 +122,19 @@ async fn a_browser_keeps_a_cookie_that_only_its_own_page_can_use() {
     assert_eq!(api.send(out).await.status, 204);
     assert_eq!(code(&api.send(session(&cookie)).await), (401, "needs_token", false));
 
+    // One token's browsers push out its own, and nobody else's.
+    let other = api.controller.make_token("carol", Role::Read).unwrap();
+    let cookie_of = |response: reqwest::Response| {
+        response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let first = cookie_of(sign_in(&token).send().await.unwrap());
+    let carol = cookie_of(sign_in(&other).send().await.unwrap());
+    for _ in 0..50 {
+        assert_eq!(sign_in(&token).send().await.unwrap().status(), 200);
+    }
+    assert_eq!(api.send(session(&first)).await.status, 401);
+    assert_eq!(api.send(session(&carol)).await.status, 200);
+
     // A browser is out with its token.
     let again = sign_in(&token).send().await.unwrap();
     let cookie = again.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
@@ -151,6 +171,19 @@ async fn a_request_with_a_key_is_done_once() {
     let refused = api.send(swap("k3", "nothing-like-it")).await;
     assert_eq!(code(&refused), (422, "invalid", false));
     assert_eq!(api.send(swap("k3", "nothing-like-it")).await.body, refused.body);
+
+    // The same edit of a newer revision is another request.
+    let revert = |base: &str| {
+        api.request(Method::POST, "/api/v1/desired/revert/1")
+            .header("idempotency-key", "k4")
+            .header("if-match", base.to_owned())
+    };
+    assert_eq!(code(&api.send(revert("\"1\"")).await), (412, "conflict", false));
+    assert_eq!(
+        code(&api.send(revert("*")).await),
+        (422, "key_reused", false),
+        "it is not what was asked first"
+    );
 
     let keyed = || api.request(Method::POST, "/api/v1/reconcile").header("idempotency-key", "same");
     let answers = futures_util::future::join_all((0..8).map(|_| api.send(keyed()))).await;

@@ -115,6 +115,16 @@ fn an_update_is_done_once_and_tells_how_it_ended() {
         assert_eq!(messages(&controller, "updated"), ["update: main is at 1c0ffee, and helper runs it"]);
         assert!(controller.snapshot().plan.as_ref().unwrap().is_empty());
 
+        // A hold keeps what runs.
+        let hold = "\nholds: { talk: { object: helper, owner: alice, reason: a talk } }";
+        let held = format!("{}{hold}", bot(", update_after: 2026-11-24T12:05:00Z"));
+        with(&cluster, &held);
+        rounds(&controller, 5).await;
+        assert_eq!(count(&cluster, "launch"), 1);
+        let seen = controller.snapshot();
+        let verdict = &seen.plan.as_ref().unwrap().work[0].verdict;
+        assert!(matches!(verdict, Verdict::Blocked { reason: Reason::Held, .. }), "{verdict:?}");
+
         // One that fails says why, and is tried again when somebody asks for it.
         cluster.sim.fault("spark2", Fault::TransferFails, Duration::ZERO).unwrap();
         with(&cluster, &bot(", update_after: 2026-11-24T12:06:00Z"));

@@ -33,7 +33,8 @@ const serves = (model) => until(`${model} serves`, async () => {
   return sync === "InSync" && observed === model;
 }, 60_000);
 const card = (page) => page.getByRole("article", { name: "Main model" });
-const dialog = (page) => page.getByRole("dialog");
+// The one in front: a form stays open behind its preview.
+const dialog = (page) => page.getByRole("dialog").last();
 
 /** The file says this, and so does the main slot. */
 async function put(text) {
@@ -155,8 +156,8 @@ test("hold, and release", async () => {
   await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
   await card(page).getByText("kept by alice’s hold “talk”").waitFor();
   demo.file = demo.file.replace("model: small", "model: large");
-  await card(page).getByText(/Stuck: Held/).waitFor();
-  await page.getByText(/One thing is stuck/).waitFor();
+  await card(page).getByText(/a hold keeps it as it is.*Held: the hold talk of alice/).first().waitFor();
+  await page.getByText("One thing is left as it is, as you asked.").waitFor();
   await card(page).getByRole("button", { name: "Release hold “talk”" }).click();
   await dialog(page).getByText(/Nothing serves/).waitFor();
   await dialog(page).getByRole("button", { name: "Write it, and stop what serves" }).click();
@@ -178,10 +179,10 @@ test("suspend, and resume", async () => {
 test("a plan that waits is agreed to", async () => {
   await put(demo.file.replace("reconcile: {", "reconcile: { on_edit: approve,").replace("model: small", "model: large"));
   const page = await open(browser, demo);
-  await card(page).getByRole("button", { name: "Look at the plan and agree" }).click();
+  await card(page).getByRole("button", { name: "Look at the plan and approve" }).click();
   await dialog(page).getByText(/needs your yes/).first().waitFor();
-  await dialog(page).getByRole("button", { name: "Agree to this plan" }).click();
-  await page.getByText("Agreed; it begins with the next look.").waitFor();
+  await dialog(page).getByRole("button", { name: "Approve this plan" }).click();
+  await page.getByText("Approved; it begins with the next look.").waitFor();
   await serves("large");
   await close(page);
 });
@@ -191,7 +192,7 @@ test("what failed is shown, and tried again", async () => {
   demo.command("demo", "fault", "spark1", "load-fails", "60s");
   await put(demo.file.replace("model: small", "model: large"));
   await card(page).getByText(/It failed/).waitFor({ timeout: 90_000 });
-  await card(page).getByText(/takes over|Stuck|Waits/).first().waitFor();
+  await card(page).getByText(/takes over|tried again|failed too often|is loading|memory back/).first().waitFor();
   await card(page).getByRole("button", { name: "Try again" }).click();
   await page.getByText("It is tried again.").waitFor();
   const { events } = await demo.api("/api/v1/history");
@@ -224,6 +225,8 @@ test("a model is added, from a repository and from a path", async () => {
   await dialog(page).getByRole("button", { name: "Look at what would happen" }).click();
   await dialog(page).getByRole("alert").getByText(/repo/).waitFor();
   await dialog(page).getByRole("button", { name: "Cancel" }).click();
+  assert.equal(await dialog(page).getByLabel("Name in the file").inputValue(), "bad", "what was typed stays");
+  await dialog(page).getByRole("button", { name: "Close" }).click();
   assert.doesNotMatch(demo.file, /bad:/);
   await page.getByRole("button", { name: "Remove tiny" }).click();
   await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
@@ -295,9 +298,9 @@ test("a bot is restarted and brought to its branch, with its log", async () => {
 test("logs, live and saved", async () => {
   const page = await open(browser, demo, { path: "/#/logs/vllm" });
   await page.getByRole("log", { name: "Log of vllm" }).getByText(/\w/).waitFor();
-  await page.getByLabel("Which").selectOption("saved");
+  await page.getByLabel("Show").selectOption("saved");
   await page.getByRole("heading", { name: /vllm-.*log/ }).first().waitFor();
-  await page.getByLabel("Of").selectOption("kokoro");
+  await page.getByRole("combobox", { name: /^Log of/ }).selectOption("kokoro");
   await page.getByText(/Nothing is saved|kokoro-/).first().waitFor();
   await close(page);
 });
@@ -331,7 +334,7 @@ test("a file that takes much out waits, and is agreed to", async () => {
   const page = await open(browser, demo);
   const before = demo.file;
   demo.file = before.replace(/services:\n(  .*\n)+/, "");
-  await page.getByText("it waits for somebody to agree", { exact: false }).first().waitFor();
+  await page.getByText("it waits for approval", { exact: false }).first().waitFor();
   demo.file = before;
   await page.getByText("Everything is as the file says.").waitFor();
   await close(page);

@@ -33,6 +33,8 @@ struct Following {
     lines: VecDeque<store::Event>,
     /// A look that was not told yet.
     look: bool,
+    /// When it was let in.
+    turn: u64,
     _place: OwnedSemaphorePermit,
 }
 
@@ -53,15 +55,20 @@ pub async fn events(
         None => newest,
     };
     let place = bounded::stream()?;
+    let turn = controller.gate_turn();
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
-    let following = Following { controller, looks, last, lines, look: true, _place: place };
+    let following = Following { controller, looks, last, lines, look: true, turn, _place: place };
     Ok(Sse::new(stream::unfold(following, next)).keep_alive(KeepAlive::new().interval(ALIVE)))
 }
 
 /// The stream ends with the controller, or when its store cannot be read.
 async fn next(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
     loop {
+        // Who may not read any more comes back, and is told so.
+        if following.controller.gate_turn() != following.turn {
+            return None;
+        }
         if let Some(line) = following.lines.pop_front() {
             following.last = line.number;
             let event = Event::default().event("history").id(line.number.to_string());

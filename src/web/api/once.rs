@@ -84,6 +84,10 @@ async fn keyed(
     let key = format!("{who} {key}");
     let mut asked = Sha256::new();
     asked.update(format!("{} {}\n", parts.method, parts.uri));
+    for name in [header::IF_MATCH, header::CONTENT_TYPE, header::ACCEPT] {
+        asked.update(parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
+        asked.update(b"\n");
+    }
     asked.update(&body);
     let asked = hex(&asked.finalize());
     let Some(_taken) = under_way.take(&key) else {
@@ -104,6 +108,12 @@ async fn keyed(
     let body = to_bytes(body, LONGEST_ANSWER)
         .await
         .map_err(|_| Problem::new(Code::Io, "the answer is too long to be kept").happened())?;
+    // What may do better a moment later is tried again then.
+    let problem: Option<serde_json::Value> =
+        head.status.is_client_error().then(|| serde_json::from_slice(&body).ok()).flatten();
+    if problem.is_some_and(|problem| problem["retryable"] == true) {
+        return Ok(Response::from_parts(head, Body::from(body)));
+    }
     let text = |name: header::HeaderName| {
         head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };

@@ -82,7 +82,7 @@ pub fn document(operations: &[Operation]) -> Value {
 fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut parameters = path_parameters(operation.path);
     if let Some(query) = operation.query {
-        parameters.extend(query_parameters(query, generator));
+        parameters.extend(query_parameters(query));
     }
     for header in &operation.headers {
         parameters.push(json!({
@@ -120,11 +120,10 @@ fn path_parameters(path: &str) -> Vec<Value> {
 }
 
 /// Each field of the type is a parameter.
-fn query_parameters(shape: Shape, generator: &mut SchemaGenerator) -> Vec<Value> {
+fn query_parameters(shape: Shape) -> Vec<Value> {
     // The type itself is of no interest as a component.
     let mut own =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
-    let _ = generator;
     let schema = shape(&mut own).to_value();
     let required: BTreeSet<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     controller::logs::{self, new_lines},
     core::{
-        connectivity::{Link, Spell},
+        connectivity::{Link, Spell, outages},
         outlook::Next,
         schedule,
     },
@@ -84,7 +84,7 @@ pub async fn connectivity(State(controller): State<Shared>) -> Result<Json<Conne
         let of = |link: Link| spells.iter().filter(move |spell| spell.link == link);
         let secs = |link: Link| of(link).map(Spell::secs).sum::<u64>();
         let (up, down) = (secs(Link::Up), secs(Link::Down) + secs(Link::Silent));
-        let outages = of(Link::Down).count() + of(Link::Silent).count();
+        let outages = outages(&spells);
         let up_percent = (up + down > 0).then(|| percent(up, up + down));
         Connected { object, outages, down_secs: down, up_percent, spells }
     });
@@ -176,6 +176,8 @@ struct Following {
     /// By Spark and container, what was read last.
     said: BTreeMap<(String, String), String>,
     waits: bool,
+    /// When it was let in.
+    turn: u64,
     _place: OwnedSemaphorePermit,
     until: tokio::time::Instant,
 }
@@ -186,8 +188,15 @@ fn follow(
     place: OwnedSemaphorePermit,
 ) -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
     let until = tokio::time::Instant::now() + LONGEST_LOG;
-    let following =
-        Following { controller, object, said: BTreeMap::new(), waits: false, _place: place, until };
+    let following = Following {
+        turn: controller.gate_turn(),
+        controller,
+        object,
+        said: BTreeMap::new(),
+        waits: false,
+        _place: place,
+        until,
+    };
     Sse::new(stream::unfold(following, next_lines))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }
@@ -195,7 +204,8 @@ fn follow(
 /// Lines that were not told yet, together; a slow client is read for no faster than it takes them.
 async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
     loop {
-        if tokio::time::Instant::now() > following.until {
+        if tokio::time::Instant::now() > following.until || following.controller.gate_turn() != following.turn
+        {
             return None;
         }
         if following.waits {
@@ -207,8 +217,12 @@ async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallibl
         let mut known = BTreeMap::new();
         for log in logs {
             let key = (log.spark, log.container);
-            let Some(text) = log.text else { continue };
             let before = following.said.get(&key).map(String::as_str);
+            let Some(text) = log.text else {
+                // What could not be read this once goes on where it was.
+                known.extend(before.map(|before| (key.clone(), before.to_owned())));
+                continue;
+            };
             let (spark, container) = &key;
             lines.extend(
                 new_lines(before, &text)

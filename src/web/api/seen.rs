@@ -10,7 +10,10 @@ use super::{
         status::{Drift, Key, Spark, Status},
     },
 };
-use crate::core::desired::{Object, Place, ServiceKind, Wanted};
+use crate::core::{
+    desired::{Object, Place, ServiceKind},
+    schedule,
+};
 
 pub async fn status(State(controller): State<Shared>) -> Json<Status> {
     Json(Status::from(controller.snapshot().as_ref()))
@@ -41,7 +44,7 @@ pub async fn key(State(controller): State<Shared>) -> Json<Key> {
 }
 
 pub async fn models(State(controller): State<Shared>) -> Result<Json<Models>, Problem> {
-    Ok(Json(Models::of(in_force(&controller)?.as_ref())))
+    Ok(Json(Models::of(in_force(&controller)?.as_ref(), controller.now())))
 }
 
 pub async fn services(State(controller): State<Shared>) -> Result<Json<Services>, Problem> {
@@ -68,11 +71,8 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
         |object: &Object| seen.status.iter().find(|line| line.object == *object).map(|line| line.health);
     let mut endpoints = Vec::new();
     for (object, slot) in &desired.slots {
-        let head = match &slot.wanted {
-            Wanted::Model(model) => desired.models[model].sparks.first(),
-            Wanted::Watch | Wanted::Nothing => slot.sparks.first(),
-        };
-        let Some(spark) = head.and_then(|head| desired.sparks.get(head)) else { continue };
+        let sparks = schedule::sparks(object, slot, &desired, controller.now());
+        let Some(spark) = sparks.first().and_then(|head| desired.sparks.get(head)) else { continue };
         let address = format!("http://{}:{}", spark.address, slot.port);
         let (object, health) = (object.clone(), health(object));
         endpoints.push(Endpoint { object, kind: ServiceKind::Vllm, address, health, disabled: false });

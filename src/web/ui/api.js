@@ -75,10 +75,16 @@ export function follow(path, on) {
     source.onerror = () => {
       on.state?.("broken");
       // A browser tries again by itself, except after an answer that is no stream.
-      if (source.readyState === EventSource.CLOSED && !ended) timer = setTimeout(open, AGAIN_MS);
+      if (source.readyState === EventSource.CLOSED && !ended) {
+        timer = setTimeout(() => {
+          open();
+          // It does not know what came meanwhile.
+          on.again?.();
+        }, AGAIN_MS);
+      }
     };
     for (const [name, told] of Object.entries(on)) {
-      if (name !== "state") source.addEventListener(name, (event) => told(JSON.parse(event.data)));
+      if (name !== "state" && name !== "again") source.addEventListener(name, (event) => told(JSON.parse(event.data)));
     }
   };
   open();

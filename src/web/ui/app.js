@@ -12,7 +12,7 @@ import { Logs } from "./logs.js";
 import { Models } from "./models.js";
 import { Section, Text, Trouble, When, html } from "./parts.js";
 import { Services } from "./services.js";
-import { Slots } from "./slots.js";
+import { Slots, nameOf as nameOfSlot } from "./slots.js";
 import { Times } from "./times.js";
 import { words } from "./words.js";
 
@@ -63,14 +63,19 @@ function App() {
     }
   }, []);
 
+  // Until it is known who asks.
   useEffect(() => {
+    if (seen.session) return undefined;
     begin();
-  }, []);
+    const timer = setInterval(begin, 5000);
+    return () => clearInterval(timer);
+  }, [Boolean(seen.session)]);
   const isIn = seen.session && seen.session.role !== "nobody";
   useEffect(() => {
     if (!isIn) return undefined;
     return follow("/api/v1/events", {
       state: setLive,
+      again: begin,
       seen: refresh,
       history: (event) => setEvents((before) => (before.some((known) => known.number === event.number) ? before : before.concat(event).slice(-KEPT_EVENTS))),
     });
@@ -82,6 +87,10 @@ function App() {
     return () => clearInterval(timer);
   }, [live, isIn]);
 
+  useEffect(() => {
+    document.title = `${words.nav[view.name]} – ${words.title}`;
+    setSaid("");
+  }, [view.name]);
   const may = (role) => ROLES.indexOf(seen.session?.role ?? "nobody") >= ROLES.indexOf(role);
   const { status, session } = seen;
   if (session?.role === "nobody") return html`<${SignIn} onDone=${begin} />`;
@@ -125,7 +134,7 @@ function View({ view, shared, drift }) {
         <${Headline} status=${status} may=${may} open=${open} say=${shared.say} />
         <${Slots} ...${shared} />
         <${Drift} drift=${drift} />
-        <${Services} status=${status} may=${may} open=${open} />
+        <${Services} status=${status} may=${may} open=${open} say=${shared.say} />
         <${Sparks} status=${status} />
         <${Section} title=${words.history.events}>
           <ul class="events">${events.slice(-8).reverse().map((event) => html`<li key=${event.number}><${When} at=${event.at} /> ${event.object && html`<strong>${event.object}</strong>`} <${Text}>${event.message}<//></li>`)}</ul>
@@ -133,11 +142,21 @@ function View({ view, shared, drift }) {
   }
 }
 
+const nameOf = (object) => (object.sort === "slot" ? nameOfSlot(object.object) : object.object);
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** `#/logs/vllm` is the view `logs` of `vllm`. */
 function useView() {
   const read = () => {
     const [, name = "", rest] = location.hash.split("/");
-    return { name: words.nav[name] && name !== "label" ? name : "overview", rest: rest && decodeURIComponent(rest) };
+    return { name: words.nav[name] && name !== "label" ? name : "overview", rest: rest && decoded(rest) };
   };
   const [view, set] = useState(read);
   useEffect(() => {
@@ -160,11 +179,15 @@ function Live({ live, at }) {
 function Headline({ status, may, open, say }) {
   const says = words.headline;
   const [problem, setProblem] = useState(null);
-  const stuck = status.objects.filter((object) => object.work?.verdict === "blocked" && object.reason !== "Suspended");
-  const moving = status.objects.filter((object) => object.sync === "Drifted" && !stuck.includes(object));
+  // What somebody asked to be left alone is no trouble; what waits for a yes is asked for by itself.
+  const blocked = status.objects.filter((object) => object.work?.verdict === "blocked");
+  const asks = blocked.filter((object) => object.reason === "ApprovalNeeded");
+  const kept = blocked.filter((object) => ["Suspended", "Held", "ReportOnly"].includes(object.reason));
+  const stuck = blocked.filter((object) => !asks.includes(object) && !kept.includes(object));
+  const moving = status.objects.filter((object) => object.sync === "Drifted" && !blocked.includes(object) && object.health !== "Suspended");
   const silent = status.sparks.filter((spark) => !spark.reachable).map((spark) => spark.name);
   const sick = status.objects.filter((object) => object.sync === "InSync" && ["Degraded", "Missing"].includes(object.health));
-  const tone = stuck.length || silent.length || sick.length || status.fenced || status.file_error ? "bad" : moving.length ? "moving" : "good";
+  const tone = stuck.length || silent.length || sick.length || status.fenced || status.file_error ? "bad" : moving.length || asks.length ? "moving" : "good";
   const agree = async () => {
     try {
       await ask("POST", `/api/v1/plans/${part(status.waits)}/approve`);
@@ -173,19 +196,24 @@ function Headline({ status, may, open, say }) {
       setProblem(error);
     }
   };
-  return html`<div class=${`headline ${tone}`} role="status">
-    ${status.suspended && html`<p>${says.suspended}</p>`}
-    ${status.fenced && html`<p>${says.fenced(status.fenced)}</p>`}
-    ${silent.length > 0 && html`<p>${says.silent(silent)}</p>`}
-    ${stuck.length > 0 && html`<p>${says.stuck(stuck.length)} <span>${stuck.map((object) => `${object.object}: ${object.reason}`).join("; ")}</span></p>`}
-    ${moving.length > 0 && html`<p>${says.moving(moving.length)} <span>${moving.map((object) => object.object).join(", ")}</span></p>`}
-    ${sick.length > 0 && html`<p>${sick.map((object) => `${object.object}: ${words.health[object.health]}`).join("; ")}</p>`}
-    ${tone === "good" && !status.suspended && html`<p>${says.good}</p>`}
+  const names = (objects) => objects.map((object) => nameOf(object)).join(", ");
+  return html`<div class=${`headline ${tone}`}>
+    <div role="status">
+      ${status.suspended && html`<p>${says.suspended}</p>`}
+      ${status.fenced && html`<p>${says.fenced(status.fenced)}</p>`}
+      ${silent.length > 0 && html`<p>${says.silent(silent)}</p>`}
+      ${stuck.length > 0 && html`<p>${says.stuck(stuck.length)} <span>${stuck.map((object) => `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason}`).join("; ")}</span></p>`}
+      ${asks.length > 0 && html`<p>${says.asks(asks.length)} <span>${names(asks)}</span></p>`}
+      ${moving.length > 0 && html`<p>${says.moving(moving.length)} <span>${names(moving)}</span></p>`}
+      ${kept.length > 0 && !status.suspended && html`<p>${says.kept(kept.length)} <span>${kept.map((object) => `${nameOf(object)}: ${words.reasons[object.reason]}`).join("; ")}</span></p>`}
+      ${sick.length > 0 && html`<p>${sick.map((object) => `${nameOf(object)}: ${words.health[object.health]}`).join("; ")}</p>`}
+      ${tone === "good" && kept.length === 0 && !status.suspended && html`<p>${says.good}</p>`}
+    </div>
     ${status.file_error && html`<p>${status.waits ? says.waits : says.fileError}</p><details open=${Boolean(status.waits)}><summary>${words.file.heading}</summary><pre tabindex="0">${status.file_error}</pre></details>`}
     ${status.waits && html`<button class="primary" disabled=${!may("approve")} onClick=${agree}>${says.approveRemoval}</button>`}
     <${Trouble} problem=${problem} />
     ${status.warnings.length > 0 && html`<details><summary>${says.warnings(status.warnings.length)}</summary><ul>${status.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></details>`}
-    <button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: status.suspended ? says.resume : says.suspendAll, change: { merge: { reconcile: { suspend: status.suspended ? null : true } } } })}>${status.suspended ? says.resume : says.suspendAll}</button>
+    <button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: status.suspended ? says.resume : says.suspendAll, note: status.suspended ? null : says.suspendHelp, change: { merge: { reconcile: { suspend: status.suspended ? null : true } } } })}>${status.suspended ? says.resume : says.suspendAll}</button>
   </div>`;
 }
 
@@ -215,7 +243,7 @@ function SignIn({ onDone }) {
     }
   };
   return html`<main id="content" class="sign"><h1>${words.title}</h1><h2>${says.heading}</h2>
-    <p>${says.help} <code>spark-control token new</code></p>
+    <p>${says.help} <code>${says.command}</code></p>
     <${Trouble} problem=${problem} />
     <form onSubmit=${submit}><label>${says.token} <input name="token" type="password" required autocomplete="current-password" autofocus /></label>
       <div class="actions"><button class="primary">${says.submit}</button></div></form></main>`;

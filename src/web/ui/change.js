@@ -3,13 +3,13 @@
 import { useEffect, useState } from "./vendor/hooks.js";
 import { ask, edit } from "./api.js";
 import { Dialog, Diff, Trouble, html } from "./parts.js";
-import { Plan, costs } from "./plan.js";
+import { Costs, Plan, costs } from "./plan.js";
 import { words } from "./words.js";
 
 const says = words.change;
 
 /** `change` is one of `{ merge }`, `{ text }` and `{ revert }`; `tag` is the revision that it was made from, when somebody read it. */
-export function Change({ title, change, tag, onClose, onWritten }) {
+export function Change({ title, note, change, tag, onClose, onWritten }) {
   const [state, set] = useState({ preview: null, tag: null, problem: null, busy: true });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
@@ -33,8 +33,9 @@ export function Change({ title, change, tag, onClose, onWritten }) {
     set({ ...state, busy: true });
     try {
       const written = (await edit(change, state.tag, false)).value;
-      onWritten?.(written.waits ? says.writtenWaits : says.written(written.revision));
+      // In front of what it was opened from: that gets the focus back first.
       close();
+      onWritten?.(written.waits ? says.writtenWaits : says.written(written.revision));
     } catch (problem) {
       set({ ...state, problem, busy: false });
     }
@@ -46,14 +47,14 @@ export function Change({ title, change, tag, onClose, onWritten }) {
   const isNothing = preview && preview.diff === "";
   const close = (event) => event.target.closest("dialog").close();
   return html`<${Dialog} title=${title} onClose=${onClose}>
-    <div aria-live="polite" aria-busy=${busy}>
-      ${busy && !preview && html`<p>${says.reading}</p>`}
+    ${note && html`<p>${note}</p>`}
+    <p role="status">${busy ? says.reading : preview && !isNothing ? says.preview : ""}</p>
+    <div aria-busy=${busy}>
       ${problem && !isConflict && html`<${Trouble} problem=${problem} />`}
       ${isConflict && html`<p class="trouble" role="alert">${says.conflict(problem.fields)}</p>`}
       ${isNothing && html`<p>${says.nothing}</p>`}
       ${preview && !isNothing && html`
-        <p>${says.preview}</p>
-        ${lost.length > 0 && html`<div class="cost" role="note"><h3>${says.lost}</h3>${lost.map(({ object, text }) => html`<p><strong>${object}</strong>: ${text}</p>`)}</div>`}
+        <${Costs} plan=${preview.plan} />
         ${preview.waits && html`<p class="cost">${preview.waits}</p>`}
         ${preview.warnings.length > 0 && html`<h3>${says.warnings}</h3><ul>${preview.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
         <h3>${words.plan.heading}</h3>

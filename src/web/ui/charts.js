@@ -45,7 +45,7 @@ export function Stretches({ from, to, stretches, now, label }) {
     <rect class="ground" x="0" y="0" width="1000" height="20" />
     ${stretches
       .filter((one) => one.to > from && one.from < to)
-      .map((one) => html`<rect class=${`part ${one.tone}`} x=${x(one.from)} y="0" width=${Math.max(1.5, x(one.to) - x(one.from))} height="20"><title>${one.name}</title></rect>`)}
+      .map((one) => html`<rect class=${`part ${one.tone}`} x=${x(one.from)} y=${one.tone === "up" ? 12 : 0} width=${Math.max(1.5, x(one.to) - x(one.from))} height=${one.tone === "up" ? 8 : 20}><title>${one.name}</title></rect>`)}
     ${now && html`<rect class="nowmark" x=${x(now)} y="0" width="2" height="20" />`}
   </svg>`;
 }

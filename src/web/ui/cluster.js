@@ -26,9 +26,9 @@ function Spark({ spark, samples }) {
       <${Badge} tone=${spark.reachable ? "good" : "bad"}>${spark.reachable ? says.reachable : says.silent}<//></span></div>
     ${!spark.reachable && html`<p class="blocked">${spark.why} <small>${says.since(clock(spark.since))}</small>${spark.seen_at && html`<br /><small>${says.seen(clock(spark.seen_at))}</small>`}</p>`}
     ${spark.memory_total_bytes && html`<${Memory} spark=${spark} />`}
-    ${samples.length > 1 && html`<${Line} max=${samples[0].total_bytes} label=${says.memoryChart} points=${samples.map((one) => [Date.parse(one.at), one.available_bytes])} />`}
+    ${samples.length > 1 && html`<${Line} max=${samples[0].total_bytes} label=${says.memoryFigures(gib(samples[0].available_bytes), gib(samples[samples.length - 1].available_bytes))} points=${samples.map((one) => [Date.parse(one.at), one.available_bytes])} />`}
     <dl class="figures">
-      <dt>${says.gpu}</dt><dd>${spark.gpu ? gpuText(spark.gpu) : says.noGpu}</dd>
+      <dt>${says.gpu}</dt><dd>${spark.gpu ? gpuText(spark.gpu) : spark.seen_at ? says.noGpu : says.notSeen}</dd>
       ${spark.disks.length > 0 && html`<dt>${says.disks}</dt><dd>${spark.disks.map((disk) => html`<div>${says.disk(disk.path, gib(disk.free_bytes), gib(disk.total_bytes))}</div>`)}</dd>`}
     </dl>
     ${spark.uptime_secs !== null && html`<p><small>${says.up(duration(spark.uptime_secs))}</small></p>`}
@@ -78,6 +78,6 @@ function Key({ onClose }) {
   return html`<${Dialog} title=${says.key} onClose=${onClose}>
     <${Trouble} problem=${problem} />
     ${value && !value.public_key && html`<p>${says.noKey}</p>`}
-    ${value?.public_key && html`<p>${says.keyHelp()}</p><pre tabindex="0">${value.public_key}</pre><${Copy} text=${value.public_key} />`}
+    ${value?.public_key && html`<p>${says.keyHelp}</p><pre tabindex="0">${value.public_key}</pre><${Copy} text=${value.public_key} />`}
   <//>`;
 }

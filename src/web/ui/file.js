@@ -1,29 +1,38 @@
 // The file as text: checked while it is written, and shown with what would happen before it is kept.
 
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useState } from "./vendor/hooks.js";
 import { ask, edit } from "./api.js";
 import { Section, Trouble, html } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.file;
 const QUIET_MS = 500;
+/** What was written and is not in the file yet: it outlives a look at another view. */
+let draft = null;
 
 export function File({ status, may, open }) {
   const [known, setKnown] = useState({ text: null, tag: undefined, problem: null });
   const [text, setText] = useState("");
   const [checked, setChecked] = useState({ state: "same" });
-  const area = useRef(null);
   const read = async () => {
     try {
       const { value, tag } = await ask("GET", "/api/v1/desired", { accept: "application/yaml" });
       setKnown({ text: value, tag, problem: null });
       setText(value);
+      draft = null;
     } catch (problem) {
       setKnown({ text: null, tag: undefined, problem });
     }
   };
+  const write = (text) => {
+    setText(text);
+    draft = text === known.text ? null : { text, known };
+  };
   useEffect(() => {
-    read();
+    if (draft) {
+      setKnown(draft.known);
+      setText(draft.text);
+    } else read();
   }, []);
   useEffect(() => {
     if (known.text === null || text === known.text) {
@@ -49,14 +58,14 @@ export function File({ status, may, open }) {
   const isStale = known.tag !== undefined && status.revision !== null && known.tag !== `"${status.revision}"`;
   useEffect(() => {
     if (isStale && text === known.text) read();
-  }, [isStale]);
+  }, [isStale, text, known, status.revision]);
   return html`<${Section} title=${says.heading}>
     <p>${says.help}</p>
     <${Trouble} problem=${known.problem} />
     ${isStale && text !== known.text && html`<p class="trouble">${says.changed}</p>`}
     <label class="block">${says.label(status.file)}
-      <textarea ref=${area} class="file" spellcheck="false" rows="28" value=${text} readonly=${!may("edit")}
-        aria-describedby="file-checked" onInput=${(event) => setText(event.target.value)}></textarea></label>
+      <textarea class="file" spellcheck="false" rows="28" value=${text} readonly=${!may("edit")}
+        aria-describedby="file-checked" onInput=${(event) => write(event.target.value)}></textarea></label>
     <div id="file-checked" aria-live="polite">
       ${checked.state === "same" && html`<p>${says.same}</p>`}
       ${checked.state === "checking" && html`<p>${says.checking}</p>`}

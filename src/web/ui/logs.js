@@ -30,7 +30,7 @@ export function Log({ object, lines }) {
   useEffect(
     () =>
       follow(`/api/v1/logs/${part(object)}`, {
-        state: (live) => set((before) => ({ lines: live === "connecting" ? [] : before.lines, live })),
+        state: (live) => set((before) => ({ lines: live === "broken" ? before.lines : [], live })),
         lines: ({ lines: more }) => set((before) => ({ ...before, lines: before.lines.concat(more).slice(-lines) })),
       }),
     [object],
@@ -43,7 +43,7 @@ export function Log({ object, lines }) {
   const several = new Set(state.lines.map((line) => line.spark)).size > 1;
   return html`<div>
     ${state.live === "broken" && html`<p class="trouble">${says.broken}</p>`}
-    ${state.lines.length === 0 && html`<p>${says.nothing}</p>`}
+    ${state.lines.length === 0 && state.live !== "broken" && html`<p>${state.live === "live" ? says.nothing : says.connecting}</p>`}
     <pre ref=${box} class="log" role="log" aria-label=${says.label(object)} tabindex="0">${state.lines.map((one) => `${several ? `${one.spark} | ` : ""}${one.line}\n`).join("")}</pre>
   </div>`;
 }

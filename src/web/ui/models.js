@@ -30,7 +30,7 @@ export function Models({ status, may, open }) {
           <th scope="row">${model.name} ${isWanted && html`<${Badge} tone="good">${says.wanted}<//>`}</th>
           <td>${model.source} ${model.local && html`<${Badge} tone="plain">${says.local}<//>`} ${model.weights && html`<small>${says.weights[model.weights]}</small>`}</td>
           <td>${model.sparks.join(", ")}</td><td>${model.served_as.join(", ")}</td>
-          <td>${secs ? html`<${Columns} values=${secs} label=${secs.map(duration).join(", ")} name=${duration} />` : says.noLoads}</td>
+          <td>${secs ? html`<${Columns} values=${secs} label=${secs.map(duration).join(", ")} name=${duration} /> <small>${duration(secs[secs.length - 1])}</small>` : says.noLoads}</td>
           <td class="actions">
             ${!isWanted && html`<button disabled=${!may("edit")} onClick=${() => choose(model.name, says.choose(model.name))}>${says.choose(model.name)}</button>`}
             ${model.wanted_in.length === 0 && html`<button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: says.remove(model.name), change: { merge: { models: { [model.name]: null } } } })}>${says.remove(model.name)}</button>`}
@@ -46,25 +46,29 @@ function Add({ sparks, onClose, open }) {
   const submit = (event) => {
     event.preventDefault();
     const fields = new FormData(event.target);
-    const model = { [fields.get("from")]: fields.get("place"), sparks: fields.getAll("sparks") };
+    const head = fields.get("head");
+    const others = fields.getAll("sparks").filter((name) => name !== head);
+    const model = { [fields.get("from")]: fields.get("place"), sparks: [head, ...others] };
     if (fields.get("memory")) model.memory_gib = Number(fields.get("memory"));
     const split = Number(fields.get("tensor") || 0);
     if (split > 1) model.args = { "tensor-parallel-size": split };
     const name = fields.get("name");
     const merge = { models: { [name]: model }, ...(fields.get("serve") ? { model: name } : {}) };
-    event.target.closest("dialog").close();
-    open({ title: says.adding, change: { merge } });
+    // What was typed stays until it is in the file.
+    const dialog = event.target.closest("dialog");
+    open({ title: says.adding, change: { merge }, onWritten: () => dialog.close() });
   };
   return html`<${Dialog} title=${says.adding} onClose=${onClose}>
     <form onSubmit=${submit}>
-      <label>${form.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" /></label>
+      <label>${form.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" autofocus /></label>
       <fieldset><legend>${form.from}</legend>
         <label><input type="radio" name="from" value="repo" checked /> ${form.repo}</label>
         <label><input type="radio" name="from" value="local_path" /> ${form.local}</label>
       </fieldset>
       <label>${form.place} <input name="place" required /></label>
       <fieldset><legend>${form.sparks}</legend>
-        ${sparks.map((name, index) => html`<label><input type="checkbox" name="sparks" value=${name} defaultChecked=${index === 0} /> ${name}</label>`)}
+        <label>${form.head} <select name="head">${sparks.map((name) => html`<option value=${name}>${name}</option>`)}</select></label>
+        ${sparks.length > 1 && sparks.map((name) => html`<label><input type="checkbox" name="sparks" value=${name} /> ${name}</label>`)}
       </fieldset>
       <label>${form.tensor} <input name="tensor" type="number" min="1" max="8" /></label>
       <label>${form.memory} <input name="memory" type="number" min="1" step="any" /></label>

@@ -13,15 +13,20 @@ export function Text({ children }) {
   return String(children ?? "").split("`").map((piece, index) => (index % 2 ? html`<code>${piece}</code>` : piece));
 }
 
+/** Why nothing is done: in plain words, with the reason's own name and what is known of it. */
+export function Why({ reason, message, verdict }) {
+  return html`<p class=${verdict ?? "waiting"}>${words.reasons[reason] ?? reason} <small>(${reason}: <${Text}>${message}<//>)</small></p>`;
+}
+
 /** A word in a colour that repeats what it says. */
 export function Badge({ tone, children }) {
   return html`<span class="badge ${tone ?? "plain"}">${children}</span>`;
 }
 
-export const toneOfHealth = {
+const toneOfHealth = {
   Healthy: "good", Progressing: "moving", Degraded: "bad", Missing: "bad", Suspended: "plain", Unknown: "odd",
 };
-export const toneOfSync = { InSync: "good", Drifted: "moving", Unknown: "odd" };
+const toneOfSync = { InSync: "good", Drifted: "moving", Unknown: "odd" };
 
 export function Health({ health }) {
   return html`<${Badge} tone=${toneOfHealth[health]}>${words.health[health] ?? health}<//>`;
@@ -104,8 +109,14 @@ export function useNow(everyMs = 1000) {
 export function Copy({ text }) {
   const [copied, set] = useState(false);
   const copy = async () => {
-    await navigator.clipboard?.writeText(text);
-    set(true);
+    try {
+      await navigator.clipboard.writeText(text);
+      set(true);
+    } catch {
+      // Without https a page may not; what stands beside can be selected.
+      getSelection().selectAllChildren(button.current.previousElementSibling);
+    }
   };
-  return html`<button class="quiet" onClick=${copy}>${copied ? words.copied : words.copy}</button>`;
+  const button = useRef(null);
+  return html`<button ref=${button} class="quiet" onClick=${copy}>${copied ? words.copied : words.copy}</button>`;
 }

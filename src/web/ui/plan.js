@@ -1,7 +1,7 @@
 // A plan as it is shown before anybody agrees to it: steps, gates, what it costs, who gets which memory.
 
 import { duration, gib } from "./format.js";
-import { Badge, Text, html } from "./parts.js";
+import { Badge, Text, Why, html } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.plan;
@@ -12,17 +12,17 @@ export function Plan({ plan }) {
   return html`<div class="plan">${work.map((one) => html`<${Work} key=${one.object} work=${one} />`)}</div>`;
 }
 
-export function Work({ work }) {
+function Work({ work }) {
   const mark = { blocked: says.blocked, waiting: says.waiting }[work.verdict];
   return html`<article class="work">
     <h3>${work.object}: <${Text}>${work.goal}<//></h3>
-    ${mark && html`<p class=${work.verdict}><${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//> ${work.reason}: <${Text}>${work.message}<//></p>`}
+    ${mark && html`<${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//><${Why} reason=${work.reason} message=${work.message} verdict=${work.verdict} />`}
     <${Items} items=${work.items} />
     ${work.memory.length > 0 && html`<${Memory} rows=${work.memory} />`}
   </article>`;
 }
 
-export function Items({ items }) {
+function Items({ items }) {
   if (items.length === 0) return null;
   return html`<ol class="items">${items.map(
     (item) => html`<li class=${item.kind}><${Text}>${itemText(item)}<//>
@@ -34,6 +34,13 @@ export function itemText(item) {
   if (item.kind === "step") return item.text;
   const gate = says.gates[item.gate];
   return `${says.gate} ${gate ? gate(item, duration) : item.gate}`;
+}
+
+/** The same, to be read before anybody says yes. */
+export function Costs({ plan }) {
+  const lost = costs(plan);
+  if (lost.length === 0) return null;
+  return html`<div class="cost" role="note"><h3>${words.change.lost}</h3>${lost.map(({ object, text }) => html`<p><strong>${object}</strong>: ${text}</p>`)}</div>`;
 }
 
 /** What is lost while nothing serves: in the words of whoever is asked. */

@@ -3,17 +3,18 @@
 import { useState } from "./vendor/hooks.js";
 import { ask, part } from "./api.js";
 import { Log } from "./logs.js";
-import { Health, Section, Sync, Text, Trouble, html } from "./parts.js";
+import { Health, Section, Sync, Trouble, Why, html } from "./parts.js";
+import { Approve } from "./slots.js";
 import { words } from "./words.js";
 
 const says = words.services;
 
-export function Services({ status, may, open }) {
+export function Services({ status, may, open, say }) {
   const services = status.objects.filter((object) => object.sort === "service");
   const bots = services.filter((object) => object.kind === "bot");
   const others = services.filter((object) => object.kind !== "bot");
   const files = status.objects.filter((object) => object.sort === "weights");
-  const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} may=${may} open=${open} />`)}</div>`;
+  const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} seenAt=${status.at} may=${may} open=${open} say=${say} />`)}</div>`;
   return html`
     <${Section} title=${says.heading}>${others.length ? tiles(others) : html`<p>${says.none}</p>`}<//>
     ${bots.length > 0 && html`<${Section} title=${says.bots}>${tiles(bots)}<//>`}
@@ -27,28 +28,32 @@ function Again({ object, may }) {
   return html`<${Trouble} problem=${problem} /><button disabled=${!may("edit")} onClick=${retry}>${words.slots.retry}</button>`;
 }
 
-function Tile({ object, may, open }) {
+function Tile({ object, plan, seenAt, may, open, say }) {
+  const [approving, setApproving] = useState(false);
   const name = object.object;
   const isService = object.sort === "service";
   const patch = (fields) => (isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } });
-  const wish = (title, fields) => html`<button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: `${title}: ${name}`, change: { merge: patch(fields()) } })}>${title}</button>`;
+  const wish = (title, fields, note) => html`<button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: `${title}: ${name}`, note, change: { merge: patch(fields()) } })}>${title}</button>`;
   const isKept = object.desired === "running" || object.desired === "stopped";
-  const now = () => new Date().toISOString().replace(/\.\d+/, "");
+  // By the clock of the controller, not of this browser.
+  const now = () => new Date(seenAt).toISOString().replace(/\.\d+/, "");
   return html`<article class="tile" aria-label=${name}>
     <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
     <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
     <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
-    ${object.reason && html`<p class=${object.work?.verdict ?? "blocked"}>${object.reason}: <${Text}>${object.message}<//></p>`}
+    ${object.reason && html`<${Why} reason=${object.reason} message=${object.message} verdict=${object.work?.verdict} />`}
     ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} object=${name} lines=${40} /></details>`}
     ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} />`}
     <div class="actions">
+      ${object.reason === "ApprovalNeeded" && plan && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(true)}>${words.slots.approve}</button>`}
       ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}
       ${object.kind === "bot" && !isKept && wish(says.start, () => ({ state: "running" }))}
       ${object.kind === "bot" && !isKept && wish(says.stop, () => ({ state: "stopped" }))}
       ${isService && (isKept || object.kind === "bot") && wish(says.restart, () => ({ restart_after: now() }))}
       ${object.kind === "bot" && wish(says.update, () => ({ update_after: now() }))}
-      ${(isKept || !isService) && wish(object.suspended ? says.resume : says.suspend, () => ({ suspend: object.suspended ? null : true }))}
+      ${(isKept || !isService) && wish(object.suspended ? says.resume : says.suspend, () => ({ suspend: object.suspended ? null : true }), object.suspended ? null : words.slots.suspendHelp)}
       ${isService && html`<a class="button quiet" href=${`#/logs/${part(name)}`}>${says.logs}</a>`}
     </div>
+    ${approving && html`<${Approve} id=${plan} onClose=${() => setApproving(false)} say=${say} />`}
   </article>`;
 }

@@ -1,11 +1,11 @@
 // What should serve and why, what does, what happens next, what is stuck on what.
 
-import { useEffect, useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/hooks.js";
 import { ask, get, part } from "./api.js";
 import { clock, duration } from "./format.js";
 import { Log } from "./logs.js";
-import { Dialog, Health, Section, Sync, Text, Trouble, When, html, useAsked, useNow } from "./parts.js";
-import { Plan, itemText } from "./plan.js";
+import { Dialog, Health, Section, Sync, Text, Trouble, When, Why, html, useAsked, useNow } from "./parts.js";
+import { Costs, Plan, itemText } from "./plan.js";
 import { words } from "./words.js";
 
 const says = words.slots;
@@ -41,7 +41,7 @@ function Slot({ slot, status, events, may, open, say }) {
       <dt>${says.should}</dt><dd><strong>${desired(slot)}</strong> <small>${because(outlook)}</small></dd>
       <dt>${says.does}</dt><dd><strong>${slot.observed === "nothing" ? says.nothing : slot.observed}</strong></dd>
     </dl>
-    ${slot.message && slot.reason && html`<p class=${work?.verdict ?? "waiting"}><strong>${work?.verdict === "blocked" ? says.stuck : says.waits}:</strong> ${slot.reason}: <${Text}>${slot.message}<//></p>`}
+    ${slot.reason && html`<${Why} reason=${slot.reason} message=${slot.message} verdict=${work?.verdict} />`}
     ${outlook.failure && html`<p class="blocked"><${Text}>${says.failed(outlook.failure.what, outlook.failure.loads)}<//></p>`}
     ${outlook.next && html`<p>${says.next(outlook.next.model, clock(outlook.next.at), outlook.next.window)}${outlook.next.held_by ? says.nextHeld(outlook.next.held_by) : ""}</p>`}
     <${Trouble} problem=${problem} />
@@ -49,14 +49,17 @@ function Slot({ slot, status, events, may, open, say }) {
     <div class="actions">
       ${needsYes && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setDialog("approve")}>${says.approve}</button>`}
       ${outlook.failure && html`<button disabled=${!may("edit")} onClick=${retry}>${says.retry}</button>`}
-      ${isMain && html`<a class="button" href="#/models">${says.choose}</a>`}
+      ${isMain
+        ? html`<a class="button" href="#/models">${says.choose}</a>`
+        : html`<button disabled=${!may("edit")} onClick=${() => setDialog("choose")}>${says.choose}</button>`}
       ${outlook.hold
         ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(outlook.hold.name), change: { merge: { holds: { [outlook.hold.name]: null } } } })}>${says.release(outlook.hold.name)}</button>`
         : html`<button disabled=${!may("edit")} onClick=${() => setDialog("hold")}>${says.hold}</button>`}
-      <button disabled=${!may("edit")} onClick=${() => open({ title: slot.suspended ? says.resume : says.suspend, change: { merge: suspend(slot.suspended ? null : true) } })}>${slot.suspended ? says.resume : says.suspend}</button>
+      <button disabled=${!may("edit")} onClick=${() => open({ title: slot.suspended ? says.resume : says.suspend, note: slot.suspended ? null : says.suspendHelp, change: { merge: suspend(slot.suspended ? null : true) } })}>${slot.suspended ? says.resume : says.suspend}</button>
       <a class="button" href=${`#/logs/${part(slot.object)}`}>${says.logs}</a>
     </div>
     ${dialog === "approve" && html`<${Approve} id=${status.plan} onClose=${() => setDialog(null)} say=${say} />`}
+    ${dialog === "choose" && html`<${Choose} slot=${slot} onClose=${() => setDialog(null)} open=${open} />`}
     ${dialog === "hold" && html`<${Hold} object=${slot.object} onClose=${() => setDialog(null)} open=${open} />`}
   </article>`;
 }
@@ -101,13 +104,31 @@ function Progress({ slot, events }) {
   </div>`;
 }
 
-/** Lines about the object since the revision that began it. */
+/** Steps for the object since something served there last. */
 function doneSince(events, object) {
-  const begin = events.map((event) => event.kind).lastIndexOf("revision");
-  return events.slice(begin + 1).filter((event) => event.object === object && ["done", "failed", "refused", "unknown"].includes(event.kind));
+  const about = events.filter((event) => event.object === object);
+  const begin = about.map((event) => event.kind).lastIndexOf("ready");
+  return about.slice(begin + 1).filter((event) => ["done", "failed", "refused", "unknown"].includes(event.kind)).slice(-20);
 }
 
-function Approve({ id, onClose, say }) {
+/** Another model for a further slot: one that runs on its Spark alone. */
+function Choose({ slot, onClose, open }) {
+  const { value, problem } = useAsked(() => get("/api/v1/models"), []);
+  const [spark] = slot.sparks;
+  const fitting = (value?.models ?? []).filter((model) => model.sparks.length === 1 && model.sparks[0] === spark && model.name !== slot.desired);
+  const choose = (event, name) => {
+    event.target.closest("dialog").close();
+    open({ title: words.models.choose(name), change: { merge: { services: { [slot.object]: { model: name } } } } });
+  };
+  return html`<${Dialog} title=${says.choose} onClose=${onClose}>
+    <${Trouble} problem=${problem} />
+    <p>${says.fitting(spark)}</p>
+    <div class="actions">${fitting.map((model) => html`<button onClick=${(event) => choose(event, model.name)}>${words.models.choose(model.name)}</button>`)}</div>
+  <//>`;
+}
+
+/** Agree to the plan that waits. */
+export function Approve({ id, onClose, say }) {
   const { value, problem } = useAsked(() => get(`/api/v1/plans/${part(id)}`), [id]);
   const [refused, setRefused] = useState(null);
   const agree = async (event) => {
@@ -124,7 +145,7 @@ function Approve({ id, onClose, say }) {
   return html`<${Dialog} title=${`${words.plan.heading} ${id}`} onClose=${onClose}>
     <${Trouble} problem=${problem ?? refused} />
     ${changed.length > 0 && html`<p class="trouble">${words.plan.stale} ${changed.join("; ")}</p>`}
-    ${value && html`<${Plan} plan=${value.plan} />`}
+    ${value && html`<${Costs} plan=${value.plan} /><${Plan} plan=${value.plan} />`}
     <div class="actions">
       <button class="primary" disabled=${!value || changed.length > 0} onClick=${agree}>${words.plan.agree}</button>
       <button onClick=${(event) => event.target.closest("dialog").close()}>${words.cancel}</button>
@@ -140,14 +161,15 @@ function Hold({ object, onClose, open }) {
     const until = form.get("until");
     const hold = { owner: form.get("owner"), reason: form.get("reason") };
     if (until) hold.until = new Date(until).toISOString();
-    if (object !== "vllm") hold.object = object;
-    event.target.closest("dialog").close();
-    open({ title: says.heading, change: { merge: { holds: { [form.get("name")]: hold } } } });
+    // A hold of that name that is about something else becomes one about this.
+    hold.object = object === "vllm" ? null : object;
+    const dialog = event.target.closest("dialog");
+    open({ title: says.heading, change: { merge: { holds: { [form.get("name")]: hold } } }, onWritten: () => dialog.close() });
   };
   return html`<${Dialog} title=${says.heading} onClose=${onClose}>
     <p>${says.help}</p>
     <form onSubmit=${submit}>
-      <label>${says.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" value="hold" /></label>
+      <label>${says.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" defaultValue=${object === "vllm" ? "hold" : `hold-${object.replace("/", "-")}`} autofocus /></label>
       <label>${says.owner} <input name="owner" required autocomplete="name" /></label>
       <label>${says.reason} <input name="reason" required /></label>
       <label>${says.until} <input name="until" type="datetime-local" /></label>

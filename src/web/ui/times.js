@@ -52,6 +52,7 @@ function Connectivity({ status }) {
   const endpoints = value?.endpoints ?? [];
   return html`<${Section} title=${says.connectivity}>
     <${Trouble} problem=${problem} />
+    ${endpoints.length > 0 && html`<ul class="legend">${["up", "down", "silent"].map((link) => html`<li><span class=${`dot ${link}`}></span>${says.link[link]}</li>`)}</ul>`}
     ${value && endpoints.length === 0 && html`<p>${says.none}</p>`}
     ${endpoints.map(({ object, spells, up_percent, outages, down_secs }) => {
       const told = says.summary(up_percent, outages, duration(down_secs));

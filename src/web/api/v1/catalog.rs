@@ -1,12 +1,13 @@
 //! What the file names: models, services, where they answer.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    desired::{Desired, Object, Place, ServiceKind, ServiceState, Source, Wanted, Weights},
+    desired::{Desired, Object, Place, ServiceKind, ServiceState, Slot, Source, Wanted, Weights},
     name::{ModelName, ServiceName},
-    status,
+    schedule, status,
 };
 
 /// One model of the catalog.
@@ -35,7 +36,7 @@ pub struct Models {
 }
 
 impl Models {
-    pub fn of(desired: &Desired) -> Self {
+    pub fn of(desired: &Desired, now: Timestamp) -> Self {
         let model = |(name, model): (&ModelName, &crate::core::desired::Model)| {
             let (source, local) = match &model.source {
                 Source::Repo { repo, revision: None } => (repo.to_string(), false),
@@ -44,7 +45,9 @@ impl Models {
                 Source::Recipe(recipe) => (recipe.to_string(), false),
             };
             let wanted = Wanted::Model(name.clone());
-            let wanted_in = desired.slots.iter().filter(|(_, slot)| slot.wanted == wanted);
+            let is_wanted =
+                |(object, slot): &(&Object, &Slot)| schedule::wanted(object, slot, desired, now) == wanted;
+            let wanted_in = desired.slots.iter().filter(is_wanted);
             Model {
                 name: name.to_string(),
                 source,

@@ -16,7 +16,7 @@ use crate::{
         observed::{Facts, SparkView},
         outlook::Outlook,
         plan::Reason,
-        status,
+        schedule, status,
     },
 };
 
@@ -207,7 +207,8 @@ impl From<&Snapshot> for Status {
         let desired = seen.desired.as_deref();
         let planned = seen.plan.as_ref().map(crate::core::plan::Plan::by_object).unwrap_or_default();
         let object = |line: &status::Line| {
-            let about = desired.map(|desired| about(&line.object, desired));
+            let now = seen.at.unwrap_or(Timestamp::MIN);
+            let about = desired.map(|desired| about(&line.object, desired, now));
             let (sort, kind, sparks, suspended) = about.unwrap_or((Sort::Service, None, Vec::new(), false));
             ObjectStatus {
                 object: line.object.clone(),
@@ -247,14 +248,13 @@ impl From<&Snapshot> for Status {
 }
 
 /// What it is, where, and whether it is suspended.
-fn about(object: &Object, desired: &Desired) -> (Sort, Option<ServiceKind>, Vec<SparkName>, bool) {
+fn about(
+    object: &Object,
+    desired: &Desired,
+    now: Timestamp,
+) -> (Sort, Option<ServiceKind>, Vec<SparkName>, bool) {
     if let Some(slot) = desired.slots.get(object) {
-        let sparks = match &slot.wanted {
-            crate::core::desired::Wanted::Model(model) => desired.models[model].sparks.clone(),
-            crate::core::desired::Wanted::Watch | crate::core::desired::Wanted::Nothing => {
-                slot.sparks.iter().cloned().collect()
-            }
-        };
+        let sparks = schedule::sparks(object, slot, desired, now);
         return (Sort::Slot, Some(ServiceKind::Vllm), sparks, slot.suspend);
     }
     if let Some((_, service)) = desired.services.iter().find(|(name, _)| name.as_str() == object.as_str()) {
