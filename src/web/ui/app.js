@@ -54,10 +54,11 @@ function App() {
   const begin = useCallback(async () => {
     try {
       const session = await get("/api/v1/session");
-      const { events: lines } = await get(`/api/v1/history?last=${KEPT_EVENTS}`);
-      setEvents(lines);
       setSeen((before) => ({ ...before, session, problem: null }));
+      // What is does not wait for what was.
       refresh();
+      const { events: lines } = await get(`/api/v1/history?last=${KEPT_EVENTS}`);
+      setEvents((before) => lines.concat(before.filter((event) => !lines.some((known) => known.number === event.number))).slice(-KEPT_EVENTS));
     } catch (problem) {
       setSeen((before) => ({ ...before, session: problem.code === "needs_token" ? NOBODY : before.session, problem }));
     }
