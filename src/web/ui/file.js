@@ -55,7 +55,8 @@ export function File({ status, may, open }) {
     };
   }, [text, known]);
   // Somebody else's edit while nothing was written here is simply read.
-  const isStale = known.tag !== undefined && status.revision !== null && known.tag !== `"${status.revision}"`;
+  // A look may be older than what was just read: only a newer revision counts.
+  const isStale = Boolean(known.tag) && status.revision !== null && Number(known.tag.replaceAll('"', "")) < status.revision;
   useEffect(() => {
     if (isStale && text === known.text) read();
   }, [isStale, text, known, status.revision]);
