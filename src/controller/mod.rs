@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod pulse;
 pub mod round;
 pub mod run;
+pub mod ways;
 
 use std::{
     collections::BTreeMap,
@@ -115,9 +116,9 @@ struct State {
     /// The plan that was stored last, and when.
     kept_plan: Option<(String, Timestamp)>,
     warnings: Vec<String>,
-    transports: BTreeMap<SparkName, (crate::core::desired::Spark, SharedTransport)>,
+    transports: ways::Ways<SparkName>,
     /// The sessions of bots' users.
-    sessions: BTreeMap<Object, (crate::core::desired::Spark, SharedTransport)>,
+    sessions: ways::Ways<Object>,
     observed: Option<Observed>,
     /// Why nothing is done about an object, as it was said last.
     said: BTreeMap<Object, Reason>,

@@ -15,7 +15,7 @@ use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
         bot,
-        desired::{Desired, Object, Place, Reach, Spark},
+        desired::{Desired, Object},
         drift,
         ledger::Came,
         name::SparkName,
@@ -281,11 +281,8 @@ impl Controller {
         let now = &self.world.now;
         let began = now();
         let mut sessions = self.sessions(desired);
-        sessions.retain(|object, _| {
-            let service = desired.services.iter().find(|(name, _)| name.as_str() == object.as_str());
-            let bot = service.and_then(|(name, service)| Some((name, service.bot.as_ref()?)));
-            bot.is_some_and(|(name, bot)| bot::is_of_interest(name, bot, &ledger, now()))
-        });
+        let of_interest = bot::of_interest(desired, &ledger, now());
+        sessions.retain(|object, _| of_interest.contains(object));
         let eyes = probe::Eyes {
             transports: &transports,
             sessions: &sessions,
@@ -303,47 +300,6 @@ impl Controller {
         let desired = self.desired_so_far()?;
         let (observed, looked_ms) = self.look(&desired).await;
         Some((desired, observed, looked_ms))
-    }
-
-    /// The way to each Spark; kept while the Spark's entry stays the same.
-    fn transports(&self, desired: &Desired) -> BTreeMap<SparkName, SharedTransport> {
-        let mut state = self.state();
-        state.transports.retain(|name, (spark, _)| desired.sparks.get(name) == Some(spark));
-        for (name, spark) in &desired.sparks {
-            state
-                .transports
-                .entry(name.clone())
-                .or_insert_with(|| (spark.clone(), (self.world.connect)(name, spark)));
-        }
-        state.transports.iter().map(|(name, (_, transport))| (name.clone(), transport.clone())).collect()
-    }
-
-    /// The way into the session of each bot's user, that may be updated.
-    pub(super) fn sessions(&self, desired: &Desired) -> BTreeMap<Object, SharedTransport> {
-        let mut state = self.state();
-        let wanted: BTreeMap<Object, (SparkName, Spark)> = desired
-            .services
-            .iter()
-            .filter(|(name, _)| !desired.disabled.contains(*name))
-            .filter_map(|(name, service)| {
-                let bot = service.bot.as_ref().filter(|bot| bot.update_after.is_some())?;
-                let Place::Spark(spark) = &service.place else { return None };
-                let mut entry = desired.sparks.get(spark)?.clone();
-                let Reach::Ssh { user, .. } = &mut entry.reach else { return None };
-                user.clone_from(&bot.user);
-                Some((Object::service(name), (spark.clone(), entry)))
-            })
-            .collect();
-        state
-            .sessions
-            .retain(|object, (known, _)| wanted.get(object).is_some_and(|(_, entry)| entry == known));
-        for (object, (spark, entry)) in wanted {
-            state.sessions.entry(object).or_insert_with(|| {
-                let way = (self.world.connect)(&spark, &entry);
-                (entry, way)
-            });
-        }
-        state.sessions.iter().map(|(object, (_, way))| (object.clone(), way.clone())).collect()
     }
 
     /// Someone with a newer epoch acts on a Spark of ours: we do not act any more, anywhere.
@@ -602,14 +558,4 @@ impl Controller {
     pub fn assume_epoch(&self, epoch: u64) {
         self.state().epoch = Some(epoch);
     }
-}
-
-/// Used by `run` to follow each Spark's events.
-pub(super) fn shared(controller: &Controller) -> Vec<(SparkName, SharedTransport)> {
-    controller
-        .state()
-        .transports
-        .iter()
-        .map(|(name, (_, transport))| (name.clone(), transport.clone()))
-        .collect()
 }

@@ -101,7 +101,7 @@ fn listen(
     controller: &Arc<Controller>,
     listeners: &mut BTreeMap<SparkName, (SharedTransport, JoinHandle<()>)>,
 ) {
-    let transports: BTreeMap<_, _> = super::round::shared(controller).into_iter().collect();
+    let transports = controller.known_transports();
     listeners.retain(|name, (transport, listener)| {
         let kept = transports.get(name).is_some_and(|now| Arc::ptr_eq(now, transport));
         if !kept {

@@ -3,6 +3,8 @@
 //! The update is a job in that user's own SSH session. How it ended is remembered, so that it is done once for each time that
 //! it is asked for.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -65,13 +67,17 @@ impl Bot {
     }
 }
 
-/// Its session is to be looked into: an update is asked for, or was begun.
-pub fn is_of_interest(name: &ServiceName, bot: &Bot, ledger: &Ledger, now: Timestamp) -> bool {
-    let Some((asked, ..)) = bot.due(now) else { return false };
-    ledger
-        .updates
-        .get(&Object::service(name))
-        .is_none_or(|update| update.asked != asked || update.state == UpdateState::Running)
+/// Whose sessions are to be looked into: an update is asked for, or was begun.
+pub fn of_interest(desired: &Desired, ledger: &Ledger, now: Timestamp) -> BTreeSet<Object> {
+    let is = |(name, service): (&ServiceName, &Service)| {
+        let (asked, ..) = service.bot.as_ref()?.due(now)?;
+        let object = Object::service(name);
+        let update = ledger.updates.get(&object);
+        update
+            .is_none_or(|update| update.asked != asked || update.state == UpdateState::Running)
+            .then_some(object)
+    };
+    desired.services.iter().filter_map(is).collect()
 }
 
 /// The update of one bot; `None` when none is asked for, or it was done.
@@ -130,7 +136,7 @@ pub fn plan(
     };
     let step = Step::Update { object: object.clone(), spark: spark.clone(), checkout, asked };
     let step = PlannedStep::new(step, consent::on_edit(desired));
-    let relies_on = vec![Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() }];
+    let relies_on = vec![Predicate::boot(spark, facts)];
     Some(Work { relies_on, ..Work::new(&object, goal, vec![Item::Steps(vec![step])]) })
 }
 

@@ -10,7 +10,7 @@ use super::{
     desired::{Object, Slot, SpecHash},
     drain, memory,
     name::SparkName,
-    observed::Observed,
+    observed::{Container, Facts, Observed},
     step::Step,
 };
 
@@ -180,6 +180,15 @@ pub enum Predicate {
 }
 
 impl Predicate {
+    pub fn boot(spark: &SparkName, facts: &Facts) -> Self {
+        Self::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() }
+    }
+
+    pub fn container(spark: &SparkName, seen: &Container) -> Self {
+        let (name, id) = (seen.name.clone(), seen.id.clone());
+        Self::Container { spark: spark.clone(), name, id, running: seen.running }
+    }
+
     /// Doing that step is what makes it untrue.
     fn is_changed_by(&self, step: &Step) -> bool {
         match (self, step) {

@@ -41,87 +41,59 @@ pub fn plan(
         return Some(Work::blocked(&object, goal, Reason::Unreachable, message));
     };
     let found = facts.container(container.as_str());
-    let (found, stops) = match (state, found) {
+    let (found, act) = match (state, found) {
         (ServiceState::Running, None) => {
             let message = format!("there is no container `{container}` on `{spark}` to start");
             return Some(Work::blocked(&object, goal, Reason::NoContainer, message));
         }
-        (ServiceState::Running, Some(found)) if !found.running => (found, false),
-        (ServiceState::Running, Some(found)) if asked > found.started_at => {
-            return Some(restart(&object, service, spark, found, asked, goal, desired, observed));
-        }
-        (ServiceState::Stopped, Some(found)) if found.running => (found, true),
+        (ServiceState::Running, Some(found)) if !found.running => (found, Act::Start),
+        (ServiceState::Running, Some(found)) if asked > found.started_at => (found, Act::Restart),
+        (ServiceState::Stopped, Some(found)) if found.running => (found, Act::Stop),
         (ServiceState::Running | ServiceState::Stopped, _) => return None,
     };
     if service.suspend {
         return Some(Work::blocked(&object, goal, Reason::Suspended, "`suspend` is on"));
     }
-    let (place, id, name) = (spark.clone(), found.id.clone(), found.name.clone());
-    let step = if stops {
-        Step::Stop {
-            object: object.clone(),
-            spark: place,
-            container: id,
-            name,
-            remove: false,
-            grace_secs: GRACE_SECS,
-            pids: Vec::new(),
-            own: None,
-            log: None,
-        }
-    } else {
-        Step::Start { object: object.clone(), spark: place, container: id, name, asked }
-    };
     let kept = ledger.kept.get(&object).filter(|kept| kept.spark == *spark && kept.container == *container);
     let cause = if kept.is_some_and(|kept| kept.state == state) { Cause::Drift } else { Cause::Edit };
-    let consent = if stops {
-        consent::to_stop_service(cause, kept.is_some(), desired)
-    } else {
-        consent::to_start(cause, desired)
+    let consent = match act {
+        Act::Stop => consent::to_stop_service(cause, kept.is_some(), desired),
+        Act::Start => consent::to_start(cause, desired),
+        // Who asks for this by its name agrees to its stop.
+        Act::Restart => Ok(consent::on_edit(desired)),
     };
     let (consent, verdict) = match consent {
-        Ok(consent) => {
-            let is_at_once = stops || asked.is_some();
-            (consent, if is_at_once { None } else { too_early(&object, found, ledger, now) })
+        Ok(consent) if act == Act::Start && asked.is_none() => {
+            (consent, too_early(&object, found, ledger, now))
         }
+        Ok(consent) => (consent, None),
         Err(verdict) => (None, Some(verdict)),
     };
-    let mut work = Work::new(&object, goal, vec![Item::Steps(vec![PlannedStep::new(step, consent)])]);
+    let (stop, start) = steps(&object, spark, found, asked);
+    let steps = match act {
+        Act::Stop => vec![stop],
+        Act::Start => vec![start],
+        Act::Restart => vec![stop, start],
+    };
+    let items = steps.into_iter().map(|step| Item::Steps(vec![PlannedStep::new(step, consent)]));
+    let mut work = Work::new(&object, goal, items.collect());
     work.verdict = verdict.unwrap_or(work.verdict);
-    work.relies_on = vec![
-        Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() },
-        Predicate::Container {
-            spark: spark.clone(),
-            name: found.name.clone(),
-            id: found.id.clone(),
-            running: found.running,
-        },
-    ];
+    work.relies_on = vec![Predicate::boot(spark, facts), Predicate::container(spark, found)];
     Some(work)
 }
 
-/// The restart that is asked for and was not done yet. The Spark's clock may differ from ours: what was done is remembered, too.
-fn restart_due(object: &Object, service: &Service, ledger: &Ledger, now: Timestamp) -> Option<Timestamp> {
-    let asked = service.restart_after.filter(|asked| *asked <= now)?;
-    let is_wanted = service.state != Some(ServiceState::Stopped);
-    (is_wanted && ledger.restarted.get(object).is_none_or(|done| *done < asked)).then_some(asked)
+/// What is to be done with its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Start,
+    Stop,
+    /// It runs since before the time that it was asked for.
+    Restart,
 }
 
-/// It runs since before that time. Who asks for this by its name agrees to its stop.
-#[expect(clippy::too_many_arguments, reason = "what a decision is made of")]
-fn restart(
-    object: &Object,
-    service: &Service,
-    spark: &SparkName,
-    found: &Container,
-    asked: Option<Timestamp>,
-    goal: &str,
-    desired: &Desired,
-    observed: &Observed,
-) -> Work {
-    if service.suspend {
-        return Work::blocked(object, goal, Reason::Suspended, "`suspend` is on");
-    }
+/// To stop this container, and to start it.
+fn steps(object: &Object, spark: &SparkName, found: &Container, asked: Option<Timestamp>) -> (Step, Step) {
+    let (object, spark) = (object.clone(), spark.clone());
     let (container, name) = (found.id.clone(), found.name.clone());
     let stop = Step::Stop {
         object: object.clone(),
@@ -134,20 +106,14 @@ fn restart(
         own: None,
         log: None,
     };
-    let start = Step::Start { object: object.clone(), spark: spark.clone(), container, name, asked };
-    let consent = consent::on_edit(desired);
-    let items = [stop, start].map(|step| Item::Steps(vec![PlannedStep::new(step, consent)]));
-    let boot = observed.facts(spark).map(|facts| facts.boot_id.clone()).unwrap_or_default();
-    let relies_on = vec![
-        Predicate::Boot { spark: spark.clone(), boot_id: boot },
-        Predicate::Container {
-            spark: spark.clone(),
-            name: found.name.clone(),
-            id: found.id.clone(),
-            running: true,
-        },
-    ];
-    Work { relies_on, ..Work::new(object, goal, items.into()) }
+    (stop, Step::Start { object, spark, container, name, asked })
+}
+
+/// The restart that is asked for and was not done yet. The Spark's clock may differ from ours: what was done is remembered, too.
+fn restart_due(object: &Object, service: &Service, ledger: &Ledger, now: Timestamp) -> Option<Timestamp> {
+    let asked = service.restart_after.filter(|asked| *asked <= now)?;
+    let is_wanted = service.state != Some(ServiceState::Stopped);
+    (is_wanted && ledger.restarted.get(object).is_none_or(|done| *done < asked)).then_some(asked)
 }
 
 /// It was started before and did not last.

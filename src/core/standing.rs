@@ -81,14 +81,7 @@ fn stands<'a>(
 
 /// What a plan about this container relies on.
 pub fn relied_on(entry: &Standing<'_>, observed: &Observed) -> Vec<Predicate> {
-    let boot = observed
-        .facts(entry.spark)
-        .map(|facts| Predicate::Boot { spark: entry.spark.clone(), boot_id: facts.boot_id.clone() });
-    let container = Predicate::Container {
-        spark: entry.spark.clone(),
-        name: entry.container.name.clone(),
-        id: entry.container.id.clone(),
-        running: entry.container.running,
-    };
+    let boot = observed.facts(entry.spark).map(|facts| Predicate::boot(entry.spark, facts));
+    let container = Predicate::container(entry.spark, entry.container);
     boot.into_iter().chain([container]).collect()
 }

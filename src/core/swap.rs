@@ -259,7 +259,7 @@ impl Case<'_> {
             in_the_way.iter().flat_map(|entry| relied_on(entry, self.observed)).collect();
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
-            relies_on.insert(Predicate::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() });
+            relies_on.insert(Predicate::boot(spark, facts));
             let name = self.slot.container.as_str();
             if facts.container(name).is_none() {
                 relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.to_owned() });

@@ -240,8 +240,7 @@ fn delete(
 }
 
 fn boot(spark: &SparkName, observed: &Observed) -> Option<Predicate> {
-    let boot_id = observed.facts(spark)?.boot_id.clone();
-    Some(Predicate::Boot { spark: spark.clone(), boot_id })
+    Some(Predicate::boot(spark, observed.facts(spark)?))
 }
 
 /// The transfer that is under way.
