@@ -88,24 +88,6 @@ pub enum NotEdited {
     Store(#[from] StoreError),
 }
 
-impl NotEdited {
-    /// Stable, for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Conflict { .. } => "conflict",
-            Self::Overtaken { .. } => "overtaken",
-            Self::FileInvalid(_) => "file_invalid",
-            Self::FileReadOnly(_) => "file_read_only",
-            Self::NotAPatch(_) => "not_a_patch",
-            Self::Refused(edit::Refused::DoesNotFit(_)) => "does_not_fit",
-            Self::Refused(_) => "entangled",
-            Self::Invalid(_) => "invalid",
-            Self::Io(_) => "io",
-            Self::Store(_) => "store",
-        }
-    }
-}
-
 impl Controller {
     /// What the file holds, and whether that is in force.
     ///

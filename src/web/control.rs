@@ -202,7 +202,7 @@ async fn audit(
 /// With the status and the code that the API has for it.
 fn refused(error: impl Into<Problem>) -> Response {
     let problem = error.into();
-    let row = problem.row();
+    let row = problem.code.row();
     let failure = Failure { code: row.name.into(), message: problem.detail };
     (row.status, Json(failure)).into_response()
 }

@@ -36,6 +36,7 @@ use spark_control::{
     host::SharedTransport,
     manifest::v1::Span,
     sim::{Fault, Service, transport::Simulated},
+    web::api::problem::Problem,
 };
 
 use crate::{
@@ -241,7 +242,10 @@ impl Stage {
                     Ok(edited) => {
                         edited.diff + &edited.waits.map_or(String::new(), |waits| format!("{waits}\n"))
                     }
-                    Err(error) => format!("{}: {error}\n", error.code()).replace(&folder, ""),
+                    Err(error) => {
+                        let problem = Problem::from(error);
+                        format!("{}: {}\n", problem.code.row().name, problem.detail).replace(&folder, "")
+                    }
                 }
             }
             ["floor", spark, time] => {

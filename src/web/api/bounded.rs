@@ -1,6 +1,7 @@
 //! What a client may take: so much of a body, so long for it, so many streams.
 
 use std::{
+    convert::Infallible,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -10,11 +11,18 @@ use axum::{
     extract::Request,
     http::Method,
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
+use futures_util::stream::{Stream, unfold};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::{Code, Problem};
+use super::{
+    Shared,
+    problem::{Code, Problem},
+};
 
 /// A file of a hundred models is a tenth of it.
 pub const MAX_BODY: usize = 1 << 20;
@@ -22,6 +30,9 @@ pub const MAX_BODY: usize = 1 << 20;
 const BODY_DEADLINE: Duration = Duration::from_secs(20);
 /// A page has two; this is more pages than there are people to look at them.
 const MOST_STREAMS: usize = 2048;
+
+/// Proxies end what is silent for a minute.
+const ALIVE: Duration = Duration::from_secs(15);
 
 static STREAMS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST_STREAMS)));
 
@@ -44,12 +55,38 @@ pub async fn whole_body(request: Request, next: Next) -> Response {
     }
 }
 
-/// A place for one more stream, for as long as it lives.
-///
-/// # Errors
-/// There are too many.
-pub fn stream() -> Result<OwnedSemaphorePermit, Problem> {
-    STREAMS.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Code::TooManyStreams, format!("{MOST_STREAMS} streams are open, and no more are kept"))
-    })
+/// A place for one stream, for as long as it lives.
+pub struct Place {
+    pub controller: Shared,
+    /// When it was let in.
+    turn: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// # Errors
+    /// There are too many.
+    pub fn take(controller: Shared) -> Result<Self, Problem> {
+        let permit = STREAMS.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("{MOST_STREAMS} streams are open, and no more are kept");
+            Problem::new(Code::TooManyStreams, detail)
+        })?;
+        Ok(Self { turn: controller.gate_turn(), controller, _permit: permit })
+    }
+
+    /// Who may not read any more comes back, and is told so.
+    pub fn is_over(&self) -> bool {
+        self.controller.gate_turn() != self.turn
+    }
+}
+
+/// What `next` makes of a state, as it makes it; with a word in between for proxies.
+pub fn stream<S: Send + 'static, F>(
+    state: S,
+    next: impl FnMut(S) -> F + Send + 'static,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>>
+where
+    F: Future<Output = Option<(Result<Event, Infallible>, S)>> + Send + 'static,
+{
+    Sse::new(unfold(state, next)).keep_alive(KeepAlive::new().interval(ALIVE))
 }

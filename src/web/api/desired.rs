@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Body, Part, Query, Shared, Who,
+    Body, Part, Query, Shared, Who, accepts,
     operation::{JSON_PATCH, MERGE_PATCH, YAML},
     problem::{Code, Problem},
     v1::desired::{DesiredState, DryRun, Edited, Hold, Revision, Revisions, Swap},
@@ -31,8 +31,7 @@ const MOST_REVISIONS: u32 = 500;
 /// What the file holds: the text for who accepts YAML, its value for everybody else.
 pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let current = controller.desired_now()?;
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut response = if YAMLS.iter().any(|kind| accepts.contains(kind)) {
+    let mut response = if YAMLS.iter().any(|kind| accepts(&headers, kind)) {
         ([(header::CONTENT_TYPE, YAML)], current.text).into_response()
     } else {
         Json(DesiredState { revision: current.revision, value: current.value }).into_response()

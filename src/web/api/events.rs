@@ -3,39 +3,35 @@
 //! A client that comes back names the last number that it has (`Last-Event-ID`) and gets what came after it, as far as it is
 //! kept. Nothing is buffered for a slow client: it is told of the next thing when it has taken the last.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
     extract::State,
     http::HeaderMap,
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{Event, Sse},
 };
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::{
-    Shared, bounded,
+    Shared,
+    bounded::{Place, stream},
     problem::{Code, Problem},
 };
 use crate::{controller::Snapshot, store};
 
-/// Proxies end what is silent for a minute.
-const ALIVE: Duration = Duration::from_secs(15);
 /// Read from the store at a time.
 const BATCH: u32 = 100;
 
 struct Following {
-    controller: Shared,
+    place: Place,
     looks: watch::Receiver<Arc<Snapshot>>,
     /// The line that was told last.
     last: i64,
     lines: VecDeque<store::Event>,
     /// A look that was not told yet.
     look: bool,
-    /// When it was let in.
-    turn: u64,
-    _place: OwnedSemaphorePermit,
 }
 
 pub async fn events(
@@ -54,19 +50,17 @@ pub async fn events(
         }
         None => newest,
     };
-    let place = bounded::stream()?;
-    let turn = controller.gate_turn();
+    let place = Place::take(controller.clone())?;
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
-    let following = Following { controller, looks, last, lines, look: true, turn, _place: place };
-    Ok(Sse::new(stream::unfold(following, next)).keep_alive(KeepAlive::new().interval(ALIVE)))
+    let following = Following { place, looks, last, lines, look: true };
+    Ok(stream(following, next))
 }
 
 /// The stream ends with the controller, or when its store cannot be read.
 async fn next(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
     loop {
-        // Who may not read any more comes back, and is told so.
-        if following.controller.gate_turn() != following.turn {
+        if following.place.is_over() {
             return None;
         }
         if let Some(line) = following.lines.pop_front() {
@@ -74,7 +68,7 @@ async fn next(mut following: Following) -> Option<(Result<Event, Infallible>, Fo
             let event = Event::default().event("history").id(line.number.to_string());
             return Some((Ok(event.json_data(&line).ok()?), following));
         }
-        following.lines = following.controller.events_after(following.last, BATCH).ok()?.into();
+        following.lines = following.place.controller.events_after(following.last, BATCH).ok()?.into();
         if !following.lines.is_empty() {
             continue;
         }

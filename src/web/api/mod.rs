@@ -20,7 +20,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts},
-    http::{StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     middleware,
 };
 
@@ -252,6 +252,12 @@ async fn no_such_address() -> Problem {
 
 async fn no_such_method() -> Problem {
     Problem::new(Code::MethodNotAllowed, "this address does not do that")
+}
+
+/// Whoever asks takes an answer of this kind, by its name.
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let written = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    written.is_some_and(|written| written.contains(kind))
 }
 
 /// Who asks and from where, for the history.

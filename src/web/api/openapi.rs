@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     operation::{Answer, JSON, Operation, Shape},
-    problem::{Code, TABLE},
+    problem::Code,
 };
 
 /// What every error looks like (RFC 9457).
@@ -163,7 +163,7 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     }
     let mut by_status: BTreeMap<StatusCode, Vec<&str>> = BTreeMap::new();
     for code in codes(operation) {
-        let row = TABLE.iter().find(|row| row.code == code).expect("every code has a row");
+        let row = code.row();
         let names = by_status.entry(row.status).or_default();
         if !names.contains(&row.name) {
             names.push(row.name);

@@ -6,17 +6,13 @@ use axum::{
     Json,
     extract::State,
     http::{HeaderMap, header},
-    response::{
-        IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    response::{IntoResponse, Response, sse::Event},
 };
-use futures_util::stream;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Part, Query, Shared, bounded,
+    Part, Query, Shared, accepts,
+    bounded::{Place, stream},
     operation::{EVENTS, TEXT},
     problem::{Code, Problem},
     seen::in_force,
@@ -119,15 +115,17 @@ pub async fn logs(
     Query(which): Query<WhichLogs>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains(EVENTS) {
+    if accepts(&headers, EVENTS) {
         // Before it begins, so that a wrong name is told.
         controller.logs(&object).await?;
-        return Ok(follow(controller, object, bounded::stream()?).into_response());
+        let until = tokio::time::Instant::now() + LONGEST_LOG;
+        let following =
+            Following { place: Place::take(controller)?, object, said: BTreeMap::new(), waits: false, until };
+        return Ok(stream(following, next_lines).into_response());
     }
     let logs =
         if which.saved { saved(&controller, &object).await? } else { said(&controller, &object).await? };
-    if accepts.contains(TEXT) {
+    if accepts(&headers, TEXT) {
         let several = logs.len() > 1;
         let text = logs.into_iter().map(|log| {
             let head =
@@ -171,48 +169,25 @@ async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
 
 /// What is known of a log that is followed.
 struct Following {
-    controller: Shared,
+    place: Place,
     object: String,
     /// By Spark and container, what was read last.
     said: BTreeMap<(String, String), String>,
     waits: bool,
-    /// When it was let in.
-    turn: u64,
-    _place: OwnedSemaphorePermit,
     until: tokio::time::Instant,
-}
-
-fn follow(
-    controller: Shared,
-    object: String,
-    place: OwnedSemaphorePermit,
-) -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
-    let until = tokio::time::Instant::now() + LONGEST_LOG;
-    let following = Following {
-        turn: controller.gate_turn(),
-        controller,
-        object,
-        said: BTreeMap::new(),
-        waits: false,
-        _place: place,
-        until,
-    };
-    Sse::new(stream::unfold(following, next_lines))
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }
 
 /// Lines that were not told yet, together; a slow client is read for no faster than it takes them.
 async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
     loop {
-        if tokio::time::Instant::now() > following.until || following.controller.gate_turn() != following.turn
-        {
+        if tokio::time::Instant::now() > following.until || following.place.is_over() {
             return None;
         }
         if following.waits {
             tokio::time::sleep(LOG_EVERY).await;
         }
         following.waits = true;
-        let logs = said(&following.controller, &following.object).await.ok()?;
+        let logs = said(&following.place.controller, &following.object).await.ok()?;
         let mut lines = Vec::new();
         let mut known = BTreeMap::new();
         for log in logs {

@@ -52,6 +52,12 @@ pub enum Code {
     TooManyStreams,
 }
 
+impl Code {
+    pub fn row(self) -> &'static Row {
+        TABLE.iter().find(|row| row.code == self).expect("every code has a row")
+    }
+}
+
 /// One row of the table of errors.
 pub struct Row {
     pub code: Code,
@@ -228,10 +234,6 @@ impl Problem {
         self
     }
 
-    pub fn row(&self) -> &'static Row {
-        TABLE.iter().find(|row| row.code == self.code).expect("every code has a row")
-    }
-
     #[must_use]
     pub fn happened(mut self) -> Self {
         self.happened = true;
@@ -241,7 +243,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let row = self.row();
+        let row = self.code.row();
         let mut body = Map::new();
         body.insert("type".into(), format!("urn:spark-control:{}", row.name).into());
         body.insert("title".into(), row.title.into());
