@@ -3,7 +3,7 @@
 import { words } from "./words.js";
 
 /** What the API answered instead: RFC 9457. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(body) {
     super(body.detail ?? words.error.unknown);
     this.code = body.code ?? "unknown";
@@ -57,6 +57,12 @@ export function edit(change, tag, dryRun) {
   }
   return ask("POST", `/api/v1/desired/revert/${change.revert}${query}`, { headers });
 }
+
+/** Agree to a plan, or to a file that takes much out. */
+export const approve = (id) => ask("POST", `/api/v1/plans/${part(id)}/approve`);
+
+/** Forget what failed with an object, so that it is tried again. */
+export const retry = (object) => ask("POST", `/api/v1/retry/${part(object)}`);
 
 /** Everything that a name may hold, as one part of a path. */
 export const part = (name) => encodeURIComponent(name);

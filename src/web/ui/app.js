@@ -2,7 +2,7 @@
 
 import { render } from "./vendor/preact.js";
 import { useCallback, useEffect, useRef, useState } from "./vendor/hooks.js";
-import { ask, follow, get, part } from "./api.js";
+import { approve, ask, follow, get } from "./api.js";
 import { Change } from "./change.js";
 import { Sparks } from "./cluster.js";
 import { File } from "./file.js";
@@ -191,7 +191,7 @@ function Headline({ status, may, open, say }) {
   const tone = stuck.length || silent.length || sick.length || status.fenced || status.file_error ? "bad" : moving.length || asks.length ? "moving" : "good";
   const agree = async () => {
     try {
-      await ask("POST", `/api/v1/plans/${part(status.waits)}/approve`);
+      await approve(status.waits);
       say(words.plan.agreed);
     } catch (error) {
       setProblem(error);

@@ -1,10 +1,10 @@
 // Services as tiles, bots with what can be wished of them, and files of models. A disabled service is not here at all.
 
 import { useState } from "./vendor/hooks.js";
-import { ask, part } from "./api.js";
+import { part } from "./api.js";
 import { Log } from "./logs.js";
-import { Health, Section, Sync, Trouble, Why, html } from "./parts.js";
-import { Approve } from "./slots.js";
+import { Health, Section, Sync, Why, html } from "./parts.js";
+import { Again, Approve } from "./slots.js";
 import { words } from "./words.js";
 
 const says = words.services;
@@ -19,13 +19,6 @@ export function Services({ status, may, open, say }) {
     <${Section} title=${says.heading}>${others.length ? tiles(others) : html`<p>${says.none}</p>`}<//>
     ${bots.length > 0 && html`<${Section} title=${says.bots}>${tiles(bots)}<//>`}
     ${files.length > 0 && html`<${Section} title=${words.weights.heading}>${tiles(files)}<//>`}`;
-}
-
-/** What failed is tried once more. */
-function Again({ object, may }) {
-  const [problem, setProblem] = useState(null);
-  const retry = () => ask("POST", `/api/v1/retry/${part(object)}`).then(() => setProblem(null), setProblem);
-  return html`<${Trouble} problem=${problem} /><button disabled=${!may("edit")} onClick=${retry}>${words.slots.retry}</button>`;
 }
 
 function Tile({ object, plan, seenAt, may, open, say }) {
@@ -43,7 +36,7 @@ function Tile({ object, plan, seenAt, may, open, say }) {
     <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
     ${object.reason && html`<${Why} reason=${object.reason} message=${object.message} verdict=${object.work?.verdict} />`}
     ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} object=${name} lines=${40} /></details>`}
-    ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} />`}
+    ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} say=${say} />`}
     <div class="actions">
       ${object.reason === "ApprovalNeeded" && plan && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(true)}>${words.slots.approve}</button>`}
       ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}

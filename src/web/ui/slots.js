@@ -1,7 +1,7 @@
 // What should serve and why, what does, what happens next, what is stuck on what.
 
 import { useState } from "./vendor/hooks.js";
-import { ask, get, part } from "./api.js";
+import { approve, get, part, retry } from "./api.js";
 import { clock, duration } from "./format.js";
 import { Log } from "./logs.js";
 import { Dialog, Health, Section, Sync, Text, Trouble, When, Why, html, useAsked, useNow } from "./parts.js";
@@ -21,17 +21,8 @@ export const nameOf = (object) => (object === "vllm" ? says.main : says.further(
 
 function Slot({ slot, status, events, may, open, say }) {
   const [dialog, setDialog] = useState(null);
-  const [problem, setProblem] = useState(null);
   const outlook = slot.outlook ?? {};
   const work = slot.work;
-  const retry = async () => {
-    try {
-      await ask("POST", `/api/v1/retry/${part(slot.object)}`);
-      say(says.retried);
-    } catch (error) {
-      setProblem(error);
-    }
-  };
   const isMain = slot.object === "vllm";
   const suspend = (value) => (isMain ? { vllm: { suspend: value } } : { services: { [slot.object]: { suspend: value } } });
   const needsYes = slot.reason === "ApprovalNeeded" && status.plan;
@@ -44,11 +35,10 @@ function Slot({ slot, status, events, may, open, say }) {
     ${slot.reason && html`<${Why} reason=${slot.reason} message=${slot.message} verdict=${work?.verdict} />`}
     ${outlook.failure && html`<p class="blocked"><${Text}>${says.failed(outlook.failure.what, outlook.failure.loads)}<//></p>`}
     ${outlook.next && html`<p>${says.next(outlook.next.model, clock(outlook.next.at), outlook.next.window)}${outlook.next.held_by ? says.nextHeld(outlook.next.held_by) : ""}</p>`}
-    <${Trouble} problem=${problem} />
     ${isRunning(slot) && html`<${Progress} slot=${slot} events=${events} />`}
     <div class="actions">
       ${needsYes && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setDialog("approve")}>${says.approve}</button>`}
-      ${outlook.failure && html`<button disabled=${!may("edit")} onClick=${retry}>${says.retry}</button>`}
+      ${outlook.failure && html`<${Again} object=${slot.object} may=${may} say=${say} />`}
       ${isMain
         ? html`<a class="button" href="#/models">${says.choose}</a>`
         : html`<button disabled=${!may("edit")} onClick=${() => setDialog("choose")}>${says.choose}</button>`}
@@ -111,6 +101,21 @@ function doneSince(events, object) {
   return about.slice(begin + 1).filter((event) => ["done", "failed", "refused", "unknown"].includes(event.kind)).slice(-20);
 }
 
+/** What failed is tried once more. */
+export function Again({ object, may, say }) {
+  const [problem, setProblem] = useState(null);
+  const again = async () => {
+    try {
+      await retry(object);
+      setProblem(null);
+      say(says.retried);
+    } catch (error) {
+      setProblem(error);
+    }
+  };
+  return html`<${Trouble} problem=${problem} /><button disabled=${!may("edit")} onClick=${again}>${says.retry}</button>`;
+}
+
 /** Another model for a further slot: one that runs on its Spark alone. */
 function Choose({ slot, onClose, open }) {
   const { value, problem } = useAsked(() => get("/api/v1/models"), []);
@@ -134,7 +139,7 @@ export function Approve({ id, onClose, say }) {
   const agree = async (event) => {
     const dialog = event.target.closest("dialog");
     try {
-      await ask("POST", `/api/v1/plans/${part(id)}/approve`);
+      await approve(id);
       say(words.plan.agreed);
       dialog.close();
     } catch (error) {
