@@ -14,8 +14,13 @@ use spark_control::{
     controller::{Controller, Places, World, round::Mode},
     core::desired::ServiceKind,
     sim::{Service, Sim, Times, http::InMemory, transport::Simulated},
-    web::{self, guard::Hosts},
+    web::{
+        self,
+        guard::Hosts,
+        listen::{Limits, listen},
+    },
 };
+use tokio_util::sync::CancellationToken;
 
 const FOR: Duration = Duration::from_secs(2);
 const EDITS: usize = 15;
@@ -149,8 +154,8 @@ fn main() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         let router = web::router(controller.clone(), Hosts::default());
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(axum::serve(listener, service).into_future());
+        let limits = Limits::of_this_process();
+        tokio::spawn(listen(listener, router, limits, CancellationToken::new()));
         address
     });
 

@@ -1,6 +1,9 @@
 //! Each command, top to bottom.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use clap::CommandFactory;
@@ -288,7 +291,7 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
 }
 
 async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<Exit> {
-    let events: Vec<Event> = match reach::reach(places).await? {
+    let events: Vec<Arc<Event>> = match reach::reach(places).await? {
         Reached::Running(remote) => remote.get(&format!("/events?last={last}")).await?,
         Reached::Own(controller, _lock) => controller.events(last)?,
     };

@@ -96,7 +96,7 @@ fn read(file: &Path) -> anyhow::Result<Export> {
 
 /// What came of it.
 struct Played {
-    events: Vec<Event>,
+    events: Vec<Arc<Event>>,
     plan: Plan,
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -14,7 +14,11 @@ use tracing::{info, warn};
 use super::{Exit, reach};
 use crate::{
     controller::{Controller, Places, World, run},
-    web::{self, control, guard::Hosts},
+    web::{
+        self, control,
+        guard::Hosts,
+        listen::{Limits, listen},
+    },
 };
 
 /// Where the faces are shown.
@@ -31,39 +35,34 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When it cannot start, or the store fails.
-pub async fn serve(places: Places, world: World, listen: Listen, extra: Router) -> anyhow::Result<Exit> {
-    let Listen { address: listen, hosts } = listen;
+pub async fn serve(places: Places, world: World, listen_at: Listen, extra: Router) -> anyhow::Result<Exit> {
+    let Listen { address, hosts } = listen_at;
     let _lock = lock(&places.data).await?;
     let socket = places.data.join("control.sock");
     let controller = Arc::new(Controller::new(places, world)?);
     let control = control::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
-    let monitors = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
-    let listen = monitors.local_addr().unwrap_or(listen);
-    if !listen.ip().is_loopback() && !controller.needs_token() {
+    let network = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let address = network.local_addr().unwrap_or(address);
+    if !address.ip().is_loopback() && !controller.needs_token() {
         warn!(
-            "whoever reaches {listen} may edit the file and agree to plans: nobody is asked for a token; let only a network \
+            "whoever reaches {address} may edit the file and agree to plans: nobody is asked for a token; let only a network \
              that you trust reach it, or make one with `spark-control token new`"
         );
     }
-    info!(%listen, socket = %socket.display(), "serving");
+    info!(listen = %address, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
-    let ended = || end.clone().cancelled_owned();
     let control = axum::serve(control, control::router(controller.clone()).merge(extra))
-        .with_graceful_shutdown(ended())
+        .with_graceful_shutdown(end.clone().cancelled_owned())
         .into_future();
-    let faces = web::router(controller.clone(), hosts).into_make_service_with_connect_info::<SocketAddr>();
-    // Without it the first words of a stream wait for an acknowledgement.
-    let monitors = monitors.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let monitors = axum::serve(monitors, faces).with_graceful_shutdown(ended()).into_future();
-    let (control, monitors) = (tokio::spawn(control), tokio::spawn(monitors));
+    let faces = web::router(controller.clone(), hosts);
+    let faces = tokio::spawn(listen(network, faces, Limits::of_this_process(), end.clone()));
+    let control = tokio::spawn(control);
     let signals = tokio::spawn(stop_on_signal(end.clone())?);
     let result = run::run(controller, end.clone()).await;
     end.cancel();
     signals.abort();
     // Streams that clients keep open must not keep the process.
-    let _ = tokio::time::timeout(Duration::from_secs(3), async { tokio::join!(control, monitors) }).await;
+    let _ = tokio::time::timeout(Duration::from_secs(3), async { tokio::join!(control, faces) }).await;
     let _ = std::fs::remove_file(&socket);
     info!("ended");
     result?;

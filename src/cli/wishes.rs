@@ -147,7 +147,7 @@ pub async fn suspend(
             }
         }
     };
-    let written = path.iter().fold(&current.value, |value, key| &value[*key]);
+    let written = path.iter().fold(&*current.value, |value, key| &value[*key]);
     if !suspended && written["suspend"] != true {
         talk!("`{}` is not suspended", path[path.len() - 1]);
         return Ok(Exit::Done);

@@ -1,6 +1,6 @@
 //! When each endpoint was up: every look at the endpoints, a round's and the pulse's, goes into the store as spells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,12 +16,14 @@ use crate::{
 
 /// A spell that goes on is written down this often: a disk need not be woken every few seconds.
 const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// Of one endpoint; what fails once an hour fills it in ten days.
+const MOST: u32 = 500;
 
-/// The spell that goes on.
-pub(super) struct Kept {
-    /// In the store.
+/// One endpoint's, oldest first. The last one goes on.
+pub(super) struct Spells {
+    known: VecDeque<Spell>,
+    /// The last one's, in the store.
     number: i64,
-    spell: Spell,
     written: Timestamp,
 }
 
@@ -35,51 +37,51 @@ impl Controller {
         let State { store, spells, .. } = state;
         spells.retain(|object, _| endpoints.contains_key(object));
         for (object, endpoint) in endpoints {
-            let kept = spells.get_mut(object);
-            let seen = look(kept.as_ref().map(|kept| kept.spell), Link::of(&endpoint.answer), now);
-            let begins = match (seen, kept) {
-                (Look::GoesOn(spell), Some(kept)) => {
-                    kept.spell = spell;
-                    if now.duration_since(kept.written) >= WRITTEN_EVERY {
-                        store.extend_spell(kept.number, spell.until)?;
-                        kept.written = now;
+            let spells = match spells.entry(object.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let kept = store.spells(object, MOST)?;
+                    let number = kept.back().map_or(0, |(number, _)| *number);
+                    let known = kept.into_iter().map(|(_, spell)| spell).collect();
+                    new.insert(Spells { known, number, written: now })
+                }
+            };
+            let last = spells.known.back_mut();
+            let begins = match (look(last.as_deref().copied(), Link::of(&endpoint.answer), now), last) {
+                (Look::GoesOn(spell), Some(last)) => {
+                    *last = spell;
+                    if now.duration_since(spells.written) >= WRITTEN_EVERY {
+                        store.extend_spell(spells.number, spell.until)?;
+                        spells.written = now;
                     }
                     continue;
                 }
-                (Look::Turns { ended, begins }, Some(kept)) => {
-                    store.extend_spell(kept.number, ended.until)?;
+                (Look::Turns { ended, begins }, Some(last)) => {
+                    *last = ended;
+                    store.extend_spell(spells.number, ended.until)?;
                     begins
                 }
                 // It ended with the last look at it.
-                (Look::Begins(begins), Some(kept)) => {
-                    store.extend_spell(kept.number, kept.spell.until)?;
+                (Look::Begins(begins), Some(last)) => {
+                    store.extend_spell(spells.number, last.until)?;
                     begins
                 }
                 (Look::Begins(begins) | Look::GoesOn(begins) | Look::Turns { begins, .. }, None) => begins,
             };
-            let number = store.begin_spell(object, begins)?;
-            spells.insert(object.clone(), Kept { number, spell: begins, written: now });
+            spells.number = store.begin_spell(object, begins)?;
+            spells.written = now;
+            spells.known.push_back(begins);
+            if spells.known.len() > MOST as usize {
+                spells.known.pop_front();
+            }
         }
         Ok(())
     }
 
-    /// The spells of everything that has an endpoint now, oldest first, up to the last look.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn connectivity(&self) -> Result<BTreeMap<Object, Vec<Spell>>, StoreError> {
+    /// The last spells of everything that has an endpoint now, oldest first, up to the last look.
+    pub fn connectivity(&self) -> BTreeMap<Object, Vec<Spell>> {
         let state = self.state();
-        let mut by_name: BTreeMap<String, Vec<Spell>> = BTreeMap::new();
-        for (object, spell) in state.store.spells()? {
-            by_name.entry(object).or_default().push(spell);
-        }
-        let with_last = state.spells.iter().map(|(object, kept)| {
-            let mut spells = by_name.remove(object.as_str()).unwrap_or_default();
-            if let Some(last) = spells.last_mut() {
-                *last = kept.spell;
-            }
-            (object.clone(), spells)
-        });
-        Ok(with_last.collect())
+        let spells = state.spells.iter();
+        spells.map(|(object, spells)| (object.clone(), spells.known.iter().copied().collect())).collect()
     }
 }

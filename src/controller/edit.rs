@@ -1,7 +1,7 @@
 //! Edits of desired state that do not come from an editor: read, check, change and replace the file, and lose nobody's
 //! edit (promise 16). Whoever edits holds the data directory's lock, or asks the controller that does.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -62,7 +62,7 @@ pub struct Current {
     /// `None`: what the file holds is not in force.
     pub revision: Option<u64>,
     pub text: String,
-    pub value: Json,
+    pub value: Arc<Json>,
 }
 
 /// Why nothing was written.
@@ -102,6 +102,7 @@ impl Controller {
             _ => {
                 let read = edit::value(&text)
                     .map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], &text)))?;
+                let read = Arc::new(read);
                 *known = Some((text.clone(), read.clone()));
                 read
             }
@@ -161,7 +162,8 @@ impl Controller {
             Err(ReplaceError::Io(error)) => return Err(error.into()),
         };
         // The file is what was asked for: what cannot be remembered of it now is found by the next round.
-        let remembered = self.record(&request.by, &text, &new, &replaced).and_then(|()| self.read_file(true));
+        let remembered =
+            self.record(&request.by, &text, &new, &replaced).and_then(|()| self.read_file(true).map(drop));
         if let Err(error) = remembered {
             tracing::error!("remembering an edit: {error}");
         }
@@ -179,11 +181,9 @@ impl Controller {
 
     fn file_text(&self) -> Result<String, NotEdited> {
         // Whatever a person saved a moment ago becomes a revision of its own first.
-        self.read_file(true)?;
-        let unreadable = |error: std::io::Error| {
+        let bytes = self.read_file(true)?.map_err(|error| {
             NotEdited::FileInvalid(format!("reading {}: {error}", self.places.file.display()))
-        };
-        let bytes = manifest::read::read(&self.places.file).map_err(unreadable)?;
+        })?;
         manifest::read::text(bytes)
             .map_err(|why| NotEdited::FileInvalid(format!("{}: {why}", self.places.file.display())))
     }

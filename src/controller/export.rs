@@ -1,6 +1,6 @@
 //! What the controller knew at one moment, as a value that a file can hold: enough to make its decision again elsewhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct Export {
     /// Free memory as seen, which a ledger that is kept does not have.
     pub samples: BTreeMap<SparkName, Samples>,
     pub plan: Plan,
-    pub events: Vec<Event>,
+    pub events: Vec<Arc<Event>>,
 }
 
 impl Controller {

@@ -50,8 +50,8 @@ impl Controller {
     }
 
     /// Read the file, and put it in force when it can be.
-    /// Without `record` it is only for showing: nothing of it is remembered.
-    pub(super) fn read_file(&self, record: bool) -> Result<(), StoreError> {
+    /// Without `record` it is only for showing: nothing of it is remembered. Tells what was read.
+    pub(super) fn read_file(&self, record: bool) -> Result<std::io::Result<Vec<u8>>, StoreError> {
         let bytes = manifest::read::read(&self.places.file);
         let mut state = self.state();
         let bytes = match bytes {
@@ -62,11 +62,12 @@ impl Controller {
                 if error.kind() == std::io::ErrorKind::NotFound {
                     message.push_str("; write one, or name another with --file");
                 }
-                return self.refuse(&mut state, message, record);
+                self.refuse(&mut state, message, record)?;
+                return Ok(Err(error));
             }
         };
         if state.last_text.as_ref() == Some(&bytes) {
-            return Ok(());
+            return Ok(Ok(bytes));
         }
         state.pending = None;
         let path = self.places.file.display().to_string();
@@ -81,8 +82,8 @@ impl Controller {
             Err(message) => self.refuse(&mut state, message, record)?,
         }
         // What was only shown is taken in when it is acted on.
-        state.last_text = record.then_some(bytes);
-        Ok(())
+        state.last_text = record.then(|| bytes.clone());
+        Ok(Ok(bytes))
     }
 
     fn take_in(&self, state: &mut State, loaded: Loaded, text: &str, record: bool) -> Result<(), StoreError> {

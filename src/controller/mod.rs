@@ -28,7 +28,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     core::{
@@ -38,6 +38,7 @@ use crate::{
         observed::Observed,
         outlook::Outlook,
         plan::{Plan, Reason},
+        planner,
     },
     host::{SharedTransport, Unreachable, local::Local, ssh},
     probe::{
@@ -45,11 +46,14 @@ use crate::{
         http::Http,
         proof::Proofs,
     },
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
 };
 
 /// A round with a silent Spark in it takes its whole deadline, and the one after it as long.
 const ROUND: Duration = Duration::from_secs(45);
+
+/// A page has two; this is more pages than there are people to look at them.
+pub const MOST_FOLLOWERS: usize = 2048;
 
 /// Makes the way to a Spark. The simulated world has its own.
 pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTransport + Send + Sync;
@@ -95,8 +99,10 @@ pub struct Controller {
     /// One edit at a time.
     edits: Mutex<()>,
     /// The text that was read as a value last, and that.
-    value: Mutex<Option<(String, serde_json::Value)>>,
+    value: Mutex<Option<(String, Arc<serde_json::Value>)>>,
     pub wake: Arc<Notify>,
+    /// Places for who follows what happens over HTTP.
+    pub followers: Arc<Semaphore>,
     /// Something was put into the outbox.
     posted: Notify,
     published: watch::Sender<Arc<Snapshot>>,
@@ -120,10 +126,12 @@ struct State {
     /// The sessions of bots' users.
     sessions: ways::Ways<Object>,
     observed: Option<Observed>,
+    /// Rounds that have put what they saw there.
+    looks: u64,
     /// Why nothing is done about an object, as it was said last.
     said: BTreeMap<Object, Reason>,
     /// How each endpoint was at the last look.
-    spells: BTreeMap<Object, connectivity::Kept>,
+    spells: BTreeMap<Object, connectivity::Spells>,
     /// Free memory over the last hours.
     trails: BTreeMap<SparkName, figures::Trail>,
     epoch: Option<u64>,
@@ -235,6 +243,7 @@ impl Controller {
             transports: BTreeMap::new(),
             sessions: BTreeMap::new(),
             observed: None,
+            looks: 0,
             said: BTreeMap::new(),
             spells: BTreeMap::new(),
             trails: BTreeMap::new(),
@@ -254,6 +263,7 @@ impl Controller {
             edits: Mutex::new(()),
             value: Mutex::new(None),
             wake: Arc::new(Notify::new()),
+            followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
             gate,
@@ -298,10 +308,7 @@ impl Controller {
     }
 
     /// Revisions that are kept and when they came into force, newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn revisions(&self, count: u32) -> Result<Vec<(u64, String)>, StoreError> {
+    pub fn revisions(&self, count: usize) -> Vec<(u64, String)> {
         self.state().store.revisions(count)
     }
 
@@ -373,8 +380,10 @@ impl Controller {
         };
         let done = state.store.done_since(plan.at)?;
         let mut changed = plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default();
-        if let Some(current) = &self.snapshot().plan {
-            changed.extend(plan.overtaken_by(current));
+        // What would be done now, also when the file was changed a moment ago and nobody has looked since.
+        if let Some(Current { revision, desired, .. }) = &state.current {
+            let now = planner::plan(desired, *revision, observed, &state.ledger, (self.world.now)());
+            changed.extend(plan.overtaken_by(&now));
         }
         Ok(changed)
     }
@@ -420,7 +429,7 @@ impl Controller {
 
     /// # Errors
     /// When the store cannot be read.
-    pub fn events(&self, count: u32) -> Result<Vec<crate::store::Event>, StoreError> {
+    pub fn events(&self, count: u32) -> Result<Vec<Arc<store::Event>>, StoreError> {
         self.state().store.events(count)
     }
 
@@ -433,7 +442,7 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<crate::store::Event>, StoreError> {
+    pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<Arc<store::Event>>, StoreError> {
         self.state().store.events_after(number, count)
     }
 

@@ -1,7 +1,7 @@
 //! Between rounds: the endpoints alone, every few seconds. A change of health is a reason for a round; nothing is decided
 //! here, and no Spark is asked for more.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use tracing::error;
 
@@ -17,23 +17,22 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(5);
 
 impl Controller {
-    /// Ask until something is not any more as it was.
-    pub(super) async fn until_health_changes(&self) {
+    /// Ask for ever, also while a round waits for a Spark that does not answer.
+    pub(super) async fn keep_asking(&self) {
         loop {
             tokio::time::sleep(EVERY).await;
             if self.pulse().await {
-                return;
+                self.wake.notify_one();
             }
         }
     }
 
     /// Ask once; tells whether any endpoint changed. What a round saw meanwhile is newer, and stays.
-    async fn pulse(&self) -> bool {
-        let round = self.begun.load(Ordering::SeqCst);
-        let (desired, mut observed, ledger) = {
+    pub async fn pulse(&self) -> bool {
+        let (desired, mut observed, ledger, looks) = {
             let state = self.state();
             let (Some(current), Some(observed)) = (&state.current, &state.observed) else { return false };
-            (current.desired.clone(), observed.clone(), state.ledger.clone())
+            (current.desired.clone(), observed.clone(), state.ledger.clone(), state.looks)
         };
         let transports = std::collections::BTreeMap::new();
         let sessions = std::collections::BTreeMap::new();
@@ -53,7 +52,7 @@ impl Controller {
         if let Err(error) = self.keep_connectivity(&mut state, &observed.endpoints) {
             error!("remembering which endpoints are up: {error}");
         }
-        if self.begun.load(Ordering::SeqCst) == round {
+        if state.looks == looks {
             state.observed = Some(observed);
         }
         changed

@@ -132,7 +132,8 @@ impl Controller {
         let mut busy = self.busy.set().clone();
         // While a file that was just written is waited for, the Sparks are asked for what it says so far.
         let ((), early) = tokio::join!(self.file_is_quiet(), self.early_look());
-        self.read_file(mode != Mode::Preview)?;
+        // What cannot be read is told in the snapshot.
+        let _ = self.read_file(mode != Mode::Preview)?;
         let Some(Current { revision, desired, .. }) = self.state().current.clone() else {
             self.publish(None, round, 0);
             return Ok((Turn::default(), None));
@@ -153,6 +154,7 @@ impl Controller {
             let mut state = self.state();
             let state = &mut *state;
             state.observed = Some((*observed).clone());
+            state.looks += 1;
             self.check_fence(state, &observed);
             self.keep_connectivity(state, &observed.endpoints)?;
             figures::keep(&mut state.trails, &observed);

@@ -45,6 +45,10 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         let controller = controller.clone();
         tokio::spawn(async move { controller.deliver().await })
     };
+    let asking = {
+        let controller = controller.clone();
+        tokio::spawn(async move { controller.keep_asking().await })
+    };
     let mut began: VecDeque<Instant> = VecDeque::new();
     // What is being done while the next turn looks.
     let mut acting: JoinSet<Result<bool, StoreError>> = JoinSet::new();
@@ -70,7 +74,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
             tokio::select! {
                 () = end.cancelled() => break 'turns,
                 Some(done) = acting.join_next() => {
-                                        let all_done = done.expect("an act does not panic")?;
+                    let all_done = done.expect("an act does not panic")?;
                     // Trying again at once would be no better.
                     if !all_done {
                         pause = interval;
@@ -78,7 +82,6 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
                     }
                 }
                 () = tokio::time::sleep_until(looked + pause) => {}
-                () = controller.until_health_changes() => {}
                 () = controller.wake.notified() => {
                     let burst = began.len() >= BURST && began[0].elapsed() < BURST_WINDOW;
                     tokio::time::sleep(if burst { LOOK_AGAIN } else { SETTLE }).await;
@@ -90,6 +93,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     // What was sent goes on by itself on its Spark, and is found by the next controller.
     let _ = tokio::time::timeout(LAST_ROUND, async { while acting.join_next().await.is_some() {} }).await;
     delivering.abort();
+    asking.abort();
     for (_, listener) in listeners.into_values() {
         listener.abort();
     }

@@ -1,7 +1,7 @@
 //! Putting a new text where the old one was, without losing an edit that somebody makes at the same moment.
 //!
 //! The new file is exchanged with the old one in one step of the kernel; if what came out is not what was read, it is
-//! exchanged back. Mode and owner stay, a symbolic link is followed to what it names. A file that is mounted by itself
+//! exchanged back. Two of us take turns, by a lock on the folder; an editor that saves in between is not lost either. Mode and owner stay, a symbolic link is followed to what it names. A file that is mounted by itself
 //! (as containers do) cannot be exchanged: it is written over, after its old bytes were kept elsewhere.
 
 use std::{
@@ -9,12 +9,18 @@ use std::{
     io::{self, ErrorKind, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
     io::Errno,
 };
+
+/// Another one of us needs some milliseconds of it.
+const LOCK_DEADLINE: Duration = Duration::from_secs(5);
+/// Whoever saves more often while one edit is put back will save again.
+const MOST_EXCHANGES: usize = 16;
 
 /// How the new text got there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +57,7 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
     if metadata.permissions().mode() & 0o222 == 0 {
         return Err(ReplaceError::ReadOnly(ErrorKind::PermissionDenied.into()));
     }
+    let _turn = lock(&target)?;
     let beside = match write_beside(&target, &metadata, new) {
         Ok(beside) => beside,
         // The folder is not ours to write in; the file is.
@@ -59,7 +66,7 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         }
         Err(error) => return Err(error.into()),
     };
-    let replaced = exchange(&beside, &target, expected);
+    let replaced = exchange(&beside, &target, expected, new);
     // What is beside now is the old text, or the new one that did not get there.
     let removed = fs::remove_file(&beside);
     match replaced {
@@ -70,6 +77,26 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         }
         Ok(false) => write_over(&target, expected, new, keep),
         Err(error) => Err(error),
+    }
+}
+
+/// Nobody else of us edits the file while this is open.
+fn lock(target: &Path) -> io::Result<Option<File>> {
+    let folder = File::open(target.parent().unwrap_or_else(|| Path::new("/")))?;
+    let deadline = Instant::now() + LOCK_DEADLINE;
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let message = "another Spark Control has been editing it for seconds; try again";
+                return Err(io::Error::new(ErrorKind::TimedOut, message));
+            }
+            // Not everything that is mounted knows locks.
+            Err(_) => return Ok(None),
+        }
     }
 }
 
@@ -104,7 +131,7 @@ fn write_beside(target: &Path, metadata: &fs::Metadata, new: &[u8]) -> io::Resul
 }
 
 /// Exchange the two. `false` when this place cannot: the caller must do otherwise.
-fn exchange(beside: &Path, target: &Path, expected: &[u8]) -> Result<bool, ReplaceError> {
+fn exchange(beside: &Path, target: &Path, expected: &[u8], new: &[u8]) -> Result<bool, ReplaceError> {
     let swap = || renameat_with(CWD, beside, CWD, target, RenameFlags::EXCHANGE);
     match swap() {
         Ok(()) => {}
@@ -112,11 +139,20 @@ fn exchange(beside: &Path, target: &Path, expected: &[u8]) -> Result<bool, Repla
         Err(Errno::BUSY | Errno::INVAL | Errno::NOSYS | Errno::XDEV | Errno::OPNOTSUPP) => return Ok(false),
         Err(error) => return Err(io::Error::from(error).into()),
     }
-    let came_out = fs::read(beside)?;
+    let mut came_out = fs::read(beside)?;
     if came_out == expected {
         return Ok(true);
     }
-    swap().map_err(io::Error::from)?;
+    // What came out is somebody else's and goes back. What comes out then is what we put there, or newer than both.
+    let mut put = new.to_vec();
+    for _ in 0..MOST_EXCHANGES {
+        swap().map_err(io::Error::from)?;
+        let out = fs::read(beside)?;
+        if out == put {
+            break;
+        }
+        put = std::mem::replace(&mut came_out, out);
+    }
     Err(ReplaceError::Changed(came_out))
 }
 

@@ -1,19 +1,20 @@
 //! What survives a restart: revisions, the ledger, the journal, events. SQLite, one writer, durable before it returns.
 
 pub mod answers;
+pub mod history;
 pub mod spells;
 pub mod tokens;
 
-use std::{cell::Cell, path::Path};
+use std::{cell::RefCell, collections::VecDeque, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
+pub use self::history::Event;
 use crate::core::{ledger::Ledger, plan::Plan, step::Step};
 
 /// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
 const VERSION: i64 = 2;
-const KEPT_EVENTS: i64 = 10_000;
 const KEPT_PLANS: i64 = 200;
 const KEPT_STEPS: i64 = 10_000;
 /// Nobody reads more of them when a hook is back.
@@ -40,8 +41,10 @@ pub struct Store {
     connection: Connection,
     /// What was written last: a round in which nothing happened writes nothing.
     ledger: String,
-    /// The number of the newest line of the history: who follows it asks for more only when there is more.
-    last_event: Cell<i64>,
+    /// What the history holds last.
+    recent: RefCell<history::Recent>,
+    /// Number and time of every revision that is kept, oldest first.
+    revisions: RefCell<VecDeque<(u64, String)>>,
 }
 
 /// A message that has not arrived yet.
@@ -52,16 +55,6 @@ pub struct Letter {
     pub target: String,
     pub body: String,
     pub tries: u32,
-}
-
-/// A line of the history.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Event {
-    pub number: i64,
-    pub at: String,
-    pub kind: String,
-    pub object: String,
-    pub message: String,
 }
 
 impl Store {
@@ -77,28 +70,26 @@ impl Store {
         if version > VERSION {
             return Err(StoreError::Newer(directory.display().to_string()));
         }
-        let (spells, tokens, answers) = (spells::TABLE, tokens::TABLES, answers::TABLE);
+        let (history, spells, tokens, answers) =
+            (history::TABLE, spells::TABLE, tokens::TABLES, answers::TABLE);
         connection.execute_batch(&format!(
             "BEGIN;
              CREATE TABLE IF NOT EXISTS revision (number INTEGER PRIMARY KEY, at TEXT NOT NULL, text TEXT NOT NULL);
              CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, json TEXT NOT NULL);
              CREATE TABLE IF NOT EXISTS journal (
                  token TEXT PRIMARY KEY, at TEXT NOT NULL, step TEXT NOT NULL, ended TEXT, outcome TEXT);
-             CREATE TABLE IF NOT EXISTS event (
-                 number INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, object TEXT NOT NULL,
-                 message TEXT NOT NULL);
              CREATE TABLE IF NOT EXISTS plan (
                  id TEXT PRIMARY KEY, number INTEGER NOT NULL, at TEXT NOT NULL, json TEXT NOT NULL);
              CREATE TABLE IF NOT EXISTS outbox (
                  number INTEGER PRIMARY KEY, target TEXT NOT NULL, body TEXT NOT NULL, tries INTEGER NOT NULL,
                  not_before TEXT NOT NULL);
-             {spells} {tokens} {answers}
+             {history} {spells} {tokens} {answers}
              PRAGMA user_version = {VERSION};
              COMMIT;"
         ))?;
-        let last =
-            connection.query_row("SELECT COALESCE(MAX(number), 0) FROM event", [], |row| row.get(0))?;
-        Ok(Self { connection, ledger: String::new(), last_event: Cell::new(last) })
+        let recent = RefCell::new(history::recent(&connection)?);
+        let revisions = RefCell::new(revisions(&connection)?);
+        Ok(Self { connection, ledger: String::new(), recent, revisions })
     }
 
     /// The last revision that was in force.
@@ -124,15 +115,8 @@ impl Store {
     }
 
     /// The last revisions and when they came into force, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn revisions(&self, count: u32) -> Result<Vec<(u64, String)>, StoreError> {
-        let sql = "SELECT number, at FROM revision ORDER BY number DESC LIMIT ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows =
-            statement.query_map([count], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
-        Ok(rows.collect::<Result<Vec<_>, _>>()?)
+    pub fn revisions(&self, count: usize) -> Vec<(u64, String)> {
+        self.revisions.borrow().iter().rev().take(count).cloned().collect()
     }
 
     /// Keep `text` as the next revision, and tell its number.
@@ -140,10 +124,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
-        self.connection
-            .execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![moment(now), text])?;
+        let at = moment(now);
+        self.connection.execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![at, text])?;
         let number = self.connection.last_insert_rowid();
         self.connection.execute("DELETE FROM revision WHERE number <= ?1", [number - KEPT_REVISIONS])?;
+        let oldest = (number - KEPT_REVISIONS).max(0).unsigned_abs();
+        let mut known = self.revisions.borrow_mut();
+        known.push_back((number.unsigned_abs(), at));
+        known.retain(|(number, _)| *number > oldest);
         Ok(number.unsigned_abs())
     }
 
@@ -302,66 +290,6 @@ impl Store {
         Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
     }
 
-    /// # Errors
-    /// [`StoreError`].
-    pub fn add_event(
-        &self,
-        kind: &str,
-        object: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
-        self.connection.execute(sql, params![moment(now), kind, object, message])?;
-        let last = self.connection.last_insert_rowid();
-        self.last_event.set(last);
-        self.connection.execute("DELETE FROM event WHERE number <= ?1", [last - KEPT_EVENTS])?;
-        Ok(())
-    }
-
-    /// The last `count` events, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn events(&self, count: u32) -> Result<Vec<Event>, StoreError> {
-        let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
-        let mut events = self.select_events(sql, params![count])?;
-        events.reverse();
-        Ok(events)
-    }
-
-    /// The number of the newest event; 0 when there is none.
-    pub fn last_event(&self) -> i64 {
-        self.last_event.get()
-    }
-
-    /// Up to `count` events after the one of that number, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<Event>, StoreError> {
-        if number >= self.last_event.get() {
-            return Ok(Vec::new());
-        }
-        let sql =
-            "SELECT number, at, kind, object, message FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
-        self.select_events(sql, params![number, count])
-    }
-
-    fn select_events(&self, sql: &str, which: impl rusqlite::Params) -> Result<Vec<Event>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(which, |row| {
-            Ok(Event {
-                number: row.get(0)?,
-                at: row.get(1)?,
-                kind: row.get(2)?,
-                object: row.get(3)?,
-                message: row.get(4)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Keep a plan that was shown, so that it can be approved or applied by its id.
     ///
     /// # Errors
@@ -385,6 +313,12 @@ impl Store {
             .optional()?;
         Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
     }
+}
+
+fn revisions(connection: &Connection) -> Result<VecDeque<(u64, String)>, StoreError> {
+    let mut statement = connection.prepare("SELECT number, at FROM revision ORDER BY number")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Times of one length, so that their order is that of their letters.
@@ -440,10 +374,10 @@ mod tests {
         assert_eq!(count("revision"), KEPT_REVISIONS);
         assert_eq!(store.last_revision().unwrap().unwrap().1, KEPT_REVISIONS.to_string());
         assert_eq!(count("plan"), KEPT_PLANS);
-        for _ in 0..KEPT_EVENTS + 5 {
+        for _ in 0..history::KEPT + 5 {
             store.add_event("kind", "", "", now()).unwrap();
         }
-        assert_eq!(count("event"), KEPT_EVENTS);
+        assert_eq!(count("event"), history::KEPT);
     }
 
     /// If this failed, an older program would misread what a newer one wrote, or write over it.

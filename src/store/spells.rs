@@ -1,5 +1,7 @@
 //! When each endpoint was up.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use rusqlite::params;
 
@@ -41,28 +43,24 @@ impl Store {
         Ok(())
     }
 
-    /// All that are kept, oldest first.
+    /// The last `count` of one endpoint, oldest first, with their numbers.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn spells(&self) -> Result<Vec<(String, Spell)>, StoreError> {
-        let sql = "SELECT object, link, since, until FROM spell ORDER BY number";
+    pub fn spells(&self, object: &Object, count: u32) -> Result<VecDeque<(i64, Spell)>, StoreError> {
+        let sql =
+            "SELECT number, link, since, until FROM spell WHERE object = ?1 ORDER BY number DESC LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get::<_, String>(1)?,
-                row.get::<_, String>(2)?,
-                row.get::<_, String>(3)?,
-            ))
+        let rows = statement.query_map(params![object.as_str(), count], |row| {
+            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
         })?;
-        let mut spells = Vec::new();
+        let mut spells = VecDeque::new();
         for row in rows {
-            let (object, link, since, until) = row?;
+            let (number, link, since, until) = row?;
             let link = [Link::Up, Link::Down, Link::Silent].into_iter().find(|known| known.name() == link);
             // What an other version wrote is no reason to show nothing.
             let (Some(link), Ok(since), Ok(until)) = (link, since.parse(), until.parse()) else { continue };
-            spells.push((object, Spell { link, since, until }));
+            spells.push_front((number, Spell { link, since, until }));
         }
         Ok(spells)
     }

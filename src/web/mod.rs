@@ -3,6 +3,7 @@
 pub mod api;
 pub mod control;
 pub mod guard;
+pub mod listen;
 pub mod monitors;
 pub mod ui;
 

@@ -52,7 +52,7 @@ fn count(cluster: &Cluster, act: &str) -> usize {
 
 fn messages(controller: &Controller, kind: &str) -> Vec<String> {
     let events = controller.events(200).unwrap().into_iter();
-    events.filter(|event| event.kind == kind).map(|event| event.message).collect()
+    events.filter(|event| event.kind == kind).map(|event| event.message.clone()).collect()
 }
 
 /// If this failed, a restart would be done at every look, or never.

@@ -1,10 +1,6 @@
 //! What a client may take: so much of a body, so long for it, so many streams.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -17,24 +13,21 @@ use axum::{
     },
 };
 use futures_util::stream::{Stream, unfold};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Shared,
     problem::{Code, Problem},
 };
+use crate::controller::MOST_FOLLOWERS;
 
 /// A file of a hundred models is a tenth of it.
 pub const MAX_BODY: usize = 1 << 20;
 /// A megabyte over a slow line.
 const BODY_DEADLINE: Duration = Duration::from_secs(20);
-/// A page has two; this is more pages than there are people to look at them.
-const MOST_STREAMS: usize = 2048;
 
 /// Proxies end what is silent for a minute.
 const ALIVE: Duration = Duration::from_secs(15);
-
-static STREAMS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST_STREAMS)));
 
 /// The whole body is here before anything is done with it, or nothing is done.
 pub async fn whole_body(request: Request, next: Next) -> Response {
@@ -67,8 +60,8 @@ impl Place {
     /// # Errors
     /// There are too many.
     pub fn take(controller: Shared) -> Result<Self, Problem> {
-        let permit = STREAMS.clone().try_acquire_owned().map_err(|_| {
-            let detail = format!("{MOST_STREAMS} streams are open, and no more are kept");
+        let permit = controller.followers.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("{MOST_FOLLOWERS} streams are open, and no more are kept");
             Problem::new(Code::TooManyStreams, detail)
         })?;
         Ok(Self { turn: controller.gate_turn(), controller, _permit: permit })

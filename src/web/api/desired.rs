@@ -26,7 +26,7 @@ use crate::{
 /// Ours, and what others send.
 const YAMLS: [&str; 3] = [YAML, "application/x-yaml", "text/yaml"];
 /// More than a person scrolls through.
-const MOST_REVISIONS: u32 = 500;
+const MOST_REVISIONS: usize = 500;
 
 /// What the file holds: the text for who accepts YAML, its value for everybody else.
 pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -83,10 +83,9 @@ pub async fn put(
 }
 
 /// Which revisions are kept.
-pub async fn history(State(controller): State<Shared>) -> Result<Json<Revisions>, Problem> {
-    let known = controller.revisions(MOST_REVISIONS)?.into_iter();
-    let revisions = known.map(|(revision, at)| Revision { revision, at }).collect();
-    Ok(Json(Revisions { revisions }))
+pub async fn history(State(controller): State<Shared>) -> Json<Revisions> {
+    let known = controller.revisions(MOST_REVISIONS).into_iter();
+    Json(Revisions { revisions: known.map(|(revision, at)| Revision { revision, at }).collect() })
 }
 
 /// The text of one.
@@ -211,7 +210,9 @@ fn clash(controller: &Shared, error: NotEdited) -> Problem {
     let is_clash = matches!(error, NotEdited::Conflict { .. } | NotEdited::Overtaken { .. });
     let problem = Problem::from(error);
     match controller.desired_now() {
-        Ok(current) if is_clash => problem.with("revision", current.revision).with("current", current.value),
+        Ok(current) if is_clash => {
+            problem.with("revision", current.revision).with("current", (*current.value).clone())
+        }
         Ok(_) | Err(_) => problem,
     }
 }

@@ -29,7 +29,7 @@ struct Following {
     looks: watch::Receiver<Arc<Snapshot>>,
     /// The line that was told last.
     last: i64,
-    lines: VecDeque<store::Event>,
+    lines: VecDeque<Arc<store::Event>>,
     /// A look that was not told yet.
     look: bool,
 }

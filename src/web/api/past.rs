@@ -75,8 +75,8 @@ pub async fn schedule(State(controller): State<Shared>) -> Result<Json<Schedule>
 }
 
 /// When each endpoint was up.
-pub async fn connectivity(State(controller): State<Shared>) -> Result<Json<Connectivity>, Problem> {
-    let endpoints = controller.connectivity()?.into_iter().map(|(object, spells)| {
+pub async fn connectivity(State(controller): State<Shared>) -> Json<Connectivity> {
+    let endpoints = controller.connectivity().into_iter().map(|(object, spells)| {
         let of = |link: Link| spells.iter().filter(move |spell| spell.link == link);
         let secs = |link: Link| of(link).map(Spell::secs).sum::<u64>();
         let (up, down) = (secs(Link::Up), secs(Link::Down) + secs(Link::Silent));
@@ -84,7 +84,7 @@ pub async fn connectivity(State(controller): State<Shared>) -> Result<Json<Conne
         let up_percent = (up + down > 0).then(|| percent(up, up + down));
         Connected { object, outages, down_secs: down, up_percent, spells }
     });
-    Ok(Json(Connectivity { endpoints: endpoints.collect() }))
+    Json(Connectivity { endpoints: endpoints.collect() })
 }
 
 /// To a hundredth.

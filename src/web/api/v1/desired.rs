@@ -1,5 +1,7 @@
 //! Desired state and edits of it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use crate::controller::edit;
 pub struct DesiredState {
     /// `null`: what the file holds is not in force.
     pub revision: Option<u64>,
-    pub value: Value,
+    pub value: Arc<Value>,
 }
 
 /// One revision of the file.

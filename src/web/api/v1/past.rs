@@ -1,6 +1,6 @@
 //! What was, and what will be: history, logs, when each endpoint was up, figures, the schedule.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ pub struct Last {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct History {
     /// Oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<Arc<Event>>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

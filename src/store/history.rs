@@ -1,0 +1,153 @@
+//! The history: what happened, line by line. Everybody who looks asks for the newest lines, so those are in memory too.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{Store, StoreError, moment};
+
+pub(super) const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS event (
+        number INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, object TEXT NOT NULL, message TEXT NOT NULL);";
+
+pub(super) const KEPT: i64 = 10_000;
+/// As many as one answer tells at most, of some hundred bytes each.
+const RECENT: u32 = 1000;
+
+/// A line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Event {
+    pub number: i64,
+    pub at: String,
+    pub kind: String,
+    pub object: String,
+    pub message: String,
+}
+
+/// The newest lines, oldest first.
+pub(super) type Recent = VecDeque<Arc<Event>>;
+
+pub(super) fn recent(connection: &Connection) -> Result<Recent, StoreError> {
+    let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
+    let newest = select(connection, sql, params![RECENT])?;
+    Ok(newest.into_iter().rev().collect())
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add_event(
+        &self,
+        kind: &str,
+        object: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let at = moment(now);
+        let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
+        self.connection.execute(sql, params![at, kind, object, message])?;
+        let number = self.connection.last_insert_rowid();
+        self.connection.execute("DELETE FROM event WHERE number <= ?1", [number - KEPT])?;
+        let mut recent = self.recent.borrow_mut();
+        if is_full(&recent) {
+            recent.pop_front();
+        }
+        let (kind, object, message) = (kind.to_owned(), object.to_owned(), message.to_owned());
+        recent.push_back(Arc::new(Event { number, at, kind, object, message }));
+        Ok(())
+    }
+
+    /// The last `count` events, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn events(&self, count: u32) -> Result<Vec<Arc<Event>>, StoreError> {
+        let recent = self.recent.borrow();
+        if count <= RECENT || !is_full(&recent) {
+            let others = recent.len().saturating_sub(count as usize);
+            return Ok(recent.iter().skip(others).cloned().collect());
+        }
+        let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
+        let mut events = select(&self.connection, sql, params![count])?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// The number of the newest event; 0 when there is none.
+    pub fn last_event(&self) -> i64 {
+        self.recent.borrow().back().map_or(0, |event| event.number)
+    }
+
+    /// Up to `count` events after the one of that number, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn events_after(&self, number: i64, count: u32) -> Result<Vec<Arc<Event>>, StoreError> {
+        let recent = self.recent.borrow();
+        if !is_full(&recent) || recent.front().is_some_and(|oldest| oldest.number <= number) {
+            let begins = recent.partition_point(|event| event.number <= number);
+            return Ok(recent.range(begins..).take(count as usize).cloned().collect());
+        }
+        let sql =
+            "SELECT number, at, kind, object, message FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
+        select(&self.connection, sql, params![number, count])
+    }
+}
+
+fn is_full(recent: &Recent) -> bool {
+    recent.len() >= RECENT as usize
+}
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    which: impl rusqlite::Params,
+) -> Result<Vec<Arc<Event>>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(which, |row| {
+        Ok(Arc::new(Event {
+            number: row.get(0)?,
+            at: row.get(1)?,
+            kind: row.get(2)?,
+            object: row.get(3)?,
+            message: row.get(4)?,
+        }))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, who comes back after many events would get lines twice, or none of those that are only in the store.
+    #[test]
+    fn lines_in_memory_and_in_the_store_are_the_same_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.connection.pragma_update(None, "synchronous", "OFF").unwrap();
+        assert_eq!((store.last_event(), store.events(5).unwrap().len()), (0, 0));
+        let lines = i64::from(RECENT) + 20;
+        for line in 1..=lines {
+            store.add_event("kind", "", &line.to_string(), now).unwrap();
+        }
+        let again = Store::open(directory.path()).unwrap();
+        for store in [&store, &again] {
+            assert_eq!(store.recent.borrow().len(), RECENT as usize);
+            assert_eq!(store.last_event(), lines);
+            for count in [0, 1, RECENT, RECENT + 1, RECENT + 50] {
+                let told: Vec<i64> = store.events(count).unwrap().iter().map(|event| event.number).collect();
+                let from = (lines - i64::from(count)).max(0) + 1;
+                assert_eq!(told, (from..=lines).collect::<Vec<_>>(), "{count}");
+            }
+            for after in [0, 5, 19, 20, 21, lines - 1, lines, lines + 7] {
+                let told = store.events_after(after, 30).unwrap();
+                let told: Vec<i64> = told.iter().map(|event| event.number).collect();
+                let expected: Vec<i64> = (after + 1..=lines).take(30).collect();
+                assert_eq!(told, expected, "{after}");
+            }
+        }
+    }
+}
