@@ -47,6 +47,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
             image: "x".into(),
             image_id: "sha256:x".into(),
             running: service != 3,
+            restarting: false,
             exit_code: None,
             started_at: Some(now),
             restarts: None,

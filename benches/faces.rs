@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 const FOR: Duration = Duration::from_secs(2);
 const EDITS: usize = 15;
+const REVISIONS: usize = 30;
+/// More than one answer tells.
+const LINES: usize = 200;
 const STREAMS: usize = 1000;
 
 fn cluster() -> (Sim, String) {
@@ -150,7 +153,14 @@ fn main() {
     let places = Places { file, is_file_told: true, data };
     let controller = Arc::new(Controller::new(places, world).expect("a controller"));
     let address = runtime.block_on(async {
-        controller.round(Mode::Preview).await.expect("a round");
+        // As after some days: revisions, lines of the history, looks.
+        for number in 0..REVISIONS {
+            std::fs::write(&controller.places.file, format!("# {number}\n{text}")).expect("the file");
+            controller.round(Mode::Act).await.expect("a round");
+        }
+        for _ in 0..LINES {
+            controller.retry("tts1", "bench").expect("a line");
+        }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         let router = web::router(controller.clone(), Hosts::default());

@@ -171,7 +171,7 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let arguments: Vec<&str> = words.collect();
     let current = get(places).await?;
     let file = places.data.join("cluster.edit.yaml");
-    fs::write(&file, &current.text).with_context(|| format!("writing {}", file.display()))?;
+    fs::write(&file, current.text.as_bytes()).with_context(|| format!("writing {}", file.display()))?;
     loop {
         let status = Command::new(program).args(&arguments).arg(&file).status();
         let status = status.with_context(|| format!("starting `{program}`"))?;
@@ -179,7 +179,7 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
             bail!("`{program}` ended with {status}; nothing was changed");
         }
         let text = read(fs::File::open(&file)?)?;
-        if text == current.text {
+        if *text == *current.text {
             fs::remove_file(&file)?;
             talk!("nothing changes");
             return Ok(Exit::Done);

@@ -30,6 +30,7 @@ const MOST_SESSIONS: usize = 50;
 const SESSION_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// When a token was used last is known to the minute.
 const USED_EVERY: SignedDuration = SignedDuration::from_mins(1);
+const FAILED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Everybody who may ask, in memory: no request waits for the store.
 pub(super) struct Gate(RwLock<Known>);
@@ -40,6 +41,9 @@ struct Known {
     sessions: Vec<Session>,
     /// Raised when somebody who might ask may not any more, or nobody may without a token: streams end then.
     turn: u64,
+    /// Sign-ins that were refused since the history told of one, and when it did.
+    failed: u64,
+    failed_told: Option<Timestamp>,
 }
 
 /// A token as it is listed.
@@ -97,7 +101,7 @@ impl NoToken {
 
 impl Gate {
     pub(super) fn new(tokens: Vec<Token>, sessions: Vec<Session>) -> Self {
-        Self(RwLock::new(Known { tokens, sessions, turn: 0 }))
+        Self(RwLock::new(Known { tokens, sessions, turn: 0, failed: 0, failed_told: None }))
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -239,6 +243,29 @@ impl Controller {
         let signed = Signed { id: id.clone(), until: session.until };
         known.sessions.push(session);
         Ok(Some((Asker { session: Some(signed), ..asker }, format!("{PREFIX}_{id}_{secret}"))))
+    }
+
+    /// Somebody tried with what is nobody's token. Told once a minute, so that guessing does not wash the history away.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn sign_in_failed(&self, by: &str) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut known = self.gate.write();
+        known.failed += 1;
+        if known.failed_told.is_some_and(|told| now.duration_since(told).abs() < FAILED_EVERY) {
+            return Ok(());
+        }
+        let times = std::mem::take(&mut known.failed);
+        known.failed_told = Some(now);
+        drop(known);
+        let more = if times > 1 {
+            format!(", and {} times more since the last line", times - 1)
+        } else {
+            String::new()
+        };
+        let message = format!("{by} tried to sign in with a token that is not known here{more}");
+        self.state().store.add_event("token", "", &message, now)
     }
 
     /// # Errors

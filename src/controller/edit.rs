@@ -61,7 +61,7 @@ pub struct Edited {
 pub struct Current {
     /// `None`: what the file holds is not in force.
     pub revision: Option<u64>,
-    pub text: String,
+    pub text: Arc<str>,
     pub value: Arc<Json>,
 }
 
@@ -94,21 +94,37 @@ impl Controller {
     /// # Errors
     /// [`NotEdited::FileInvalid`] when it is not YAML.
     pub fn desired_now(&self) -> Result<Current, NotEdited> {
+        if let Some(known) = self.still_in_force()? {
+            return Ok(known);
+        }
         let _edit = self.edits.lock().expect("a panic while editing ends the program");
         let text = self.file_text()?;
-        let mut known = self.value.lock().expect("nothing panics while it holds this");
-        let value = match &*known {
-            Some((of, value)) if *of == text => value.clone(),
-            _ => {
-                let read = edit::value(&text)
-                    .map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], &text)))?;
-                let read = Arc::new(read);
-                *known = Some((text.clone(), read.clone()));
-                read
+        let value = self.value(&text)?.into();
+        Ok(Current { revision: self.revision_of(&text)?, text: text.into(), value })
+    }
+
+    /// What is in force, when that is what the file holds.
+    fn still_in_force(&self) -> Result<Option<Current>, NotEdited> {
+        let Ok(bytes) = manifest::read::read(&self.places.file) else { return Ok(None) };
+        let state = self.state();
+        let Some(current) = state.current.as_ref().filter(|current| current.text.as_bytes() == bytes) else {
+            return Ok(None);
+        };
+        if state.last_text.as_ref() != Some(&bytes) {
+            return Ok(None);
+        }
+        let value = match current.value.get() {
+            Some(value) => value.clone(),
+            None => {
+                let value = self.value(&current.text)?.into();
+                current.value.get_or_init(|| value).clone()
             }
         };
-        drop(known);
-        Ok(Current { revision: self.revision_of(&text)?, text, value })
+        Ok(Some(Current { revision: Some(current.revision), text: current.text.clone(), value }))
+    }
+
+    fn value(&self, text: &str) -> Result<Json, NotEdited> {
+        edit::value(text).map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], text)))
     }
 
     /// Change the file.
@@ -162,13 +178,13 @@ impl Controller {
             Err(ReplaceError::Io(error)) => return Err(error.into()),
         };
         // The file is what was asked for: what cannot be remembered of it now is found by the next round.
-        let remembered =
-            self.record(&request.by, &text, &new, &replaced).and_then(|()| self.read_file(true).map(drop));
+        let plan = edited.plan.as_ref().filter(|plan| plan.has_steps());
+        let remembered = self
+            .record(&request.by, &text, &new, &replaced)
+            .and_then(|()| self.read_file(true).map(drop))
+            .and_then(|()| plan.map_or(Ok(()), |plan| self.keep_plan(plan)));
         if let Err(error) = remembered {
             tracing::error!("remembering an edit: {error}");
-        }
-        if let Some(plan) = edited.plan.as_ref().filter(|plan| plan.has_steps()) {
-            self.keep_plan(plan)?;
         }
         edited.written = true;
         edited.revision = self.state().current.as_ref().map(|current| current.revision);

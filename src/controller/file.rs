@@ -1,6 +1,6 @@
 //! Reading the file: a good one becomes a revision, a bad one leaves the last good one in force.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::{info, warn};
 
@@ -118,7 +118,8 @@ impl Controller {
                 "the file is mounted by itself: who reads it while a command edits it may see a part of it";
             state.warnings.push(format!("{note}; mount its folder instead"));
         }
-        state.current = Some(Current { revision, text: text.into(), desired: Arc::new(loaded.desired) });
+        let (text, desired) = (text.into(), Arc::new(loaded.desired));
+        state.current = Some(Current { revision, text, desired, value: OnceLock::new() });
         state.file_error = None;
         Ok(())
     }

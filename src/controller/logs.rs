@@ -16,7 +16,7 @@ use super::{Controller, Refusal};
 use crate::{
     core::{
         desired::{Object, Place},
-        name::SparkName,
+        name::{SparkName, nearest},
         standing::standing,
     },
     probe::{bots, words},
@@ -161,6 +161,30 @@ impl Controller {
         let mut logs = futures_util::future::join_all(reading).await;
         logs.extend(self.update_log(object).await);
         Ok(logs)
+    }
+
+    /// The current log of one container that was seen at the last look, whoever's it is.
+    ///
+    /// # Errors
+    /// When there is no such Spark or container.
+    pub async fn log_of(&self, spark: &str, container: &str) -> Result<Log, Refusal> {
+        let (spark, way, id, desired) = {
+            let state = self.state();
+            let (spark, way) = state.way_to(spark)?;
+            let facts = state.observed.as_ref().and_then(|observed| observed.facts(&spark));
+            let found = facts.and_then(|facts| facts.container(container));
+            let (Some(found), Some(current)) = (found, &state.current) else {
+                let names =
+                    facts.into_iter().flat_map(|facts| &facts.containers).map(|one| one.name.as_str());
+                let hint = nearest(container, names);
+                let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                return Err(Refusal::NoSuchContainer(spark, container.to_owned(), hint));
+            };
+            (spark, way, found.id.clone(), current.desired.clone())
+        };
+        let text = words::last(way.as_ref(), &desired, &spark, &id, None, LINES, DEADLINE).await;
+        let text = text.map_err(|error| error.to_string());
+        Ok(Log { spark, container: container.to_owned(), text })
     }
 
     /// What the last update of a bot says, or said.

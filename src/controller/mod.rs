@@ -20,7 +20,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -98,8 +98,6 @@ pub struct Controller {
     begun: AtomicU64,
     /// One edit at a time.
     edits: Mutex<()>,
-    /// The text that was read as a value last, and that.
-    value: Mutex<Option<(String, Arc<serde_json::Value>)>>,
     pub wake: Arc<Notify>,
     /// Places for who follows what happens over HTTP.
     pub followers: Arc<Semaphore>,
@@ -139,6 +137,18 @@ struct State {
 }
 
 impl State {
+    /// How the Spark of that name is reached.
+    fn way_to(&self, spark: &str) -> Result<(SparkName, SharedTransport), Refusal> {
+        let known = self.transports.iter().find(|(name, _)| name.as_str() == spark);
+        let (name, (_, way)) = known.ok_or_else(|| {
+            let names = self.transports.keys().map(SparkName::as_str);
+            let hint =
+                nearest(spark, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            Refusal::NoSuchSpark(spark.to_owned(), hint)
+        })?;
+        Ok((name.clone(), way.clone()))
+    }
+
     fn keep_ledger(&mut self) -> Result<(), StoreError> {
         self.store.set_ledger(&self.ledger)
     }
@@ -149,6 +159,8 @@ struct Current {
     revision: u64,
     text: Arc<str>,
     desired: Arc<Desired>,
+    /// The text as a value, once somebody asked for it.
+    value: OnceLock<Arc<serde_json::Value>>,
 }
 
 impl Current {
@@ -228,6 +240,7 @@ impl Controller {
                 revision,
                 text: text.into(),
                 desired: Arc::new(loaded.desired),
+                value: OnceLock::new(),
             }),
             None => None,
         };
@@ -261,7 +274,6 @@ impl Controller {
             proofs: Proofs::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
-            value: Mutex::new(None),
             wake: Arc::new(Notify::new()),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             posted: Notify::new(),
@@ -404,6 +416,22 @@ impl Controller {
         Ok(cleared)
     }
 
+    /// What would be done if the failed attempts of an object were forgotten; `None` before anything was looked at.
+    ///
+    /// # Errors
+    /// When there is no such object.
+    pub fn plan_of_retry(&self, object: &str) -> Result<Option<Plan>, Refusal> {
+        self.knows(object)?;
+        let state = self.state();
+        let (Some(Current { revision, desired, .. }), Some(observed)) = (&state.current, &state.observed)
+        else {
+            return Ok(None);
+        };
+        let mut ledger = state.ledger.clone();
+        ledger.forget_failures(object);
+        Ok(Some(planner::plan(desired, *revision, observed, &ledger, (self.world.now)())))
+    }
+
     /// # Errors
     /// When no slot, service or files have that name.
     pub fn knows(&self, object: &str) -> Result<(), Refusal> {
@@ -451,18 +479,9 @@ impl Controller {
     /// # Errors
     /// When there is no such Spark, or it does not answer.
     pub async fn audit(&self, spark: &str, last: u32) -> Result<Vec<Act>, Refusal> {
-        let (name, way, cluster) = {
-            let state = self.state();
-            let names = state.transports.keys().map(SparkName::as_str);
-            let known = state.transports.iter().find(|(name, _)| name.as_str() == spark);
-            let (Some((name, (_, way))), Some(current)) = (known, &state.current) else {
-                let hint = nearest(spark, names);
-                let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                return Err(Refusal::NoSuchSpark(spark.to_owned(), hint));
-            };
-            (name.clone(), way.clone(), current.desired.cluster.clone())
-        };
-        let read = audit::read(way.as_ref(), cluster.as_str(), last).await;
+        let (name, way) = self.state().way_to(spark)?;
+        let cluster = self.in_force().map(|desired| desired.cluster.to_string()).unwrap_or_default();
+        let read = audit::read(way.as_ref(), &cluster, last).await;
         read.map_err(|error| Refusal::Unreachable(name, error))
     }
 
@@ -494,6 +513,8 @@ pub enum Refusal {
     NoSuchObject(String, String),
     #[error("no Spark is named `{0}`{1}")]
     NoSuchSpark(String, String),
+    #[error("`{0}` has no container named `{1}`{2}")]
+    NoSuchContainer(SparkName, String, String),
     #[error("`{0}` did not tell: {1}")]
     Unreachable(SparkName, Unreachable),
     #[error("the plan is stale: {}", .0.join("; "))]

@@ -14,7 +14,7 @@ use super::{
     ledger::{Came, Ledger, Noticed},
     name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
     observed::{Job, JobState, Observed},
-    plan::{Item, PlannedStep, Predicate, Reason, Work},
+    plan::{Item, Outage, PlannedStep, Predicate, Reason, Work},
     step::Step,
 };
 
@@ -136,8 +136,10 @@ pub fn plan(
     };
     let step = Step::Update { object: object.clone(), spark: spark.clone(), checkout, asked };
     let step = PlannedStep::new(step, consent::on_edit(desired));
+    let runs = facts.container(container.as_str()).is_some_and(|container| container.running);
+    let outage = runs.then(|| Outage::new(None, "while it is made anew, after it is built"));
     let relies_on = vec![Predicate::boot(spark, facts)];
-    Some(Work { relies_on, ..Work::new(&object, goal, vec![Item::Steps(vec![step])]) })
+    Some(Work { relies_on, outage, ..Work::new(&object, goal, vec![Item::Steps(vec![step])]) })
 }
 
 /// Jobs have a spec; an update is of no model.

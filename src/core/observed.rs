@@ -174,6 +174,9 @@ pub struct Container {
     pub image: String,
     pub image_id: String,
     pub running: bool,
+    /// It ended, and Docker waits before it starts it again.
+    #[serde(default)]
+    pub restarting: bool,
     pub exit_code: Option<i64>,
     pub started_at: Option<Timestamp>,
     /// Docker starts it again by itself: `always`, `unless-stopped` or `on-failure`.

@@ -8,7 +8,7 @@ use super::{
     ledger::Ledger,
     name::{ServiceName, SparkName},
     observed::{Container, Observed},
-    plan::{Item, PlannedStep, Predicate, Reason, Verdict, Work},
+    plan::{Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     restart::MAX_STARTS,
     step::{GRACE_SECS, Step},
 };
@@ -78,6 +78,11 @@ pub fn plan(
     let items = steps.into_iter().map(|step| Item::Steps(vec![PlannedStep::new(step, consent)]));
     let mut work = Work::new(&object, goal, items.collect());
     work.verdict = verdict.unwrap_or(work.verdict);
+    work.outage = match act {
+        Act::Stop => Some(Outage::new(None, "until it is started again")),
+        Act::Restart => Some(Outage::new(None, "while it stops and starts")),
+        Act::Start => None,
+    };
     work.relies_on = vec![Predicate::boot(spark, facts), Predicate::container(spark, found)];
     Some(work)
 }

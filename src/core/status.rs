@@ -174,7 +174,11 @@ fn without_endpoint(service: &Service, observed: &Observed) -> (Health, String) 
         Some(container) if container.running => (Health::Healthy, "running".into()),
         Some(container) => {
             let code = container.exit_code.map_or(String::new(), |code| format!(" with code {code}"));
-            (Health::Missing, format!("ended{code}"))
+            if container.restarting {
+                (Health::Degraded, format!("restarting: it ended{code}"))
+            } else {
+                (Health::Missing, format!("ended{code}"))
+            }
         }
         None => (Health::Missing, "no container".into()),
     }

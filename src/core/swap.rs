@@ -250,7 +250,7 @@ impl Case<'_> {
                 );
                 Outage::new(Some(median + BESIDE_THE_LOAD_SECS), basis)
             }
-            None => Outage::new(None, "unknown; it has not been loaded here yet"),
+            None => Outage::new(None, "for as long as it loads; it has not been loaded here yet"),
         }
     }
 

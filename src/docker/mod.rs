@@ -39,6 +39,7 @@ pub async fn containers(
         let mut container = Container {
             name,
             running,
+            restarting: listed.state == "restarting",
             image: listed.image,
             image_id: listed.image_id,
             exit_code: None,

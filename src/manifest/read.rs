@@ -20,7 +20,9 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    let mut bytes = Vec::new();
+    // One more byte, so that the end is seen by one read.
+    let size = usize::try_from(metadata.len()).unwrap_or(MAX_BYTES).min(MAX_BYTES);
+    let mut bytes = Vec::with_capacity(size + 1);
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
         return Err(io::Error::other(format!("it has more than {} MiB", MAX_BYTES >> 20)));

@@ -33,31 +33,36 @@ macro_rules! file {
     };
 }
 
-pub const FILES: [File; 24] = [
+pub const FILES: [File; 29] = [
     file!("/", HTML, "index.html"),
     file!("/api", HTML, "api.html"),
     file!("/ui/style.css", CSS, "style.css"),
     file!("/ui/icon.svg", SVG, "icon.svg"),
-    file!("/ui/app.js", SCRIPT, "app.js"),
     file!("/ui/api.js", SCRIPT, "api.js"),
+    file!("/ui/app.js", SCRIPT, "app.js"),
     file!("/ui/change.js", SCRIPT, "change.js"),
     file!("/ui/charts.js", SCRIPT, "charts.js"),
     file!("/ui/cluster.js", SCRIPT, "cluster.js"),
+    file!("/ui/consent.js", SCRIPT, "consent.js"),
+    file!("/ui/drift.js", SCRIPT, "drift.js"),
     file!("/ui/file.js", SCRIPT, "file.js"),
     file!("/ui/format.js", SCRIPT, "format.js"),
+    file!("/ui/headline.js", SCRIPT, "headline.js"),
     file!("/ui/history.js", SCRIPT, "history.js"),
     file!("/ui/logs.js", SCRIPT, "logs.js"),
     file!("/ui/models.js", SCRIPT, "models.js"),
     file!("/ui/parts.js", SCRIPT, "parts.js"),
     file!("/ui/plan.js", SCRIPT, "plan.js"),
+    file!("/ui/progress.js", SCRIPT, "progress.js"),
     file!("/ui/reference.js", SCRIPT, "reference.js"),
+    file!("/ui/services.js", SCRIPT, "services.js"),
+    file!("/ui/sign.js", SCRIPT, "sign.js"),
     file!("/ui/slots.js", SCRIPT, "slots.js"),
     file!("/ui/times.js", SCRIPT, "times.js"),
     file!("/ui/words.js", SCRIPT, "words.js"),
     file!("/ui/vendor/preact.js", SCRIPT, "vendor/preact.js"),
     file!("/ui/vendor/hooks.js", SCRIPT, "vendor/hooks.js"),
     file!("/ui/vendor/htm.js", SCRIPT, "vendor/htm.js"),
-    file!("/ui/services.js", SCRIPT, "services.js"),
 ];
 
 /// One file, ready to be sent.
@@ -113,4 +118,30 @@ async fn send(State(index): State<usize>, headers: HeaderMap) -> Response {
         return (fixed, kind, packed, file.packed.as_slice()).into_response();
     }
     (fixed, kind, file.text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, the page would ask for one file after the other, or for one that is not there.
+    #[test]
+    fn every_script_of_the_page_is_asked_for_at_once() {
+        let (_, _, page) = FILES[0];
+        for (path, kind, text) in FILES {
+            let is_asked =
+                page.contains(&format!("href=\"{path}\"")) || page.contains(&format!("src=\"{path}\""));
+            assert!(is_asked || kind != SCRIPT || path == "/ui/reference.js", "{path}");
+            for line in text.lines().filter(|line| kind == SCRIPT && line.starts_with("import ")) {
+                let name = line
+                    .rsplit('"')
+                    .nth(1)
+                    .and_then(|name| name.strip_prefix("./"))
+                    .expect("a file beside it");
+                let folder = path.rsplit_once('/').expect("an address").0;
+                let wanted = format!("{folder}/{name}");
+                assert!(FILES.iter().any(|(path, ..)| *path == wanted), "{path} imports {wanted}");
+            }
+        }
+    }
 }

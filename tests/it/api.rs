@@ -6,7 +6,8 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use spark_control::{
     controller::{Controller, round::Mode},
-    sim::Fault,
+    core::desired::ServiceKind,
+    sim::{Fault, Service},
     web::{
         self, api,
         guard::Hosts,
@@ -370,6 +371,56 @@ async fn events_are_told_as_they_happen_and_again_to_who_was_away() {
     assert_eq!(code(&api.send(open(Some("x"))).await), (400, "invalid_request", false));
 }
 
+/// If this failed, somebody would try again and learn afterwards what it stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_tells_first_what_it_would_stop() {
+    let api = Api::new("model: alpha").await;
+    api.rounds(30, 10).await;
+    let retry = |query: &str| api.request(Method::POST, &format!("/api/v1/retry/vllm{query}"));
+    assert_eq!(api.send(retry("")).await.body["work"], json!([]), "nothing failed");
+    // The fallback goes on serving after the wanted one has failed for good.
+    for _ in 0..3 {
+        api.cluster.sim.fault("spark2", Fault::LoadFails, Duration::ZERO).unwrap();
+    }
+    api.cluster.edit(&api.file().replace("model: alpha", "model: beta\nvllm: { on_failure: fallback }"));
+    api.rounds(200, 10).await;
+    let status = api.get("/api/v1/status").await.body;
+    let slot = &status["objects"][0];
+    assert_eq!((&slot["observed"], &slot["reason"]), (&json!("alpha"), &json!("Stalled")), "{slot}");
+    let preview = api.send(retry("?dry_run=true")).await.body;
+    assert!(preview["work"][0]["outage"]["basis"].is_string(), "{preview}");
+    let after = api.get("/api/v1/status").await.body;
+    assert_eq!(after["objects"][0]["reason"], "Stalled", "nothing is forgotten");
+    assert_eq!(api.send(retry("")).await.body["work"], preview["work"]);
+    assert_eq!(code(&api.send(api.request(Method::POST, "/api/v1/retry/nobody")).await).1, "no_such_object");
+}
+
+/// If this failed, what monitors ask for would have names that nobody has written down.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_in_the_docs_and_has_no_labels_but_names_of_the_file() {
+    let api = Api::new("model: alpha").await;
+    api.rounds(3, 10).await;
+    let metrics = api.get("/metrics").await.body.as_str().unwrap().to_owned();
+    let page = std::fs::read_to_string(here("docs/operations.md")).unwrap();
+    let told: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
+    assert!(told.len() > 6, "{metrics}");
+    for line in &told {
+        let (name, says) = line.split_once(' ').unwrap();
+        assert!(
+            page.contains(&format!("| `{name}`")) && page.contains(says),
+            "docs/operations.md lacks {line}"
+        );
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `spark_control_")).count();
+    assert_eq!(rows, told.len(), "docs/operations.md names a metric that is not there");
+    let labels = metrics.lines().filter_map(|line| Some(line.split_once('{')?.1.split_once('}')?.0));
+    for label in labels.flat_map(|labels| labels.split(',')) {
+        let (name, value) = label.split_once('=').unwrap();
+        assert!(["spark", "object", "reason"].contains(&name), "{label}");
+        assert!(name == "reason" || ["\"spark1\"", "\"spark2\"", "\"vllm\""].contains(&value), "{label}");
+    }
+}
+
 /// If this failed, what is checked in for others would not be what the program answers to.
 #[test]
 fn the_description_of_the_api_is_what_is_checked_in() {
@@ -387,7 +438,9 @@ fn the_api_page_names_every_address_and_every_error() {
     }
     for row in &api::problem::TABLE {
         let retry = if row.retryable { "yes" } else { "no" };
-        let line = format!("| `{}` | {} | {retry} | {} |", row.name, row.status.as_u16(), row.title);
+        let happened = if row.happened { "yes" } else { "no" };
+        let (name, status, title) = (row.name, row.status.as_u16(), row.title);
+        let line = format!("| `{name}` | {status} | {retry} | {happened} | {title} |");
         assert!(page.contains(&line), "docs/api.md lacks {line}");
     }
 }
@@ -424,6 +477,7 @@ async fn connectivity_tells_of_each_outage_and_how_long_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_read_as_json_as_text_and_as_they_are_said() {
     let api = Api::new("model: alpha").await;
+    api.cluster.sim.add_service("spark2", "kokoro-tts", Service { kind: ServiceKind::Tts, port: 8880 });
     api.rounds(30, 10).await;
     let all = api.get("/api/v1/logs/vllm").await;
     let log = &all.body["logs"][0];
@@ -433,6 +487,21 @@ async fn logs_are_read_as_json_as_text_and_as_they_are_said() {
     let text = api.send(api.request(Method::GET, "/api/v1/logs/vllm").header("accept", "text/plain")).await;
     assert!(text.body.as_str().unwrap().contains(words.lines().last().unwrap()));
     assert_eq!(code(&api.get("/api/v1/logs/nobody").await), (404, "no_such_object", false));
+    // The same words by the container that says them, and those of one that nobody's file names.
+    let of = |spark: &str, container: &str| format!("/api/v1/sparks/{spark}/containers/{container}/logs");
+    let container = log["container"].as_str().unwrap();
+    let same = api.get(&of("spark1", container)).await.body;
+    assert_eq!(same["logs"][0]["text"], log["text"], "{same}");
+    let foreign = api.get(&of("spark2", "kokoro-tts")).await.body;
+    assert!(foreign["logs"][0]["text"].is_string(), "{foreign}");
+    assert_eq!(code(&api.get(&of("spark9", "vllm_node")).await), (404, "no_such_spark", false));
+    let unknown = api.get(&of("spark2", "kokoro")).await;
+    assert_eq!(code(&unknown), (404, "no_such_container", false));
+    assert!(
+        unknown.body["detail"].as_str().unwrap().contains("did you mean `kokoro-tts`?"),
+        "{}",
+        unknown.body
+    );
     let stream = |object: &str| {
         api.request(Method::GET, &format!("/api/v1/logs/{object}")).header("accept", "text/event-stream")
     };

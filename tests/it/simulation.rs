@@ -416,6 +416,34 @@ fn what_is_refused_is_not_asked_all_the_time() {
     });
 }
 
+/// If this failed, an outage on one Spark would not be seen while another does not answer.
+#[test]
+fn endpoints_are_asked_also_while_a_round_waits_for_a_spark() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.sim.add_service("spark1", "kokoro-tts", Service { kind: ServiceKind::Tts, port: 8880 });
+        let kokoro = "services: { kokoro: { kind: tts, spark: spark1, port: 8880 } }";
+        cluster.edit(&format!("{SPARKS}model: none\n{CATALOG}{kokoro}\nreconcile: {{ interval: 5m }}\n"));
+        let controller = Arc::new(cluster.controller("a"));
+        let end = CancellationToken::new();
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            cluster.sim.fault("spark2", Fault::Slow, Duration::from_secs(120)).unwrap();
+            controller.wake.notify_one();
+            let seen = || controller.connectivity().into_iter().find(|(one, _)| one.as_str() == "kokoro");
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                let last = *seen().expect("it has an endpoint").1.last().unwrap();
+                let age = controller.now().duration_since(last.until).as_secs();
+                assert!(age <= 6, "nobody asked for {age} s: {last:?}");
+            }
+            end.cancel();
+        };
+        let (result, ()) = tokio::join!(run(controller.clone(), end.clone()), meanwhile);
+        result.unwrap();
+    });
+}
+
 /// If this failed, a service manager would have to kill a controller that is told to end in the middle of a long stop.
 #[test]
 fn an_end_does_not_wait_for_a_long_step() {

@@ -67,6 +67,8 @@ fn a_status_of_a_service_is_of_its_endpoint_or_its_container() {
     assert_eq!(ended.status("bot"), "Drifted Missing: ended");
     ended.facts("spark1").containers[0].exit_code = Some(3);
     assert_eq!(ended.status("bot"), "Drifted Missing: ended with code 3");
+    ended.facts("spark1").containers[0].restarting = true;
+    assert_eq!(ended.status("bot"), "Drifted Degraded: restarting: it ended with code 3");
     let mut gone = bot();
     gone.facts("spark1").containers.clear();
     assert_eq!(gone.status("bot"), "Drifted Missing: no container");

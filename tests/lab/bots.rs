@@ -14,7 +14,7 @@ use crate::{
 const UPDATE: Duration = Duration::from_secs(120);
 
 /// A bot that runs: its repository on the Spark, its checkout, an image of it and a container.
-struct Bot<'a> {
+pub struct Bot<'a> {
     lab: &'a Lab,
     spark: &'a Spark,
     home: PathBuf,
@@ -22,7 +22,7 @@ struct Bot<'a> {
 }
 
 impl<'a> Bot<'a> {
-    fn new(lab: &'a Lab) -> Self {
+    pub fn new(lab: &'a Lab) -> Self {
         let spark = lab.spark("spark1");
         let home = spark.make_bot_user(&lab.directory);
         let (work, bare) = (lab.directory.join("work"), spark.home().join("helper.git"));
@@ -61,7 +61,7 @@ impl<'a> Bot<'a> {
     }
 
     /// Somebody changes the bot and pushes it.
-    fn push(&self, file: &str, content: &str) -> String {
+    pub fn push(&self, file: &str, content: &str) -> String {
         let work = self.lab.directory.join("work");
         fs::write(work.join(file), content).unwrap();
         sh(&format!(
@@ -71,15 +71,22 @@ impl<'a> Bot<'a> {
         sh(&format!("cd {} && git rev-parse --short HEAD", work.display())).trim().to_owned()
     }
 
-    fn manifest(&self) -> String {
+    /// Its entry in the file.
+    pub fn entry(&self) -> String {
         // Each a minute later than the one before, and all of them past.
         let update = match self.asked {
             0 => String::new(),
             asked => format!(", update_after: \"2026-01-01T00:{asked:02}:00Z\""),
         };
+        format!(
+            "{{ kind: bot, spark: spark1, container: helper, user: {BOT}, dir: helper, branch: main{update} }}"
+        )
+    }
+
+    fn manifest(&self) -> String {
+        let entry = self.entry();
         self.lab.manifest(&on_one_spark(&format!(
-            "model: none\n{MODELS}services:\n  helper: {{ kind: bot, spark: spark1, container: helper, user: {BOT}, \
-             dir: helper, branch: main{update} }}\nreconcile: {{ interval: 2s }}\n"
+            "model: none\n{MODELS}services:\n  helper: {entry}\nreconcile: {{ interval: 2s }}\n"
         )))
     }
 
@@ -98,7 +105,7 @@ impl<'a> Bot<'a> {
         text(&controller.command(&["status"]))
     }
 
-    fn version(&self) -> String {
+    pub fn version(&self) -> String {
         self.spark.docker(&["exec", "helper", "cat", "/version"])
     }
 }

@@ -6,9 +6,10 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
-use crate::{lab::Lab, spark::Spark};
+use crate::{lab::Lab, shell::wait_until, spark::Spark};
 
 /// The program, or another build of it (`just measure`).
 fn program() -> PathBuf {
@@ -105,6 +106,17 @@ impl Controller {
         // Chunked or not: the object is between its brackets.
         serde_json::from_str(&body[body.find('{').expect("an object")..=body.rfind('}').expect("an object")])
             .expect("JSON")
+    }
+
+    /// Where the page is.
+    pub fn url(&self) -> String {
+        let address = || {
+            let log = self.log();
+            let rest = &log[log.find("listen=")? + "listen=".len()..];
+            Some(format!("http://{}", rest.split_whitespace().next()?))
+        };
+        wait_until("its address", Duration::from_secs(30), || address().is_some());
+        address().expect("it was there")
     }
 
     pub fn pid(&self) -> u32 {

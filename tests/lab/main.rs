@@ -20,6 +20,7 @@ mod measure;
 mod memory;
 mod mounted;
 mod ownership;
+mod page;
 mod preflight;
 mod reaching;
 mod secrets;

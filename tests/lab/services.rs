@@ -26,6 +26,8 @@ fn services_with_a_state_are_kept_and_others_are_left_alone() {
         spark.docker(&[&serve[..], &["--port", port]].concat());
     }
     spark.docker(&["stop", "--time", "1", "kept"]);
+    let crash = ["run", "-d", "--restart", "always", "--name", "crashing", "vllm-node:latest"];
+    spark.docker(&[&crash[..], &["sh", "-c", "echo I give up; exit 3"]].concat());
     let file = lab.directory.join("cluster.yaml");
     let services = |unwanted: &str| {
         lab.manifest(&on_one_spark(&format!(
@@ -34,6 +36,7 @@ fn services_with_a_state_are_kept_and_others_are_left_alone() {
   unwanted: {{ kind: http, spark: spark1, port: 9002, path: /health, container: unwanted, state: {unwanted} }}
   watched: {{ kind: vllm, spark: spark1, port: 9003, container: watched }}
   disabled: {{ kind: asr, spark: spark1, port: 9001, container: disabled, state: stopped }}
+  crashing: {{ kind: bot, spark: spark1, user: nobody, container: crashing }}
 disabled_services: [disabled]
 reconcile: {{ interval: 2s }}
 "
@@ -57,6 +60,13 @@ reconcile: {{ interval: 2s }}
     assert!(line("kept").contains("running") && line("kept").contains("up"), "{status}");
     assert!(line("watched").contains("watched") && line("watched").contains("Healthy"), "{status}");
     assert_eq!(line("disabled"), "", "{status}");
+    // Docker starts it again by itself, later and later.
+    wait_until("the crash to be seen", SWAP, || {
+        let status = text(&controller.command(&["status"]));
+        status
+            .lines()
+            .any(|line| line.starts_with("crashing") && line.contains("restarting: it ended with code 3"))
+    });
 
     // Behind its back: what is kept comes back, what is watched does not.
     spark.docker(&["stop", "--time", "1", "kept", "watched"]);

@@ -11,7 +11,6 @@ import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const program = process.env.SPARK_CONTROL_PROGRAM;
-assert.ok(program, "SPARK_CONTROL_PROGRAM names the program");
 
 async function freePort() {
   const server = createServer();
@@ -21,12 +20,37 @@ async function freePort() {
   return port;
 }
 
+/** A controller that runs, and the file that it keeps. */
+export class Running {
+  constructor(url, path) {
+    this.url = url;
+    this.path = path;
+  }
+
+  get file() {
+    return readFileSync(this.path, "utf8");
+  }
+
+  set file(text) {
+    writeFileSync(this.path, text);
+  }
+
+  async api(path) {
+    return (await fetch(`${this.url}${path}`)).json();
+  }
+
+  async object(name) {
+    return (await this.api("/api/v1/status")).objects.find((object) => object.object === name);
+  }
+}
+
 /** The program's demo in a directory of its own. */
-export class Demo {
-  static async start(manifest) {
+export class Demo extends Running {
+  static async start() {
+    assert.ok(program, "SPARK_CONTROL_PROGRAM names the program");
     const demo = new Demo();
     demo.directory = mkdtempSync(join(tmpdir(), "spark-control-page-"));
-    if (manifest) writeFileSync(join(demo.directory, "cluster.yaml"), manifest);
+    demo.path = join(demo.directory, "cluster.yaml");
     demo.port = await freePort();
     demo.url = `http://127.0.0.1:${demo.port}`;
     await demo.run();
@@ -45,23 +69,16 @@ export class Demo {
     await until("the demo answers", async () => (await fetch(`${this.url}/readyz`)).ok, 30_000, () => this.said);
   }
 
+  /** A file below its directory. */
+  write(name, text) {
+    writeFileSync(join(this.directory, name), text);
+  }
+
   /** A command beside the running demo. */
   command(...words) {
     return execFileSync(program, words, {
       cwd: this.directory, env: { ...process.env, XDG_STATE_HOME: join(this.directory, "state") }, encoding: "utf8",
     });
-  }
-
-  get file() {
-    return readFileSync(join(this.directory, "cluster.yaml"), "utf8");
-  }
-
-  set file(text) {
-    writeFileSync(join(this.directory, "cluster.yaml"), text);
-  }
-
-  async api(path) {
-    return (await fetch(`${this.url}${path}`)).json();
   }
 
   async stop() {
@@ -94,8 +111,8 @@ export const launch = () => chromium.launch({
 });
 
 /** A page that fails the test when it breaks its own policy, throws, or asks for something outside. */
-export async function open(browser, demo, { path = "/", width = 1280, height = 900, scheme = "light" } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce", locale: "en-GB" });
+export async function open(browser, running, { path = "/", width = 1280, height = 900, scheme = "light", permissions = [] } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce", locale: "en-GB", permissions });
   const page = await context.newPage();
   page.wrong = [];
   page.on("pageerror", (error) => page.wrong.push(`threw ${error.message}`));
@@ -105,13 +122,13 @@ export async function open(browser, demo, { path = "/", width = 1280, height = 9
     if (message.type() === "error" && !text.startsWith("Failed to load resource")) page.wrong.push(text);
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(demo.url)) page.wrong.push(`asked for ${request.url()}`);
+    if (!request.url().startsWith(running.url)) page.wrong.push(`asked for ${request.url()}`);
   });
   await page.addInitScript(() => {
     window.violations = [];
     document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
   });
-  await page.goto(`${demo.url}${path}`);
+  await page.goto(`${running.url}${path}`);
   page.setDefaultTimeout(20_000);
   return page;
 }

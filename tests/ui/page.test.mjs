@@ -27,7 +27,7 @@ after(async () => {
   await demo?.end();
 });
 
-const slot = async () => (await demo.api("/api/v1/status")).objects.find((object) => object.object === "vllm");
+const slot = () => demo.object("vllm");
 const serves = (model) => until(`${model} serves`, async () => {
   const { sync, observed } = await slot();
   return sync === "InSync" && observed === model;
@@ -61,9 +61,6 @@ test("the first screen answers in one look", async () => {
   await spark.getByText(/up \d/).waitFor();
   await spark.getByText(/huggingface: .* of .* free/).waitFor();
   await page.getByRole("article", { name: "spark2" }).getByText("VPN 192.0.2.12").waitFor();
-  await page.getByRole("button", { name: "Public SSH key" }).click();
-  await dialog(page).getByText(/no key of its own|authorized_keys/).waitFor();
-  await page.keyboard.press("Escape");
   await page.getByRole("article", { name: "kokoro" }).getByText("healthy").waitFor();
   await close(page);
 });
@@ -165,6 +162,50 @@ test("hold, and release", async () => {
   await close(page);
 });
 
+test("the public key is shown, and copied", async () => {
+  const page = await open(browser, demo, { permissions: ["clipboard-read", "clipboard-write"] });
+  await page.getByRole("button", { name: "Public SSH key" }).click();
+  await dialog(page).getByText("no key of its own").waitFor();
+  await page.keyboard.press("Escape");
+  const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample alice@example.com";
+  demo.write(".spark-control-demo/id_ed25519.pub", `${key}\n`);
+  await page.getByRole("button", { name: "Public SSH key" }).click();
+  await dialog(page).getByText("authorized_keys").waitFor();
+  await dialog(page).getByRole("button", { name: "Copy" }).click();
+  await dialog(page).getByRole("button", { name: "Copied" }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+  await close(page);
+});
+
+test("everything is suspended, and resumed", async () => {
+  const page = await open(browser, demo);
+  await page.getByRole("button", { name: "Suspend everything" }).click();
+  await dialog(page).getByText(/looks on and does nothing/).waitFor();
+  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await page.getByText("Everything is suspended").waitFor();
+  await page.getByRole("button", { name: "Resume" }).first().click();
+  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await page.getByText("Everything is as the file says.").waitFor();
+  await close(page);
+});
+
+test("a further slot gets another model, of those that run where it is", async () => {
+  const more = "  mini: { repo: demo/mini, sparks: [spark2] }\n  micro: { repo: demo/micro, sparks: [spark2] }\n";
+  const service = "  second: { kind: vllm, spark: spark2, port: 8890, container: second, model: mini, suspend: true }\n";
+  await put(base.replace("models:\n", `models:\n${more}`).replace("services:\n", `services:\n${service}`));
+  const page = await open(browser, demo);
+  const second = page.getByRole("article", { name: "Model of second" });
+  await second.getByRole("button", { name: "Choose another model" }).click();
+  await dialog(page).getByText("Models of the catalog that run on spark2 alone:").waitFor();
+  assert.deepEqual(await dialog(page).getByRole("button", { name: /^Serve/ }).allInnerTexts(), ["Serve micro"]);
+  await dialog(page).getByRole("button", { name: "Serve micro" }).click();
+  await dialog(page).getByText(/\+.*model: micro/).waitFor();
+  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await second.getByText("micro").first().waitFor();
+  assert.match(demo.file, /second: .*model: micro/);
+  await close(page);
+});
+
 test("suspend, and resume", async () => {
   const page = await open(browser, demo);
   await card(page).getByRole("button", { name: "Suspend" }).click();
@@ -187,13 +228,29 @@ test("a plan that waits is agreed to", async () => {
   await close(page);
 });
 
+test("a service that waits for a yes is agreed to on its tile", async () => {
+  await put(base.replace("reconcile: {", "reconcile: { on_edit: approve,").replace("container: kokoro-tts, state: running", "container: kokoro-tts, state: stopped"));
+  const page = await open(browser, demo);
+  const tile = page.getByRole("article", { name: "kokoro" });
+  await page.getByText("One change waits for your approval. kokoro").waitFor();
+  await tile.getByRole("button", { name: "Look at the plan and approve" }).click();
+  await dialog(page).getByText(/Nothing serves until it is started again/).waitFor();
+  await dialog(page).getByRole("button", { name: "Approve this plan" }).click();
+  await tile.getByText(/stopped → stopped/).waitFor();
+  await close(page);
+});
+
 test("what failed is shown, and tried again", async () => {
   const page = await open(browser, demo);
   demo.command("demo", "fault", "spark1", "load-fails", "60s");
   await put(demo.file.replace("model: small", "model: large"));
   await card(page).getByText(/It failed/).waitFor({ timeout: 90_000 });
   await card(page).getByText(/takes over|tried again|failed too often|is loading|memory back/).first().waitFor();
+  // Something else serves again by then, or nothing does.
   await card(page).getByRole("button", { name: "Try again" }).click();
+  const stops = dialog(page).getByRole("button", { name: "Try again, and stop what serves" });
+  await page.getByText("It is tried again.").or(stops).first().waitFor();
+  if (await stops.isVisible()) await stops.click();
   await page.getByText("It is tried again.").waitFor();
   const { events } = await demo.api("/api/v1/history");
   assert.ok(events.some((event) => event.kind === "retry"), "it is in the history");
@@ -256,7 +313,7 @@ test("services are kept running, stopped and suspended by edits", async () => {
   const page = await open(browser, demo);
   const tile = page.getByRole("article", { name: "kokoro" });
   await tile.getByRole("button", { name: "Stop" }).click();
-  await dialog(page).getByText(/stop/i).first().waitFor();
+  await dialog(page).getByText(/Nothing serves until it is started again\..*in flight/).waitFor();
   await dialog(page).getByRole("button", { name: /Write it/ }).click();
   await tile.getByText(/stopped → stopped/).waitFor();
   await tile.getByRole("button", { name: "Start", exact: true }).click();
@@ -276,11 +333,12 @@ test("a bot is restarted and brought to its branch, with its log", async () => {
   const tile = page.getByRole("article", { name: "helper" });
   await tile.getByRole("button", { name: "Restart" }).click();
   await dialog(page).getByText(/stop helper/).waitFor();
-  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await dialog(page).getByText("Nothing serves while it stops and starts.").waitFor();
+  await dialog(page).getByRole("button", { name: "Write it, and stop what serves" }).click();
   await until("the restart", async () => (await demo.api("/api/v1/history")).events.some((event) => /start `helper`/.test(event.message)));
   await tile.getByRole("button", { name: "Update" }).click();
   await dialog(page).getByText(/as helper on spark2: bring helper to main, build it, and recreate helper/).waitFor();
-  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await dialog(page).getByRole("button", { name: /^Write it/ }).click();
   await tile.getByText(/Updating: job/).waitFor();
   await tile.getByText("Log of the update").click();
   await tile.getByRole("log").getByText("== building").waitFor();
@@ -288,9 +346,11 @@ test("a bot is restarted and brought to its branch, with its log", async () => {
   // One that fails says why, and is tried again.
   demo.command("demo", "fault", "spark2", "transfer-fails", "1s");
   await tile.getByRole("button", { name: "Update" }).click();
-  await dialog(page).getByRole("button", { name: "Write it to the file" }).click();
+  await dialog(page).getByRole("button", { name: /^Write it/ }).click();
   await tile.getByText(/Stalled: .*Permission denied/).waitFor({ timeout: 30_000 });
   await tile.getByRole("button", { name: "Try again" }).click();
+  await dialog(page).getByText("Nothing serves while it is made anew, after it is built.").waitFor();
+  await dialog(page).getByRole("button", { name: "Try again, and stop what serves" }).click();
   await tile.getByText(/Updating: job/).waitFor();
   await close(page);
 });
@@ -301,7 +361,20 @@ test("logs, live and saved", async () => {
   await page.getByLabel("Show").selectOption("saved");
   await page.getByRole("heading", { name: /vllm-.*log/ }).first().waitFor();
   await page.getByRole("combobox", { name: /^Log of/ }).selectOption("kokoro");
-  await page.getByText(/Nothing is saved|kokoro-/).first().waitFor();
+  await page.getByText("Nothing is saved.").or(page.getByRole("heading", { name: /^kokoro-.*log/ })).first().waitFor();
+  await close(page);
+});
+
+test("the log of any container, also of one that nobody's file names", async () => {
+  const page = await open(browser, demo);
+  const spark = page.getByRole("article", { name: "spark2" });
+  await spark.getByText(/\d containers/).click();
+  await spark.getByRole("link", { name: "Logs of qdrant" }).click();
+  await page.getByRole("log", { name: "Log of qdrant on spark2" }).waitFor();
+  await page.getByText("Nothing is said.").or(page.getByRole("log").getByText(/\w/)).first().waitFor();
+  assert.equal(await page.getByLabel("Show").count(), 0, "nothing is saved of a container");
+  await page.getByRole("combobox", { name: /^Log of/ }).selectOption({ label: "vllm" });
+  await page.getByRole("log", { name: "Log of vllm" }).getByText(/\w/).waitFor();
   await close(page);
 });
 
@@ -335,8 +408,15 @@ test("a file that takes much out waits, and is agreed to", async () => {
   const before = demo.file;
   demo.file = before.replace(/services:\n(  .*\n)+/, "");
   await page.getByText("it waits for approval", { exact: false }).first().waitFor();
+  // Put back, nothing of it is left; agreed to, it is in force.
   demo.file = before;
   await page.getByText("Everything is as the file says.").waitFor();
+  demo.file = before.replace(/services:\n(  .*\n)+/, "");
+  await page.getByRole("button", { name: "Look at what it takes out and approve" }).click();
+  await dialog(page).getByText(/^-services:$/m).waitFor();
+  await dialog(page).getByText(/Nothing would be done on the Sparks/).waitFor();
+  await dialog(page).getByRole("button", { name: "Approve it" }).click();
+  await page.getByText("The file names no services.").waitFor();
   await close(page);
 });
 

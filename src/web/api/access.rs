@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{
-    Body, Shared,
+    Body, Shared, Who,
     problem::{Code, Problem},
     v1::access::{Session, SignIn},
 };
@@ -92,10 +92,12 @@ pub async fn session(State(controller): State<Shared>, headers: HeaderMap) -> Re
 /// A browser keeps a cookie instead of the token, which no script can read.
 pub async fn sign_in(
     State(controller): State<Shared>,
+    Who(by): Who,
     headers: HeaderMap,
     Body(wish): Body<SignIn>,
 ) -> Result<Response, Problem> {
     let Some((asker, secret)) = controller.sign_in(wish.token.trim())? else {
+        controller.sign_in_failed(&by)?;
         return Err(Problem::new(Code::NeedsToken, "this token is not known here; it may have been revoked"));
     };
     let secure = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");

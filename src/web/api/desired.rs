@@ -32,7 +32,7 @@ const MOST_REVISIONS: usize = 500;
 pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let current = controller.desired_now()?;
     let mut response = if YAMLS.iter().any(|kind| accepts(&headers, kind)) {
-        ([(header::CONTENT_TYPE, YAML)], current.text).into_response()
+        ([(header::CONTENT_TYPE, YAML)], current.text.to_string()).into_response()
     } else {
         Json(DesiredState { revision: current.revision, value: current.value }).into_response()
     };
@@ -164,7 +164,7 @@ pub async fn swap(
     let waits = of_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
     let answer = Edited::from(edited);
     if let Some((_, message)) = waits {
-        let problem = Problem::new(Code::ApprovalNeeded, message).happened();
+        let problem = Problem::new(Code::ApprovalNeeded, message);
         let id = answer.plan.as_ref().map(|plan| plan.id.clone());
         return Err(problem.with("plan", id).with("revision", answer.revision));
     }

@@ -6,19 +6,22 @@ pub mod access;
 pub mod bounded;
 pub mod desired;
 pub mod events;
+pub mod kept;
+pub mod logs;
 pub mod once;
 pub mod openapi;
 pub mod operation;
 pub mod past;
 pub mod plans;
 pub mod problem;
+pub mod schedule;
 pub mod seen;
 pub mod v1;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts},
     http::{HeaderMap, StatusCode, header, request::Parts},
     middleware,
@@ -59,8 +62,10 @@ pub fn operations() -> Vec<Operation> {
         access::{Session, SignIn},
         catalog::{Endpoints, Models, Services},
         desired::{DesiredState, DryRun, Edited, Hold, Revisions, Swap},
-        past::{Connectivity, Figures, History, Last, Logs, Schedule, WhichLogs},
+        logs::{Logs, WhichLogs},
+        past::{Connectivity, Figures, History, Last},
         plan::{Plan, Round, ShownPlan},
+        schedule::Schedule,
         status::{Drift, Key, Spark, Status},
     };
     const OK: StatusCode = StatusCode::OK;
@@ -149,7 +154,7 @@ pub fn operations() -> Vec<Operation> {
             .problems(unlooked),
         Operation::get(
             "/api/v1/schedule",
-            past::schedule,
+            schedule::get,
             "Which model is wanted when, in the next fortnight.",
         )
         .answers::<Schedule>(OK, "Windows, and the changes that come of them.")
@@ -165,11 +170,23 @@ pub fn operations() -> Vec<Operation> {
             "Free memory of the last hours, and how long loads took.",
         )
         .answers::<Figures>(OK, "For charts."),
-        Operation::get("/api/v1/logs/{object}", past::logs, "What the containers of a slot or service say.")
-            .query::<WhichLogs>()
-            .answers::<Logs>(OK, "The last lines; as a stream, what is said from then on: `lines` events.")
-            .or_text(&[TEXT, EVENTS])
-            .problems(&[Code::NoSuchObject, Code::Io, Code::TooManyStreams]),
+        Operation::get(
+            "/api/v1/logs/{object}",
+            logs::of_object,
+            "What the containers of a slot or service say.",
+        )
+        .query::<WhichLogs>()
+        .answers::<Logs>(OK, "The last lines; as a stream, what is said from then on: `lines` events.")
+        .or_text(&[TEXT, EVENTS])
+        .problems(&[Code::NoSuchObject, Code::Io, Code::TooManyStreams]),
+        Operation::get(
+            "/api/v1/sparks/{name}/containers/{container}/logs",
+            logs::of_container,
+            "What one container says, also one that the file does not name.",
+        )
+        .answers::<Logs>(OK, "As those of a slot.")
+        .or_text(&[TEXT, EVENTS])
+        .problems(&[Code::NoSuchSpark, Code::NoSuchContainer, Code::TooManyStreams]),
         Operation::get("/api/v1/events", events::events, "What happens, as it happens.")
             .header(last_event)
             .answers_text(
@@ -192,8 +209,9 @@ pub fn operations() -> Vec<Operation> {
             plans::retry,
             "Forget what failed, so that it is tried again.",
         )
-        .answers_nothing("It is tried in the next round.")
-        .problems(&[Code::NoSuchObject]),
+        .query::<DryRun>()
+        .answers::<Plan>(OK, "What the next round does, or would do.")
+        .problems(&[Code::NoSuchObject, Code::NotLooked]),
         Operation::post("/api/v1/reconcile", plans::reconcile, "Look again as soon as can be.")
             .answers::<Round>(StatusCode::ACCEPTED, "The round to wait for."),
         Operation::get("/api/v1/session", access::session, "Who asks.")
@@ -241,6 +259,7 @@ pub fn router(controller: Shared) -> Router {
     router
         .route("/api/{*other}", axum::routing::any(no_such_address))
         .method_not_allowed_fallback(no_such_method)
+        .layer(Extension(past::KeptHistory::default()))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(bounded::whole_body))
         .with_state(controller)

@@ -107,7 +107,7 @@ async fn keyed(
     let (head, body) = response.into_parts();
     let body = to_bytes(body, LONGEST_ANSWER)
         .await
-        .map_err(|_| Problem::new(Code::Io, "the answer is too long to be kept").happened())?;
+        .map_err(|_| Problem::new(Code::Unkept, "it is done; ask what is there now"))?;
     // What may do better a moment later is tried again then.
     let problem: Option<serde_json::Value> =
         head.status.is_client_error().then(|| serde_json::from_slice(&body).ok()).flatten();
@@ -124,7 +124,10 @@ async fn keyed(
         tag: text(header::ETAG),
         body: body.to_vec(),
     };
-    controller.keep_answer(&key, &answer)?;
+    // It is done: whoever asked is told so, and a second request is done again.
+    if let Err(error) = controller.keep_answer(&key, &answer) {
+        tracing::error!("keeping what a request was answered: {error}");
+    }
     Ok(Response::from_parts(head, Body::from(body)))
 }
 

@@ -3,9 +3,12 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
-    Part, Shared, Who,
+    Part, Query, Shared, Who,
     problem::{Code, Problem},
-    v1::plan::{Plan, Round, ShownPlan},
+    v1::{
+        desired::DryRun,
+        plan::{Plan, Round, ShownPlan},
+    },
 };
 
 /// Look now, and answer with what would be done.
@@ -51,12 +54,17 @@ pub async fn reconcile(State(controller): State<Shared>) -> (StatusCode, Json<Ro
     (StatusCode::ACCEPTED, Json(Round { round }))
 }
 
-/// What failed with this object is forgotten, so that it is tried again.
+/// What failed with this object is forgotten, so that it is tried again; or what that would mean.
 pub async fn retry(
     State(controller): State<Shared>,
     Part(object): Part<String>,
+    Query(how): Query<DryRun>,
     Who(by): Who,
-) -> Result<StatusCode, Problem> {
-    controller.retry(&object, &by)?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<Plan>, Problem> {
+    let plan = controller.plan_of_retry(&object)?;
+    let plan = plan.ok_or_else(|| Problem::new(Code::NotLooked, nothing()))?;
+    if !how.dry_run {
+        controller.retry(&object, &by)?;
+    }
+    Ok(Json(Plan::from(&plan)))
 }

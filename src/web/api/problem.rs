@@ -25,6 +25,7 @@ pub enum Code {
     NoSuchPlan,
     NoSuchObject,
     NoSuchSpark,
+    NoSuchContainer,
     NoSuchRevision,
     NoSuchHold,
     MethodNotAllowed,
@@ -47,6 +48,7 @@ pub enum Code {
     PreconditionRequired,
     Store,
     Io,
+    Unkept,
     NotLooked,
     Unreachable,
     TooManyStreams,
@@ -65,7 +67,16 @@ pub struct Row {
     pub status: StatusCode,
     /// The same request may do better a moment later.
     pub retryable: bool,
+    /// Something was written or begun all the same.
+    pub happened: bool,
     pub title: &'static str,
+}
+
+impl Row {
+    const fn happened(mut self) -> Self {
+        self.happened = true;
+        self
+    }
 }
 
 const fn row(
@@ -75,11 +86,11 @@ const fn row(
     retryable: bool,
     title: &'static str,
 ) -> Row {
-    Row { code, name, status, retryable, title }
+    Row { code, name, status, retryable, happened: false, title }
 }
 
 /// Every code, in the order of their status.
-pub const TABLE: [Row; 34] = [
+pub const TABLE: [Row; 36] = [
     row(
         Code::InvalidRequest,
         "invalid_request",
@@ -113,6 +124,13 @@ pub const TABLE: [Row; 34] = [
         "no slot, service or files have that name",
     ),
     row(Code::NoSuchSpark, "no_such_spark", StatusCode::NOT_FOUND, false, "no Spark has that name"),
+    row(
+        Code::NoSuchContainer,
+        "no_such_container",
+        StatusCode::NOT_FOUND,
+        false,
+        "no container there has that name",
+    ),
     row(Code::NoSuchRevision, "no_such_revision", StatusCode::NOT_FOUND, false, "that revision is not kept"),
     row(Code::NoSuchHold, "no_such_hold", StatusCode::NOT_FOUND, false, "no hold has that name"),
     row(
@@ -138,7 +156,8 @@ pub const TABLE: [Row; 34] = [
         StatusCode::CONFLICT,
         false,
         "it is written, and its plan waits for approval",
-    ),
+    )
+    .happened(),
     row(Code::KeyInUse, "key_in_use", StatusCode::CONFLICT, true, "a request with this key is under way"),
     row(
         Code::Conflict,
@@ -196,6 +215,14 @@ pub const TABLE: [Row; 34] = [
     row(Code::Store, "store", StatusCode::INTERNAL_SERVER_ERROR, false, "the store cannot be used"),
     row(Code::Io, "io", StatusCode::INTERNAL_SERVER_ERROR, false, "the file cannot be read or written"),
     row(
+        Code::Unkept,
+        "unkept",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        false,
+        "it is done, and its answer is too long to be kept for its key",
+    )
+    .happened(),
+    row(
         Code::NotLooked,
         "not_looked",
         StatusCode::SERVICE_UNAVAILABLE,
@@ -217,26 +244,18 @@ pub const TABLE: [Row; 34] = [
 pub struct Problem {
     pub code: Code,
     pub detail: String,
-    /// Something was written or begun all the same.
-    pub happened: bool,
     /// What this code has beside: fields that clash, facts that changed.
     pub more: Map<String, Value>,
 }
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), happened: false, more: Map::new() }
+        Self { code, detail: detail.into(), more: Map::new() }
     }
 
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.into(), value.into());
-        self
-    }
-
-    #[must_use]
-    pub fn happened(mut self) -> Self {
-        self.happened = true;
         self
     }
 }
@@ -251,7 +270,7 @@ impl IntoResponse for Problem {
         body.insert("detail".into(), self.detail.into());
         body.insert("code".into(), row.name.into());
         body.insert("retryable".into(), row.retryable.into());
-        body.insert("happened".into(), self.happened.into());
+        body.insert("happened".into(), row.happened.into());
         body.extend(self.more);
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response =
@@ -295,6 +314,7 @@ impl From<Refusal> for Problem {
             Refusal::NoSuchPlan(_) => Self::new(Code::NoSuchPlan, detail),
             Refusal::NoSuchObject(..) => Self::new(Code::NoSuchObject, detail),
             Refusal::NoSuchSpark(..) => Self::new(Code::NoSuchSpark, detail),
+            Refusal::NoSuchContainer(..) => Self::new(Code::NoSuchContainer, detail),
             Refusal::Unreachable(..) => Self::new(Code::Unreachable, detail),
             Refusal::Stale(changed) => Self::new(Code::Stale, detail).with("changed", changed),
             Refusal::Store(_) => Self::new(Code::Store, detail),

@@ -61,8 +61,8 @@ export function edit(change, tag, dryRun) {
 /** Agree to a plan, or to a file that takes much out. */
 export const approve = (id) => ask("POST", `/api/v1/plans/${part(id)}/approve`);
 
-/** Forget what failed with an object, so that it is tried again. */
-export const retry = (object) => ask("POST", `/api/v1/retry/${part(object)}`);
+/** Forget what failed with an object, so that it is tried again; answers with the plan. */
+export const retry = (object, dryRun) => ask("POST", `/api/v1/retry/${part(object)}${dryRun ? "?dry_run=true" : ""}`);
 
 /** Everything that a name may hold, as one part of a path. */
 export const part = (name) => encodeURIComponent(name);

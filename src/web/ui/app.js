@@ -2,17 +2,20 @@
 
 import { render } from "./vendor/preact.js";
 import { useCallback, useEffect, useRef, useState } from "./vendor/hooks.js";
-import { approve, ask, follow, get } from "./api.js";
+import { ask, follow, get } from "./api.js";
 import { Change } from "./change.js";
 import { Sparks } from "./cluster.js";
+import { Drift } from "./drift.js";
 import { File } from "./file.js";
 import { clock } from "./format.js";
+import { Headline } from "./headline.js";
 import { History } from "./history.js";
 import { Logs } from "./logs.js";
 import { Models } from "./models.js";
 import { Section, Text, Trouble, When, html } from "./parts.js";
 import { Services } from "./services.js";
-import { Slots, nameOf as nameOfSlot } from "./slots.js";
+import { SignIn } from "./sign.js";
+import { Slots } from "./slots.js";
 import { Times } from "./times.js";
 import { words } from "./words.js";
 
@@ -127,7 +130,7 @@ function View({ view, shared, drift }) {
     case "history":
       return html`<${History} ...${shared} />`;
     case "logs":
-      return html`<${Logs} object=${view.rest ?? "vllm"} status=${status} />`;
+      return html`<${Logs} whose=${view.rest.length ? view.rest : ["vllm"]} status=${status} />`;
     case "file":
       return html`<${File} ...${shared} />`;
     default:
@@ -143,8 +146,6 @@ function View({ view, shared, drift }) {
   }
 }
 
-const nameOf = (object) => (object.sort === "slot" ? nameOfSlot(object.object) : object.object);
-
 function decoded(text) {
   try {
     return decodeURIComponent(text);
@@ -153,11 +154,11 @@ function decoded(text) {
   }
 }
 
-/** `#/logs/vllm` is the view `logs` of `vllm`. */
+/** `#/logs/vllm` is the view `logs` of `vllm`, `#/logs/spark1/tts` that of a container. */
 function useView() {
   const read = () => {
-    const [, name = "", rest] = location.hash.split("/");
-    return { name: words.nav[name] && name !== "label" ? name : "overview", rest: rest && decoded(rest) };
+    const [, name = "", ...rest] = location.hash.split("/");
+    return { name: words.nav[name] && name !== "label" ? name : "overview", rest: rest.filter(Boolean).map(decoded) };
   };
   const [view, set] = useState(read);
   useEffect(() => {
@@ -174,80 +175,6 @@ function useView() {
 
 function Live({ live, at }) {
   return html`<div class=${`live ${live}`}><span role="status">${words.live[live]}</span> ${at && html`<small>${words.live.asOf(clock(at))}</small>`}</div>`;
-}
-
-/** The whole in a sentence or two. */
-function Headline({ status, may, open, say }) {
-  const says = words.headline;
-  const [problem, setProblem] = useState(null);
-  // What somebody asked to be left alone is no trouble; what waits for a yes is asked for by itself.
-  const blocked = status.objects.filter((object) => object.work?.verdict === "blocked");
-  const asks = blocked.filter((object) => object.reason === "ApprovalNeeded");
-  const kept = blocked.filter((object) => ["Suspended", "Held", "ReportOnly"].includes(object.reason));
-  const stuck = blocked.filter((object) => !asks.includes(object) && !kept.includes(object));
-  const moving = status.objects.filter((object) => object.sync === "Drifted" && !blocked.includes(object) && object.health !== "Suspended");
-  const silent = status.sparks.filter((spark) => !spark.reachable).map((spark) => spark.name);
-  const sick = status.objects.filter((object) => object.sync === "InSync" && ["Degraded", "Missing"].includes(object.health));
-  const tone = stuck.length || silent.length || sick.length || status.fenced || status.file_error ? "bad" : moving.length || asks.length ? "moving" : "good";
-  const agree = async () => {
-    try {
-      await approve(status.waits);
-      say(words.plan.agreed);
-    } catch (error) {
-      setProblem(error);
-    }
-  };
-  const names = (objects) => objects.map((object) => nameOf(object)).join(", ");
-  return html`<div class=${`headline ${tone}`}>
-    <div role="status">
-      ${status.suspended && html`<p>${says.suspended}</p>`}
-      ${status.fenced && html`<p>${says.fenced(status.fenced)}</p>`}
-      ${silent.length > 0 && html`<p>${says.silent(silent)}</p>`}
-      ${stuck.length > 0 && html`<p>${says.stuck(stuck.length)} <span>${stuck.map((object) => `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason}`).join("; ")}</span></p>`}
-      ${asks.length > 0 && html`<p>${says.asks(asks.length)} <span>${names(asks)}</span></p>`}
-      ${moving.length > 0 && html`<p>${says.moving(moving.length)} <span>${names(moving)}</span></p>`}
-      ${kept.length > 0 && !status.suspended && html`<p>${says.kept(kept.length)} <span>${kept.map((object) => `${nameOf(object)}: ${words.reasons[object.reason]}`).join("; ")}</span></p>`}
-      ${sick.length > 0 && html`<p>${sick.map((object) => `${nameOf(object)}: ${words.health[object.health]}`).join("; ")}</p>`}
-      ${tone === "good" && kept.length === 0 && !status.suspended && html`<p>${says.good}</p>`}
-    </div>
-    ${status.file_error && html`<p>${status.waits ? says.waits : says.fileError}</p><details open=${Boolean(status.waits)}><summary>${words.file.heading}</summary><pre tabindex="0">${status.file_error}</pre></details>`}
-    ${status.waits && html`<button class="primary" disabled=${!may("approve")} onClick=${agree}>${says.approveRemoval}</button>`}
-    <${Trouble} problem=${problem} />
-    ${status.warnings.length > 0 && html`<details><summary>${says.warnings(status.warnings.length)}</summary><ul>${status.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></details>`}
-    <button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: status.suspended ? says.resume : says.suspendAll, note: status.suspended ? null : says.suspendHelp, change: { merge: { reconcile: { suspend: status.suspended ? null : true } } } })}>${status.suspended ? says.resume : says.suspendAll}</button>
-  </div>`;
-}
-
-function Drift({ drift }) {
-  const says = words.drift;
-  return html`<${Section} title=${says.heading}>
-    ${drift.length === 0
-      ? html`<p>${says.none}</p>`
-      : html`<div class="wide" tabindex="0" role="region" aria-label=${says.caption}><table class="drift">
-          <caption>${says.caption}</caption>
-          <thead><tr><th scope="col">${says.object}</th><th scope="col">${says.field}</th><th scope="col">${says.desired}</th><th scope="col">${says.observed}</th><th scope="col">${says.since}</th><th scope="col">${says.response}</th></tr></thead>
-          <tbody>${drift.map((one) => html`<tr><th scope="row">${[one.object, one.spark].filter(Boolean).join(" on ")}</th><td>${one.class}</td><td><${Text}>${one.desired}<//></td><td><${Text}>${one.observed}<//></td><td><${When} at=${one.since} /></td><td><${Text}>${one.response}<//></td></tr>`)}</tbody>
-        </table></div>`}
-  <//>`;
-}
-
-function SignIn({ onDone }) {
-  const says = words.sign;
-  const [problem, setProblem] = useState(null);
-  const submit = async (event) => {
-    event.preventDefault();
-    try {
-      await ask("POST", "/api/v1/session", { body: { token: new FormData(event.target).get("token") } });
-      onDone();
-    } catch (error) {
-      setProblem(error);
-    }
-  };
-  return html`<main id="content" class="sign"><h1>${words.title}</h1><h2>${says.heading}</h2>
-    <p>${says.help} <code>${says.command}</code></p>
-    <${Trouble} problem=${problem} />
-    <form onSubmit=${submit}><label>${says.token} <input name="token" type="password" required autocomplete="current-password" autofocus /></label>
-      <div class="actions"><button class="primary">${says.submit}</button></div></form></main>`;
 }
 
 render(html`<${App} />`, document.getElementById("page"));

@@ -1,7 +1,7 @@
 // The Sparks: whether each answers, its memory and who holds it, GPU, disks, what runs there.
 
 import { useState } from "./vendor/hooks.js";
-import { get } from "./api.js";
+import { get, part } from "./api.js";
 import { Bar, Line } from "./charts.js";
 import { clock, duration, gib } from "./format.js";
 import { Badge, Copy, Dialog, Section, Trouble, When, html, useAsked } from "./parts.js";
@@ -32,7 +32,7 @@ function Spark({ spark, samples }) {
       ${spark.disks.length > 0 && html`<dt>${says.disks}</dt><dd>${spark.disks.map((disk) => html`<div>${says.disk(disk.path, gib(disk.free_bytes), gib(disk.total_bytes))}</div>`)}</dd>`}
     </dl>
     ${spark.uptime_secs !== null && html`<p><small>${says.up(duration(spark.uptime_secs))}</small></p>`}
-    <details><summary>${says.containers(spark.containers.length)}</summary><${Containers} containers=${spark.containers} /></details>
+    <details><summary>${says.containers(spark.containers.length)}</summary><${Containers} spark=${spark.name} containers=${spark.containers} /></details>
   </article>`;
 }
 
@@ -62,13 +62,14 @@ function Memory({ spark }) {
   </div>`;
 }
 
-function Containers({ containers }) {
+function Containers({ spark, containers }) {
   const head = says.container;
   return html`<div class="wide" tabindex="0" role="region" aria-label=${says.containers(containers.length)}><table>
-    <thead><tr><th scope="col">${head.name}</th><th scope="col">${head.of}</th><th scope="col">${head.state}</th><th scope="col">${head.image}</th></tr></thead>
+    <thead><tr><th scope="col">${head.name}</th><th scope="col">${head.of}</th><th scope="col">${head.state}</th><th scope="col">${head.image}</th><td></td></tr></thead>
     <tbody>${containers.map(
       (one) => html`<tr><th scope="row">${one.name}</th><td>${one.of ?? says.nobody}</td>
-        <td>${one.running ? says.running : says.ended(one.exit_code)}${one.restart_count > 0 ? says.restarted(one.restart_count) : ""}${one.running && one.started_at ? html` <small><${When} at=${one.started_at} /></small>` : ""}</td><td>${one.image}</td></tr>`,
+        <td>${one.state === "ended" ? says.ended(one.exit_code) : says.state[one.state]}${one.restart_count > 0 ? says.restarted(one.restart_count) : ""}${one.state === "running" && one.started_at ? html` <small><${When} at=${one.started_at} /></small>` : ""}</td><td>${one.image}</td>
+        <td><a href=${`#/logs/${part(spark)}/${part(one.name)}`} aria-label=${says.logsOf(one.name)}>${says.logs}</a></td></tr>`,
     )}</tbody>
   </table></div>`;
 }

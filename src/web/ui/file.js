@@ -13,7 +13,7 @@ let draft = null;
 export function File({ status, may, open }) {
   const [known, setKnown] = useState({ text: null, tag: undefined, problem: null });
   const [text, setText] = useState("");
-  const [checked, setChecked] = useState({ state: "same" });
+  const [checked, setChecked] = useState({ state: "reading" });
   const read = async () => {
     try {
       const { value, tag } = await ask("GET", "/api/v1/desired", { accept: "application/yaml" });
@@ -36,7 +36,7 @@ export function File({ status, may, open }) {
   }, []);
   useEffect(() => {
     if (known.text === null || text === known.text) {
-      setChecked({ state: "same" });
+      setChecked({ state: known.text === null ? "reading" : "same" });
       return undefined;
     }
     setChecked({ state: "checking" });
@@ -65,9 +65,10 @@ export function File({ status, may, open }) {
     <${Trouble} problem=${known.problem} />
     ${isStale && text !== known.text && html`<p class="trouble">${says.changed}</p>`}
     <label class="block">${says.label(status.file)}
-      <textarea class="file" spellcheck="false" rows="28" value=${text} readonly=${!may("edit")}
+      <textarea class="file" spellcheck="false" rows="28" value=${text} readonly=${!may("edit") || known.text === null}
         aria-describedby="file-checked" onInput=${(event) => write(event.target.value)}></textarea></label>
     <div id="file-checked" aria-live="polite">
+      ${checked.state === "reading" && !known.problem && html`<p>${words.loading}</p>`}
       ${checked.state === "same" && html`<p>${says.same}</p>`}
       ${checked.state === "checking" && html`<p>${says.checking}</p>`}
       ${checked.state === "valid" && html`<p class="good">${says.valid}</p>`}

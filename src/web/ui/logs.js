@@ -9,31 +9,40 @@ const says = words.logs;
 /** More is read nowhere but in a file. */
 const KEPT_LINES = 2000;
 
-export function Logs({ object, status }) {
-  const [saved, setSaved] = useState(false);
-  const objects = status.objects.filter((one) => one.sort !== "weights").map((one) => one.object);
+/** Where the words of an object are, or of one container. */
+const pathOf = (whose) => (whose.length === 1 ? `/api/v1/logs/${part(whose[0])}` : `/api/v1/sparks/${part(whose[0])}/containers/${part(whose[1])}/logs`);
+
+/** `whose` is `[object]` or `[spark, container]`. */
+export function Logs({ whose, status }) {
+  const [which, setWhich] = useState("live");
+  const objects = status.objects.filter((one) => one.sort !== "weights").map((one) => [one.object]);
+  const containers = status.sparks.flatMap((spark) => spark.containers.map((one) => [spark.name, one.name]));
+  const addressOf = (one) => `#/logs/${one.map(part).join("/")}`;
+  const now = addressOf(whose);
+  const options = (all) => all.map((one) => html`<option value=${addressOf(one)} selected=${addressOf(one) === now}>${says.whose(one)}</option>`);
+  const saved = which === "saved" && whose.length === 1;
   return html`<${Section} title=${says.heading}>
     <div class="row">
-      <label>${says.object} <select value=${object} onChange=${(event) => { location.hash = `#/logs/${part(event.target.value)}`; }}>
-        ${objects.map((name) => html`<option value=${name} selected=${name === object}>${name}</option>`)}</select></label>
-      <label>${says.which} <select onChange=${(event) => setSaved(event.target.value === "saved")}>
-        <option value="live">${says.liveNow}</option><option value="saved">${says.saved}</option></select></label>
+      <label>${says.object} <select value=${now} onChange=${(event) => { location.hash = event.target.value; }}>
+        <optgroup label=${says.ofFile}>${options(objects)}</optgroup><optgroup label=${says.ofContainers}>${options(containers)}</optgroup></select></label>
+      ${whose.length === 1 && html`<label>${says.which} <select value=${which} onChange=${(event) => setWhich(event.target.value)}>
+        <option value="live">${says.liveNow}</option><option value="saved">${says.saved}</option></select></label>`}
     </div>
-    ${saved ? html`<${Saved} key=${object} object=${object} />` : html`<${Log} key=${object} object=${object} lines=${KEPT_LINES} />`}
+    ${saved ? html`<${Saved} key=${now} object=${whose[0]} />` : html`<${Log} key=${now} whose=${whose} lines=${KEPT_LINES} />`}
   <//>`;
 }
 
 /** The last lines, live. */
-export function Log({ object, lines }) {
+export function Log({ whose, lines }) {
   const [state, set] = useState({ lines: [], live: "connecting" });
   const box = useRef(null);
   useEffect(
     () =>
-      follow(`/api/v1/logs/${part(object)}`, {
+      follow(pathOf(whose), {
         state: (live) => set((before) => ({ lines: live === "broken" ? before.lines : [], live })),
         lines: ({ lines: more }) => set((before) => ({ ...before, lines: before.lines.concat(more).slice(-lines) })),
       }),
-    [object],
+    whose,
   );
   useEffect(() => {
     const element = box.current;
@@ -44,7 +53,7 @@ export function Log({ object, lines }) {
   return html`<div>
     ${state.live === "broken" && html`<p class="trouble">${says.broken}</p>`}
     ${state.lines.length === 0 && state.live !== "broken" && html`<p>${state.live === "live" ? says.nothing : says.connecting}</p>`}
-    <pre ref=${box} class="log" role="log" aria-label=${says.label(object)} tabindex="0">${state.lines.map((one) => `${several ? `${one.spark} | ` : ""}${one.line}\n`).join("")}</pre>
+    <pre ref=${box} class="log" role="log" aria-label=${says.label(says.whose(whose))} tabindex="0">${state.lines.map((one) => `${several ? `${one.spark} | ` : ""}${one.line}\n`).join("")}</pre>
   </div>`;
 }
 

@@ -50,7 +50,7 @@ export function costs(plan) {
     .map(({ object, outage }) => {
       const length =
         outage.expected_secs === null
-          ? says.outage.unknown
+          ? says.outage.unknown(outage.basis)
           : says.outage.known(duration(outage.expected_secs), outage.basis);
       const requests = outage.requests === null ? says.outage.requestsUnknown : says.outage.requests(outage.requests);
       const drain = outage.requests === 0 || !outage.drain_secs ? "" : says.outage.drain(duration(outage.drain_secs));

@@ -2,9 +2,9 @@
 
 import { useState } from "./vendor/hooks.js";
 import { part } from "./api.js";
+import { Again, Approve } from "./consent.js";
 import { Log } from "./logs.js";
 import { Health, Section, Sync, Why, html } from "./parts.js";
-import { Again, Approve } from "./slots.js";
 import { words } from "./words.js";
 
 const says = words.services;
@@ -35,7 +35,7 @@ function Tile({ object, plan, seenAt, may, open, say }) {
     <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
     <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
     ${object.reason && html`<${Why} reason=${object.reason} message=${object.message} verdict=${object.work?.verdict} />`}
-    ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} object=${name} lines=${40} /></details>`}
+    ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} whose=${[name]} lines=${40} /></details>`}
     ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} say=${say} />`}
     <div class="actions">
       ${object.reason === "ApprovalNeeded" && plan && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(true)}>${words.slots.approve}</button>`}

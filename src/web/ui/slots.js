@@ -1,11 +1,11 @@
 // What should serve and why, what does, what happens next, what is stuck on what.
 
 import { useState } from "./vendor/hooks.js";
-import { approve, get, part, retry } from "./api.js";
-import { clock, duration } from "./format.js";
-import { Log } from "./logs.js";
-import { Dialog, Health, Section, Sync, Text, Trouble, When, Why, html, useAsked, useNow } from "./parts.js";
-import { Costs, Plan, itemText } from "./plan.js";
+import { get, part } from "./api.js";
+import { Again, Approve } from "./consent.js";
+import { clock } from "./format.js";
+import { Dialog, Health, Section, Sync, Text, Trouble, Why, html, useAsked } from "./parts.js";
+import { Progress, isRunning } from "./progress.js";
 import { words } from "./words.js";
 
 const says = words.slots;
@@ -66,56 +66,6 @@ function because({ wish, hold, fallback }) {
   return says.because.file;
 }
 
-const isRunning = ({ work, outlook, reason }) =>
-  Boolean(outlook?.load) || (work && work.verdict !== "blocked" && (work.items.length > 0 || reason));
-
-/** Steps that were done, what happens now, what comes then. */
-function Progress({ slot, events }) {
-  const now = useNow();
-  const load = slot.outlook?.load;
-  const done = doneSince(events, slot.object);
-  const items = slot.work?.items ?? [];
-  const elapsed = load ? (now - new Date(load.since).getTime()) / 1000 : 0;
-  const deadline = load ? (new Date(load.deadline) - new Date(load.since)) / 1000 : 0;
-  const percent = load?.expected_secs ? Math.min(99, Math.round((100 * elapsed) / load.expected_secs)) : null;
-  const says = words.progress;
-  return html`<div class="progress" role="group" aria-label=${says.heading}>
-    <h4>${says.heading}</h4>
-    <ol class="timeline">
-      ${done.map((event) => html`<li key=${event.number} class="done"><span class="mark">${says.done}</span> <${Text}>${event.message}<//> <small><${When} at=${event.at} /></small></li>`)}
-      ${load && html`<li class="now"><span class="mark">${says.now}</span> ${says.loads(load.model)}
-        <progress aria-label=${says.loads(load.model)} max="100" value=${percent}></progress>
-        <small>${percent === null ? "" : `${percent} %, `}${says.elapsed(duration(elapsed))}; ${load.expected_secs ? says.expected(duration(load.expected_secs)) : says.unexpected}; ${says.deadline(duration(deadline))}</small>
-        <ul>${load.ranks.map((rank) => html`<li>${says.rank(rank.spark, rank.phase ? says.phase[rank.phase] : says.silent)}${rank.shards ? `, ${says.shards(rank.shards)}` : ""}</li>`)}</ul>
-      </li>`}
-      ${items.map((item, index) => html`<li key=${item.key ?? index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> <${Text}>${itemText(item)}<//></li>`)}
-    </ol>
-    ${load && html`<details><summary>${says.log}</summary><${Log} object=${slot.object} lines=${12} /></details>`}
-  </div>`;
-}
-
-/** Steps for the object since something served there last. */
-function doneSince(events, object) {
-  const about = events.filter((event) => event.object === object);
-  const begin = about.map((event) => event.kind).lastIndexOf("ready");
-  return about.slice(begin + 1).filter((event) => ["done", "failed", "refused", "unknown"].includes(event.kind)).slice(-20);
-}
-
-/** What failed is tried once more. */
-export function Again({ object, may, say }) {
-  const [problem, setProblem] = useState(null);
-  const again = async () => {
-    try {
-      await retry(object);
-      setProblem(null);
-      say(says.retried);
-    } catch (error) {
-      setProblem(error);
-    }
-  };
-  return html`<${Trouble} problem=${problem} /><button disabled=${!may("edit")} onClick=${again}>${says.retry}</button>`;
-}
-
 /** Another model for a further slot: one that runs on its Spark alone. */
 function Choose({ slot, onClose, open }) {
   const { value, problem } = useAsked(() => get("/api/v1/models"), []);
@@ -129,32 +79,6 @@ function Choose({ slot, onClose, open }) {
     <${Trouble} problem=${problem} />
     <p>${says.fitting(spark)}</p>
     <div class="actions">${fitting.map((model) => html`<button onClick=${(event) => choose(event, model.name)}>${words.models.choose(model.name)}</button>`)}</div>
-  <//>`;
-}
-
-/** Agree to the plan that waits. */
-export function Approve({ id, onClose, say }) {
-  const { value, problem } = useAsked(() => get(`/api/v1/plans/${part(id)}`), [id]);
-  const [refused, setRefused] = useState(null);
-  const agree = async (event) => {
-    const dialog = event.target.closest("dialog");
-    try {
-      await approve(id);
-      say(words.plan.agreed);
-      dialog.close();
-    } catch (error) {
-      setRefused(error);
-    }
-  };
-  const changed = refused?.body?.changed ?? value?.changed ?? [];
-  return html`<${Dialog} title=${`${words.plan.heading} ${id}`} onClose=${onClose}>
-    <${Trouble} problem=${problem ?? refused} />
-    ${changed.length > 0 && html`<p class="trouble">${words.plan.stale} ${changed.join("; ")}</p>`}
-    ${value && html`<${Costs} plan=${value.plan} /><${Plan} plan=${value.plan} />`}
-    <div class="actions">
-      <button class="primary" disabled=${!value || changed.length > 0} onClick=${agree}>${words.plan.agree}</button>
-      <button onClick=${(event) => event.target.closest("dialog").close()}>${words.cancel}</button>
-    </div>
   <//>`;
 }
 

@@ -1,4 +1,4 @@
-//! What was, and what will be: history, logs, when each endpoint was up, figures, the schedule.
+//! What was: the history, when each endpoint was up, figures.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::{connectivity::Spell, desired::Object, outlook::Next},
+    core::{connectivity::Spell, desired::Object},
     store::Event,
 };
 
@@ -22,60 +22,6 @@ pub struct Last {
 pub struct History {
     /// Oldest first.
     pub events: Vec<Arc<Event>>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Schedule {
-    pub windows: Vec<Window>,
-    /// How the main slot's model changes, in the next fortnight.
-    pub turns: Vec<Next>,
-    /// When each window is open in that time.
-    pub openings: Vec<Opening>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Window {
-    pub name: String,
-    pub model: String,
-    /// On the clock of its zone.
-    pub from: String,
-    /// At or before `from`: on the next day.
-    pub to: String,
-    /// On which it starts; 1 is Monday.
-    pub days: Vec<i8>,
-    pub timezone: Option<String>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Opening {
-    pub window: String,
-    pub model: String,
-    pub from: Timestamp,
-    pub to: Timestamp,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WhichLogs {
-    /// What was saved before the last one was stopped, instead of what is said now.
-    #[serde(default)]
-    pub saved: bool,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Logs {
-    pub logs: Vec<Log>,
-}
-
-/// One container's last words.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Log {
-    pub spark: String,
-    pub container: String,
-    /// `null` when it could not be read.
-    pub text: Option<String>,
-    /// Why it could not.
-    pub error: Option<String>,
 }
 
 /// When each endpoint was up.

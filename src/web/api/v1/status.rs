@@ -119,11 +119,21 @@ pub struct Disk {
     pub free_bytes: u64,
 }
 
+/// What Docker does with a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    Running,
+    /// It ended, and is started again by itself.
+    Restarting,
+    Ended,
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Container {
     pub name: String,
     pub image: String,
-    pub running: bool,
+    pub state: ContainerState,
     pub exit_code: Option<i64>,
     pub started_at: Option<Timestamp>,
     /// How often Docker has started it again by itself.
@@ -190,7 +200,11 @@ fn containers(spark: &SparkName, facts: &Facts, desired: &Desired) -> Vec<Contai
     let container = |seen: &crate::core::observed::Container| Container {
         name: seen.name.clone(),
         image: seen.image.clone(),
-        running: seen.running,
+        state: match (seen.running, seen.restarting) {
+            (true, _) => ContainerState::Running,
+            (false, true) => ContainerState::Restarting,
+            (false, false) => ContainerState::Ended,
+        },
         exit_code: seen.exit_code,
         started_at: seen.started_at,
         restart_count: seen.restart_count,

@@ -1,0 +1,164 @@
+//! What containers say: all at once, or as they say it.
+
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response, sse::Event},
+};
+use serde_json::json;
+
+use super::{
+    Part, Query, Shared, accepts,
+    bounded::{Place, stream},
+    operation::{EVENTS, TEXT},
+    problem::{Code, Problem},
+    v1::logs::{Log, Logs, WhichLogs},
+};
+use crate::controller::logs::{self, new_lines};
+
+/// Who follows reads no faster.
+const LOG_EVERY: Duration = Duration::from_secs(2);
+/// A page that is left open over night begins anew.
+const LONGEST_LOG: Duration = Duration::from_secs(4 * 3600);
+
+/// What the containers of a slot or service say.
+pub async fn of_object(
+    State(controller): State<Shared>,
+    Part(object): Part<String>,
+    Query(which): Query<WhichLogs>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if which.saved {
+        return Ok(told(saved(&controller, &object).await?, &headers));
+    }
+    answer(controller, Whose::Object(object), &headers).await
+}
+
+/// The same of one container, also one that nobody's file names.
+pub async fn of_container(
+    State(controller): State<Shared>,
+    Part((spark, container)): Part<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    answer(controller, Whose::Container { spark, container }, &headers).await
+}
+
+/// Whose words are asked for.
+enum Whose {
+    Object(String),
+    Container { spark: String, container: String },
+}
+
+async fn answer(controller: Shared, whose: Whose, headers: &HeaderMap) -> Result<Response, Problem> {
+    // Before a stream begins, so that a wrong name is told.
+    let logs = said(&controller, &whose).await?;
+    if !accepts(headers, EVENTS) {
+        return Ok(told(logs, headers));
+    }
+    let following = Following {
+        place: Place::take(controller)?,
+        whose,
+        said: BTreeMap::new(),
+        read: Some(logs),
+        until: tokio::time::Instant::now() + LONGEST_LOG,
+    };
+    Ok(stream(following, next_lines).into_response())
+}
+
+fn told(logs: Vec<Log>, headers: &HeaderMap) -> Response {
+    if accepts(headers, TEXT) {
+        let several = logs.len() > 1;
+        let text = logs.into_iter().map(|log| {
+            let head =
+                if several { format!("==> {} on {}\n", log.container, log.spark) } else { String::new() };
+            format!("{head}{}", log.text.or(log.error).unwrap_or_default())
+        });
+        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return (kind, text.collect::<String>()).into_response();
+    }
+    Json(Logs { logs }).into_response()
+}
+
+async fn said(controller: &Shared, whose: &Whose) -> Result<Vec<Log>, Problem> {
+    let logs = match whose {
+        Whose::Object(object) => controller.logs(object).await?,
+        Whose::Container { spark, container } => vec![controller.log_of(spark, container).await?],
+    };
+    let log = |log: logs::Log| {
+        let (text, error) = match log.text {
+            Ok(text) => (Some(text), None),
+            Err(error) => (None, Some(error)),
+        };
+        Log { spark: log.spark.to_string(), container: log.container, text, error }
+    };
+    Ok(logs.into_iter().map(log).collect())
+}
+
+async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
+    controller.knows(object)?;
+    let (data, object) = (controller.places.data.clone(), object.to_owned());
+    let read = tokio::task::spawn_blocking(move || logs::saved(&data, &object)).await;
+    let found = read
+        .map_err(|error| Problem::new(Code::Io, error.to_string()))?
+        .map_err(|error| Problem::new(Code::Io, format!("reading saved logs: {error}")))?;
+    let log = |(path, text): (std::path::PathBuf, String)| Log {
+        spark: String::new(),
+        container: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        text: Some(text),
+        error: None,
+    };
+    Ok(found.into_iter().map(log).collect())
+}
+
+/// What is known of a log that is followed.
+struct Following {
+    place: Place,
+    whose: Whose,
+    /// By Spark and container, what was told last.
+    said: BTreeMap<(String, String), String>,
+    /// Read, and not told yet.
+    read: Option<Vec<Log>>,
+    until: tokio::time::Instant,
+}
+
+/// Lines that were not told yet, together; a slow client is read for no faster than it takes them.
+async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
+    loop {
+        if tokio::time::Instant::now() > following.until || following.place.is_over() {
+            return None;
+        }
+        let logs = match following.read.take() {
+            Some(logs) => logs,
+            None => {
+                tokio::time::sleep(LOG_EVERY).await;
+                said(&following.place.controller, &following.whose).await.ok()?
+            }
+        };
+        let mut lines = Vec::new();
+        let mut known = BTreeMap::new();
+        for log in logs {
+            let key = (log.spark, log.container);
+            let before = following.said.get(&key).map(String::as_str);
+            let Some(text) = log.text else {
+                // What could not be read this once goes on where it was.
+                known.extend(before.map(|before| (key.clone(), before.to_owned())));
+                continue;
+            };
+            let (spark, container) = &key;
+            lines.extend(
+                new_lines(before, &text)
+                    .into_iter()
+                    .map(|line| json!({ "spark": spark, "container": container, "line": line })),
+            );
+            known.insert(key, text);
+        }
+        following.said = known;
+        if !lines.is_empty() {
+            let event = Event::default().event("lines").json_data(json!({ "lines": lines })).ok()?;
+            return Some((Ok(event), following));
+        }
+    }
+}

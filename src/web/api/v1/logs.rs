@@ -1,0 +1,28 @@
+//! What containers say.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhichLogs {
+    /// What was saved before the last one was stopped, instead of what is said now.
+    #[serde(default)]
+    pub saved: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Logs {
+    pub logs: Vec<Log>,
+}
+
+/// One container's last words.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Log {
+    pub spark: String,
+    pub container: String,
+    /// `null` when it could not be read.
+    pub text: Option<String>,
+    /// Why it could not.
+    pub error: Option<String>,
+}

@@ -1,0 +1,49 @@
+//! The page in a real browser, on a real Spark.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    bots::Bot,
+    cluster::{MODELS, on_one_spark, serving, settles_on},
+    controller::Controller,
+    lab::Lab,
+    shell::run,
+};
+
+/// If this failed, the page would work on the demo and not on what it is for.
+#[test]
+fn the_page_swaps_a_model_keeps_services_and_brings_a_bot_to_its_branch() {
+    let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
+    if !ui.join("node_modules").is_dir() {
+        run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&ui));
+    }
+    let lab = Lab::up(1);
+    let spark = lab.spark("spark1");
+    let bot = Bot::new(&lab);
+    let commit = bot.push("version", "2\n");
+    let web = ["run", "-d", "--network", "host", "--name", "web", "vllm-node:latest", "vllm", "serve", "x"];
+    spark.docker(&[&web[..], &["--port", "9001"]].concat());
+    let stranger = ["run", "-d", "--network", "none", "--name", "stranger", "vllm-node:latest", "sh", "-c"];
+    spark.docker(&[&stranger[..], &["echo words of nobody; sleep 10000"]].concat());
+    let file = lab.directory.join("cluster.yaml");
+    let manifest = lab.manifest(&on_one_spark(&format!(
+        "model: alpha\n{MODELS}services:
+  helper: {}
+  web: {{ kind: http, spark: spark1, port: 9001, path: /health, container: web, state: running }}
+reconcile: {{ interval: 2s }}
+",
+        bot.entry()
+    )));
+    fs::write(&file, manifest).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "alpha");
+    run(Command::new("node")
+        .args(["--test", "lab.test.mjs"])
+        .current_dir(&ui)
+        .env("SPARK_CONTROL_URL", controller.url())
+        .env("SPARK_CONTROL_FILE", &file)
+        .env("SPARK_CONTROL_COMMIT", commit));
+    assert!(serving(&lab, "alpha"));
+    assert_eq!(bot.version(), "2");
+    assert!(spark.running("web").is_some() && spark.running("stranger").is_some());
+}
