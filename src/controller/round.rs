@@ -14,10 +14,10 @@ use super::{Controller, Current, Snapshot, State, figures, logs};
 use crate::{
     apply::{self, Outcome, fence::Verdict},
     core::{
+        acts::Came,
         bot,
         desired::{Desired, Object},
         drift,
-        ledger::Came,
         name::SparkName,
         observed::{Observed, SparkView, Token},
         outlook,

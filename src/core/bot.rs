@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    acts::Came,
     consent,
     desired::{Bot, Desired, Object, Place, Service, SpecHash},
-    ledger::{Came, Ledger, Noticed},
+    ledger::{Ledger, Noticed},
     name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
     observed::{Job, JobState, Observed},
     plan::{Item, Outage, PlannedStep, Predicate, Reason, Work},

@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod access;
+pub mod acts;
 pub mod adopt;
 pub mod bot;
 pub mod clock;

@@ -46,6 +46,10 @@ pub fn plan(
             let message = format!("there is no container `{container}` on `{spark}` to start");
             return Some(Work::blocked(&object, goal, Reason::NoContainer, message));
         }
+        // Somebody started it after that time, and stopped it: that was the restart.
+        (ServiceState::Running, Some(found)) if service.state.is_none() && asked <= found.started_at => {
+            return None;
+        }
         (ServiceState::Running, Some(found)) if !found.running => (found, Act::Start),
         (ServiceState::Running, Some(found)) if asked > found.started_at => (found, Act::Restart),
         (ServiceState::Stopped, Some(found)) if found.running => (found, Act::Stop),

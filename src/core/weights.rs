@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
+    acts::Came,
     consent,
     desired::{Desired, Model, Object, Source, SpecHash, Weights, hex},
     launch::{Attempts, Failure, FailureKind},
-    ledger::{Came, Ledger, Noticed, attempt_key},
+    ledger::{Ledger, Noticed, attempt_key},
     name::{FILES_OF, ModelName, RepoId, SparkName},
     observed::{Endpoint, EndpointAnswer, Facts, Job, JobState, Observed},
     plan::{Consent, Gate, Item, PlannedStep, Predicate, Reason, Work},

@@ -87,6 +87,10 @@ fn a_restart_that_is_asked_for_is_done_once() {
         with(&cluster, &format!("{service}, state: stopped, restart_after: 2026-11-24T12:06:00Z }}"));
         rounds(&cluster.controller("a"), 5).await;
         assert_eq!((count(&cluster, "stop"), count(&cluster, "start")), (2, 2), "it is to be stopped");
+        // Whoever knows nothing sees that it was started after that time, and was stopped since.
+        with(&cluster, &format!("{service}, restart_after: 2026-11-24T12:05:00Z }}"));
+        rounds(&cluster.controller("b"), 5).await;
+        assert_eq!((count(&cluster, "stop"), count(&cluster, "start")), (2, 2), "somebody stopped it");
     });
 }
 
@@ -166,4 +170,46 @@ fn a_bot_without_a_user_is_not_there() {
         }
         assert_eq!(acts(&cluster).iter().filter(|act| *act == "stop" || *act == "launch").count(), 0);
     });
+}
+
+/// If this failed, a controller that dies in the middle would restart a bot twice, build it twice, or leave it stopped.
+#[test]
+fn killed_after_any_act_a_bot_is_restarted_and_updated_once() {
+    for (wish, ends_as) in [
+        (", restart_after: 2026-11-24T12:00:10Z", (1, 1, 0)),
+        (", update_after: 2026-11-24T12:00:10Z", (0, 0, 1)),
+    ] {
+        for act in 1.. {
+            let told = format!("{wish}, killed after act {act}");
+            let crashed = paused(async {
+                let cluster = cluster();
+                with(&cluster, &bot(""));
+                rounds(&cluster.controller("a"), 3).await;
+                with(&cluster, &bot(wish));
+                {
+                    let mut world = cluster.sim.world();
+                    world.crash_at = Some(world.acts + act);
+                }
+                let controller = cluster.controller("a");
+                let crashed = tokio::select! {
+                    () = rounds(&controller, 40) => false,
+                    () = cluster.sim.crashed.notified() => true,
+                };
+                cluster.sim.world().crash_at = None;
+                let controller = cluster.controller("a");
+                rounds(&controller, 40).await;
+                let done = (count(&cluster, "stop"), count(&cluster, "start"), count(&cluster, "launch"));
+                assert_eq!(done, ends_as, "{told}");
+                let seen = controller.snapshot();
+                assert!(seen.plan.as_ref().unwrap().is_empty(), "{told}");
+                let line = seen.status.iter().find(|line| line.object.as_str() == "helper").unwrap();
+                assert_eq!((line.health, line.observed.as_str()), (Health::Healthy, "running"), "{told}");
+                crashed
+            });
+            if !crashed {
+                assert!(act > 1, "{wish}: it had only {act} acts");
+                break;
+            }
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! When the files of a model are brought or deleted.
 
 use spark_control::core::{
+    acts::Came,
     desired::Object,
     launch::{FailureKind, LaunchState},
-    ledger::Came,
     name::{ModelName, RepoId},
     plan::{Reason, Verdict},
     step::Step,

@@ -8,9 +8,8 @@ mkdirSync(folder, { recursive: true });
 const browser = await launch();
 const demo = await Demo.start();
 const serves = (model) => until(`${model} serves`, async () => {
-  const { objects } = await demo.api("/api/v1/status");
-  const slot = objects.find((object) => object.object === "vllm");
-  return slot.sync === "InSync" && slot.observed === model;
+  const { sync, observed } = await demo.object("vllm");
+  return sync === "InSync" && observed === model;
 }, 60_000);
 
 await serves("small");
@@ -32,25 +31,45 @@ await page.screenshot({ path: `${folder}phone.png` });
 await browser.close();
 await demo.end();
 
-/** What a first visit loads and how long it takes until it can be read and used: a median of nine. */
+/** What a first visit loads, and how long it takes until it can be read and used: a median of nine. */
 async function weigh() {
-  const visits = [];
-  for (let visit = 0; visit < 9; visit += 1) {
-    const context = await browser.newContext();
-    const fresh = await context.newPage();
-    const client = await context.newCDPSession(fresh);
+  const bytes = await visit(async (page) => {
+    // Counting slows what is counted: it has a visit of its own.
+    let sum = 0;
+    const client = await page.context().newCDPSession(page);
     await client.send("Network.enable");
-    let bytes = 0;
-    client.on("Network.loadingFinished", (event) => { bytes += event.encodedDataLength; });
-    await fresh.goto(demo.url);
-    await fresh.getByRole("article", { name: "Main model" }).waitFor();
-    const times = await fresh.evaluate(() => ({
-      painted: performance.getEntriesByName("first-contentful-paint")[0].startTime,
-      usable: performance.now(),
+    client.on("Network.loadingFinished", (event) => { sum += event.encodedDataLength; });
+    return () => sum;
+  });
+  const times = [];
+  for (let turn = 0; turn < 9; turn += 1) {
+    times.push(await visit(async (page) => {
+      // When the first thing to press is there, by the page's own clock.
+      await page.addInitScript(() => {
+        new MutationObserver((_, observer) => {
+          if (!document.querySelector("article.slot .actions")) return;
+          window.usable = performance.now();
+          observer.disconnect();
+        }).observe(document, { childList: true, subtree: true });
+      });
+      return () => page.evaluate(() => ({
+        painted: performance.getEntriesByName("first-contentful-paint")[0].startTime,
+        usable: window.usable,
+      }));
     }));
-    visits.push({ ...times, bytes });
-    await context.close();
   }
-  const median = (name) => visits.map((one) => one[name]).sort((a, b) => a - b)[4];
-  console.log(`first contentful paint ${median("painted").toFixed(0)} ms, usable ${median("usable").toFixed(0)} ms, ${(median("bytes") / 1024).toFixed(1)} KiB over the wire`);
+  const median = (name) => times.map((one) => one[name]).sort((a, b) => a - b)[4];
+  console.log(`first contentful paint ${median("painted").toFixed(0)} ms, usable ${median("usable").toFixed(0)} ms, ${(bytes / 1024).toFixed(1)} KiB over the wire`);
+}
+
+/** One visit with nothing kept from before; `prepare` tells how it is read. */
+async function visit(prepare) {
+  const context = await browser.newContext();
+  const fresh = await context.newPage();
+  const read = await prepare(fresh);
+  await fresh.goto(demo.url);
+  await fresh.getByRole("article", { name: "Main model" }).waitFor();
+  const told = await read();
+  await context.close();
+  return told;
 }

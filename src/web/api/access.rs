@@ -25,14 +25,21 @@ pub struct Door {
     pub role: Role,
 }
 
+/// The gate's turn at which somebody was let in: what lasts ends when there is another.
+#[derive(Clone, Copy)]
+pub struct Turn(pub u64);
+
 /// Lets through who may, and tells the operation who that is.
 pub async fn door(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     if door.role == Role::Nobody {
         return next.run(request).await;
     }
+    // Before it is asked: whoever loses the right while being let in is noticed, too.
+    let turn = Turn(door.controller.gate_turn());
     match may_enter(&door, request.headers()) {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
+            request.extensions_mut().insert(turn);
             next.run(request).await
         }
         Err(problem) => problem.into_response(),

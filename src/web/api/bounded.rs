@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Shared,
+    access::Turn,
     problem::{Code, Problem},
 };
 use crate::controller::MOST_FOLLOWERS;
@@ -59,12 +60,12 @@ pub struct Place {
 impl Place {
     /// # Errors
     /// There are too many.
-    pub fn take(controller: Shared) -> Result<Self, Problem> {
+    pub fn take(controller: Shared, Turn(turn): Turn) -> Result<Self, Problem> {
         let permit = controller.followers.clone().try_acquire_owned().map_err(|_| {
             let detail = format!("{MOST_FOLLOWERS} streams are open, and no more are kept");
             Problem::new(Code::TooManyStreams, detail)
         })?;
-        Ok(Self { turn: controller.gate_turn(), controller, _permit: permit })
+        Ok(Self { controller, turn, _permit: permit })
     }
 
     /// Who may not read any more comes back, and is told so.

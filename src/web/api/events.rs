@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
+    Extension,
     extract::State,
     http::HeaderMap,
     response::sse::{Event, Sse},
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     Shared,
+    access::Turn,
     bounded::{Place, stream},
     problem::{Code, Problem},
 };
@@ -36,6 +38,7 @@ struct Following {
 
 pub async fn events(
     State(controller): State<Shared>,
+    Extension(turn): Extension<Turn>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let newest = controller.last_event();
@@ -50,7 +53,7 @@ pub async fn events(
         }
         None => newest,
     };
-    let place = Place::take(controller.clone())?;
+    let place = Place::take(controller.clone(), turn)?;
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
     let following = Following { place, looks, last, lines, look: true };

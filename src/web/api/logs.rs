@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response, sse::Event},
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     Part, Query, Shared, accepts,
+    access::Turn,
     bounded::{Place, stream},
     operation::{EVENTS, TEXT},
     problem::{Code, Problem},
@@ -29,21 +30,23 @@ pub async fn of_object(
     State(controller): State<Shared>,
     Part(object): Part<String>,
     Query(which): Query<WhichLogs>,
+    Extension(turn): Extension<Turn>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if which.saved {
         return Ok(told(saved(&controller, &object).await?, &headers));
     }
-    answer(controller, Whose::Object(object), &headers).await
+    answer(controller, Whose::Object(object), turn, &headers).await
 }
 
 /// The same of one container, also one that nobody's file names.
 pub async fn of_container(
     State(controller): State<Shared>,
     Part((spark, container)): Part<(String, String)>,
+    Extension(turn): Extension<Turn>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(controller, Whose::Container { spark, container }, &headers).await
+    answer(controller, Whose::Container { spark, container }, turn, &headers).await
 }
 
 /// Whose words are asked for.
@@ -52,14 +55,19 @@ enum Whose {
     Container { spark: String, container: String },
 }
 
-async fn answer(controller: Shared, whose: Whose, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn answer(
+    controller: Shared,
+    whose: Whose,
+    turn: Turn,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     // Before a stream begins, so that a wrong name is told.
     let logs = said(&controller, &whose).await?;
     if !accepts(headers, EVENTS) {
         return Ok(told(logs, headers));
     }
     let following = Following {
-        place: Place::take(controller)?,
+        place: Place::take(controller, turn)?,
         whose,
         said: BTreeMap::new(),
         read: Some(logs),

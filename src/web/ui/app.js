@@ -1,7 +1,7 @@
 // The page: what the API tells, kept up to date by its events, in one of a few views. Begin with `App`.
 
 import { render } from "./vendor/preact.js";
-import { useCallback, useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
 import { ask, follow, get } from "./api.js";
 import { Change } from "./change.js";
 import { Sparks } from "./cluster.js";
@@ -56,10 +56,11 @@ function App() {
 
   const begin = useCallback(async () => {
     try {
+      // What is does not wait for who asks, and neither for what was.
+      const seen = refresh();
       const session = await get("/api/v1/session");
       setSeen((before) => ({ ...before, session, problem: null }));
-      // What is does not wait for what was.
-      refresh();
+      await seen;
       const { events: lines } = await get(`/api/v1/history?last=${KEPT_EVENTS}`);
       setEvents((before) => lines.concat(before.filter((event) => !lines.some((known) => known.number === event.number))).slice(-KEPT_EVENTS));
     } catch (problem) {
@@ -67,8 +68,8 @@ function App() {
     }
   }, []);
 
-  // Until it is known who asks.
-  useEffect(() => {
+  // Until it is known who asks; at once, not after the first paint.
+  useLayoutEffect(() => {
     if (seen.session) return undefined;
     begin();
     const timer = setInterval(begin, 5000);
