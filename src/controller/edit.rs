@@ -69,7 +69,12 @@ pub struct Current {
 #[derive(Debug, thiserror::Error)]
 pub enum NotEdited {
     #[error("revision {base} is not what the file holds any more; changed since: {}", .fields.join(", "))]
-    Conflict { base: u64, fields: Vec<String> },
+    Conflict {
+        base: u64,
+        fields: Vec<String>,
+        /// Those of them that this edit would change, too.
+        clashing: Vec<String>,
+    },
     #[error("the file was changed at the same moment ({}); that change stays, try again", .fields.join(", "))]
     Overtaken { fields: Vec<String> },
     #[error("the file is not valid now, so it can only be edited by hand:\n{0}")]
@@ -94,25 +99,24 @@ impl Controller {
     /// # Errors
     /// [`NotEdited::FileInvalid`] when it is not YAML.
     pub fn desired_now(&self) -> Result<Current, NotEdited> {
-        if let Some(known) = self.still_in_force()? {
+        let bytes = manifest::read::read(&self.places.file);
+        if let Ok(bytes) = &bytes
+            && let Some(known) = self.in_force_as(bytes)?
+        {
             return Ok(known);
         }
-        let _edit = self.edits.lock().expect("a panic while editing ends the program");
-        let text = self.file_text()?;
+        // Saved a moment ago, and perhaps still being written: it is told, and comes into force in its round.
+        let text = self.text_of(bytes)?;
         let value = self.value(&text)?.into();
         Ok(Current { revision: self.revision_of(&text)?, text: text.into(), value })
     }
 
-    /// What is in force, when that is what the file holds.
-    fn still_in_force(&self) -> Result<Option<Current>, NotEdited> {
-        let Ok(bytes) = manifest::read::read(&self.places.file) else { return Ok(None) };
+    /// What is in force, when those are its bytes.
+    fn in_force_as(&self, bytes: &[u8]) -> Result<Option<Current>, NotEdited> {
         let state = self.state();
         let Some(current) = state.current.as_ref().filter(|current| current.text.as_bytes() == bytes) else {
             return Ok(None);
         };
-        if state.last_text.as_ref() != Some(&bytes) {
-            return Ok(None);
-        }
         let value = match current.value.get() {
             Some(value) => value.clone(),
             None => {
@@ -135,10 +139,11 @@ impl Controller {
         let _edit = self.edits.lock().expect("a panic while editing ends the program");
         let text = self.file_text()?;
         let before = self.checked(&text).map_err(NotEdited::FileInvalid)?;
+        let wanted = change(&request.change)?;
         if let Some(base) = request.base {
-            self.check_base(base, &text)?;
+            self.check_base(base, &text, &wanted)?;
         }
-        let new = edit::edited(&text, &change(&request.change)?)?;
+        let new = edit::edited(&text, &wanted)?;
         let after = self.checked(&new).map_err(NotEdited::Invalid)?;
         // An entry with errors of its own is tolerated in a file that a person wrote, and never written.
         let worse: Vec<_> = set_aside(&after).difference(&set_aside(&before)).cloned().collect();
@@ -176,12 +181,15 @@ impl Controller {
             }
             Err(ReplaceError::ReadOnly(error)) => return Err(NotEdited::FileReadOnly(error.to_string())),
             Err(ReplaceError::Io(error)) => return Err(error.into()),
+            Err(torn @ ReplaceError::Torn { .. }) => {
+                return Err(std::io::Error::other(torn.to_string()).into());
+            }
         };
         // The file is what was asked for: what cannot be remembered of it now is found by the next round.
         let plan = edited.plan.as_ref().filter(|plan| plan.has_steps());
         let remembered = self
             .record(&request.by, &text, &new, &replaced)
-            .and_then(|()| self.read_file(true).map(drop))
+            .and_then(|()| self.take_text(new.as_bytes(), true))
             .and_then(|()| plan.map_or(Ok(()), |plan| self.keep_plan(plan)));
         if let Err(error) = remembered {
             tracing::error!("remembering an edit: {error}");
@@ -197,7 +205,12 @@ impl Controller {
 
     fn file_text(&self) -> Result<String, NotEdited> {
         // Whatever a person saved a moment ago becomes a revision of its own first.
-        let bytes = self.read_file(true)?.map_err(|error| {
+        let bytes = self.read_file(true)?;
+        self.text_of(bytes)
+    }
+
+    fn text_of(&self, bytes: std::io::Result<Vec<u8>>) -> Result<String, NotEdited> {
+        let bytes = bytes.map_err(|error| {
             NotEdited::FileInvalid(format!("reading {}: {error}", self.places.file.display()))
         })?;
         manifest::read::text(bytes)
@@ -223,12 +236,22 @@ impl Controller {
         Ok(last.filter(|(_, known)| known == text).map(|(revision, _)| revision))
     }
 
-    fn check_base(&self, base: u64, text: &str) -> Result<(), NotEdited> {
+    fn check_base(&self, base: u64, text: &str, wanted: &Change) -> Result<(), NotEdited> {
         let known = self.state().store.revision(base)?;
         match known {
             Some(known) if known == text => Ok(()),
-            Some(known) => Err(NotEdited::Conflict { base, fields: changed_fields(&known, text) }),
-            None => Err(NotEdited::Conflict { base, fields: vec!["everything: it is not kept".into()] }),
+            Some(known) => {
+                let fields = changed_fields(&known, text);
+                let ours =
+                    edit::edited(&known, wanted).map_or(Vec::new(), |ours| changed_fields(&known, &ours));
+                let clashing = fields.iter().filter(|field| ours.iter().any(|our| overlap(field, our)));
+                let clashing = clashing.cloned().collect();
+                Err(NotEdited::Conflict { base, fields, clashing })
+            }
+            None => {
+                let fields = vec!["everything: it is not kept".to_owned()];
+                Err(NotEdited::Conflict { base, clashing: fields.clone(), fields })
+            }
         }
     }
 
@@ -277,6 +300,12 @@ fn change(asked: &Asked) -> Result<Change, NotEdited> {
 
 fn set_aside(loaded: &Loaded) -> BTreeSet<String> {
     loaded.set_aside.iter().cloned().collect()
+}
+
+/// One of two JSON pointers is the other, or holds it.
+fn overlap(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// JSON pointers of what differs between two texts.

@@ -52,26 +52,40 @@ impl Controller {
     /// Read the file, and put it in force when it can be.
     /// Without `record` it is only for showing: nothing of it is remembered. Tells what was read.
     pub(super) fn read_file(&self, record: bool) -> Result<std::io::Result<Vec<u8>>, StoreError> {
-        let bytes = manifest::read::read(&self.places.file);
-        let mut state = self.state();
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
+        let path = &self.places.file;
+        let mut bytes = manifest::read::read(path);
+        if !matches!(&bytes, Ok(bytes) if self.state().last_text.as_ref() == Some(bytes)) {
+            // An edit that meets another one is at its place for a moment: nobody reads it then.
+            let _turn = manifest::replace::turn_of_reader(path);
+            bytes = manifest::read::read(path);
+        }
+        match bytes {
+            Ok(bytes) => {
+                self.take_text(&bytes, record)?;
+                Ok(Ok(bytes))
+            }
             Err(error) => {
+                let mut state = self.state();
                 state.last_text = None;
                 let mut message = format!("reading {}: {error}", self.places.file.display());
                 if error.kind() == std::io::ErrorKind::NotFound {
                     message.push_str("; write one, or name another with --file");
                 }
                 self.refuse(&mut state, message, record)?;
-                return Ok(Err(error));
+                Ok(Err(error))
             }
-        };
-        if state.last_text.as_ref() == Some(&bytes) {
-            return Ok(Ok(bytes));
+        }
+    }
+
+    /// Put a text in force when it can be.
+    pub(super) fn take_text(&self, bytes: &[u8], record: bool) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.last_text.as_deref() == Some(bytes) {
+            return Ok(());
         }
         state.pending = None;
         let path = self.places.file.display().to_string();
-        let loaded = match manifest::read::text(bytes.clone()) {
+        let loaded = match manifest::read::text(bytes.to_vec()) {
             Ok(text) => manifest::load::load(&text)
                 .map_err(|problems| manifest::render(&problems, &path, &text))
                 .map(|loaded| (loaded, text)),
@@ -82,8 +96,8 @@ impl Controller {
             Err(message) => self.refuse(&mut state, message, record)?,
         }
         // What was only shown is taken in when it is acted on.
-        state.last_text = record.then(|| bytes.clone());
-        Ok(Ok(bytes))
+        state.last_text = record.then(|| bytes.to_vec());
+        Ok(())
     }
 
     fn take_in(&self, state: &mut State, loaded: Loaded, text: &str, record: bool) -> Result<(), StoreError> {

@@ -216,6 +216,11 @@ pub fn new_lines<'a>(before: Option<&str>, now: &'a str) -> Vec<&'a str> {
     lines[known.len() - start..].to_vec()
 }
 
+/// Up to the end of the last line that has one: a line that is still being written is told when it is whole.
+pub fn whole_lines(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| &text[..=end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,5 +259,10 @@ mod tests {
         assert_eq!(new_lines(Some("a\nb\nb\n"), "b\nb\nb\n"), ["b"]);
         assert_eq!(new_lines(Some("a\nb\n"), "a\nb\n"), Vec::<&str>::new());
         assert_eq!(new_lines(Some("a\nb\n"), "x\ny\n"), ["x", "y"], "another container");
+        // A line that grows is told once, when it is whole.
+        assert_eq!(
+            [whole_lines("a\nLoad"), whole_lines("Load"), whole_lines("a\n"), whole_lines("")],
+            ["a\n", "", "a\n", ""]
+        );
     }
 }

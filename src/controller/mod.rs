@@ -52,8 +52,23 @@ use crate::{
 /// A round with a silent Spark in it takes its whole deadline, and the one after it as long.
 const ROUND: Duration = Duration::from_secs(45);
 
-/// A page has two; this is more pages than there are people to look at them.
-pub const MOST_FOLLOWERS: usize = 2048;
+/// What somebody follows over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    Events,
+    /// Each asks a Spark every other second.
+    Log,
+}
+
+impl Follows {
+    /// At once: more pages than there are people to look at them.
+    pub const fn most(self) -> usize {
+        match self {
+            Self::Events => 2048,
+            Self::Log => 64,
+        }
+    }
+}
 
 /// Makes the way to a Spark. The simulated world has its own.
 pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTransport + Send + Sync;
@@ -99,8 +114,9 @@ pub struct Controller {
     /// One edit at a time.
     edits: Mutex<()>,
     pub wake: Arc<Notify>,
-    /// Places for who follows what happens over HTTP.
-    pub followers: Arc<Semaphore>,
+    /// Places for who follows what happens, and what containers say.
+    events_followers: Arc<Semaphore>,
+    log_followers: Arc<Semaphore>,
     /// Something was put into the outbox.
     posted: Notify,
     published: watch::Sender<Arc<Snapshot>>,
@@ -275,7 +291,8 @@ impl Controller {
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
             wake: Arc::new(Notify::new()),
-            followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
+            events_followers: Arc::new(Semaphore::new(Follows::Events.most())),
+            log_followers: Arc::new(Semaphore::new(Follows::Log.most())),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
             gate,
@@ -290,6 +307,14 @@ impl Controller {
     /// What is known now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.borrow().clone()
+    }
+
+    /// Places for those who follow this.
+    pub fn followers(&self, what: Follows) -> &Arc<Semaphore> {
+        match what {
+            Follows::Events => &self.events_followers,
+            Follows::Log => &self.log_followers,
+        }
     }
 
     /// Follows every round.

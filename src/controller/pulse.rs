@@ -49,12 +49,13 @@ impl Controller {
             .any(|(object, new)| observed.endpoints.get(object).is_none_or(|old| word(old) != word(new)));
         observed.endpoints = endpoints;
         let mut state = self.state();
+        if state.looks != looks {
+            return changed;
+        }
         if let Err(error) = self.keep_connectivity(&mut state, &observed.endpoints) {
             error!("remembering which endpoints are up: {error}");
         }
-        if state.looks == looks {
-            state.observed = Some(observed);
-        }
+        state.observed = Some(observed);
         changed
     }
 }

@@ -93,6 +93,11 @@ impl Ledger {
         self.restarts.retain(|object, _| is_ours(object));
         self.kept.retain(|object, _| is_ours(object));
         self.restarted.retain(|object, _| is_ours(object));
+        // Whoever started it after that time did what was asked for.
+        for (name, service) in &desired.services {
+            let done = service::restarted(service, observed, now);
+            self.restarted.extend(done.map(|asked| (Object::service(name), asked)));
+        }
         for (name, service) in &desired.services {
             let (Some(state), Place::Spark(spark), Some(container)) =
                 (service.state, &service.place, &service.container)

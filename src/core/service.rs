@@ -24,7 +24,7 @@ pub fn plan(
 ) -> Option<Work> {
     let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };
     let object = Object::service(name);
-    let asked = restart_due(&object, service, ledger, now);
+    let asked = restart_due(&object, service, observed, ledger, now);
     let state = match (service.state, asked) {
         (None, None) => return None,
         (Some(state), _) => state,
@@ -46,12 +46,8 @@ pub fn plan(
             let message = format!("there is no container `{container}` on `{spark}` to start");
             return Some(Work::blocked(&object, goal, Reason::NoContainer, message));
         }
-        // Somebody started it after that time, and stopped it: that was the restart.
-        (ServiceState::Running, Some(found)) if service.state.is_none() && asked <= found.started_at => {
-            return None;
-        }
         (ServiceState::Running, Some(found)) if !found.running => (found, Act::Start),
-        (ServiceState::Running, Some(found)) if asked > found.started_at => (found, Act::Restart),
+        (ServiceState::Running, Some(found)) if asked.is_some() => (found, Act::Restart),
         (ServiceState::Stopped, Some(found)) if found.running => (found, Act::Stop),
         (ServiceState::Running | ServiceState::Stopped, _) => return None,
     };
@@ -119,8 +115,17 @@ fn steps(object: &Object, spark: &SparkName, found: &Container, asked: Option<Ti
 }
 
 /// The restart that is asked for and was not done yet. The Spark's clock may differ from ours: what was done is remembered, too.
-fn restart_due(object: &Object, service: &Service, ledger: &Ledger, now: Timestamp) -> Option<Timestamp> {
+fn restart_due(
+    object: &Object,
+    service: &Service,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let asked = service.restart_after.filter(|asked| *asked <= now)?;
+    if restarted(service, observed, now).is_some() {
+        return None;
+    }
     let is_wanted = service.state != Some(ServiceState::Stopped);
     (is_wanted && ledger.restarted.get(object).is_none_or(|done| *done < asked)).then_some(asked)
 }
@@ -138,6 +143,14 @@ fn too_early(object: &Object, found: &Container, ledger: &Ledger, now: Timestamp
     let next = restarts.not_before();
     let message = format!("{ended}; again at {next:.0}");
     (next > now).then_some(Verdict::Waiting { reason: Reason::Backoff, message })
+}
+
+/// The time of a restart that was asked for and that somebody did: it was started after that.
+pub fn restarted(service: &Service, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let asked = service.restart_after.filter(|asked| *asked <= now)?;
+    let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };
+    let found = observed.facts(spark)?.container(container.as_str())?;
+    (found.started_at >= Some(asked)).then_some(asked)
 }
 
 /// A managed service is seen to be in its desired state.

@@ -40,6 +40,9 @@ pub enum ReplaceError {
     ReadOnly(io::Error),
     #[error("replacing the file: {0}")]
     Io(#[from] io::Error),
+    /// Two texts changed places and could not be put back: the file may hold the new one, and the other is here.
+    #[error("replacing the file ended in the middle: {error}; what it does not hold now is in {}", .other.display())]
+    Torn { other: PathBuf, error: io::Error },
 }
 
 /// Replace the file at `path`, which was read as `expected`, by `new`. `keep` is where old bytes are kept when it must be
@@ -67,6 +70,9 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         Err(error) => return Err(error.into()),
     };
     let replaced = exchange(&beside, &target, expected, new);
+    if matches!(replaced, Err(ReplaceError::Torn { .. })) {
+        return Err(replaced.expect_err("it was one"));
+    }
     // What is beside now is the old text, or the new one that did not get there.
     let removed = fs::remove_file(&beside);
     match replaced {
@@ -80,12 +86,22 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
     }
 }
 
-/// Nobody else of us edits the file while this is open.
+/// Whoever reads while this is open sees no edit that is being put back. `None`: it is read without.
+pub fn turn_of_reader(path: &Path) -> Option<File> {
+    let target = fs::canonicalize(path).ok()?;
+    lock_for(&target, FlockOperation::NonBlockingLockShared).ok()?
+}
+
+/// Nobody else of us edits or reads the file while this is open.
 fn lock(target: &Path) -> io::Result<Option<File>> {
+    lock_for(target, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn lock_for(target: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     let folder = File::open(target.parent().unwrap_or_else(|| Path::new("/")))?;
     let deadline = Instant::now() + LOCK_DEADLINE;
     loop {
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&folder, how) {
             Ok(()) => return Ok(Some(folder)),
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
@@ -139,21 +155,22 @@ fn exchange(beside: &Path, target: &Path, expected: &[u8], new: &[u8]) -> Result
         Err(Errno::BUSY | Errno::INVAL | Errno::NOSYS | Errno::XDEV | Errno::OPNOTSUPP) => return Ok(false),
         Err(error) => return Err(io::Error::from(error).into()),
     }
-    let mut came_out = fs::read(beside)?;
+    let torn = |error| ReplaceError::Torn { other: beside.to_owned(), error };
+    let mut came_out = fs::read(beside).map_err(torn)?;
     if came_out == expected {
         return Ok(true);
     }
     // What came out is somebody else's and goes back. What comes out then is what we put there, or newer than both.
     let mut put = new.to_vec();
     for _ in 0..MOST_EXCHANGES {
-        swap().map_err(io::Error::from)?;
-        let out = fs::read(beside)?;
+        swap().map_err(|error| torn(error.into()))?;
+        let out = fs::read(beside).map_err(torn)?;
         if out == put {
-            break;
+            return Err(ReplaceError::Changed(came_out));
         }
         put = std::mem::replace(&mut came_out, out);
     }
-    Err(ReplaceError::Changed(came_out))
+    Err(torn(io::Error::other("somebody saves it again and again")))
 }
 
 fn write_over(target: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<Replaced, ReplaceError> {

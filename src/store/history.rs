@@ -48,13 +48,13 @@ impl Store {
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
         self.connection.execute(sql, params![at, kind, object, message])?;
         let number = self.connection.last_insert_rowid();
-        self.connection.execute("DELETE FROM event WHERE number <= ?1", [number - KEPT])?;
         let mut recent = self.recent.borrow_mut();
         if is_full(&recent) {
             recent.pop_front();
         }
         let (kind, object, message) = (kind.to_owned(), object.to_owned(), message.to_owned());
         recent.push_back(Arc::new(Event { number, at, kind, object, message }));
+        self.connection.execute("DELETE FROM event WHERE number <= ?1", [number - KEPT])?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
-use super::api::problem::Problem;
+use super::api::{desired::edited, problem::Problem};
 use crate::{
     controller::{Controller, Refusal, access::NoToken, edit::Request},
     core::access::Role,
@@ -161,7 +161,7 @@ async fn desired(State(controller): State<Arc<Controller>>) -> Response {
 }
 
 async fn edit(State(controller): State<Arc<Controller>>, Json(request): Json<Request>) -> Response {
-    match controller.edit(&request) {
+    match edited(&controller, request).await {
         Ok(edited) => Json(edited).into_response(),
         Err(error) => refused(error),
     }

@@ -13,7 +13,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    net::sockopt::set_tcp_user_timeout,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -28,6 +31,8 @@ pub struct Limits {
     pub connections: usize,
     /// From the end of one request to the end of the next one's head.
     pub head: Duration,
+    /// What was sent is to be taken within this: a client that reads nothing keeps no place.
+    pub unread: Duration,
 }
 
 /// Twice as many as may follow something.
@@ -53,7 +58,11 @@ impl Limits {
             }
         }
         let files = getrlimit(Resource::Nofile).current.unwrap_or(wanted);
-        Self { connections: connections(files), head: Duration::from_secs(20) }
+        Self {
+            connections: connections(files),
+            head: Duration::from_secs(20),
+            unread: Duration::from_secs(60),
+        }
     }
 }
 
@@ -77,7 +86,7 @@ pub async fn listen(listener: TcpListener, router: Router, limits: Limits, end: 
             () = end.cancelled() => break,
             next = next => next,
         };
-        let answering = answer(stream, from, router.clone(), limits.head, end.clone());
+        let answering = answer(stream, from, router.clone(), limits, end.clone());
         connections.spawn(async move {
             answering.await;
             drop(place);
@@ -106,17 +115,20 @@ async fn answer(
     stream: TcpStream,
     from: SocketAddr,
     router: TowerToHyperService<Router>,
-    head: Duration,
+    limits: Limits,
     end: CancellationToken,
 ) {
     // Without it the first words of a stream wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    // Also of a client that answers and takes nothing, since Linux 4.
+    let unread = u32::try_from(limits.unread.as_millis()).unwrap_or(u32::MAX);
+    let _ = set_tcp_user_timeout(&stream, unread);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
         router.call(request)
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head).max_header_size(MAX_HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_header_size(MAX_HEAD_BYTES);
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let done = tokio::select! {

@@ -106,6 +106,11 @@ async fn a_browser_keeps_a_cookie_that_only_its_own_page_can_use() {
     api.cluster.skip(std::time::Duration::from_secs(61));
     api.send(sign_in("sc_00000000_0")).await;
     assert!(tried()[1].ends_with("and 19 times more since the last line"), "{:?}", tried());
+    // Behind a proxy that speaks https, the cookie goes nowhere else.
+    let cookie_set =
+        |response: &reqwest::Response| response.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let behind = sign_in(&token).header("x-forwarded-proto", "https").send().await.unwrap();
+    assert!(cookie_set(&behind).ends_with("; Secure"), "{}", cookie_set(&behind));
     let response = sign_in(&token).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let written = response.headers()["set-cookie"].to_str().unwrap().to_owned();

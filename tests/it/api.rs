@@ -37,7 +37,7 @@ pub struct Answer {
 impl Api {
     /// A controller that has looked once, with this in the file.
     pub async fn new(more: &str) -> Self {
-        Self::within(Limits { connections: 1000, head: Duration::from_secs(20) }, more).await
+        Self::within(Limits { connections: 1000, ..Limits::of_this_process() }, more).await
     }
 
     /// The same, for so many clients.
@@ -136,6 +136,10 @@ async fn an_edit_names_the_revision_it_was_made_from() {
     let late = api.merge(Some("\"1\""), "", json!({ "model": "wide" })).await;
     assert_eq!(code(&late), (412, "conflict", false));
     assert_eq!((&late.body["fields"], &late.body["current"]["model"]), (&json!(["/model"]), &json!("beta")));
+    assert_eq!(late.body["clashing"], json!(["/model"]));
+    let other = api.merge(Some("\"1\""), "", json!({ "models": { "alpha": null } })).await;
+    assert_eq!(code(&other), (412, "conflict", false), "nobody has seen both");
+    assert_eq!((&other.body["fields"], &other.body["clashing"]), (&json!(["/model"]), &json!([])));
     assert_eq!(api.merge(Some("*"), "", json!({ "model": "alpha" })).await.tag.as_deref(), Some("\"3\""));
     for wrong in ["1", "W/\"1\"", "\"x\""] {
         assert_eq!(
@@ -155,7 +159,7 @@ async fn an_edit_names_the_revision_it_was_made_from() {
         Some("\"4\"")
     );
     let json_patch = "application/json-patch+json";
-    assert_eq!(code(&api.send(patch(json_patch, "{}")).await).1, "conflict", "revision 3 is gone");
+    assert_eq!(code(&api.send(patch(json_patch, "[]")).await).1, "conflict", "revision 3 is gone");
     for (kind, body, expected) in [
         ("application/json", "{}", (415, "unsupported_type", false)),
         (json_patch, "[", (400, "invalid_request", false)),
@@ -323,6 +327,16 @@ async fn other_sites_and_other_names_are_refused() {
     let allowed = api.request(Method::GET, "/api/v1/desired").header("host", "spark.example");
     assert_eq!(api.send(allowed).await.status, 200);
     assert_eq!(api.send(swap().header("sec-fetch-site", "same-origin")).await.status, 202);
+    // No other site may read an answer, and none is told that it might.
+    let headers = |request: RequestBuilder| async {
+        let response = request.header("origin", "https://elsewhere.example").send().await.unwrap();
+        let cors = response.headers().keys().any(|name| name.as_str().starts_with("access-control-"));
+        (response.status().as_u16(), cors)
+    };
+    assert_eq!(headers(api.request(Method::GET, "/api/v1/status")).await, (200, false));
+    let asks =
+        api.request(Method::OPTIONS, "/api/v1/desired").header("access-control-request-method", "PATCH");
+    assert_eq!(headers(asks).await, (405, false));
 }
 
 /// If this failed, a page would show what was, or miss what happened while it was away.
@@ -512,6 +526,13 @@ async fn logs_are_read_as_json_as_text_and_as_they_are_said() {
         said += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
     }
     assert!(said.starts_with("event: lines\n") && said.contains("spark1"), "{said}");
+    assert!(said.contains("\"errors\":[]"), "{said}");
+    // What cannot be read is no silence.
+    api.cluster.sim.fault("spark1", Fault::Silent, Duration::from_secs(5)).unwrap();
+    while !said.contains("\"error\":\"") {
+        said += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+    }
+    api.cluster.skip(Duration::from_secs(6));
     // What is stopped is saved first.
     api.merge(Some("*"), "", json!({ "model": "none" })).await;
     api.rounds(30, 10).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use spark_control::{controller::MOST_FOLLOWERS, web::listen::Limits};
+use spark_control::{controller::Follows, web::listen::Limits};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -30,7 +30,9 @@ async fn all(mut stream: TcpStream) -> String {
 /// If this failed, a few clients that say nothing would keep everybody else out for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_is_let_go_and_makes_room() {
-    let api = Api::within(Limits { connections: 2, head: Duration::from_millis(300) }, "model: none").await;
+    let api =
+        Api::within(Limits { connections: 2, head: Duration::from_millis(300), unread: LONG }, "model: none")
+            .await;
     let (mut half, silent) = (connect(&api).await, connect(&api).await);
     half.write_all(b"GET /healthz HTTP/1.1\r\nhost: loc").await.unwrap();
     let mut third = connect(&api).await;
@@ -39,6 +41,24 @@ async fn who_says_nothing_is_let_go_and_makes_room() {
     assert_eq!(all(silent).await, "");
     let told = all(half).await;
     assert!(told.is_empty() || told.starts_with("HTTP/1.1 408"), "{told}");
+}
+
+/// If this failed, a client that asks and never reads would keep its place for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_is_let_go_and_makes_room() {
+    let limits = Limits { connections: 1, head: LONG, unread: Duration::from_secs(2) };
+    let api = Api::within(limits, "model: none").await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = api.address.trim_start_matches("http://").parse().unwrap();
+    let mut deaf = socket.connect(address).await.unwrap();
+    // Megabytes of answers, more than the kernel keeps for a connection.
+    let ask = b"GET /api/v1/openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
+    deaf.write_all(&ask).await.unwrap();
+    let mut next = connect(&api).await;
+    next.write_all(HEALTH).await.unwrap();
+    assert!(all(next).await.starts_with("HTTP/1.1 200"), "it got the place");
+    drop(deaf);
 }
 
 /// If this failed, one request could fill the memory with its head.
@@ -61,13 +81,16 @@ async fn a_head_is_so_long_and_no_longer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_so_many_streams_and_no_more() {
     let api = Api::new("model: alpha").await;
-    let others = u32::try_from(MOST_FOLLOWERS - 1).unwrap();
-    let taken = api.controller.followers.clone().try_acquire_many_owned(others).unwrap();
+    let all_but_one = |what: Follows| {
+        let others = u32::try_from(what.most() - 1).unwrap();
+        api.controller.followers(what).clone().try_acquire_many_owned(others).unwrap()
+    };
+    let taken = [all_but_one(Follows::Events), all_but_one(Follows::Log)];
     let follow = |path: &str| {
         api.request(Method::GET, path).header("accept", "text/event-stream").timeout(LONG).send()
     };
-    let last = follow("/api/v1/events").await.unwrap();
-    assert_eq!(last.status(), 200);
+    let last = [follow("/api/v1/events").await.unwrap(), follow("/api/v1/logs/vllm").await.unwrap()];
+    assert_eq!(last.each_ref().map(reqwest::Response::status), [200, 200]);
     for path in ["/api/v1/events", "/api/v1/logs/vllm"] {
         let refused = api.request(Method::GET, path).header("accept", "text/event-stream");
         assert_eq!(code(&api.send(refused).await), (503, "too_many_streams", false), "{path}");

@@ -14,9 +14,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 fn serve(folder: &Path) -> Child {
+    serve_at(folder, "127.0.0.1:0")
+}
+
+fn serve_at(folder: &Path, address: &str) -> Child {
     let log = fs::File::create(folder.join("log")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_spark-control"))
-        .args(["--data", "data", "serve", "--listen", "127.0.0.1:0", "--log-json"])
+        .args(["--data", "data", "serve", "--listen", address, "--log-json"])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -193,4 +197,36 @@ fn a_service_that_goes_away_is_noticed_between_rounds() {
     wait("its end to be noticed", || observed(folder.path(), "web").filter(|seen| seen == "down"));
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// If this failed, an owner would open the controller to a network, and nothing would say so.
+#[test]
+fn it_warns_where_whoever_reaches_it_may_edit() {
+    let warned = |folder: &Path| {
+        let lines = log(folder);
+        lines
+            .iter()
+            .any(|line| line["level"] == "WARN" && line.to_string().contains("nobody is asked for a token"))
+    };
+    let served = |folder: &Path, address: &str| {
+        let mut child = serve_at(folder, address);
+        wait("its address", || {
+            log(folder).iter().any(|line| line["fields"]["listen"].is_string()).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let folder = TempDir::new().unwrap();
+    served(folder.path(), "127.0.0.1:0");
+    assert!(!warned(folder.path()), "this machine alone reaches it");
+    served(folder.path(), "0.0.0.0:0");
+    assert!(warned(folder.path()));
+    let token = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        .args(["--data", "data", "token", "new", "owner", "--role", "approve"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(token.status.success());
+    served(folder.path(), "0.0.0.0:0");
+    assert!(!warned(folder.path()), "with a token, who has none is refused");
 }

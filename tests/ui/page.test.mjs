@@ -57,7 +57,8 @@ test("the first screen answers in one look", async () => {
   await page.getByText("Nothing differs.").waitFor();
   const spark = page.getByRole("article", { name: "spark1" });
   await spark.getByRole("img", { name: /free\..*vllm/ }).waitFor();
-  await spark.getByText(/GB10/).waitFor();
+  await spark.getByText(/GB10, \d+ °C, \d+ W/).waitFor();
+  await spark.getByRole("img", { name: /^Free memory in the last hours: from .* to / }).waitFor();
   await spark.getByText(/up \d/).waitFor();
   await spark.getByText(/huggingface: .* of .* free/).waitFor();
   await page.getByRole("article", { name: "spark2" }).getByText("VPN 192.0.2.12").waitFor();
@@ -93,9 +94,21 @@ test("another model: pick, preview, confirm, watch; and the same from an editor"
   demo.file = demo.file.replace("model: large", "model: small");
   await card(page).getByText("What happens now").waitFor();
   await card(page).getByText("small loads").first().waitFor();
-  await page.getByRole("row", { name: /vllm/ }).first().waitFor();
+  // It was loaded before: how far it is, and how long it takes, by that.
+  await card(page).getByText(/\d+ %, .* so far; about .* in all, by its loads before/).waitFor();
+  await page.getByRole("row", { name: /^vllm (model|state) .* (model|missing|stopped) / }).first().waitFor();
   await serves("small");
   await page.getByText("Nothing differs.").waitFor();
+  await page.getByRole("link", { name: "Models" }).click();
+  await page.getByRole("row", { name: /^large/ }).getByRole("img").waitFor();
+  await close(page);
+});
+
+test("it is small", async () => {
+  const page = await open(browser, demo);
+  await card(page).waitFor();
+  const kib = await page.evaluate(() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation")).reduce((sum, one) => sum + one.transferSize, 0) / 1024);
+  assert.ok(kib > 20 && kib < 150, `${kib} KiB`);
   await close(page);
 });
 

@@ -20,7 +20,7 @@ use super::{
     access::Turn,
     problem::{Code, Problem},
 };
-use crate::controller::MOST_FOLLOWERS;
+use crate::controller::Follows;
 
 /// A file of a hundred models is a tenth of it.
 pub const MAX_BODY: usize = 1 << 20;
@@ -60,9 +60,9 @@ pub struct Place {
 impl Place {
     /// # Errors
     /// There are too many.
-    pub fn take(controller: Shared, Turn(turn): Turn) -> Result<Self, Problem> {
-        let permit = controller.followers.clone().try_acquire_owned().map_err(|_| {
-            let detail = format!("{MOST_FOLLOWERS} streams are open, and no more are kept");
+    pub fn take(controller: Shared, what: Follows, Turn(turn): Turn) -> Result<Self, Problem> {
+        let permit = controller.followers(what).clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("{} such streams are open, and no more are kept", what.most());
             Problem::new(Code::TooManyStreams, detail)
         })?;
         Ok(Self { controller, turn, _permit: permit })

@@ -62,7 +62,8 @@ pub async fn patch(
             return Err(Problem::new(Code::UnsupportedType, detail));
         }
     };
-    edit(&controller, &headers, change, how.dry_run, &by)
+    let base = base(&headers)?;
+    edit(&controller, base, change, how.dry_run, by).await
 }
 
 /// The whole text.
@@ -79,7 +80,8 @@ pub async fn put(
     }
     let text = String::from_utf8(body.to_vec())
         .map_err(|_| Problem::new(Code::InvalidRequest, "the body is not UTF-8"))?;
-    edit(&controller, &headers, Asked::Whole(text), how.dry_run, &by)
+    let base = base(&headers)?;
+    edit(&controller, base, Asked::Whole(text), how.dry_run, by).await
 }
 
 /// Which revisions are kept.
@@ -106,7 +108,8 @@ pub async fn revert(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let text = text_of(&controller, revision)?;
-    edit(&controller, &headers, Asked::Whole(text), how.dry_run, &by)
+    let base = base(&headers)?;
+    edit(&controller, base, Asked::Whole(text), how.dry_run, by).await
 }
 
 fn text_of(controller: &Shared, revision: u64) -> Result<String, Problem> {
@@ -126,7 +129,7 @@ pub async fn hold(
     let value =
         json!({ "owner": hold.owner, "reason": hold.reason, "until": hold.until, "object": hold.object });
     let change = Asked::Merge(json!({ "holds": { name: value } }));
-    write(&controller, None, change, how.dry_run, &by)
+    edit(&controller, None, change, how.dry_run, by).await
 }
 
 /// The hold is over.
@@ -141,7 +144,7 @@ pub async fn release(
         return Err(Problem::new(Code::NoSuchHold, format!("no hold is named `{name}`")));
     }
     let change = Asked::Merge(json!({ "holds": { name: Value::Null } }));
-    write(&controller, current.revision, change, how.dry_run, &by)
+    edit(&controller, current.revision, change, how.dry_run, by).await
 }
 
 /// What callers of the original know: another model in the main slot.
@@ -155,12 +158,14 @@ pub async fn swap(
         let work = edited.plan.as_ref().and_then(|plan| plan.of(&Object::main()));
         work.and_then(blocked)
     };
-    let request = |dry_run| Request { base: None, change: change(), dry_run, by: by.clone() };
-    let preview = controller.edit(&request(true))?;
+    let request = |base, dry_run| Request { base, change: change(), dry_run, by: by.clone() };
+    let preview = edited(&controller, request(None, true)).await?;
     if let Some((Reason::Held, message)) = of_main(&preview) {
         return Err(Problem::new(Code::Held, message));
     }
-    let edited = controller.edit(&request(false))?;
+    // What was looked at is what is written: a hold that came in between is a conflict.
+    let edited = edited(&controller, request(preview.revision, false)).await;
+    let edited = edited.map_err(|error| clash(&controller, error))?;
     let waits = of_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
     let answer = Edited::from(edited);
     if let Some((_, message)) = waits {
@@ -179,30 +184,28 @@ fn blocked(work: &Work) -> Option<(Reason, String)> {
     }
 }
 
-/// With the revision that the request names.
-fn edit(
-    controller: &Shared,
-    headers: &HeaderMap,
-    change: Asked,
-    dry_run: bool,
-    by: &str,
-) -> Result<Response, Problem> {
-    let base = base(headers)?;
-    write(controller, base, change, dry_run, by)
-}
-
-fn write(
+async fn edit(
     controller: &Shared,
     base: Option<u64>,
     change: Asked,
     dry_run: bool,
-    by: &str,
+    by: String,
 ) -> Result<Response, Problem> {
-    let request = Request { base, change, dry_run, by: by.to_owned() };
-    let edited = controller.edit(&request).map_err(|error| clash(controller, error))?;
+    let request = Request { base, change, dry_run, by };
+    let edited = edited(controller, request).await.map_err(|error| clash(controller, error))?;
     let answer = Edited::from(edited);
     let revision = answer.revision;
     Ok(tagged(Json(answer).into_response(), revision))
+}
+
+/// Files and locks are waited for where nobody else waits behind them.
+pub async fn edited(
+    controller: &Shared,
+    request: Request,
+) -> Result<crate::controller::edit::Edited, NotEdited> {
+    let controller = controller.clone();
+    let editing = tokio::task::spawn_blocking(move || controller.edit(&request));
+    editing.await.map_err(|error| NotEdited::Io(std::io::Error::other(error)))?
 }
 
 /// Who meets somebody else's edit is told what the file holds now.

@@ -21,7 +21,10 @@ use super::{
     bounded::{Place, stream},
     problem::{Code, Problem},
 };
-use crate::{controller::Snapshot, store};
+use crate::{
+    controller::{Follows, Snapshot},
+    store,
+};
 
 /// Read from the store at a time.
 const BATCH: u32 = 100;
@@ -53,7 +56,7 @@ pub async fn events(
         }
         None => newest,
     };
-    let place = Place::take(controller.clone(), turn)?;
+    let place = Place::take(controller.clone(), Follows::Events, turn)?;
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
     let following = Following { place, looks, last, lines, look: true };

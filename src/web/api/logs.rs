@@ -18,7 +18,10 @@ use super::{
     problem::{Code, Problem},
     v1::logs::{Log, Logs, WhichLogs},
 };
-use crate::controller::logs::{self, new_lines};
+use crate::controller::{
+    Follows,
+    logs::{self, new_lines, whole_lines},
+};
 
 /// Who follows reads no faster.
 const LOG_EVERY: Duration = Duration::from_secs(2);
@@ -67,9 +70,10 @@ async fn answer(
         return Ok(told(logs, headers));
     }
     let following = Following {
-        place: Place::take(controller, turn)?,
+        place: Place::take(controller, Follows::Log, turn)?,
         whose,
         said: BTreeMap::new(),
+        errors: Vec::new(),
         read: Some(logs),
         until: tokio::time::Instant::now() + LONGEST_LOG,
     };
@@ -125,8 +129,10 @@ async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
 struct Following {
     place: Place,
     whose: Whose,
-    /// By Spark and container, what was told last.
-    said: BTreeMap<(String, String), String>,
+    /// By Spark and container, what was told last: whole lines, or why there are none.
+    said: BTreeMap<(String, String), Result<String, String>>,
+    /// What could not be read at the last look.
+    errors: Vec<serde_json::Value>,
     /// Read, and not told yet.
     read: Option<Vec<Log>>,
     until: tokio::time::Instant,
@@ -146,26 +152,34 @@ async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallibl
             }
         };
         let mut lines = Vec::new();
-        let mut known = BTreeMap::new();
-        for log in logs {
-            let key = (log.spark, log.container);
-            let before = following.said.get(&key).map(String::as_str);
-            let Some(text) = log.text else {
-                // What could not be read this once goes on where it was.
-                known.extend(before.map(|before| (key.clone(), before.to_owned())));
-                continue;
+        let (mut known, mut errors) = (BTreeMap::new(), Vec::new());
+        for Log { spark, container, text, error } in logs {
+            let before = following.said.get(&(spark.clone(), container.clone()));
+            let now = text.map(|text| whole_lines(&text).to_owned()).ok_or_else(|| error.unwrap_or_default());
+            let line = |line: &str| json!({ "spark": &spark, "container": &container, "line": line });
+            match (&now, before) {
+                (Ok(now), Some(Ok(before))) => {
+                    lines.extend(new_lines(Some(before), now).into_iter().map(line))
+                }
+                (Ok(now), _) => lines.extend(new_lines(None, now).into_iter().map(line)),
+                (Err(why), _) => {
+                    errors.push(json!({ "spark": &spark, "container": &container, "error": why }))
+                }
+            }
+            // What was said before goes on where it was.
+            let kept = match (now, before) {
+                (Err(_), Some(Ok(before))) => Ok(before.clone()),
+                (now, _) => now,
             };
-            let (spark, container) = &key;
-            lines.extend(
-                new_lines(before, &text)
-                    .into_iter()
-                    .map(|line| json!({ "spark": spark, "container": container, "line": line })),
-            );
-            known.insert(key, text);
+            known.insert((spark, container), kept);
         }
         following.said = known;
-        if !lines.is_empty() {
-            let event = Event::default().event("lines").json_data(json!({ "lines": lines })).ok()?;
+        // What could not be read this once is told with the lines of the others, or by itself when it is new.
+        let is_new = errors != following.errors;
+        following.errors = errors;
+        if !lines.is_empty() || is_new {
+            let told = json!({ "lines": lines, "errors": following.errors });
+            let event = Event::default().event("lines").json_data(told).ok()?;
             return Some((Ok(event), following));
         }
     }

@@ -299,9 +299,10 @@ impl From<NotEdited> for Problem {
         };
         let problem = Self::new(code, detail);
         match error {
-            NotEdited::Conflict { fields, .. } | NotEdited::Overtaken { fields } => {
-                problem.with("fields", fields)
+            NotEdited::Conflict { fields, clashing, .. } => {
+                problem.with("fields", fields).with("clashing", clashing)
             }
+            NotEdited::Overtaken { fields } => problem.with("fields", fields),
             _ => problem,
         }
     }

@@ -13,7 +13,7 @@ class Problem extends Error {
   }
 }
 
-/** Answers with `{ value, tag, status }`; throws a `Problem`. */
+/** Answers with `{ value, tag, status, at }`, `at` by the controller's clock; throws a `Problem`. */
 export async function ask(method, path, { body, type, headers = {}, accept } = {}) {
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
   const kind = text === undefined ? {} : { "content-type": type ?? "application/json" };
@@ -32,7 +32,8 @@ export async function ask(method, path, { body, type, headers = {}, accept } = {
   const isJson = (response.headers.get("content-type") ?? "").includes("json");
   const value = isJson ? parsed(answered) : answered;
   if (!response.ok) throw new Problem(value && typeof value === "object" ? value : { status: response.status });
-  return { value, tag: response.headers.get("etag"), status: response.status };
+  const { headers: told, status } = response;
+  return { value, tag: told.get("etag"), status, at: new Date(told.get("date") ?? Date.now()) };
 }
 
 function parsed(text) {

@@ -29,7 +29,9 @@ function Agree({ label, disabled, does, agreed, setProblem, say }) {
 }
 
 /** Agree to the plan that waits. */
-export function Approve({ id, onClose, say }) {
+export function Approve({ id: asked, onClose, say }) {
+  // The one that is shown is the one that is agreed to, whatever is planned meanwhile.
+  const [id] = useState(asked);
   const { value, problem } = useAsked(() => get(`/api/v1/plans/${part(id)}`), [id]);
   const [refused, setRefused] = useState(null);
   const changed = refused?.body?.changed ?? value?.changed ?? [];
@@ -42,8 +44,9 @@ export function Approve({ id, onClose, say }) {
 }
 
 /** Agree to a file that takes much out; `revision` is the one in force. */
-export function Removal({ id, revision, onClose, say }) {
+export function Removal({ id: asked, revision, onClose, say }) {
   const says = words.headline;
+  const [id] = useState(asked);
   const [refused, setRefused] = useState(null);
   const { value, problem } = useAsked(async () => {
     const { value: now } = await ask("GET", "/api/v1/desired", { accept: "application/yaml" });
@@ -67,8 +70,9 @@ export function Again({ object, may, say }) {
     try {
       const { value } = await retry(object, true);
       setProblem(null);
-      if (costs(value).length > 0) {
-        setPlan(value);
+      const own = { ...value, work: value.work.filter((work) => work.object === object) };
+      if (costs(own).length > 0) {
+        setPlan(own);
         return;
       }
       await retry(object, false);

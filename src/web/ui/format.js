@@ -34,6 +34,9 @@ export function ago(text, now = Date.now()) {
   return secs < 3 ? words.just : words.ago(duration(secs));
 }
 
+/** Two texts of a thousand lines that have nothing in common; beyond it, what went and what came is all that is told. */
+const MOST_CELLS = 1_000_000;
+
 /** Lines of a unified diff between two texts: `[sign, line]`. */
 export function lineDiff(before, after) {
   const [a, b] = [before.split("\n"), after.split("\n")];
@@ -42,6 +45,7 @@ export function lineDiff(before, after) {
   let end = 0;
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1;
   const [x, y] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
+  if (x.length * y.length > MOST_CELLS) return [...x.map((line) => ["-", line]), ...y.map((line) => ["+", line])];
   // What is common to both, longest first: files are small, and what differs in them smaller.
   const table = Array.from({ length: x.length + 1 }, () => new Uint16Array(y.length + 1));
   for (let i = x.length - 1; i >= 0; i -= 1)

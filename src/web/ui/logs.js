@@ -34,13 +34,13 @@ export function Logs({ whose, status }) {
 
 /** The last lines, live. */
 export function Log({ whose, lines }) {
-  const [state, set] = useState({ lines: [], live: "connecting" });
+  const [state, set] = useState({ lines: [], errors: [], live: "connecting" });
   const box = useRef(null);
   useEffect(
     () =>
       follow(pathOf(whose), {
-        state: (live) => set((before) => ({ lines: live === "broken" ? before.lines : [], live })),
-        lines: ({ lines: more }) => set((before) => ({ ...before, lines: before.lines.concat(more).slice(-lines) })),
+        state: (live) => set((before) => ({ ...before, lines: live === "broken" ? before.lines : [], live })),
+        lines: ({ lines: more, errors }) => set((before) => ({ ...before, errors, lines: before.lines.concat(more).slice(-lines) })),
       }),
     whose,
   );
@@ -52,7 +52,8 @@ export function Log({ whose, lines }) {
   const several = new Set(state.lines.map((line) => line.spark)).size > 1;
   return html`<div>
     ${state.live === "broken" && html`<p class="trouble">${says.broken}</p>`}
-    ${state.lines.length === 0 && state.live !== "broken" && html`<p>${state.live === "live" ? says.nothing : says.connecting}</p>`}
+    ${state.errors.map((one) => html`<p class="trouble">${says.unread(one.container, one.spark, one.error)}</p>`)}
+    ${state.lines.length === 0 && state.errors.length === 0 && state.live !== "broken" && html`<p>${state.live === "live" ? says.nothing : says.connecting}</p>`}
     <pre ref=${box} class="log" role="log" aria-label=${says.label(says.whose(whose))} tabindex="0">${state.lines.map((one) => `${several ? `${one.spark} | ` : ""}${one.line}\n`).join("")}</pre>
   </div>`;
 }

@@ -43,10 +43,13 @@ export function Costs({ plan }) {
   return html`<div class="cost" role="note"><h3>${words.change.lost}</h3>${lost.map(({ object, text }) => html`<p><strong>${object}</strong>: ${text}</p>`)}</div>`;
 }
 
+/** Its steps are taken now, or as soon as somebody agrees. */
+const isToBeDone = (work) => work.items.some((item) => item.kind === "step") && (work.verdict !== "blocked" || work.reason === "ApprovalNeeded");
+
 /** What is lost while nothing serves: in the words of whoever is asked. */
 export function costs(plan) {
   return (plan?.work ?? [])
-    .filter((work) => work.outage)
+    .filter((work) => work.outage && isToBeDone(work))
     .map(({ object, outage }) => {
       const length =
         outage.expected_secs === null

@@ -1,7 +1,7 @@
 // Services as tiles, bots with what can be wished of them, and files of models. A disabled service is not here at all.
 
 import { useState } from "./vendor/hooks.js";
-import { part } from "./api.js";
+import { ask, part } from "./api.js";
 import { Again, Approve } from "./consent.js";
 import { Log } from "./logs.js";
 import { Health, Section, Sync, Why, html } from "./parts.js";
@@ -14,22 +14,22 @@ export function Services({ status, may, open, say }) {
   const bots = services.filter((object) => object.kind === "bot");
   const others = services.filter((object) => object.kind !== "bot");
   const files = status.objects.filter((object) => object.sort === "weights");
-  const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} seenAt=${status.at} may=${may} open=${open} say=${say} />`)}</div>`;
+  const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} may=${may} open=${open} say=${say} />`)}</div>`;
   return html`
     <${Section} title=${says.heading}>${others.length ? tiles(others) : html`<p>${says.none}</p>`}<//>
     ${bots.length > 0 && html`<${Section} title=${says.bots}>${tiles(bots)}<//>`}
     ${files.length > 0 && html`<${Section} title=${words.weights.heading}>${tiles(files)}<//>`}`;
 }
 
-function Tile({ object, plan, seenAt, may, open, say }) {
+function Tile({ object, plan, may, open, say }) {
   const [approving, setApproving] = useState(false);
   const name = object.object;
   const isService = object.sort === "service";
   const patch = (fields) => (isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } });
-  const wish = (title, fields, note) => html`<button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: `${title}: ${name}`, note, change: { merge: patch(fields()) } })}>${title}</button>`;
+  const wish = (title, fields, note) => html`<button class="quiet" disabled=${!may("edit")} onClick=${async () => open({ title: `${title}: ${name}`, note, change: { merge: patch(await fields()) } })}>${title}</button>`;
   const isKept = object.desired === "running" || object.desired === "stopped";
   // By the clock of the controller, not of this browser.
-  const now = () => new Date(seenAt).toISOString().replace(/\.\d+/, "");
+  const now = async () => (await ask("GET", "/api/v1/session")).at.toISOString().replace(/\.\d+/, "");
   return html`<article class="tile" aria-label=${name}>
     <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
     <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
@@ -42,8 +42,8 @@ function Tile({ object, plan, seenAt, may, open, say }) {
       ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}
       ${object.kind === "bot" && !isKept && wish(says.start, () => ({ state: "running" }))}
       ${object.kind === "bot" && !isKept && wish(says.stop, () => ({ state: "stopped" }))}
-      ${isService && (isKept || object.kind === "bot") && wish(says.restart, () => ({ restart_after: now() }))}
-      ${object.kind === "bot" && wish(says.update, () => ({ update_after: now() }))}
+      ${isService && (isKept || object.kind === "bot") && wish(says.restart, async () => ({ restart_after: await now() }))}
+      ${object.kind === "bot" && wish(says.update, async () => ({ update_after: await now() }))}
       ${(isKept || !isService) && wish(object.suspended ? says.resume : says.suspend, () => ({ suspend: object.suspended ? null : true }), object.suspended ? null : words.slots.suspendHelp)}
       ${isService && html`<a class="button quiet" href=${`#/logs/${part(name)}`}>${says.logs}</a>`}
     </div>

@@ -147,7 +147,11 @@ export const words = {
     heading: "What differs",
     none: "Nothing differs.",
     caption: "Every difference between the file and the Sparks",
-    object: "What", field: "Kind", desired: "The file", observed: "The Sparks", since: "Since", response: "What is done about it",
+    object: "What", on: (object, spark) => [object, spark].filter(Boolean).join(" on "), field: "Field", class: "Class",
+    fields: {
+      model: "model", config: "arguments", image: "image", missing: "state", stopped: "state", "should-be-stopped": "state",
+      unmanaged: "container", "half-up": "ranks", memory: "free memory", platform: "driver, kernel", weights: "files", unknown: "",
+    }, desired: "The file", observed: "The Sparks", since: "Since", response: "What is done about it",
   },
   change: {
     preview: "This is what would happen. Nothing is written yet.",
@@ -254,6 +258,7 @@ export const words = {
     nothing: "Nothing is said. When something runs, its words come here.",
     connecting: "Reading…",
     noSaved: "Nothing is saved.",
+    unread: (container, spark, why) => `What ${container} on ${spark} says cannot be read: ${why}`,
     broken: "The stream broke; trying again…",
     label: (object) => `Log of ${object}`,
   },
