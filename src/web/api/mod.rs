@@ -260,6 +260,7 @@ pub fn router(controller: Shared) -> Router {
         .route("/api/{*other}", axum::routing::any(no_such_address))
         .method_not_allowed_fallback(no_such_method)
         .layer(Extension(past::KeptHistory::default()))
+        .layer(Extension(seen::KeptStatus::default()))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(bounded::whole_body))
         .with_state(controller)

@@ -1,9 +1,12 @@
 //! What is: status, differences, Sparks, models, services, endpoints.
 
-use axum::{Json, extract::State};
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State, response::Response};
 
 use super::{
     Part, Shared,
+    kept::Kept,
     problem::{Code, Problem},
     v1::{
         catalog::{Endpoint, Endpoints, Models, Services},
@@ -15,8 +18,15 @@ use crate::core::{
     schedule,
 };
 
-pub async fn status(State(controller): State<Shared>) -> Json<Status> {
-    Json(Status::from(controller.snapshot().as_ref()))
+/// The status that was told last, by its round.
+pub type KeptStatus = Arc<Kept<u64>>;
+
+pub async fn status(
+    State(controller): State<Shared>,
+    Extension(kept): Extension<KeptStatus>,
+) -> Result<Response, Problem> {
+    let seen = controller.snapshot();
+    kept.answer(seen.round, || Ok(Status::from(seen.as_ref())))
 }
 
 pub async fn drift(State(controller): State<Shared>) -> Json<Drift> {
