@@ -70,8 +70,11 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         Err(error) => return Err(error.into()),
     };
     let replaced = exchange(&beside, &target, expected, new);
-    if matches!(replaced, Err(ReplaceError::Torn { .. })) {
-        return Err(replaced.expect_err("it was one"));
+    if let Err(ReplaceError::Torn { error, .. }) = replaced {
+        // Under a name that no edit of ours clears away.
+        let kept = target.with_extension("yaml.kept");
+        let other = if fs::rename(&beside, &kept).is_ok() { kept } else { beside };
+        return Err(ReplaceError::Torn { other, error });
     }
     // What is beside now is the old text, or the new one that did not get there.
     let removed = fs::remove_file(&beside);

@@ -12,7 +12,7 @@ use std::{
 use crate::{lab::Lab, shell::wait_until, spark::Spark};
 
 /// The program, or another build of it (`just measure`).
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     std::env::var_os("SPARK_CONTROL_PROGRAM")
         .map_or_else(|| env!("CARGO_BIN_EXE_spark-control").into(), PathBuf::from)
 }

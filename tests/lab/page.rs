@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use crate::{
     bots::Bot,
     cluster::{MODELS, on_one_spark, serving, settles_on},
-    controller::Controller,
+    controller::{Controller, program},
     lab::Lab,
     shell::run,
 };
@@ -40,7 +40,9 @@ reconcile: {{ interval: 2s }}
     run(Command::new("node")
         .args(["--test", "lab.test.mjs"])
         .current_dir(&ui)
+        .env("SPARK_CONTROL_PROGRAM", program())
         .env("SPARK_CONTROL_URL", controller.url())
+        .env("SPARK_CONTROL_DATA", &controller.data)
         .env("SPARK_CONTROL_FILE", &file)
         .env("SPARK_CONTROL_COMMIT", commit));
     assert!(serving(&lab, "alpha"));

@@ -1,11 +1,13 @@
 // The page on real Sparks: a controller that somebody else started, whose file is edited from here and by nobody else.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { Running, accessible, close, launch, open, until } from "./cluster.mjs";
 
-const { SPARK_CONTROL_URL: url, SPARK_CONTROL_FILE: path, SPARK_CONTROL_COMMIT: commit } = process.env;
-assert.ok(url && path && commit, "the test that starts this says where the controller is, and what the bot is brought to");
+const { SPARK_CONTROL_PROGRAM: program, SPARK_CONTROL_URL: url, SPARK_CONTROL_FILE: path } = process.env;
+const { SPARK_CONTROL_DATA: data, SPARK_CONTROL_COMMIT: commit } = process.env;
+assert.ok(program && url && path && data && commit, "the test that starts this says what it has started");
 const lab = new Running(url, path);
 /** Real engines, builds and stops, on a machine that does other things. */
 const LONG = 90_000;
@@ -19,8 +21,8 @@ after(async () => {
   await browser?.close();
 });
 
-async function on(path) {
-  const page = await open(browser, lab, { path });
+async function on(path, looks = {}) {
+  const page = await open(browser, lab, { path, ...looks });
   page.setDefaultTimeout(LONG);
   return page;
 }
@@ -28,6 +30,10 @@ async function on(path) {
 const dialog = (page) => page.getByRole("dialog").last();
 const write = (page) => dialog(page).getByRole("button", { name: /^Write it/ }).click();
 const card = (page) => page.getByRole("article", { name: "Main model" });
+const serves = (model) => until(`${model} serves`, async () => {
+  const { sync, observed } = await lab.object("vllm");
+  return sync === "InSync" && observed === model;
+}, LONG);
 
 test("a model is chosen, and serves", async () => {
   const page = await on("/");
@@ -41,10 +47,7 @@ test("a model is chosen, and serves", async () => {
   await write(page);
   await page.getByRole("link", { name: "Overview" }).click();
   await card(page).getByText("beta loads").first().waitFor();
-  await until("beta serves", async () => {
-    const { sync, observed } = await lab.object("vllm");
-    return sync === "InSync" && observed === "beta";
-  }, LONG);
+  await serves("beta");
   await page.getByText("Everything is as the file says.").waitFor();
   await card(page).getByRole("link", { name: "Logs" }).click();
   await page.getByRole("log", { name: "Log of vllm" }).getByText(/\w/).waitFor();
@@ -65,10 +68,7 @@ test("a hold keeps it, and what waits for a yes gets it", async () => {
   lab.file = lab.file.replace("interval: 2s", "interval: 2s, on_edit: approve").replace("model: beta", "model: alpha");
   await card(page).getByRole("button", { name: "Look at the plan and approve" }).click();
   await dialog(page).getByRole("button", { name: "Approve this plan" }).click();
-  await until("alpha serves", async () => {
-    const { sync, observed } = await lab.object("vllm");
-    return sync === "InSync" && observed === "alpha";
-  }, LONG);
+  await serves("alpha");
   lab.file = lab.file.replace(", on_edit: approve", "");
   await close(page);
 });
@@ -94,5 +94,108 @@ test("a service is stopped and started, and a bot is brought to its branch", asy
   await spark.getByText(/\d containers/).click();
   await spark.getByRole("link", { name: "Logs of stranger" }).click();
   await page.getByRole("log", { name: "Log of stranger on spark1" }).getByText("words of nobody").waitFor();
+  await close(page);
+});
+
+test("with the keyboard alone, on a phone in the dark", async () => {
+  const page = await on("/", { width: 390, height: 844, scheme: "dark" });
+  await card(page).waitFor();
+  await accessible(page, "the overview on a phone in the dark");
+  const press = async (name) => {
+    for (let tries = 0; tries < 80; tries += 1) {
+      const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+      if (focused.startsWith(name)) return page.keyboard.press("Enter");
+      await page.keyboard.press("Tab");
+    }
+    return assert.fail(`no way to “${name}” with Tab`);
+  };
+  await press("Skip to the content");
+  await press("Choose another model");
+  await press("Serve beta");
+  await dialog(page).getByText("Nothing is written yet.").waitFor();
+  await page.keyboard.press("Escape");
+  await dialog(page).waitFor({ state: "detached" });
+  await close(page);
+});
+
+test("a model is added, fails, is tried again, and is taken out", async () => {
+  const page = await on("/#/models");
+  await page.getByRole("button", { name: "+ Add model" }).click();
+  await dialog(page).getByLabel("Name in the file").fill("broken");
+  await dialog(page).getByLabel("Repository or path").fill("lab/beta");
+  await dialog(page).getByLabel("Memory it needs").fill("1");
+  await dialog(page).getByRole("button", { name: "Look at what would happen" }).click();
+  await write(page);
+  await page.getByRole("row", { name: /^broken lab\/beta/ }).waitFor();
+  await page.getByRole("link", { name: "File" }).click();
+  const text = page.getByRole("textbox", { name: /Text of/ });
+  await page.getByText("This is what the file holds.").waitFor();
+  const before = await text.inputValue();
+  const between = /broken: *\{/.test(before) ? ", " : "\n    ";
+  await text.fill(before.replace(/broken:[^]*?repo: lab\/beta/, (entry) => `${entry}${between}env: { LAB_FAIL: load }`));
+  await page.getByText("This is valid.").waitFor();
+  await page.getByRole("button", { name: "Look at what would happen" }).click();
+  await dialog(page).getByText(/\+.*LAB_FAIL/).waitFor();
+  await write(page);
+  await page.getByText("This is what the file holds.").waitFor();
+  await page.getByRole("link", { name: "Models" }).click();
+  await page.getByRole("button", { name: "Serve broken" }).click();
+  await write(page);
+  await page.getByRole("link", { name: "Overview" }).click();
+  await card(page).getByText(/It failed/).waitFor();
+  await card(page).getByRole("button", { name: "Try again" }).click();
+  const stops = dialog(page).getByRole("button", { name: "Try again, and stop what serves" });
+  await page.getByText("It is tried again.").or(stops).first().waitFor();
+  if (await stops.isVisible()) await stops.click();
+  await page.getByText("It is tried again.").waitFor();
+  await page.getByRole("link", { name: "Models" }).click();
+  await page.getByRole("button", { name: "Serve alpha" }).click();
+  await write(page);
+  await serves("alpha");
+  await page.getByRole("button", { name: "Remove broken" }).click();
+  await write(page);
+  await page.getByRole("row", { name: /^broken/ }).waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "History" }).click();
+  await page.getByRole("cell", { name: /a retry was asked for by somebody over HTTP/ }).first().waitFor();
+  const revision = page.getByRole("listitem").filter({ hasText: /Revision \d+ / });
+  await revision.first().getByText("What changed").click();
+  await revision.first().getByText(/-.*broken/).first().waitFor();
+  await revision.nth(1).getByRole("button", { name: "Make the file this again" }).click();
+  await write(page);
+  await until("the file is what it was", () => lab.file.includes("LAB_FAIL"));
+  await page.getByRole("link", { name: "Times" }).click();
+  await page.getByRole("img", { name: /^vllm in the last day: .*up/ }).waitFor();
+  await close(page);
+});
+
+test("everything is suspended, and a file that takes much out is agreed to", async () => {
+  const page = await on("/");
+  await page.getByRole("button", { name: "Suspend everything" }).click();
+  await write(page);
+  await page.getByText("Everything is suspended").waitFor();
+  await page.getByRole("button", { name: "Resume" }).first().click();
+  await write(page);
+  await page.getByText("Everything is as the file says.").waitFor();
+  await page.getByText("Live", { exact: true }).waitFor();
+  const before = lab.file;
+  lab.file = before.replace(/services:\n(  .*\n)+/, "");
+  await page.getByRole("button", { name: "Look at what it takes out and approve" }).click();
+  await dialog(page).getByText(/^-services:$/m).waitFor();
+  await dialog(page).getByRole("button", { name: "Approve it" }).click();
+  await page.getByText("The file names no services.").waitFor();
+  lab.file = before;
+  await page.getByRole("article", { name: "web" }).waitFor();
+  await close(page);
+});
+
+test("with a token, a browser signs in", async () => {
+  const command = (...words) => execFileSync(program, ["--file", path, "--data", data, ...words], { encoding: "utf8" });
+  const token = command("token", "new", "reader", "--role", "read").trim();
+  const page = await on("/");
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("reader may read").waitFor();
+  assert.equal(await card(page).getByRole("button", { name: "Suspend" }).isDisabled(), true);
+  command("token", "revoke", "reader");
   await close(page);
 });

@@ -129,8 +129,8 @@ async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
 struct Following {
     place: Place,
     whose: Whose,
-    /// By Spark and container, what was told last: whole lines, or why there are none.
-    said: BTreeMap<(String, String), Result<String, String>>,
+    /// By Spark and container, the lines that were read last.
+    said: BTreeMap<(String, String), String>,
     /// What could not be read at the last look.
     errors: Vec<serde_json::Value>,
     /// Read, and not told yet.
@@ -154,24 +154,21 @@ async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallibl
         let mut lines = Vec::new();
         let (mut known, mut errors) = (BTreeMap::new(), Vec::new());
         for Log { spark, container, text, error } in logs {
-            let before = following.said.get(&(spark.clone(), container.clone()));
-            let now = text.map(|text| whole_lines(&text).to_owned()).ok_or_else(|| error.unwrap_or_default());
+            let before = following.said.remove(&(spark.clone(), container.clone()));
             let line = |line: &str| json!({ "spark": &spark, "container": &container, "line": line });
-            match (&now, before) {
-                (Ok(now), Some(Ok(before))) => {
-                    lines.extend(new_lines(Some(before), now).into_iter().map(line))
+            let now = match &text {
+                Some(text) => {
+                    let now = whole_lines(text);
+                    lines.extend(new_lines(before.as_deref(), now).into_iter().map(line));
+                    Some(now.to_owned())
                 }
-                (Ok(now), _) => lines.extend(new_lines(None, now).into_iter().map(line)),
-                (Err(why), _) => {
-                    errors.push(json!({ "spark": &spark, "container": &container, "error": why }))
+                // What was said before goes on where it was.
+                None => {
+                    errors.push(json!({ "spark": &spark, "container": &container, "error": error }));
+                    before
                 }
-            }
-            // What was said before goes on where it was.
-            let kept = match (now, before) {
-                (Err(_), Some(Ok(before))) => Ok(before.clone()),
-                (now, _) => now,
             };
-            known.insert((spark, container), kept);
+            known.extend(now.map(|now| ((spark, container), now)));
         }
         following.said = known;
         // What could not be read this once is told with the lines of the others, or by itself when it is new.
