@@ -28,8 +28,10 @@ fn the_page_swaps_a_model_keeps_services_and_brings_a_bot_to_its_branch() {
     let stranger = ["run", "-d", "--network", "none", "--name", "stranger", "vllm-node:latest", "sh", "-c"];
     spark.docker(&[&stranger[..], &["echo words of nobody; sleep 10000"]].concat());
     let file = lab.directory.join("cluster.yaml");
+    // Long enough to be seen on a page that is told of every look.
+    let models = MODELS.replace("repo: lab/beta", "repo: lab/beta\n    env: { LAB_LOAD_MS: \"12000\" }");
     let manifest = lab.manifest(&on_one_spark(&format!(
-        "model: alpha\n{MODELS}services:
+        "model: alpha\n{models}services:
   helper: {}
   web: {{ kind: http, spark: spark1, port: 9001, path: /health, container: web, state: running }}
 reconcile: {{ interval: 2s }}
