@@ -241,6 +241,10 @@ mod tests {
         }
     }
 
+    fn agreed_to(steps: BTreeSet<String>, at: Timestamp) -> Approval {
+        Approval { plan: "p".into(), steps, relied_on: Vec::new(), at, by: "alice".into() }
+    }
+
     fn token(sequence: u64) -> Token {
         Token { epoch: 1, sequence, controller: "a".into() }
     }
@@ -350,13 +354,7 @@ mod tests {
         ] {
             let mut ledger = Ledger::default();
             let steps = BTreeSet::from([step.key(), "launch kokoro x".to_owned()]);
-            ledger.approve(Approval {
-                plan: "p".into(),
-                steps,
-                relied_on: Vec::new(),
-                at: now,
-                by: "alice".into(),
-            });
+            ledger.approve(agreed_to(steps, now));
             ledger.intend(&step, &token(1), now);
             assert!(ledger.approved(&step.key(), &[], now), "{step}");
             ledger.conclude(&step, &token(1), came, "x", now);
@@ -369,13 +367,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let steps =
             ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"].map(str::to_owned).into();
-        ledger.approve(Approval {
-            plan: "p".into(),
-            steps,
-            relied_on: Vec::new(),
-            at: now,
-            by: "alice".into(),
-        });
+        ledger.approve(agreed_to(steps, now));
         ledger.consume_approvals(&object);
         let left: Vec<bool> = ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"]
             .map(|key| ledger.approved(key, &[], now))

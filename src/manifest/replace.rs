@@ -1,8 +1,9 @@
 //! Putting a new text where the old one was, without losing an edit that somebody makes at the same moment.
 //!
 //! The new file is exchanged with the old one in one step of the kernel; if what came out is not what was read, it is
-//! exchanged back. Two of us take turns, by a lock on the folder; an editor that saves in between is not lost either. Mode and owner stay, a symbolic link is followed to what it names. A file that is mounted by itself
-//! (as containers do) cannot be exchanged: it is written over, after its old bytes were kept elsewhere.
+//! exchanged back. Two of us take turns, by a lock on the folder; an editor that saves in between is not lost either.
+//! Mode and owner stay, a symbolic link is followed to what it names. A file that is mounted by itself (as containers do)
+//! cannot be exchanged: it is written over, after its old bytes were kept elsewhere.
 
 use std::{
     fs::{self, File, OpenOptions},
