@@ -67,6 +67,9 @@ pub enum Command {
         /// Show it again whenever it changed, until Ctrl-C.
         #[arg(long, short)]
         watch: bool,
+        /// What the running controller saw last; no Spark is asked for it.
+        #[arg(long, conflicts_with = "watch")]
+        known: bool,
     },
     /// What differs between the file and the Sparks.
     Diff,
@@ -114,6 +117,10 @@ pub enum Command {
         #[command(flatten)]
         arguments: InitArguments,
     },
+    /// Print the public key that the Sparks must know; it is made when there is none.
+    Key,
+    /// The catalog: which model serves, and what would be done to serve each other one.
+    Models,
     /// Pin the host key of a Spark, after showing it.
     Trust {
         /// The Spark's name in the file.
@@ -259,6 +266,9 @@ pub struct EditArguments {
     /// Print what would change and what would be done; write nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Make the file when there is none.
+    #[arg(long, conflicts_with = "base")]
+    pub create: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -271,6 +281,14 @@ pub enum TokenAction {
         /// What it may: each may what those before it may.
         #[arg(long, value_enum, default_value = "edit")]
         role: TokenRole,
+    },
+    /// Make one in the place of another, which is worth nothing from then on; the first time, just make it.
+    Renew {
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        name: String,
+        /// What it may. [default: what the one before may; edit]
+        #[arg(long, value_enum)]
+        role: Option<TokenRole>,
     },
     /// Which there are, and when each was used last.
     List,

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Arguments, Exit, apply,
     arguments::{Command, DemoAction, Format},
-    demo, desired, export, init, look, print, print_json,
+    demo, desired, export, init, key, look, models, print, print_json,
     reach::{self, Reached, segment},
     replay, say, serve, talk, token, trust, watch, wishes,
 };
@@ -87,8 +87,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object } => retry(&places, &object, output).await,
         Command::Desired { action } => desired::run(&places, action, output).await,
-        Command::Status { watch: true } => watch::status(&places, output).await,
-        Command::Status { watch: false } => look::show_status(&look::look(&places).await?, output),
+        Command::Key => key::key(&places, output).await,
+        Command::Models => models::models(&places, output).await,
+        Command::Status { known: true, .. } => look::show_status(&look::known(&places).await?, output),
+        Command::Status { watch: true, .. } => watch::status(&places, output).await,
+        Command::Status { watch: false, .. } => look::show_status(&look::look(&places).await?, output),
         Command::Hold { name, arguments } => wishes::hold(&places, name, arguments, output).await,
         Command::Suspend { object, dry_run } => wishes::suspend(&places, object, true, dry_run, output).await,
         Command::Resume { object, dry_run } => wishes::suspend(&places, object, false, dry_run, output).await,

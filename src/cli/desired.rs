@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     path::Path,
     process::Command,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -13,16 +14,14 @@ use serde_json::Value as Json;
 use super::{
     Exit,
     arguments::{DesiredAction, EditArguments, Format},
+    models::preview,
     print, print_json, print_told,
-    reach::{self, Reached},
+    reach::{self, Lock, Reached, Remote},
 };
-use crate::{
-    controller::{
-        Places,
-        edit::{Asked, Current, Edited, NotEdited, Request},
-        round::Mode,
-    },
-    core::render::render,
+use crate::controller::{
+    Controller, Places,
+    edit::{Asked, Current, Edited, NotEdited, Request},
+    round::Mode,
 };
 
 /// No file that can be valid is larger.
@@ -72,9 +71,13 @@ fn read(from: impl Read) -> anyhow::Result<String> {
 }
 
 pub(super) async fn get(places: &Places) -> anyhow::Result<Current> {
-    match reach::reach(places).await? {
-        Reached::Running(remote) => remote.get("/desired").await,
-        Reached::Own(controller, _lock) => Ok(controller.desired_now()?),
+    get_by(&Way::to(places).await?).await
+}
+
+pub(super) async fn get_by(way: &Way) -> anyhow::Result<Current> {
+    match way {
+        Way::Running(remote) => remote.get("/desired").await,
+        Way::Own(controller, _lock) => Ok(controller.desired_now()?),
     }
 }
 
@@ -85,7 +88,7 @@ pub(super) async fn change_file(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let by = super::user();
-    let request = Request { base: how.base, change, dry_run: how.dry_run, by };
+    let request = Request { base: how.base, change, dry_run: how.dry_run, create: how.create, by };
     let edited = match send(places, &request).await? {
         Ok(edited) => edited,
         Err(refused) => {
@@ -96,33 +99,56 @@ pub(super) async fn change_file(
     show(&edited, how.dry_run, output)
 }
 
-/// The outer error is for what went wrong, the inner for an edit that came too late.
 async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edited, String>> {
-    match reach::reach(places).await? {
-        Reached::Running(remote) => {
-            // Only a preview needs to know what the Sparks hold.
-            if request.dry_run {
-                remote.look().await?;
-            }
-            match remote.post("/desired", request).await {
+    let way = Way::to(places).await?;
+    // Only a preview needs to know what the Sparks hold.
+    if request.dry_run {
+        way.look().await?;
+    }
+    way.ask(request).await
+}
+
+/// How edits get to the file: by the controller that runs, or by one of our own.
+pub(super) enum Way {
+    Running(Remote),
+    /// The lock is held for as long.
+    Own(Arc<Controller>, Lock),
+}
+
+impl Way {
+    pub(super) async fn to(places: &Places) -> anyhow::Result<Self> {
+        Ok(match reach::reach(places).await? {
+            Reached::Running(remote) => Self::Running(remote),
+            Reached::Own(controller, lock) => Self::Own(controller, lock),
+        })
+    }
+
+    /// Let the Sparks be looked at.
+    pub(super) async fn look(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Running(remote) => drop(remote.look().await?),
+            Self::Own(controller, _) => drop(controller.round(Mode::Preview).await?),
+        }
+        Ok(())
+    }
+
+    /// The outer error is for what went wrong, the inner for an edit that came too late.
+    pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Result<Edited, String>> {
+        match self {
+            Self::Running(remote) => match remote.post("/desired", request).await {
                 Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
                 Err(error) => match reach::refused(&error, &["conflict", "overtaken"]) {
                     Some(message) => Ok(Err(message)),
                     None => Err(error),
                 },
-            }
-        }
-        Reached::Own(controller, _lock) => {
-            if request.dry_run {
-                controller.round(Mode::Preview).await?;
-            }
-            match controller.edit(request) {
+            },
+            Self::Own(controller, _) => match controller.edit(request) {
                 Ok(edited) => Ok(Ok(edited)),
                 Err(error @ (NotEdited::Conflict { .. } | NotEdited::Overtaken { .. })) => {
                     Ok(Err(error.to_string()))
                 }
                 Err(error) => Err(error.into()),
-            }
+            },
         }
     }
 }
@@ -141,10 +167,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
     }
     if dry_run {
         if let (Some(plan), Format::Text) = (&edited.plan, output) {
-            // Nobody can agree to a plan of a file that is not written.
-            let plan = render(plan);
-            let lines = plan.lines().filter(|line| !line.trim_start().starts_with("to agree: "));
-            print_told(&format!("\n{}\n", lines.collect::<Vec<_>>().join("\n")))?;
+            print_told(&format!("\n{}\n", preview(plan)))?;
         }
         if let Some(waits) = &edited.waits {
             talk!("{waits}");
@@ -184,8 +207,13 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
             talk!("nothing changes");
             return Ok(Exit::Done);
         }
-        let request =
-            Request { base: current.revision, change: Asked::Whole(text), dry_run: false, by: super::user() };
+        let request = Request {
+            base: current.revision,
+            change: Asked::Whole(text),
+            dry_run: false,
+            create: false,
+            by: super::user(),
+        };
         match send(places, &request).await {
             Ok(Ok(edited)) => {
                 fs::remove_file(&file)?;

@@ -1,14 +1,7 @@
 //! `init`: from Sparks that nobody described to a `cluster.yaml` that describes them as they are. What serves goes on
 //! serving: the first plan is empty.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, io::IsTerminal, sync::Arc};
 
 use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
@@ -16,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::{
     Exit,
     arguments::{Format, InitArguments},
-    describe, import, reach, say, trust,
+    describe, import, key, reach, say, trust,
 };
 use crate::{
     controller::{self, Controller, Places, round::Mode},
@@ -46,7 +39,7 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
     }
     finish_sparks(&mut draft, &arguments)?;
     let described = described(&draft)?;
-    let public = key(&places.data, arguments.key.as_deref()).await?;
+    let public = key::public(&places.data, arguments.key.as_deref()).await?;
     if arguments.offline {
         talk!("the public key, for ~/.ssh/authorized_keys on each Spark:\n  {public}");
     } else {
@@ -148,41 +141,6 @@ fn described(draft: &Draft) -> anyhow::Result<Desired> {
     Ok(loaded
         .map_err(|problems| anyhow::anyhow!("{}", manifest::render(&problems, "--spark", &text)))?
         .desired)
-}
-
-/// The public key, made when there is none.
-async fn key(data: &Path, own: Option<&Path>) -> anyhow::Result<String> {
-    let private = own.map_or_else(|| data.join("id_ed25519"), Path::to_path_buf);
-    if !private.exists() {
-        if own.is_some() {
-            bail!("there is no key {}", private.display());
-        }
-        let made = tokio::process::Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "spark-control", "-f"])
-            .arg(&private)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .context("ssh-keygen, which is part of OpenSSH")?;
-        if !made.status.success() {
-            bail!("ssh-keygen: {}", String::from_utf8_lossy(&made.stderr).trim());
-        }
-        talk!("made the key {}", private.display());
-    }
-    let mut public = private.clone().into_os_string();
-    public.push(".pub");
-    if let Ok(text) = fs::read_to_string(PathBuf::from(public)) {
-        return Ok(text.trim().to_owned());
-    }
-    let derived = tokio::process::Command::new("ssh-keygen")
-        .arg("-y")
-        .arg("-f")
-        .arg(&private)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("ssh-keygen, which is part of OpenSSH")?;
-    Ok(String::from_utf8_lossy(&derived.stdout).trim().to_owned())
 }
 
 /// Every Spark as it is; `None` when one of them cannot be asked yet, and the person was told what to do.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{
@@ -41,6 +41,19 @@ pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
         talk!("the file is not in force; the last good one stays\n{error}");
     }
     Ok(snapshot)
+}
+
+/// What the running controller saw last. It looks by itself; a monitor that makes it look would make it look all the time.
+///
+/// # Errors
+/// When none runs.
+pub async fn known(places: &Places) -> anyhow::Result<Snapshot> {
+    match reach::reach(places).await? {
+        Reached::Running(remote) => remote.get("/snapshot").await,
+        Reached::Own(..) => {
+            bail!("no controller runs with {}; `spark-control serve` starts one", places.data.display())
+        }
+    }
 }
 
 /// # Errors

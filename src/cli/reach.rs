@@ -34,14 +34,18 @@ pub struct Lock {
     _file: File,
 }
 
+/// The data directory, for its owner and nobody else: it holds the key, and what the file says.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn private_folder(data: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.with_context(|| format!("making {}", data.display()))
+}
+
 /// Take the lock, or `None` when somebody holds it.
 pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
-    // The store holds what the file says.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)
-        .with_context(|| format!("making {}", data.display()))?;
+    private_folder(data)?;
     let path = data.join("lock");
     let file = File::options()
         .create(true)

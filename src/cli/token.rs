@@ -12,7 +12,7 @@ use super::{
 use crate::{
     controller::{Places, access::Listed},
     core::access::Role,
-    web::control::{Made, NewToken},
+    web::control::{Made, NewToken, RenewedToken},
 };
 
 /// # Errors
@@ -35,6 +35,24 @@ pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyh
                 Format::Text => print(&format!("{token}\n"))?,
             }
             talk!("`{name}` may {}; this is shown once, and is not kept here", role.name());
+            Ok(Exit::Done)
+        }
+        TokenAction::Renew { name, role } => {
+            let role = role.map(Role::from);
+            let token = match way {
+                Reached::Running(remote) => {
+                    let wish = RenewedToken { role };
+                    let path = format!("/tokens/{}/renew", segment(&name));
+                    let made: Made = serde_json::from_slice(&remote.post(&path, &wish).await?)?;
+                    made.token
+                }
+                Reached::Own(controller, _lock) => controller.renew_token(&name, role)?,
+            };
+            match output {
+                Format::Json => print_json(&json!({ "name": name, "token": token }))?,
+                Format::Text => print(&format!("{token}\n"))?,
+            }
+            talk!("the one before is worth nothing now; this is shown once, and is not kept here");
             Ok(Exit::Done)
         }
         TokenAction::List => {

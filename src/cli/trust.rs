@@ -42,6 +42,32 @@ async fn shown(spark: &Spark, name: &str) -> anyhow::Result<Shown> {
     Ok(Shown { address, fingerprint: fingerprint_of(line).await?, line: line.to_owned() })
 }
 
+/// What was pinned before for the address of a Spark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Known {
+    Nothing,
+    /// The key that it shows.
+    Same,
+    /// Another one: it was set up anew, or somebody stands in between.
+    Other,
+}
+
+impl Known {
+    fn of(shown: &Shown, data: &Path) -> Self {
+        let known = fs::read_to_string(data.join("known_hosts")).unwrap_or_default();
+        let host = shown.line.split(' ').next();
+        let pinned: Vec<&str> = known.lines().filter(|line| line.split(' ').next() == host).collect();
+        if pinned.is_empty() {
+            Self::Nothing
+        } else if pinned.iter().any(|line| line.trim() == shown.line.trim()) {
+            Self::Same
+        } else {
+            Self::Other
+        }
+    }
+}
+
 const COMPARE: &str = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
 
 /// # Errors
@@ -54,7 +80,8 @@ pub async fn trust(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let shown = shown(spark, name).await?;
-    let told = |pinned: bool| json!({ "spark": name, "address": shown.address, "shows": shown.fingerprint, "pinned": pinned });
+    let known = Known::of(&shown, data);
+    let told = |pinned: bool| json!({ "spark": name, "address": shown.address, "shows": shown.fingerprint, "known": known, "pinned": pinned });
     let expected = match fingerprint {
         Some(expected) if expected != shown.fingerprint => {
             if output == Format::Json {

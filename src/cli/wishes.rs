@@ -79,7 +79,7 @@ pub async fn hold(
         })
     };
     let patch = json!({ "holds": { name: value } });
-    let how = EditArguments { base: current.revision, dry_run: arguments.dry_run };
+    let how = EditArguments { base: current.revision, dry_run: arguments.dry_run, create: false };
     change_file(places, Asked::Merge(patch), how, output).await
 }
 
@@ -155,7 +155,7 @@ pub async fn suspend(
     // Not suspended is how things are when nothing is written.
     let value = if suspended { Json::Bool(true) } else { Json::Null };
     let patch = path.iter().rev().fold(json!({ "suspend": value }), |inner, key| json!({ (*key): inner }));
-    let how = EditArguments { base: current.revision, dry_run };
+    let how = EditArguments { base: current.revision, dry_run, create: false };
     change_file(places, Asked::Merge(patch), how, output).await
 }
 

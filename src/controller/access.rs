@@ -129,6 +129,14 @@ pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(To
     if known.len() >= MOST_TOKENS {
         return Err(NoToken::TooMany);
     }
+    let (token, written) = minted(name, role, now);
+    store.add_token(&token)?;
+    store.add_event("token", "", &format!("token `{name}` was made; it may {}", role.name()), now)?;
+    Ok((token, written))
+}
+
+/// A new one, and what is written in it.
+fn minted(name: &str, role: Role, now: Timestamp) -> (Token, String) {
     let (id, secret) = (random_hex(ID_BYTES), random_hex(SECRET_BYTES));
     let token = Token {
         id: id.clone(),
@@ -138,9 +146,7 @@ pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(To
         made: format!("{now:.0}"),
         used: None,
     };
-    store.add_token(&token)?;
-    store.add_event("token", "", &format!("token `{name}` was made; it may {}", role.name()), now)?;
-    Ok((token, format!("{PREFIX}_{id}_{secret}")))
+    (token, format!("{PREFIX}_{id}_{secret}"))
 }
 
 /// Take one away, by its name.
@@ -282,6 +288,34 @@ impl Controller {
     pub fn make_token(&self, name: &str, role: Role) -> Result<String, NoToken> {
         let mut known = self.gate.write();
         let (token, written) = make(&self.state().store, name, role, self.now())?;
+        known.tokens.push(token);
+        known.turn += 1;
+        Ok(written)
+    }
+
+    /// Make one in the place of the one of this name: at no moment is there none, which would let everybody in.
+    ///
+    /// # Errors
+    /// [`NoToken`].
+    pub fn renew_token(&self, name: &str, role: Option<Role>) -> Result<String, NoToken> {
+        let mut known = self.gate.write();
+        let Some(old) = known.tokens.iter().find(|token| token.name == name).cloned() else {
+            drop(known);
+            return self.make_token(name, role.unwrap_or(Role::Edit));
+        };
+        let now = self.now();
+        let (token, written) = minted(name, role.unwrap_or(old.role), now);
+        let mut state = self.state();
+        state.store.replace_token(&old.id, &token)?;
+        state.store.add_event(
+            "token",
+            "",
+            &format!("token `{name}` was renewed; it may {}", token.role.name()),
+            now,
+        )?;
+        drop(state);
+        known.tokens.retain(|other| other.id != old.id);
+        known.sessions.retain(|session| session.token != old.id);
         known.tokens.push(token);
         known.turn += 1;
         Ok(written)

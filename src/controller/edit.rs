@@ -13,10 +13,13 @@ use crate::{
         self,
         edit::{self, Change},
         entries::Loaded,
-        replace::{ReplaceError, Replaced, replace},
+        replace::{ReplaceError, Replaced, create, replace},
     },
     store::StoreError,
 };
+
+/// What a file that is made begins with.
+const FIRST: &str = "# What this cluster should be. Edits keep comments; `spark-control schema` tells the fields.\nversion: 1\n";
 
 /// What is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub struct Request {
     pub change: Asked,
     /// Tell what would happen, and write nothing.
     pub dry_run: bool,
+    /// Make the file when there is none; else that is an error.
+    #[serde(default)]
+    pub create: bool,
     /// For the history.
     pub by: String,
 }
@@ -137,8 +143,7 @@ impl Controller {
     /// [`NotEdited`]; the file is as it was.
     pub fn edit(&self, request: &Request) -> Result<Edited, NotEdited> {
         let _edit = self.edits.lock().expect("a panic while editing ends the program");
-        let text = self.file_text()?;
-        let before = self.checked(&text).map_err(NotEdited::FileInvalid)?;
+        let Before { text, loaded: before } = self.before(request.create)?;
         let wanted = change(&request.change)?;
         if let Some(base) = request.base {
             self.check_base(base, &text, &wanted)?;
@@ -146,18 +151,18 @@ impl Controller {
         let new = edit::edited(&text, &wanted)?;
         let after = self.checked(&new).map_err(NotEdited::Invalid)?;
         // An entry with errors of its own is tolerated in a file that a person wrote, and never written.
-        let worse: Vec<_> = set_aside(&after).difference(&set_aside(&before)).cloned().collect();
-        if !worse.is_empty() {
+        let tolerated = before.as_ref().map_or_else(BTreeSet::new, set_aside);
+        if !set_aside(&after).is_subset(&tolerated) {
             return Err(NotEdited::Invalid(self.told(&after.warnings, &new)));
         }
         let revision = self.revision_of(&text)?;
         let mut warnings = manifest::report::messages(&after.warnings, &new);
-        warnings.extend(self.takes_effect_later(&before, &after));
+        warnings.extend(before.as_ref().and_then(|before| self.takes_effect_later(before, &after)));
         let mut edited = Edited {
             revision,
             waits: None,
             written: false,
-            diff: diff(&text, &new),
+            diff: diff(if before.is_some() { &text } else { "" }, &new),
             warnings,
             plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
         };
@@ -169,11 +174,15 @@ impl Controller {
                 format!("LargeRemoval: {what}, which may be half a file; it would wait for somebody to agree")
             });
         }
-        if request.dry_run || new == text {
+        if request.dry_run || (new == text && before.is_some()) {
             return Ok(edited);
         }
         let keep = self.places.data.join("cluster.yaml.before");
-        let replaced = match replace(&self.places.file, text.as_bytes(), new.as_bytes(), &keep) {
+        let replaced = match before {
+            Some(_) => replace(&self.places.file, text.as_bytes(), new.as_bytes(), &keep),
+            None => create(&self.places.file, new.as_bytes()),
+        };
+        let replaced = match replaced {
             Ok(replaced) => replaced,
             Err(ReplaceError::Changed(found)) => {
                 let found = String::from_utf8_lossy(&found).into_owned();
@@ -201,6 +210,17 @@ impl Controller {
         drop(state);
         self.wake.notify_one();
         Ok(edited)
+    }
+
+    /// What is changed; without a file, the beginning of one when it is to be made.
+    fn before(&self, create: bool) -> Result<Before, NotEdited> {
+        // A link that leads nowhere is somebody's mistake, not a place for a file.
+        if create && std::fs::symlink_metadata(&self.places.file).is_err_and(|error| is_absent(&error)) {
+            return Ok(Before { text: FIRST.to_owned(), loaded: None });
+        }
+        let text = self.file_text()?;
+        let loaded = self.checked(&text).map_err(NotEdited::FileInvalid)?;
+        Ok(Before { text, loaded: Some(loaded) })
     }
 
     fn file_text(&self) -> Result<String, NotEdited> {
@@ -286,6 +306,17 @@ impl Controller {
         }
         self.state().store.add_event("edit", "", &message, (self.world.now)())
     }
+}
+
+/// What an edit starts from.
+struct Before {
+    text: String,
+    /// `None`: there is no file yet.
+    loaded: Option<Loaded>,
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
 }
 
 fn change(asked: &Asked) -> Result<Change, NotEdited> {

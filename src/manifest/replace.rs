@@ -28,6 +28,8 @@ const MOST_EXCHANGES: usize = 16;
 pub enum Replaced {
     /// In one step: every reader sees the old text or the new one.
     Exchanged,
+    /// There was none.
+    Created,
     /// Written over: a reader may have seen a part. The old bytes are in this file.
     WrittenOver { before: PathBuf },
 }
@@ -62,7 +64,7 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         return Err(ReplaceError::ReadOnly(ErrorKind::PermissionDenied.into()));
     }
     let _turn = lock(&target)?;
-    let beside = match write_beside(&target, &metadata, new) {
+    let beside = match write_beside(&target, Some(&metadata), new) {
         Ok(beside) => beside,
         // The folder is not ours to write in; the file is.
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
@@ -88,6 +90,33 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         Ok(false) => write_over(&target, expected, new, keep),
         Err(error) => Err(error),
     }
+}
+
+/// Make the file at `path`, for its owner and nobody else, and its folder. Whole, or not at all.
+///
+/// # Errors
+/// [`ReplaceError::Changed`] when somebody made it meanwhile; theirs stays.
+pub fn create(path: &Path, new: &[u8]) -> Result<Replaced, ReplaceError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let target =
+        fs::canonicalize(folder)?.join(path.file_name().ok_or(io::Error::from(ErrorKind::InvalidInput))?);
+    let _turn = lock(&target)?;
+    let beside = write_beside(&target, None, new)?;
+    let moved = match renameat_with(CWD, &beside, CWD, &target, RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(&beside, &target),
+        other => other.map_err(io::Error::from),
+    };
+    let _ = fs::remove_file(&beside);
+    match moved {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(ReplaceError::Changed(fs::read(&target)?));
+        }
+        other => other?,
+    }
+    sync_folder(&target)?;
+    Ok(Replaced::Created)
 }
 
 /// Whoever reads while this is open sees no edit that is being put back. `None`: it is read without.
@@ -120,8 +149,8 @@ fn lock_for(target: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     }
 }
 
-/// The new text in a file of the same folder, mode and owner.
-fn write_beside(target: &Path, metadata: &fs::Metadata, new: &[u8]) -> io::Result<PathBuf> {
+/// The new text in a file of the same folder, of that mode and owner.
+fn write_beside(target: &Path, like: Option<&fs::Metadata>, new: &[u8]) -> io::Result<PathBuf> {
     let folder = target.parent().unwrap_or_else(|| Path::new("/"));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let beside = folder.join(format!(".{name}.spark-control-{}", std::process::id()));
@@ -134,20 +163,23 @@ fn write_beside(target: &Path, metadata: &fs::Metadata, new: &[u8]) -> io::Resul
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     let written = file
         .write_all(new)
-        .and_then(|()| {
-            // Only root may give a file away; whoever else we are, the file was ours or shared by its group.
-            match fchown(&file, Some(metadata.uid()), Some(metadata.gid())) {
-                Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(error),
-                _ => Ok(()),
-            }
-        })
-        .and_then(|()| file.set_permissions(metadata.permissions()))
+        .and_then(|()| like.map_or(Ok(()), |like| give(&file, like)))
         .and_then(|()| file.sync_all());
     if let Err(error) = written {
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
     Ok(beside)
+}
+
+/// Mode and owner of another.
+fn give(file: &File, like: &fs::Metadata) -> io::Result<()> {
+    // Only root may give a file away; whoever else we are, the file was ours or shared by its group.
+    match fchown(file, Some(like.uid()), Some(like.gid())) {
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+        _ => {}
+    }
+    file.set_permissions(like.permissions())
 }
 
 /// Exchange the two. `false` when this place cannot: the caller must do otherwise.
@@ -250,6 +282,19 @@ mod tests {
         assert!(matches!(changed, Err(ReplaceError::Changed(bytes)) if bytes == b"by hand"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "by hand");
         only(folder.path(), &["file"]);
+    }
+
+    /// If this failed, two first edits would lose one of them, or a reader would find half a file.
+    #[test]
+    fn a_file_is_made_once() {
+        let folder = folder();
+        let file = folder.path().join("below/file");
+        assert_eq!(create(&file, b"new").unwrap(), Replaced::Created);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = create(&file, b"newer");
+        assert!(matches!(again, Err(ReplaceError::Changed(bytes)) if bytes == b"new"));
+        only(&folder.path().join("below"), &["file"]);
     }
 
     #[test]

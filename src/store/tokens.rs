@@ -80,6 +80,21 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
+    /// One in the place of another, whose browsers are signed out.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the other one stays.
+    pub fn replace_token(&mut self, old: &str, new: &Token) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM session WHERE token = ?1", [old])?;
+        transaction.execute("DELETE FROM token WHERE id = ?1", [old])?;
+        transaction.execute(
+            "INSERT INTO token (id, name, role, hash, made) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![new.id, new.name, new.role.name(), new.hash, new.made],
+        )?;
+        Ok(transaction.commit()?)
+    }
+
     /// # Errors
     /// [`StoreError`].
     pub fn token_was_used(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {

@@ -38,6 +38,13 @@ pub struct NewToken {
     pub role: Role,
 }
 
+/// A token in the place of another.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RenewedToken {
+    /// `None`: what the one before may.
+    pub role: Option<Role>,
+}
+
 /// It is told this once.
 #[derive(Serialize, Deserialize)]
 pub struct Made {
@@ -73,6 +80,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/sparks/{spark}/audit", get(audit))
         .route("/export", get(export))
         .route("/tokens", get(tokens).post(make_token))
+        .route("/tokens/{name}/renew", post(renew_token))
         .route("/tokens/{name}/revoke", post(revoke_token))
         .route("/desired", get(desired).post(edit))
         .with_state(controller)
@@ -136,6 +144,17 @@ async fn tokens(State(controller): State<Arc<Controller>>) -> Response {
 
 async fn make_token(State(controller): State<Arc<Controller>>, Json(wish): Json<NewToken>) -> Response {
     match controller.make_token(&wish.name, wish.role) {
+        Ok(token) => Json(Made { token }).into_response(),
+        Err(error) => no_token(&error),
+    }
+}
+
+async fn renew_token(
+    State(controller): State<Arc<Controller>>,
+    UrlPath(name): UrlPath<String>,
+    Json(wish): Json<RenewedToken>,
+) -> Response {
+    match controller.renew_token(&name, wish.role) {
         Ok(token) => Json(Made { token }).into_response(),
         Err(error) => no_token(&error),
     }

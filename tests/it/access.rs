@@ -84,6 +84,20 @@ async fn with_tokens_each_may_what_its_role_may_and_no_more() {
     assert!(api.controller.make_token("not a name", Role::Edit).is_err());
 }
 
+/// If this failed, a lost password could not be replaced, or would still be worth something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_token_is_worth_what_the_one_before_was_which_is_worth_nothing() {
+    let api = Api::new("model: alpha").await;
+    let first = api.controller.renew_token("owner", Some(Role::Approve)).unwrap();
+    let second = api.controller.renew_token("owner", None).unwrap();
+    assert_eq!(code(&patch(&api, &first).await), (401, "needs_token", false));
+    assert_eq!(patch(&api, &second).await.status, 200);
+    let [listed] = &api.controller.tokens()[..] else { panic!("one of that name") };
+    assert_eq!(listed.role, Role::Approve);
+    assert_eq!(api.cluster.controller("a").tokens().len(), 1, "it is kept");
+    assert_eq!(api.get("/api/v1/status").await.status, 401, "at no time is nobody asked");
+}
+
 /// If this failed, a page of somebody else's could use the cookie of a browser that has signed in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_keeps_a_cookie_that_only_its_own_page_can_use() {

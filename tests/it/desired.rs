@@ -134,6 +134,106 @@ fn a_patch_changes_its_field_and_makes_a_revision_with_and_without_a_controller(
     }
 }
 
+/// If this failed, an owner without a shell could not begin, or a second beginning would replace the first.
+#[test]
+fn a_file_is_made_by_the_first_edit_with_and_without_a_controller() {
+    let sparks = r#"{"sparks": {"here": {"address": "127.0.0.1", "transport": "local"}}}"#;
+    for running in [false, true] {
+        let mut place = Place::new();
+        fs::remove_file(place.path("cluster.yaml")).unwrap();
+        if running {
+            place.serve();
+        }
+        let refused = place.run(&["desired", "patch", sparks]);
+        assert_eq!(refused.status.code(), Some(1), "only who says so makes a file");
+        assert!(told(&refused).contains("cluster.yaml: No such file"), "{}", told(&refused));
+        for hostile in [r#"{"sparks": {"here": {"address": "-oProxyCommand=x", "user": "a"}}}"#, "{}"] {
+            let refused = place.with_input(&["desired", "patch", "--stdin", "--create"], hostile);
+            assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+            assert!(!place.path("cluster.yaml").exists(), "{hostile} was written");
+        }
+        let dry = place.run(&["desired", "patch", "--create", "--dry-run", sparks]);
+        assert_eq!(dry.status.code(), Some(2), "{}", told(&dry));
+        assert!(!place.path("cluster.yaml").exists(), "a dry run writes nothing");
+
+        let made = place.with_input(&["desired", "patch", "--stdin", "--create"], sparks);
+        assert!(made.status.success(), "{}", told(&made));
+        assert!(told(&made).contains("revision 1 is in force"), "{}", told(&made));
+        assert!(place.text().contains("version: 1\nsparks:"), "{}", place.text());
+        let written = format!("{}# by hand\n", place.text());
+        fs::write(place.path("cluster.yaml"), &written).unwrap();
+        let again = place.run(&["desired", "patch", "--create", r#"{"model": "none"}"#]);
+        assert!(again.status.success(), "{}", told(&again));
+        assert!(place.text().ends_with("# by hand\nmodel: none\n"), "{}", place.text());
+    }
+    let place = Place::new();
+    fs::remove_file(place.path("cluster.yaml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", place.path("cluster.yaml")).unwrap();
+    let refused = place.run(&["desired", "patch", "--create", sparks]);
+    assert_eq!(refused.status.code(), Some(1), "a link that leads nowhere is no place for a file");
+}
+
+/// If this failed, a form could not show what each model would cost before one is chosen.
+#[test]
+fn the_catalog_is_told_with_what_each_would_take() {
+    let mut place = Place::new();
+    for running in [false, true] {
+        if running {
+            place.serve();
+        }
+        let told = place.run(&["models", "--output", "json"]);
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert_eq!((&told["model"], told["choices"].as_array().unwrap().len()), (&"none".into(), 1));
+        let small = &told["choices"][0];
+        assert_eq!((&small["model"], &small["is_wanted"]), (&"small".into(), &false.into()));
+        assert_eq!(small["sparks"], serde_json::json!(["here"]));
+        let plan = small["plan"].as_str().unwrap();
+        assert!(plan.contains("vllm: serve `small`") && !plan.contains("to agree"), "{plan}");
+        assert!(small["blocked"].is_string(), "its Spark has no Engine: {small}");
+        assert_eq!(place.text(), FILE);
+    }
+    let text = place.run(&["models"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("== small\n"));
+}
+
+/// If this failed, a monitor would make the Sparks be looked at, or be told of health where nothing runs.
+#[test]
+fn what_is_known_is_told_by_who_runs_and_by_nobody_else() {
+    let mut place = Place::new();
+    let nobody = place.run(&["status", "--known"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(told(&nobody).contains("no controller runs"), "{}", told(&nobody));
+    place.serve();
+    let began = Instant::now();
+    loop {
+        let known = place.run(&["status", "--known", "--output", "json"]);
+        if let Ok(Value::Object(known)) = serde_json::from_slice(&known.stdout) {
+            assert_eq!(known["revision"], 1);
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", told(&known));
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// If this failed, the key that Sparks are told to trust could be another one than what is used.
+#[test]
+fn the_key_is_made_once_and_only_its_public_half_is_told() {
+    let place = Place::new();
+    let first = place.run(&["key"]);
+    assert!(first.status.success(), "{}", told(&first));
+    let public = String::from_utf8(first.stdout).unwrap();
+    assert!(public.starts_with("ssh-ed25519 ") && public.lines().count() == 1, "{public}");
+    assert_eq!(public.as_bytes(), place.run(&["key"]).stdout);
+    fs::remove_file(place.path("data/id_ed25519.pub")).unwrap();
+    assert_eq!(
+        public.split(' ').nth(1),
+        String::from_utf8(place.run(&["key"]).stdout).unwrap().split(' ').nth(1)
+    );
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("data"), mode("data/id_ed25519")), (0o700, 0o600));
+}
+
 /// If this failed, an edit could put something into the file that the loop refuses.
 #[test]
 fn what_would_not_be_valid_is_not_written() {

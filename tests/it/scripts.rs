@@ -235,6 +235,7 @@ impl Stage {
                         map => Asked::Merge(map),
                     },
                     dry_run: false,
+                    create: false,
                     by: "alice".into(),
                 };
                 let folder = format!("{}/", self.cluster.folder().display());

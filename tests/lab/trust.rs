@@ -41,12 +41,18 @@ fn a_changed_host_key_is_refused_until_it_is_trusted_again() {
     let shown = controller.command(&["trust", "spark1"]);
     assert_eq!(shown.status.code(), Some(2), "{}", text(&shown));
     assert_eq!(fs::read_to_string(&known).unwrap(), pinned, "showing pins nothing");
+    let known = |word: &str| {
+        let shown = text(&controller.command(&["trust", "spark1", "--output", "json"]));
+        assert!(shown.contains(&format!("\"known\": \"{word}\"")), "{shown}");
+    };
+    known("other");
     let wrong = controller.command(&["trust", "spark1", "--fingerprint", "SHA256:0000"]);
     assert_eq!(wrong.status.code(), Some(3), "{}", text(&wrong));
     let fingerprint = text(&shown);
     let fingerprint = fingerprint.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
     let pinning = controller.command(&["trust", "spark1", "--fingerprint", fingerprint]);
     assert!(pinning.status.success(), "{}", text(&pinning));
+    known("same");
     wait_until("the Spark to be back", SWAP, || {
         text(&controller.command(&["status"])).contains("spark1: reachable")
     });

@@ -158,7 +158,7 @@ pub async fn swap(
         let work = edited.plan.as_ref().and_then(|plan| plan.of(&Object::main()));
         work.and_then(blocked)
     };
-    let request = |base, dry_run| Request { base, change: change(), dry_run, by: by.clone() };
+    let request = |base, dry_run| Request { base, change: change(), dry_run, create: false, by: by.clone() };
     let preview = edited(&controller, request(None, true)).await?;
     if let Some((Reason::Held, message)) = of_main(&preview) {
         return Err(Problem::new(Code::Held, message));
@@ -191,7 +191,7 @@ async fn edit(
     dry_run: bool,
     by: String,
 ) -> Result<Response, Problem> {
-    let request = Request { base, change, dry_run, by };
+    let request = Request { base, change, dry_run, create: false, by };
     let edited = edited(controller, request).await.map_err(|error| clash(controller, error))?;
     let answer = Edited::from(edited);
     let revision = answer.revision;

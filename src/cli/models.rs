@@ -1,0 +1,116 @@
+//! `models`: the catalog, and what would be done to serve each of it. One look at the Sparks for all of them.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::{
+    Exit,
+    arguments::Format,
+    desired::{Way, get_by},
+    look::table,
+    print_json, print_told,
+};
+use crate::{
+    controller::{
+        Places,
+        edit::{Asked, Request},
+    },
+    core::{
+        plan::{Plan, Verdict},
+        render::render,
+    },
+};
+
+/// A model of the catalog, and what it would take.
+#[derive(Serialize)]
+struct Choice {
+    model: String,
+    /// The file says that it should serve.
+    is_wanted: bool,
+    sparks: Vec<String>,
+    /// As a person reads it; `None`: the Sparks were not seen.
+    plan: Option<String>,
+    /// Why it could not begin now.
+    blocked: Option<String>,
+    /// Why the file would not take it.
+    refused: Option<String>,
+}
+
+/// # Errors
+/// When the file cannot be read, or the Sparks cannot be looked at.
+pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
+    let way = Way::to(places).await?;
+    let current = get_by(&way).await?;
+    way.look().await?;
+    let wanted = current.value["model"].as_str().unwrap_or_default();
+    let catalog = current.value["models"].as_object().cloned().unwrap_or_default();
+    let mut choices = Vec::new();
+    for (model, entry) in catalog {
+        let request = Request {
+            base: current.revision,
+            change: Asked::Merge(json!({ "model": model })),
+            dry_run: true,
+            create: false,
+            by: super::user(),
+        };
+        let (plan, refused) = match way.ask(&request).await {
+            Ok(Ok(edited)) => (edited.plan, None),
+            Ok(Err(refused)) => (None, Some(refused)),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        choices.push(Choice {
+            is_wanted: model == wanted,
+            sparks: names(&entry["sparks"]),
+            blocked: plan.as_ref().and_then(blocked),
+            plan: plan.as_ref().map(preview),
+            refused,
+            model,
+        });
+    }
+    match output {
+        Format::Json => {
+            print_json(&json!({ "revision": current.revision, "model": wanted, "choices": choices }))?;
+        }
+        Format::Text => print_told(&text(&choices))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn names(sparks: &Json) -> Vec<String> {
+    sparks.as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
+}
+
+/// Nobody can agree to a plan of a file that is not written.
+pub fn preview(plan: &Plan) -> String {
+    let plan = render(plan);
+    let lines = plan.lines().filter(|line| !line.trim_start().starts_with("to agree: "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn blocked(plan: &Plan) -> Option<String> {
+    plan.work.iter().find_map(|work| match &work.verdict {
+        Verdict::Blocked { message, .. } => Some(message.clone()),
+        _ => None,
+    })
+}
+
+fn text(choices: &[Choice]) -> String {
+    let mut table = table(["MODEL", "SPARKS", "NOW"]);
+    for choice in choices {
+        let now = match (&choice.refused, &choice.blocked) {
+            _ if choice.is_wanted => "the file says so".to_owned(),
+            (Some(refused), _) => format!("refused: {refused}"),
+            (None, Some(blocked)) => format!("blocked: {blocked}"),
+            (None, None) => "could begin".into(),
+        };
+        table.add_row([choice.model.clone(), choice.sparks.join(", "), now]);
+    }
+    let mut text = format!("{}\n", table.trim_fmt());
+    for choice in choices.iter().filter(|choice| !choice.is_wanted) {
+        let Some(plan) = &choice.plan else { continue };
+        let _ = write!(text, "\n== {}\n{plan}\n", choice.model);
+    }
+    text
+}
