@@ -9,10 +9,18 @@ use serde::{Deserialize, Serialize};
 
 /// Why a string was refused: what was expected, in words that fit after "expected".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is not {expected}")]
+#[error("`{}` is not {expected}", visible(found))]
 pub struct Unfit {
     pub found: String,
     pub expected: &'static str,
+}
+
+/// On one line, and without what a terminal would obey.
+fn visible(text: &str) -> String {
+    text.chars().fold(String::new(), |mut shown, letter| {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+        shown
+    })
 }
 
 macro_rules! checked_string {

@@ -1,0 +1,71 @@
+/** What StartOS shows of the cluster's health, from what the program saw last. */
+import { i18n } from './i18n'
+
+/** `spark-control status --known --output json`, as far as it is needed. */
+export type Status = {
+  file_error: string | null
+  fenced: string | null
+  objects: {
+    object: string
+    sync: string
+    health: string
+    reason: string | null
+    message: string
+  }[]
+  sparks: Record<string, View> | null
+}
+
+/** A Spark as it was seen. */
+export type View = {
+  reach: string
+  why?: string
+  memory_available_bytes?: number
+}
+
+export type Health = {
+  result: 'success' | 'loading' | 'failure'
+  message: string
+}
+
+/** Something on its way is told apart from what needs somebody. */
+export function judge(status: Status): Health {
+  if (status.fenced) return { result: 'failure', message: status.fenced }
+  if (status.file_error) {
+    return {
+      result: 'failure',
+      message: i18n('The file is not in force; the page says why'),
+    }
+  }
+  const silent = Object.entries(status.sparks ?? {}).filter(
+    ([, view]) => view.reach !== 'reachable',
+  )
+  if (silent.length > 0) {
+    const names = silent.map(([name]) => name).join(', ')
+    return {
+      result: 'failure',
+      message: i18n('Not reached: ${names}', { names }),
+    }
+  }
+  const moving = status.objects.filter((one) => one.health === 'Progressing')
+  const bad = status.objects.filter(
+    (one) =>
+      one.health === 'Degraded' ||
+      // What is only watched may be absent.
+      (['Missing', 'Unknown'].includes(one.health) && one.sync !== 'InSync'),
+  )
+  const name = (these: Status['objects']) =>
+    these.map((one) => one.object).join(', ')
+  if (bad.length > 0) {
+    return {
+      result: 'failure',
+      message: i18n('Needs attention: ${names}', { names: name(bad) }),
+    }
+  }
+  if (moving.length > 0) {
+    return {
+      result: 'loading',
+      message: i18n('On its way: ${names}', { names: name(moving) }),
+    }
+  }
+  return { result: 'success', message: i18n('Everything is as the file says') }
+}

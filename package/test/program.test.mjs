@@ -1,0 +1,447 @@
+// The actions of the shipped bundle against the real program: SPARK_CONTROL_PROGRAM.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import harness from './harness.cjs'
+
+const { StartOS, bundle, program } = harness
+assert.ok(program, 'SPARK_CONTROL_PROGRAM must name the program')
+
+const filled = {
+  sparks: [
+    { address: '192.0.2.1', user: 'alice', name: null },
+    { address: '192.0.2.2', user: 'bob', name: null },
+  ],
+  launcherDir: null,
+  vllmPort: null,
+  container: null,
+  hiddenServices: [],
+  botUser: null,
+}
+
+async function on(run) {
+  const startos = new StartOS()
+  try {
+    await run(startos)
+  } finally {
+    await startos.end()
+  }
+}
+
+const desired = (startos) =>
+  JSON.parse(
+    execFileSync(
+      program,
+      [
+        '--file',
+        startos.file(),
+        '--data',
+        startos.file('state'),
+        'desired',
+        'get',
+        '--output',
+        'json',
+      ],
+      {
+        encoding: 'utf8',
+      },
+    ),
+  )
+
+/** A Spark that is this machine, without an Engine. */
+const HERE = `# the house
+version: 1
+sparks:
+  here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock }   # this one
+model: none   # nothing yet
+models:
+  # the small one
+  small: { repo: demo/small, sparks: [here] }
+services:
+  voice: { kind: tts, spark: here, port: 9002 }
+  helper: { kind: bot, spark: here, user: helper }
+`
+
+test('the form makes the file, and blank fields are what the program makes of them', () =>
+  on(async (startos) => {
+    assert.equal(existsSync(startos.file()), false)
+    const answer = await startos.act('configure-sparks', filled)
+    assert.match(answer.message, /revision 1 is in force/)
+    assert.deepEqual(desired(startos).value, {
+      version: 1,
+      sparks: {
+        spark1: { address: '192.0.2.1', user: 'alice' },
+        spark2: { address: '192.0.2.2', user: 'bob' },
+      },
+    })
+    const { value } = await startos.form('configure-sparks')
+    assert.deepEqual(
+      value.sparks.map(({ name, address }) => [name, address]),
+      [
+        ['spark1', '192.0.2.1'],
+        ['spark2', '192.0.2.2'],
+      ],
+    )
+    const [second] = startos.commands.slice(-1)
+    assert.deepEqual(second, ['desired', 'patch', '--stdin', '--create'])
+    const patch = (change) =>
+      startos.act('configure-sparks', { ...filled, ...change })
+    await patch({
+      vllmPort: 8000,
+      container: 'other',
+      launcherDir: 'src/launcher',
+      botUser: 'helper',
+    })
+    assert.deepEqual(desired(startos).value.vllm, {
+      port: 8000,
+      container: 'other',
+      launcher: { kind: 'launch-cluster', dir: 'src/launcher' },
+    })
+    assert.deepEqual(desired(startos).value.services, {
+      bot: { kind: 'bot', spark: 'spark2', user: 'helper' },
+    })
+    await patch({ sparks: filled.sparks.slice(0, 1), botUser: null }).catch(
+      (error) => {
+        // A bot whose Spark goes is not taken along unasked.
+        assert.match(error.message, /spark2/)
+      },
+    )
+    await patch({ botUser: null })
+    assert.equal(
+      desired(startos).value.services.bot.user,
+      '',
+      'a bot without a user is not there',
+    )
+    assert.equal(desired(startos).value.vllm.port, undefined)
+    assert.equal(desired(startos).value.vllm.container, undefined)
+  }))
+
+test('comments and what the form does not know survive', () =>
+  on(async (startos) => {
+    writeFileSync(startos.file(), HERE)
+    const form = await startos.form('configure-sparks')
+    assert.deepEqual(Object.keys(form.spec.hiddenServices.values), [
+      'voice',
+      'helper',
+    ])
+    assert.equal(form.value.botUser, 'helper')
+    await form.submit({
+      ...filled,
+      sparks: [{ address: '127.0.0.1', user: 'alice', name: 'here' }],
+      hiddenServices: ['voice'],
+      vllmPort: 8001,
+      botUser: 'carol',
+    })
+    const text = readFileSync(startos.file(), 'utf8')
+    for (const kept of [
+      '# the house',
+      '# this one',
+      '# nothing yet',
+      '# the small one',
+      'docker_socket: /nowhere/docker.sock',
+      'transport: local',
+    ]) {
+      assert.ok(text.includes(kept), `${kept}\n${text}`)
+    }
+    assert.deepEqual(desired(startos).value.disabled_services, ['voice'])
+    assert.equal(desired(startos).value.services.helper.user, 'carol')
+  }))
+
+test('hostile input is refused with a plain sentence, and nothing is written', () =>
+  on(async (startos) => {
+    const spark = (change) => ({
+      ...filled,
+      sparks: [{ ...filled.sparks[0], ...change }],
+    })
+    const hostile = [
+      [
+        spark({ address: '-oProxyCommand=touch /tmp/x' }),
+        /is not an IPv4 address or a host name/,
+      ],
+      [
+        spark({ address: '192.0.2.1; reboot' }),
+        /is not an IPv4 address or a host name/,
+      ],
+      [spark({ address: '' }), /is not an IPv4 address|blank/],
+      [spark({ address: '2001:db8::1' }), /is not an IPv4 address/],
+      [spark({ user: '-oProxyCommand=x' }), /is not/],
+      [spark({ user: 'alice bob' }), /is not/],
+      [spark({ user: 'a\nb: c' }), /is not/],
+      [spark({ name: '../x' }), /is not a name/],
+      [spark({ name: '__proto__' }), /is not a name/],
+      [{ ...filled, vllmPort: 0 }, /no port|0/],
+      [{ ...filled, vllmPort: 8888.5 }, /8888\.5/],
+      [{ ...filled, vllmPort: 65536 }, /65536/],
+      [{ ...filled, vllmPort: -1 }, /-1/],
+      [{ ...filled, container: 'a;b' }, /`a;b` is not a name/],
+      [{ ...filled, container: '--privileged' }, /is not a name/],
+      [{ ...filled, container: '$(reboot)' }, /is not a name/],
+      [{ ...filled, launcherDir: '$(reboot)' }, /./],
+      [{ ...filled, launcherDir: 'a;b' }, /./],
+      [{ ...filled, botUser: 'root; x' }, /is not/],
+      [{ ...filled, sparks: [] }, /at least one Spark/],
+      [
+        {
+          ...filled,
+          sparks: [filled.sparks[0], { ...filled.sparks[1], name: 'spark1' }],
+        },
+        /Two Sparks have the name spark1/,
+      ],
+      [{ ...filled, hiddenServices: ['a;b'] }, /./],
+      [{ ...filled, sparks: 'all' }, /./],
+    ]
+    for (const existing of [
+      null,
+      HERE.replaceAll('here', 'spark1').replace(
+        'transport: local, ',
+        'user: alice, ',
+      ),
+    ]) {
+      if (existing) writeFileSync(startos.file(), existing)
+      for (const [input, expected] of hostile) {
+        const change = existing
+          ? { ...input, botUser: input.botUser ?? 'helper' }
+          : input
+        const refused = await startos.act('configure-sparks', change).then(
+          () => null,
+          (error) => error.message,
+        )
+        assert.ok(refused, `${JSON.stringify(input)} was taken`)
+        assert.match(refused, expected, JSON.stringify(input))
+        assert.doesNotMatch(
+          refused,
+          /cluster\.yaml:\d|\^\^|\u001b/,
+          'a sentence, not a picture of the file',
+        )
+        assert.equal(
+          existing,
+          existsSync(startos.file())
+            ? readFileSync(startos.file(), 'utf8')
+            : null,
+        )
+      }
+    }
+  }))
+
+test('a model is chosen after its plan was shown, and not over somebody else’s edit', () =>
+  on(async (startos) => {
+    writeFileSync(startos.file(), HERE)
+    // What was never in force has no revision.
+    await startos.act('hold', { reason: 'x', owner: 'alice', hours: null })
+    await startos.act('release', { hold: 'startos' })
+    const before = readFileSync(startos.file(), 'utf8')
+    const form = await startos.form('choose-model')
+    assert.deepEqual(Object.keys(form.spec.model.variants), ['small', 'none'])
+    assert.equal(form.spec.model.default, 'none')
+    const shown = form.spec.model.variants.small.spec.plan
+    assert.match(shown.default, /vllm: serve `small`/)
+    assert.ok(shown.disabled)
+    const revision = form.spec.revision.default
+    assert.equal(
+      readFileSync(startos.file(), 'utf8'),
+      before,
+      'looking writes nothing',
+    )
+    const input = {
+      revision,
+      model: { selection: 'small', value: { plan: null } },
+    }
+    await form.submit(input)
+    assert.match(
+      readFileSync(startos.file(), 'utf8'),
+      /^model: small   # nothing yet$/m,
+    )
+    await assert.rejects(
+      form.submit({
+        ...input,
+        model: { selection: 'none', value: { plan: null } },
+      }),
+      /changed since: \/model/,
+    )
+    await assert.rejects(
+      form.submit({ ...input, model: { selection: 'nowhere', value: {} } }),
+    )
+  }))
+
+test('a local model is added beside the others', () =>
+  on(async (startos) => {
+    writeFileSync(startos.file(), HERE)
+    const input = {
+      name: 'mine',
+      path: '/srv/models/mine',
+      sparks: ['here'],
+      memory: 40,
+    }
+    assert.deepEqual(
+      Object.keys((await startos.form('add-local-model')).spec.sparks.values),
+      ['here'],
+    )
+    await startos.act('add-local-model', input)
+    assert.deepEqual(desired(startos).value.models.mine, {
+      local_path: '/srv/models/mine',
+      sparks: ['here'],
+      memory_gib: 40,
+    })
+    await assert.rejects(startos.act('add-local-model', input), /already/)
+    const before = readFileSync(startos.file(), 'utf8')
+    for (const wrong of [
+      { name: 'a b' },
+      { name: '__proto__' },
+      { path: 'relative' },
+      { path: '/a;b' },
+      { path: '/a/../..' },
+      { sparks: [] },
+      { memory: -1 },
+    ]) {
+      await assert.rejects(
+        startos.act('add-local-model', { ...input, name: 'other', ...wrong }),
+        undefined,
+        JSON.stringify(wrong),
+      )
+    }
+    assert.equal(readFileSync(startos.file(), 'utf8'), before)
+  }))
+
+test('what serves is held and released', () =>
+  on(async (startos) => {
+    writeFileSync(startos.file(), HERE)
+    await assert.rejects(startos.form('release'), /Nothing is held/)
+    await startos.act('hold', { reason: 'a talk', owner: 'alice', hours: 2 })
+    const hold = desired(startos).value.holds.startos
+    assert.deepEqual([hold.owner, hold.reason], ['alice', 'a talk'])
+    const lasts = new Date(hold.until) - Date.now()
+    assert.ok(lasts > 7_190_000 && lasts <= 7_200_000, hold.until)
+    await assert.rejects(
+      startos.act('hold', { reason: 'x', owner: 'alice', hours: 1e9 }),
+      /at most/,
+    )
+    await startos.act('hold', { reason: 'longer', owner: 'alice', hours: null })
+    assert.equal(desired(startos).value.holds.startos.until, undefined)
+    const form = await startos.form('release')
+    assert.deepEqual(form.spec.hold.values, {
+      startos: 'startos: alice, longer',
+    })
+    await form.submit({ hold: 'startos' })
+    assert.equal(desired(startos).value.holds?.startos, undefined)
+  }))
+
+test('a password is made anew each time, and the key is the one that is used', () =>
+  on(async (startos) => {
+    const first = await startos.act('set-password')
+    const second = await startos.act('set-password')
+    assert.match(first.result.value, /^sc_[0-9a-f]{8}_[0-9a-f]{64}$/)
+    assert.notEqual(first.result.value, second.result.value)
+    assert.equal(second.result.masked, true)
+    const store = readFileSync(startos.file('startos/store.json'), 'utf8')
+    assert.deepEqual(
+      JSON.parse(store),
+      { passwordSet: true },
+      'the package does not keep it',
+    )
+    const tokens = execFileSync(
+      program,
+      ['--data', startos.file('state'), 'token', 'list', '--output', 'json'],
+      { encoding: 'utf8' },
+    )
+    assert.deepEqual(
+      JSON.parse(tokens).tokens.map(({ name, role }) => [name, role]),
+      [['owner', 'approve']],
+    )
+    const key = await startos.act('show-ssh-key')
+    assert.equal(
+      key.result.value,
+      readFileSync(startos.file('state/id_ed25519.pub'), 'utf8').trim(),
+    )
+    assert.equal(statSync(startos.file('state/id_ed25519')).mode & 0o777, 0o600)
+    // Nobody is asked again.
+    await startos.act('configure-sparks', filled)
+    startos.calls.length = 0
+    await bundle.init({ effects: startos.effects(), kind: 'update' })
+    assert.deepEqual(startos.called('action.createTask'), [])
+  }))
+
+test('each Spark is told of that was not reached, and why', () =>
+  on(async (startos) => {
+    writeFileSync(startos.file(), HERE)
+    const told = await startos.act('test-connection')
+    assert.match(told.title, /Not reached: here/)
+    assert.match(told.result.value[0].value, /Docker Engine did not answer/)
+    await assert.rejects(startos.form('trust-host-keys'), /here: .*local/)
+  }))
+
+/** Wait for it, half a minute at most. */
+async function until(what, holds) {
+  for (let tries = 0; tries < 300; tries += 1) {
+    const value = await holds()
+    if (value) return value
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  return assert.fail(`${what}: not within half a minute`)
+}
+
+test('the service runs, asks for the password, tells of its health, takes edits, and ends in order', () =>
+  on(async (startos) => {
+    writeFileSync(startos.file(), HERE)
+    const password = (await startos.act('set-password')).result.value
+    const address = {
+      hostname: 'sparks.local',
+      ssl: true,
+      public: false,
+      port: 443,
+      metadata: { kind: 'mdns', gateways: [] },
+    }
+    startos.answers.getHostInfo = () => ({
+      bindings: {
+        9999: { addresses: { available: [address] }, interfaces: {} },
+      },
+    })
+    const daemons = await (
+      await bundle.main({ effects: startos.effects() })
+    ).build()
+    const health = (id) =>
+      startos
+        .called('setHealth')
+        .filter((told) => told.id === id)
+        .at(-1)
+    await until('the page', () => health('primary')?.result === 'success')
+    const serve = startos.commands.find(([command]) => command === 'serve')
+    assert.deepEqual(serve, [
+      'serve',
+      '--listen',
+      '0.0.0.0:9999',
+      '--allow-host',
+      'sparks.local',
+    ])
+    const asked = (headers) =>
+      fetch(`http://127.0.0.1:9999/api/v1/status`, { headers }).then(
+        ({ status }) => status,
+      )
+    assert.equal(await asked({}), 401)
+    assert.equal(await asked({ authorization: `Bearer ${password}` }), 200)
+    const failure = await until(
+      'the cluster',
+      () => health('cluster')?.result === 'failure' && health('cluster'),
+    )
+    assert.match(failure.message, /Not reached: here/)
+    await startos.act('hold', { reason: 'a talk', owner: 'alice', hours: null })
+    const held = await fetch('http://127.0.0.1:9999/api/v1/desired', {
+      headers: { authorization: `Bearer ${password}` },
+    })
+    assert.equal(
+      (await held.json()).value.holds.startos.owner,
+      'alice',
+      'the running service has it',
+    )
+    const [running] = [...startos.children].filter((child) =>
+      child.spawnargs.includes('serve'),
+    )
+    const ended = new Promise((resolve) =>
+      running.on('exit', (code) => resolve(code)),
+    )
+    await daemons.term()
+    assert.equal(await ended, 0, 'it ends by itself')
+    assert.match(readFileSync(startos.file(), 'utf8'), /^# the house$/m)
+    assert.equal(existsSync(startos.file('state/control.sock')), false)
+  }))
