@@ -70,6 +70,14 @@ bench:
     cargo build --locked --profile dist
     SPARK_CONTROL_PROGRAM=$PWD/target/dist/spark-control cargo test --locked --test lab -- --ignored --nocapture measure
 
+# A release, from the version to what is published; `scripts/release` tells the steps, and what it needs.
+release version:
+    ./scripts/release {{version}}
+
+# The StartOS package: bundle, actions, image (root).
+package:
+    ./scripts/package
+
 # Licences, advisories, sources (network).
 deny:
     cargo deny check

@@ -386,7 +386,7 @@ test('the service runs, asks for the password, tells of its health, takes edits,
     writeFileSync(startos.file(), HERE)
     const password = (await startos.act('set-password')).result.value
     const address = {
-      hostname: 'sparks.local',
+      hostname: 'sparks.example',
       ssl: true,
       public: false,
       port: 443,
@@ -412,7 +412,7 @@ test('the service runs, asks for the password, tells of its health, takes edits,
       '--listen',
       '0.0.0.0:9999',
       '--allow-host',
-      'sparks.local',
+      'sparks.example',
     ])
     const asked = (headers) =>
       fetch(`http://127.0.0.1:9999/api/v1/status`, { headers }).then(

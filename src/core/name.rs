@@ -18,7 +18,11 @@ pub struct Unfit {
 /// On one line, and without what a terminal would obey.
 fn visible(text: &str) -> String {
     text.chars().fold(String::new(), |mut shown, letter| {
-        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+        if letter.is_control() {
+            shown.extend(letter.escape_default())
+        } else {
+            shown.push(letter)
+        }
         shown
     })
 }

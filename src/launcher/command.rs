@@ -1,7 +1,7 @@
 //! The owner's own programs. They get the engine's words as arguments and everything else in their environment, and must
 //! leave a container of the slot's name on each Spark of the model; whether they did is for the probes.
 //!
-//! `docs/manifest.md` and `docs/operations.md` tell owners what stands here.
+//! `docs/manifest.md` and `docs/operating.md` tell owners what stands here.
 
 use std::fmt::Write;
 

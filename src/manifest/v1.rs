@@ -105,7 +105,7 @@ pub struct Spark {
     pub hf_home: Option<PlainPath>,
     /// Memory that stays free whatever runs, in GiB; 6 when absent.
     pub floor_gib: Option<f64>,
-    /// Drop the kernel's cache of files before a model is loaded. Needs one line in sudoers there; see the operations page.
+    /// Drop the kernel's cache of files before a model is loaded. Needs one line in sudoers there; see docs/operating.md.
     #[serde(default)]
     pub drop_caches: bool,
     /// The fast network between Sparks.

@@ -415,18 +415,18 @@ async fn every_metric_is_in_the_docs_and_has_no_labels_but_names_of_the_file() {
     let api = Api::new("model: alpha").await;
     api.rounds(3, 10).await;
     let metrics = api.get("/metrics").await.body.as_str().unwrap().to_owned();
-    let page = std::fs::read_to_string(here("docs/operations.md")).unwrap();
+    let page = std::fs::read_to_string(here("docs/operating.md")).unwrap();
     let told: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")).collect();
     assert!(told.len() > 6, "{metrics}");
     for line in &told {
         let (name, says) = line.split_once(' ').unwrap();
         assert!(
             page.contains(&format!("| `{name}`")) && page.contains(says),
-            "docs/operations.md lacks {line}"
+            "docs/operating.md lacks {line}"
         );
     }
     let rows = page.lines().filter(|line| line.starts_with("| `spark_control_")).count();
-    assert_eq!(rows, told.len(), "docs/operations.md names a metric that is not there");
+    assert_eq!(rows, told.len(), "docs/operating.md names a metric that is not there");
     let labels = metrics.lines().filter_map(|line| Some(line.split_once('{')?.1.split_once('}')?.0));
     for label in labels.flat_map(|labels| labels.split(',')) {
         let (name, value) = label.split_once('=').unwrap();

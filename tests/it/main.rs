@@ -32,6 +32,7 @@ mod notify;
 mod plans;
 mod preflight;
 mod readiness;
+mod release;
 mod replay;
 mod scripts;
 mod serve;

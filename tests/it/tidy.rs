@@ -249,7 +249,7 @@ fn the_operations_page_explains_every_reason() {
         })
         .collect();
     assert!(unseen.is_empty(), "no session shows {unseen:?}");
-    let page = fs::read_to_string(here("docs/operations.md")).unwrap();
+    let page = fs::read_to_string(here("docs/operating.md")).unwrap();
     let rows =
         page.split("| reason | what it means").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
     let explained = rows.lines().skip(2).filter_map(|row| row.split('|').nth(1));
@@ -262,7 +262,7 @@ fn the_operations_page_explains_every_reason() {
 #[test]
 fn no_private_address_is_written_anywhere() {
     let mut files = Vec::new();
-    for folder in ["src", "tests", "examples", "docs", "scripts"] {
+    for folder in ["src", "tests", "examples", "docs", "scripts", "package", "packaging"] {
         every_file(&here(folder), &mut files);
     }
     for file in ["README.md", "CHANGELOG.md"] {
@@ -284,10 +284,59 @@ fn no_private_address_is_written_anywhere() {
     }
 }
 
+/// If this failed, a form, the page or the docs would show an owner somebody else's machine or name.
+#[test]
+fn examples_name_nobody() {
+    let mut files = Vec::new();
+    for folder in ["src/web/ui", "examples", "docs", "package", "packaging"] {
+        every_file(&here(folder), &mut files);
+    }
+    files.push(here("README.md"));
+    // Reserved for documentation (RFC 2606, RFC 6761), and what programs are told by their own names.
+    let is_reserved = |host: &str| {
+        ["example", "example.com", "localhost", "invalid"]
+            .iter()
+            .any(|name| host == *name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')))
+    };
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    for file in files {
+        let is_text = ["md", "ts", "js", "mjs", "json", "yaml", "html"];
+        let is_text =
+            file.extension().is_some_and(|extension| is_text.iter().any(|known| extension == *known));
+        let is_vendored = file.components().any(|part| part.as_os_str() == "vendor");
+        if !is_text || is_vendored || file.ends_with("package-lock.json") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        // Who is signed in as, and where.
+        for (at, _) in text.match_indices('@') {
+            let user: String = text[..at].chars().rev().take_while(|letter| is_letter(*letter)).collect();
+            let user: String = user.chars().rev().collect();
+            let host: String = text[at + 1..].chars().take_while(|letter| is_letter(*letter)).collect();
+            if user.is_empty() || !host.contains('.') {
+                continue;
+            }
+            let known = ["alice", "bob", "carol", "spark-control", "user"].contains(&user.as_str());
+            let documented = host.starts_with("192.0.2.") || is_reserved(&host);
+            assert!(known && documented, "{} names {user}@{host}", file.display());
+        }
+        // Homes of people.
+        for (at, _) in text.match_indices("/home/") {
+            let user: String = text[at + 6..].chars().take_while(|letter| is_letter(*letter)).collect();
+            assert!(
+                ["", "alice", "bob", "carol"].contains(&user.as_str()),
+                "{} names /home/{user}",
+                file.display()
+            );
+        }
+    }
+}
+
 fn every_file(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.ends_with("node_modules") {
+        // What is built or fetched is not ours.
+        if ["node_modules", "javascript", "dist"].iter().any(|folder| path.ends_with(folder)) {
             continue;
         }
         if path.is_dir() {
