@@ -124,14 +124,14 @@ fn demo_places(places: Places, told: bool) -> Places {
     if told { places } else { Places { data: PathBuf::from(".spark-control-demo"), ..places } }
 }
 
-/// The one in the working directory, else the one of this user, when there is one.
+/// The one in the working directory, else the one of this user, where it has a folder for it.
 fn default_file() -> PathBuf {
     let here = PathBuf::from("cluster.yaml");
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let config = config.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-    let of_user = config.map(|config| config.join("spark-control/cluster.yaml"));
-    match of_user.filter(|of_user| !here.exists() && of_user.exists()) {
-        Some(of_user) => of_user,
+    let folder = config.map(|config| config.join("spark-control")).filter(|folder| folder.is_dir());
+    match folder.filter(|_| !here.exists()) {
+        Some(folder) => folder.join(here),
         None => here,
     }
 }
