@@ -27,7 +27,10 @@ export type Health = {
   message: string
 }
 
-/** Something on its way is told apart from what needs somebody. */
+/** Somebody wanted it so. */
+const wanted = ['Held', 'ReportOnly', 'Suspended']
+
+/** Something on its way is told apart from what needs somebody, and that from what somebody wanted. */
 export function judge(status: Status): Health {
   if (status.fenced) return { result: 'failure', message: status.fenced }
   if (status.file_error) {
@@ -46,25 +49,37 @@ export function judge(status: Status): Health {
       message: i18n('Not reached: ${names}', { names }),
     }
   }
-  const moving = status.objects.filter((one) => one.health === 'Progressing')
-  const bad = status.objects.filter(
-    (one) =>
-      one.health === 'Degraded' ||
-      // What is only watched may be absent.
-      (['Missing', 'Unknown'].includes(one.health) && one.sync !== 'InSync'),
+  const others = status.objects.filter(
+    ({ reason }) => !wanted.includes(reason ?? ''),
   )
-  const name = (these: Status['objects']) =>
-    these.map((one) => one.object).join(', ')
+  const asks = others.filter(({ reason }) => reason === 'ApprovalNeeded')
+  const rest = others.filter(({ reason }) => reason !== 'ApprovalNeeded')
+  const bad = rest.filter(
+    ({ health, sync }) =>
+      health === 'Degraded' ||
+      // What is only watched may be absent.
+      (['Missing', 'Unknown'].includes(health) && sync !== 'InSync'),
+  )
+  const moving = rest.filter(({ health }) => health === 'Progressing')
+  const names = (these: Status['objects']) => ({
+    names: these.map((one) => one.object).join(', '),
+  })
   if (bad.length > 0) {
     return {
       result: 'failure',
-      message: i18n('Needs attention: ${names}', { names: name(bad) }),
+      message: i18n('Needs attention: ${names}', names(bad)),
+    }
+  }
+  if (asks.length > 0) {
+    return {
+      result: 'loading',
+      message: i18n('Waits for your yes on the page: ${names}', names(asks)),
     }
   }
   if (moving.length > 0) {
     return {
       result: 'loading',
-      message: i18n('On its way: ${names}', { names: name(moving) }),
+      message: i18n('On its way: ${names}', names(moving)),
     }
   }
   return { result: 'success', message: i18n('Everything is as the file says') }

@@ -1,15 +1,13 @@
 /** The program, and what StartOS shows of its health. */
-import { types } from '@start9labs/start-sdk'
-import { Health, Status, judge } from './health'
+import { Status, judge } from './health'
 import { i18n } from './i18n'
+import { teller } from './notify'
 import { sdk } from './sdk'
 import { binary, environment, hostId, imageId, mounts, port } from './utils'
 
 /** How often the cluster is asked about, in milliseconds; the program itself looks every thirty seconds. */
 const often = { starting: 2_000, failure: 10_000 }
 const seldom = 30_000
-/** A failure that is gone by then is told to nobody. */
-const patience = 120_000
 
 export const main = sdk.setupMain(async ({ effects }) => {
   // The program answers to addresses, and to the names under which StartOS shows it; any other is a trick of a browser.
@@ -90,46 +88,4 @@ async function answers(): Promise<boolean> {
   return fetch(`http://127.0.0.1:${port}/healthz`, { signal })
     .then((told) => told.ok)
     .catch(() => false)
-}
-
-/** Tells the owner of a failure that lasts, once, and of its end. */
-export function teller(effects: types.Effects, now = Date.now) {
-  let since: number | null = null
-  let told = false
-  return async (health: Health): Promise<void> => {
-    if (health.result === 'failure') {
-      since ??= now()
-      if (told || now() - since < patience) return
-      told = true
-      await notify(
-        effects,
-        'warning',
-        i18n('A Spark needs attention'),
-        health.message,
-      )
-    } else {
-      if (told && health.result === 'success') {
-        told = false
-        await notify(
-          effects,
-          'success',
-          i18n('All is well again'),
-          health.message,
-        )
-      }
-      since = null
-    }
-  }
-}
-
-/** An older StartOS has no notifications; that must not make a service unhealthy. */
-async function notify(
-  effects: types.Effects,
-  level: 'warning' | 'success',
-  title: string,
-  message: string,
-): Promise<void> {
-  await sdk.notification
-    .create(effects, { level, title, message })
-    .catch((error: unknown) => console.error('no notification:', error))
 }

@@ -1,10 +1,16 @@
 /** Our own program, run beside the service: it checks what it is told, and is the only one that writes `cluster.yaml`. */
 import { types } from '@start9labs/start-sdk'
+import { ChildProcess } from 'node:child_process'
+import { i18n } from './i18n'
 import { sdk } from './sdk'
 import { binary, environment, imageId, mounts } from './utils'
 
 /** Its exit codes: 0 done, 2 something would change, 4 something waits; 1 is an error, 3 that it came too late. */
 const fine = [0, 2, 4]
+export const waits = 4
+
+/** Longer than a look at Sparks that are silent; `exec` would end it after half a minute, without a word. */
+const deadline = 100_000
 
 export type Answer = { code: number; data: string; said: string }
 
@@ -20,20 +26,35 @@ export async function ask(
     mounts(),
     'ask',
     async (place) => {
-      const { exitCode, stdout, stderr } = await place.exec(
-        [binary, ...words],
-        // Only what reads is given something to read: without, it would wait.
-        { input, env: environment },
-      )
-      const answer = {
-        code: exitCode ?? -1,
-        data: String(stdout),
-        said: String(stderr),
-      }
+      const child = await place.spawn([binary, ...words], {
+        env: environment,
+        stdio: 'pipe',
+      })
+      const answer = await ended(child, input)
       if (!fine.includes(answer.code)) throw new Error(sentence(answer.said))
       return answer
     },
   )
+}
+
+function ended(child: ChildProcess, input: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const answer = { code: -1, data: '', said: '' }
+    const late = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(i18n('There was no answer in time; try again')))
+    }, deadline)
+    child.stdout?.on('data', (part) => (answer.data += String(part)))
+    child.stderr?.on('data', (part) => (answer.said += String(part)))
+    child.on('error', reject)
+    child.on('close', (code) => {
+      clearTimeout(late)
+      resolve({ ...answer, code: code ?? -1 })
+    })
+    // What has ended already reads no more; its answer says why.
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(input)
+  })
 }
 
 /** The same, when it answers with JSON. */
@@ -47,7 +68,7 @@ export async function askFor<T>(
 
 export type Edit = {
   /** The revision that the form was filled from: what was edited since is not overwritten. */
-  base?: number
+  base?: number | null
   /** A first edit makes the file. */
   create?: boolean
 }
@@ -57,12 +78,11 @@ export async function patch(
   effects: types.Effects,
   change: unknown,
   edit: Edit = {},
-): Promise<string> {
+): Promise<Answer> {
   const words = ['desired', 'patch', '--stdin']
-  if (edit.create) words.push('--create')
-  if (edit.base !== undefined) words.push('--base', String(edit.base))
-  const { said } = await ask(effects, words, JSON.stringify(change))
-  return said.trim()
+  if (edit.base) words.push('--base', String(edit.base))
+  else if (edit.create) words.push('--create')
+  return ask(effects, words, JSON.stringify(change))
 }
 
 /** What is wrong, without the picture of the place in the file that a terminal shows. */
@@ -75,7 +95,10 @@ export function sentence(said: string): string {
     const found = match?.[1] ?? match?.[2]
     return found ? [found] : []
   })
-  // Its first line only says that there is one below.
-  if (told.length > 1 && told[0]?.endsWith(':')) told.shift()
-  return told.join('. ') || said.trim() || 'spark-control said nothing'
+  // Its first line only says who was asked, and that there is more below.
+  const plain = told.map((line) =>
+    line.replace(/^asking the running controller at \S+: /, ''),
+  )
+  if (plain.length > 1 && plain[0]?.endsWith(':')) plain.shift()
+  return plain.join('. ') || said.trim() || 'spark-control said nothing'
 }

@@ -1,7 +1,7 @@
 // The package as it is shipped: what it declares, and what it asks of StartOS. No program, no network.
 
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import ts from 'typescript'
 import harness from './harness.cjs'
@@ -10,16 +10,26 @@ const { StartOS, bundle } = harness
 const { manifest } = bundle
 const here = (name) => new URL(`../${name}`, import.meta.url)
 const text = (name) => readFileSync(here(name), 'utf8')
-/** A module of the source that imports nothing but types. */
-function load(name) {
-  const options = { module: ts.ModuleKind.CommonJS }
+/** A module of the source, with others in the place of what it imports. */
+function load(name, imports = {}) {
+  const options = {
+    module: ts.ModuleKind.CommonJS,
+    target: ts.ScriptTarget.ES2022,
+  }
   const { outputText } = ts.transpileModule(text(name), {
     compilerOptions: options,
   })
   const module = { exports: {} }
-  new Function('exports', 'require', outputText)(module.exports, () => ({}))
+  new Function('exports', 'require', outputText)(
+    module.exports,
+    (from) => imports[from] ?? {},
+  )
   return module.exports
 }
+
+/** English, filled in. */
+const i18n = (said, values = {}) =>
+  said.replace(/\$\{(\w+)\}/g, (_, name) => values[name])
 
 const languages = ['en_US', 'es_ES', 'de_DE', 'pl_PL', 'fr_FR']
 
@@ -182,6 +192,7 @@ test('the form of the Sparks is what an owner fills in', async () => {
       'container',
       'hiddenServices',
       'botUser',
+      'revision',
     ])
     assert.deepEqual(Object.keys(spec.sparks.spec.spec), [
       'address',
@@ -204,6 +215,141 @@ test('the form of the Sparks is what an owner fills in', async () => {
       sparks: [],
       hiddenServices: [],
     })
+  } finally {
+    await startos.end()
+  }
+})
+
+test('health tells what is on its way, what waits for a yes and what needs somebody apart', () => {
+  const { judge } = load('startos/health.ts', { './i18n': { i18n } })
+  const reachable = { spark1: { reach: 'reachable' } }
+  const line = (health, sync, reason = null) => ({
+    object: 'vllm',
+    health,
+    sync,
+    reason,
+    message: '',
+  })
+  const status = (objects, rest = {}) => ({
+    file_error: null,
+    fenced: null,
+    objects,
+    sparks: reachable,
+    ...rest,
+  })
+  for (const [seen, result, message] of [
+    [status([]), 'success', 'Everything is as the file says'],
+    [
+      status([line('Healthy', 'InSync')]),
+      'success',
+      'Everything is as the file says',
+    ],
+    // Only watched, and not there: nothing is wrong with a file that has Sparks and no model.
+    [
+      status([line('Missing', 'InSync')]),
+      'success',
+      'Everything is as the file says',
+    ],
+    [
+      status([line('Progressing', 'Drifted', 'LoadInProgress')]),
+      'loading',
+      'On its way: vllm',
+    ],
+    [
+      status([line('Progressing', 'Drifted', 'ApprovalNeeded')]),
+      'loading',
+      'Waits for your yes on the page: vllm',
+    ],
+    // Somebody wanted it so.
+    [
+      status([line('Degraded', 'Drifted', 'Held')]),
+      'success',
+      'Everything is as the file says',
+    ],
+    [
+      status([line('Suspended', 'Drifted', 'Suspended')]),
+      'success',
+      'Everything is as the file says',
+    ],
+    [
+      status([line('Missing', 'Drifted', 'ReportOnly')]),
+      'success',
+      'Everything is as the file says',
+    ],
+    [
+      status([line('Missing', 'Drifted', 'Stalled')]),
+      'failure',
+      'Needs attention: vllm',
+    ],
+    [status([line('Degraded', 'InSync')]), 'failure', 'Needs attention: vllm'],
+    [status([line('Unknown', 'Unknown')]), 'failure', 'Needs attention: vllm'],
+    [
+      status([], { sparks: { spark1: { reach: 'unreachable' } } }),
+      'failure',
+      'Not reached: spark1',
+    ],
+    [
+      status([], { file_error: 'x' }),
+      'failure',
+      'The file is not in force; the page says why',
+    ],
+    [status([], { fenced: 'another acts' }), 'failure', 'another acts'],
+  ]) {
+    assert.deepEqual(judge(seen), { result, message }, JSON.stringify(seen))
+  }
+})
+
+test('a failure that lasts is told once, and so is its end', async () => {
+  const told = []
+  const create = async (_, { level, message }) =>
+    void told.push(`${level}: ${message}`)
+  const { teller } = load('startos/notify.ts', {
+    './i18n': { i18n },
+    './sdk': { sdk: { notification: { create } } },
+  })
+  let now = 0
+  const tell = teller({}, () => now)
+  const after = async (seconds, result) => {
+    now += seconds * 1000
+    await tell({ result, message: result })
+  }
+  await after(0, 'failure')
+  await after(119, 'failure')
+  await after(1, 'loading')
+  await after(1, 'failure')
+  assert.deepEqual(told, [], 'what passes is told to nobody')
+  await after(120, 'failure')
+  await after(300, 'failure')
+  assert.deepEqual(told, ['warning: failure'])
+  await after(1, 'loading')
+  await after(1, 'success')
+  await after(1, 'success')
+  assert.deepEqual(told, ['warning: failure', 'success: success'])
+  // A StartOS without notifications does not make a service unhealthy.
+  const broken = async () => {
+    throw new Error('no such method')
+  }
+  const log = console.error
+  console.error = () => {}
+  const old = load('startos/notify.ts', {
+    './i18n': { i18n },
+    './sdk': { sdk: { notification: { create: broken } } },
+  }).teller({}, () => now)
+  await old({ result: 'failure', message: '' })
+  now += 121_000
+  await old({ result: 'failure', message: '' })
+  console.error = log
+})
+
+test('a file that cannot be read keeps nothing from starting', async () => {
+  const startos = new StartOS()
+  try {
+    writeFileSync(startos.file(), 'version: 1\nsparks: [\n')
+    await bundle.init({ effects: startos.effects(), kind: 'update' })
+    const tasks = startos
+      .called('action.createTask')
+      .map(({ actionId }) => actionId)
+    assert.deepEqual(tasks, ['set-password'], 'the page is where it is mended')
   } finally {
     await startos.end()
   }

@@ -1,8 +1,16 @@
 // The actions of the shipped bundle against the real program: SPARK_CONTROL_PROGRAM.
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import harness from './harness.cjs'
 
@@ -19,6 +27,7 @@ const filled = {
   container: null,
   hiddenServices: [],
   botUser: null,
+  revision: null,
 }
 
 async function on(run) {
@@ -49,6 +58,33 @@ const desired = (startos) =>
       },
     ),
   )
+
+/** Wait for it, half a minute at most. */
+async function until(what, holds) {
+  for (let tries = 0; tries < 300; tries += 1) {
+    const value = await holds()
+    if (value) return value
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  return assert.fail(`${what}: not within half a minute`)
+}
+
+/** The program runs, as the service would. */
+async function serving(startos) {
+  const words = [
+    '--file',
+    startos.file(),
+    '--data',
+    startos.file('state'),
+    'serve',
+    '--listen',
+    `127.0.0.1:${startos.port}`,
+  ]
+  startos.children.add(spawn(program, words, { stdio: 'ignore' }))
+  await until('the service', () =>
+    existsSync(startos.file('state/control.sock')),
+  )
+}
 
 /** A Spark that is this machine, without an Engine. */
 const HERE = `# the house
@@ -84,7 +120,7 @@ test('the form makes the file, and blank fields are what the program makes of th
         ['spark2', '192.0.2.2'],
       ],
     )
-    const [second] = startos.commands.slice(-1)
+    const second = startos.commands.findLast(([, verb]) => verb === 'patch')
     assert.deepEqual(second, ['desired', 'patch', '--stdin', '--create'])
     const patch = (change) =>
       startos.act('configure-sparks', { ...filled, ...change })
@@ -102,11 +138,10 @@ test('the form makes the file, and blank fields are what the program makes of th
     assert.deepEqual(desired(startos).value.services, {
       bot: { kind: 'bot', spark: 'spark2', user: 'helper' },
     })
-    await patch({ sparks: filled.sparks.slice(0, 1), botUser: null }).catch(
-      (error) => {
-        // A bot whose Spark goes is not taken along unasked.
-        assert.match(error.message, /spark2/)
-      },
+    // A bot whose Spark goes is not taken along unasked.
+    await assert.rejects(
+      patch({ sparks: filled.sparks.slice(0, 1), botUser: null }),
+      /no Spark is named `spark2`/,
     )
     await patch({ botUser: null })
     assert.equal(
@@ -147,6 +182,67 @@ test('comments and what the form does not know survive', () =>
     }
     assert.deepEqual(desired(startos).value.disabled_services, ['voice'])
     assert.equal(desired(startos).value.services.helper.user, 'carol')
+  }))
+
+test('a form that is old overwrites nothing, and a Spark keeps its name and what else is said of it', () =>
+  on(async (startos) => {
+    await startos.act('configure-sparks', filled)
+    const form = await startos.form('configure-sparks')
+    const revision = form.spec.revision.default
+    assert.equal(revision, 1)
+    await startos.act('configure-sparks', {
+      ...filled,
+      sparks: [
+        ...filled.sparks,
+        { address: '192.0.2.3', user: 'carol', name: 'third' },
+      ],
+    })
+    await assert.rejects(
+      form.submit({ ...filled, revision }),
+      /changed since: \/sparks\/third/,
+    )
+    assert.equal(desired(startos).value.sparks.third.user, 'carol')
+
+    writeFileSync(
+      startos.file(),
+      'version: 1\nsparks:\n  desk: { address: 192.0.2.9, user: alice, ssh_port: 2222 }   # under it\nservices: { bot: { kind: http, spark: desk, port: 1 } }\n',
+    )
+    const alone = {
+      ...filled,
+      sparks: [{ address: '192.0.2.9', user: 'bob', name: null }],
+    }
+    await startos.act('configure-sparks', { ...alone, botUser: 'helper' })
+    assert.deepEqual(desired(startos).value.sparks, {
+      desk: { address: '192.0.2.9', user: 'bob', ssh_port: 2222 },
+    })
+    assert.equal(
+      desired(startos).value.services.bot.kind,
+      'http',
+      'a service of that name is not made a bot',
+    )
+    assert.equal(desired(startos).value.services['bot-1'].user, 'helper')
+    await assert.rejects(
+      startos.act('configure-sparks', {
+        ...alone,
+        sparks: [{ ...alone.sparks[0], name: 'other' }],
+      }),
+      /192\.0\.2\.9 is named desk in the file/,
+    )
+  }))
+
+test('what takes much out waits for a yes, and the form says so', () =>
+  on(async (startos) => {
+    await startos.act('configure-sparks', filled)
+    const answer = await startos.act('configure-sparks', {
+      ...filled,
+      sparks: filled.sparks.slice(0, 1),
+    })
+    assert.match(answer.title, /waits for your yes/)
+    assert.doesNotMatch(
+      answer.message,
+      /spark-control/,
+      'no command that an owner cannot type',
+    )
   }))
 
 test('hostile input is refused with a plain sentence, and nothing is written', () =>
@@ -192,35 +288,39 @@ test('hostile input is refused with a plain sentence, and nothing is written', (
       [{ ...filled, hiddenServices: ['a;b'] }, /./],
       [{ ...filled, sparks: 'all' }, /./],
     ]
-    for (const existing of [
-      null,
-      HERE.replaceAll('here', 'spark1').replace(
-        'transport: local, ',
-        'user: alice, ',
-      ),
-    ]) {
-      if (existing) writeFileSync(startos.file(), existing)
-      for (const [input, expected] of hostile) {
-        const change = existing
-          ? { ...input, botUser: input.botUser ?? 'helper' }
-          : input
-        const refused = await startos.act('configure-sparks', change).then(
-          () => null,
-          (error) => error.message,
-        )
-        assert.ok(refused, `${JSON.stringify(input)} was taken`)
-        assert.match(refused, expected, JSON.stringify(input))
-        assert.doesNotMatch(
-          refused,
-          /cluster\.yaml:\d|\^\^|\u001b/,
-          'a sentence, not a picture of the file',
-        )
-        assert.equal(
-          existing,
-          existsSync(startos.file())
-            ? readFileSync(startos.file(), 'utf8')
-            : null,
-        )
+    for (const running of [false, true]) {
+      if (running) await serving(startos)
+      for (const existing of [
+        null,
+        HERE.replaceAll('here', 'spark1').replace(
+          'transport: local, ',
+          'user: alice, ',
+        ),
+      ]) {
+        if (existing) writeFileSync(startos.file(), existing)
+        else rmSync(startos.file(), { force: true })
+        for (const [input, expected] of hostile) {
+          const change = existing
+            ? { ...input, botUser: input.botUser ?? 'helper' }
+            : input
+          const refused = await startos.act('configure-sparks', change).then(
+            () => null,
+            (error) => error.message,
+          )
+          assert.ok(refused, `${JSON.stringify(input)} was taken`)
+          assert.match(refused, expected, JSON.stringify(input))
+          assert.doesNotMatch(
+            refused,
+            /cluster\.yaml:\d|\^\^|\u001b|control\.sock/,
+            'a sentence, not a picture of the file',
+          )
+          assert.equal(
+            existing,
+            existsSync(startos.file())
+              ? readFileSync(startos.file(), 'utf8')
+              : null,
+          )
+        }
       }
     }
   }))
@@ -233,10 +333,15 @@ test('a model is chosen after its plan was shown, and not over somebody else’s
     await startos.act('release', { hold: 'startos' })
     const before = readFileSync(startos.file(), 'utf8')
     const form = await startos.form('choose-model')
-    assert.deepEqual(Object.keys(form.spec.model.variants), ['small', 'none'])
+    assert.deepEqual(Object.keys(form.spec.model.variants), [
+      'watch only',
+      'small',
+      'none',
+    ])
     assert.equal(form.spec.model.default, 'none')
     const shown = form.spec.model.variants.small.spec.plan
     assert.match(shown.default, /vllm: serve `small`/)
+    assert.equal(shown.placeholder, shown.default)
     assert.ok(shown.disabled)
     const revision = form.spec.revision.default
     assert.equal(
@@ -261,8 +366,27 @@ test('a model is chosen after its plan was shown, and not over somebody else’s
       /changed since: \/model/,
     )
     await assert.rejects(
-      form.submit({ ...input, model: { selection: 'nowhere', value: {} } }),
+      form.submit({
+        ...input,
+        model: { selection: 'nowhere', value: { plan: null } },
+      }),
     )
+    // Who has chosen nothing is shown nothing that stops something.
+    writeFileSync(
+      startos.file(),
+      HERE.replace('model: none   # nothing yet\n', ''),
+    )
+    const unset = await startos.form('choose-model')
+    assert.equal(unset.spec.model.default, 'watch only')
+    assert.match(unset.spec.model.variants.none.spec.plan.default, /\w/)
+    await unset.submit({
+      revision: null,
+      model: { selection: 'small', value: { plan: null } },
+    })
+    const set = await startos.form('choose-model')
+    const back = { selection: 'watch only', value: { plan: null } }
+    await set.submit({ revision: set.spec.revision.default, model: back })
+    assert.equal(desired(startos).value.model, undefined)
   }))
 
 test('a local model is added beside the others', () =>
@@ -362,6 +486,94 @@ test('a password is made anew each time, and the key is the one that is used', (
     assert.deepEqual(startos.called('action.createTask'), [])
   }))
 
+test('host keys are shown, compared, and pinned when they are ticked', () =>
+  on(async (startos) => {
+    const port = startos.port + 1
+    const key = startos.file('host_key')
+    const made = () => {
+      rmSync(key, { force: true })
+      execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key])
+    }
+    const sshd = async () => {
+      mkdirSync('/run/sshd', { recursive: true })
+      const words = [
+        '-D',
+        '-f',
+        '/dev/null',
+        '-h',
+        key,
+        '-o',
+        `Port=${port}`,
+        '-o',
+        'ListenAddress=127.0.0.1',
+        '-o',
+        'PidFile=none',
+      ]
+      const child = spawn('/usr/sbin/sshd', words, { stdio: 'ignore' })
+      startos.children.add(child)
+      await until(
+        'sshd',
+        () =>
+          new Promise((resolve) => {
+            const socket = connect(
+              port,
+              '127.0.0.1',
+              () => resolve(true) || socket.destroy(),
+            )
+            socket.on('error', () => resolve(false))
+          }),
+      )
+      return child
+    }
+    made()
+    const first = await sshd()
+    writeFileSync(
+      startos.file(),
+      `version: 1\nsparks:\n  one: { address: 127.0.0.1, user: alice, ssh_port: ${port} }\n  two: { address: 127.0.0.1, user: alice, ssh_port: 1 }\n`,
+    )
+    const fingerprint = execFileSync('ssh-keygen', ['-lf', `${key}.pub`], {
+      encoding: 'utf8',
+    }).split(' ')[1]
+    const form = await startos.form('trust-host-keys')
+    const field = `one ${fingerprint}`
+    assert.deepEqual(Object.keys(form.spec).sort(), [field, 'two'].sort())
+    assert.match(form.spec.two.default, /showed no ED25519 host key/)
+    assert.equal(form.spec[field].warning, null)
+    await assert.rejects(
+      form.submit({ [field]: false, two: null }),
+      /No key was ticked/,
+    )
+    assert.equal(existsSync(startos.file('state/known_hosts')), false)
+    const answer = await form.submit({ [field]: true, two: null })
+    assert.match(
+      answer.message,
+      /pinned SHA256:.* for one\nNot trusted yet: two/,
+    )
+    assert.match(
+      readFileSync(startos.file('state/known_hosts'), 'utf8'),
+      new RegExp(`^\\[127.0.0.1\\]:${port} ssh-ed25519 `),
+    )
+    await assert.rejects(startos.form('trust-host-keys'), /two/)
+    // Somebody else answers there.
+    const gone = new Promise((resolve) => first.on('exit', resolve))
+    first.kill()
+    startos.children.delete(first)
+    await gone
+    made()
+    await sshd()
+    const changed = await startos.form('trust-host-keys')
+    const [other] = Object.keys(changed.spec).filter((name) =>
+      name.startsWith('one '),
+    )
+    assert.notEqual(other, field)
+    assert.match(changed.spec[other].warning, /another key before/)
+    await assert.rejects(
+      form.submit({ [field]: true, two: null }),
+      /shows SHA256:.*nothing was pinned/,
+      'what was shown then is not what is there',
+    )
+  }))
+
 test('each Spark is told of that was not reached, and why', () =>
   on(async (startos) => {
     writeFileSync(startos.file(), HERE)
@@ -370,16 +582,6 @@ test('each Spark is told of that was not reached, and why', () =>
     assert.match(told.result.value[0].value, /Docker Engine did not answer/)
     await assert.rejects(startos.form('trust-host-keys'), /here: .*local/)
   }))
-
-/** Wait for it, half a minute at most. */
-async function until(what, holds) {
-  for (let tries = 0; tries < 300; tries += 1) {
-    const value = await holds()
-    if (value) return value
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-  return assert.fail(`${what}: not within half a minute`)
-}
 
 test('the service runs, asks for the password, tells of its health, takes edits, and ends in order', () =>
   on(async (startos) => {

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// As `model` says it.
+const NONE: &str = "none";
+
 /// A model of the catalog, and what it would take.
 #[derive(Serialize)]
 struct Choice {
@@ -47,7 +50,8 @@ pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let wanted = current.value["model"].as_str().unwrap_or_default();
     let catalog = current.value["models"].as_object().cloned().unwrap_or_default();
     let mut choices = Vec::new();
-    for (model, entry) in catalog {
+    // An empty slot is a choice, too.
+    for (model, entry) in catalog.into_iter().chain([(NONE.to_owned(), Json::Null)]) {
         let request = Request {
             base: current.revision,
             change: Asked::Merge(json!({ "model": model })),

@@ -183,9 +183,11 @@ fn the_catalog_is_told_with_what_each_would_take() {
         }
         let told = place.run(&["models", "--output", "json"]);
         let told: Value = serde_json::from_slice(&told.stdout).unwrap();
-        assert_eq!((&told["model"], told["choices"].as_array().unwrap().len()), (&"none".into(), 1));
+        assert_eq!((&told["model"], told["choices"].as_array().unwrap().len()), (&"none".into(), 2));
         let small = &told["choices"][0];
         assert_eq!((&small["model"], &small["is_wanted"]), (&"small".into(), &false.into()));
+        let none = &told["choices"][1];
+        assert_eq!((&none["model"], &none["is_wanted"]), (&"none".into(), &true.into()));
         assert_eq!(small["sparks"], serde_json::json!(["here"]));
         let plan = small["plan"].as_str().unwrap();
         assert!(plan.contains("vllm: serve `small`") && !plan.contains("to agree"), "{plan}");

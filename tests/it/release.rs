@@ -150,21 +150,32 @@ fn is_allowed(headers: &HeaderMap) -> bool {
     headers.get("authorization").is_some_and(|value| *value == format!("token {TOKEN}"))
 }
 
-fn assets(forge: &Forge) -> Value {
-    forge
-        .assets
-        .iter()
-        .enumerate()
-        .map(|(id, (name, bytes))| json!({ "id": id, "name": name, "size": bytes.len() }))
-        .collect()
+/// Of an asset, as long as it is there.
+fn id_of(name: &str) -> usize {
+    name.bytes().map(usize::from).sum()
 }
 
-async fn list(State(forge): State<Shared>, headers: HeaderMap) -> Response {
-    if !is_allowed(&headers) {
-        return (StatusCode::UNAUTHORIZED, Json(json!({ "message": format!("bad {TOKEN}") })))
-            .into_response();
+fn assets(forge: &Forge) -> Value {
+    let asset =
+        |(name, bytes): (&String, &Vec<u8>)| json!({ "id": id_of(name), "name": name, "size": bytes.len() });
+    forge.assets.iter().map(asset).collect()
+}
+
+/// A forge that tells of the token what it should not.
+async fn only_with_token(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    if is_allowed(request.headers()) {
+        return next.run(request).await;
     }
+    let sent = request.headers()["authorization"].to_str().unwrap().to_owned();
+    (StatusCode::UNAUTHORIZED, format!("not a token of ours: {sent}")).into_response()
+}
+
+async fn list(State(forge): State<Shared>) -> Response {
     Json(forge.lock().unwrap().releases.clone()).into_response()
+}
+
+async fn known(UrlPath(commit): UrlPath<String>) -> (StatusCode, &'static str) {
+    (if commit.len() == 40 { StatusCode::OK } else { StatusCode::NOT_FOUND }, "{}")
 }
 
 async fn make(State(forge): State<Shared>, Json(mut wish): Json<Value>) -> Response {
@@ -180,7 +191,9 @@ async fn change(
     Json(wish): Json<Value>,
 ) -> Response {
     let mut forge = forge.lock().unwrap();
-    forge.releases[id - 1]["draft"] = wish["draft"].clone();
+    for (name, value) in wish.as_object().unwrap() {
+        forge.releases[id - 1][name] = value.clone();
+    }
     Json(forge.releases[id - 1].clone()).into_response()
 }
 
@@ -215,8 +228,7 @@ async fn attach(
 
 async fn detach(State(forge): State<Shared>, UrlPath((_, id)): UrlPath<(usize, usize)>) -> StatusCode {
     let mut forge = forge.lock().unwrap();
-    let name = forge.assets.keys().nth(id).unwrap().clone();
-    forge.assets.remove(&name);
+    forge.assets.retain(|name, _| id_of(name) != id);
     StatusCode::NO_CONTENT
 }
 
@@ -224,10 +236,12 @@ async fn serve(forge: Shared) -> String {
     let at = "/api/v1/repos/alice/spark-control/releases";
     let router = Router::new()
         .route(at, get(list).post(make))
+        .route("/api/v1/repos/alice/spark-control/git/commits/{commit}", get(known))
         .route(&format!("{at}/{{id}}"), patch(change))
         .route(&format!("{at}/{{id}}/assets"), get(attached).merge(post(attach)))
         .route(&format!("{at}/{{id}}/assets/{{asset}}"), axum::routing::delete(detach))
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn(only_with_token))
         .with_state(forge);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -304,7 +318,23 @@ async fn a_release_is_seen_when_it_is_whole() {
     fs::write(tree.join(format!("target/release-{version}/spark-control-b.deb")), "other").unwrap();
     let refused = publish();
     assert!(told(&refused).contains("is not what SHA256SUMS says"), "{}", told(&refused));
-    let out = Command::new("/usr/bin/python3")
+    // Another build of it: nothing of the one before stays.
+    let forge = Shared::default();
+    let address = serve(forge.clone()).await;
+    built(tree, version);
+    forge.lock().unwrap().fails = 4;
+    assert_eq!(release(tree, &["publish"], Some(&address)).status.code(), Some(1));
+    forge.lock().unwrap().assets.insert("spark-control-b.deb".into(), b"\n\n--\n\n".to_vec());
+    commit(tree);
+    let done = release(tree, &["publish"], Some(&address));
+    assert!(done.status.success(), "{}", told(&done));
+    assert!(forge.lock().unwrap().assets == files);
+    let head = Command::new("git").current_dir(tree).args(["rev-parse", "HEAD"]).output().unwrap().stdout;
+    let head = String::from_utf8(head).unwrap();
+    assert_eq!(forge.lock().unwrap().releases[0]["target_commitish"], json!(head.trim()));
+
+    // A wrong token is refused, and not told again by whoever refuses it.
+    let refused = Command::new("/usr/bin/python3")
         .arg(here("scripts/release"))
         .arg("publish")
         .env("SPARK_CONTROL_TREE", tree)
@@ -312,9 +342,10 @@ async fn a_release_is_seen_when_it_is_whole() {
         .envs([
             ("GITEA_URL", address.as_str()),
             ("GITEA_REPO", "alice/spark-control"),
-            ("GITEA_TOKEN", "wrong"),
+            ("GITEA_TOKEN", "hunter2"),
         ])
         .output()
         .unwrap();
-    assert!(!out.status.success());
+    assert!(told(&refused).contains("401 not a token of ours: token …"), "{}", told(&refused));
+    assert!(!told(&refused).contains("hunter2"));
 }

@@ -69,7 +69,7 @@ export const addLocalModel = sdk.Action.withInput(
     }
     return written(
       await patch(effects, change(input), {
-        base: current.revision ?? undefined,
+        base: current.revision,
       }),
     )
   },

@@ -3,7 +3,7 @@ import { types } from '@start9labs/start-sdk'
 import { i18n } from '../i18n'
 import { askFor, patch } from '../program'
 import { sdk } from '../sdk'
-import { written } from './form'
+import { revision, written } from './form'
 
 const { InputSpec, Value, Variants } = sdk
 
@@ -23,8 +23,10 @@ type Choice = {
   refused: string | null
 }
 
-/** Keeps the slot empty. */
+/** Keeps the slot empty; the catalog tells of it, too. */
 const none = 'none'
+/** No name of a model: with it, what serves is watched and left alone. */
+const watch = 'watch only'
 
 const plan = (text: string) =>
   InputSpec.of({
@@ -32,6 +34,8 @@ const plan = (text: string) =>
       name: i18n('What would be done'),
       required: false,
       default: text,
+      // Some versions of StartOS show no default here.
+      placeholder: text,
       minRows: 8,
       maxRows: 24,
       disabled: i18n(
@@ -48,39 +52,32 @@ export function outlook(choice: Choice): string {
   )
 }
 
+const named = ({ model, sparks, is_wanted }: Choice): string => {
+  const name = model === none ? i18n('No model') : model
+  if (is_wanted) return i18n('${name} (as it is)', { name })
+  return sparks.length > 0 ? `${name} (${sparks.join(', ')})` : name
+}
+
 async function form({ effects }: { effects: types.Effects }) {
   const catalog = await askFor<Catalog>(effects, ['models'])
-  const named = catalog.choices.map(({ model, sparks, is_wanted, ...rest }) => [
-    model,
-    {
-      name: is_wanted
-        ? i18n('${model} (as it is)', { model })
-        : `${model} (${sparks.join(', ')})`,
-      spec: plan(outlook({ model, sparks, is_wanted, ...rest })),
+  const variant = (choice: Choice) => ({
+    name: named(choice),
+    spec: plan(outlook(choice)),
+  })
+  const variants: Record<string, ReturnType<typeof variant>> = {
+    [watch]: {
+      name: i18n('Only watch'),
+      spec: plan(i18n('What serves is shown, and left alone.')),
     },
-  ])
-  const nothing = {
-    name: i18n('No model'),
-    spec: plan(i18n('What serves is stopped, and nothing takes its place.')),
-  }
-  const variants: Record<string, typeof nothing> = {
-    ...Object.fromEntries(named),
-    [none]: nothing,
+    ...Object.fromEntries(
+      catalog.choices.map((choice) => [choice.model, variant(choice)]),
+    ),
   }
   return InputSpec.of({
-    revision: Value.dynamicNumber(() => ({
-      name: i18n('Revision of the file'),
-      description: i18n(
-        'What was edited since this form was opened is not overwritten.',
-      ),
-      required: false,
-      default: catalog.revision,
-      integer: true,
-      disabled: i18n('It cannot be changed.'),
-    })),
+    revision: revision(catalog.revision),
     model: Value.union({
       name: i18n('Model'),
-      default: catalog.model in variants ? catalog.model : none,
+      default: catalog.model in variants ? catalog.model : watch,
       variants: Variants.of(variants),
     }),
   })
@@ -102,8 +99,10 @@ export const chooseModel = sdk.Action.withInput(
     written(
       await patch(
         effects,
-        { model: input.model.selection },
-        { base: input.revision ?? undefined },
+        {
+          model: input.model.selection === watch ? null : input.model.selection,
+        },
+        { base: input.revision },
       ),
     ),
 )

@@ -1,9 +1,10 @@
 /** The one form that must be filled: where the Sparks are, and what of the services there is shown. */
+import { types } from '@start9labs/start-sdk'
 import { described } from '../fileModels/cluster.yaml'
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { blank, patterns, written } from './form'
+import { blank, desired, patterns, revision, written } from './form'
 
 const { InputSpec, List, Value } = sdk
 
@@ -43,7 +44,7 @@ const spark = InputSpec.of({
   }),
 })
 
-const spec = InputSpec.of({
+const fields = {
   sparks: Value.list(
     List.obj(
       {
@@ -105,9 +106,19 @@ const spec = InputSpec.of({
     default: null,
     patterns: [patterns.account],
   }),
-})
+}
 
-export type Input = typeof spec._TYPE
+/** A file that cannot be read has no revision; what is wrong with it is said when it is written to. */
+async function form({ effects }: { effects: types.Effects }) {
+  const current =
+    (await described()) && (await desired(effects).catch(() => null))
+  return InputSpec.of({
+    ...fields,
+    revision: revision(current?.revision ?? null),
+  })
+}
+
+export type Input = Awaited<ReturnType<typeof form>>['_TYPE']
 type Known = Awaited<ReturnType<typeof described>>
 
 export const configureSparks = sdk.Action.withInput(
@@ -120,7 +131,7 @@ export const configureSparks = sdk.Action.withInput(
     group: null,
     visibility: 'enabled',
   }),
-  spec,
+  form,
   async () => {
     const known = await described()
     return {
@@ -138,10 +149,10 @@ export const configureSparks = sdk.Action.withInput(
       botUser: bot(known)?.[1].user || undefined,
     }
   },
-  async ({ effects, input }) =>
-    written(
-      await patch(effects, change(input, await described()), { create: true }),
-    ),
+  async ({ effects, input }) => {
+    const edit = { base: input.revision, create: true }
+    return written(await patch(effects, change(input, await described()), edit))
+  },
 )
 
 const bot = (known: Known) =>
@@ -157,7 +168,19 @@ export function change(input: Input, known: Known) {
   if (input.sparks.length === 0)
     throw new Error(i18n('Name at least one Spark'))
   input.sparks.forEach(({ name: written, address, user }, index) => {
-    const name = written || `spark${index + 1}`
+    const before = Object.entries(known?.sparks ?? {}).find(
+      ([, spark]) => spark.address === address,
+    )?.[0]
+    if (written && before && written !== before) {
+      // What else the file says of it would be lost.
+      throw new Error(
+        i18n(
+          '${address} is named ${before} in the file; rename it there, on the page',
+          { address, before },
+        ),
+      )
+    }
+    const name = written || before || `spark${index + 1}`
     if (sparks[name]) {
       throw new Error(i18n('Two Sparks have the name ${name}', { name }))
     }
@@ -178,7 +201,10 @@ export function change(input: Input, known: Known) {
         : null,
   }
   const isPlain = !known && Object.values(vllm).every((value) => value === null)
-  const [botName, botKnown] = bot(known) ?? ['bot', null]
+  const [botName, botKnown] = bot(known) ?? [
+    unused('bot', known?.services ?? {}),
+    null,
+  ]
   const botUser = blank(input.botUser)
   return {
     sparks,
@@ -195,4 +221,9 @@ export function change(input: Input, known: Known) {
           }
         : {}),
   }
+}
+
+/** A name that nothing has yet. */
+function unused(name: string, taken: object): string {
+  return name in taken ? unused(`${name}-1`, taken) : name
 }

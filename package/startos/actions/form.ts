@@ -1,7 +1,8 @@
 /** What several forms need. The patterns help who types; the program checks everything again. */
 import { types } from '@start9labs/start-sdk'
 import { i18n } from '../i18n'
-import { askFor } from '../program'
+import { Answer, askFor, waits } from '../program'
+import { sdk } from '../sdk'
 
 export const patterns = {
   address: {
@@ -44,9 +45,30 @@ export const blank = <T>(value: T | null | undefined): T | null =>
   value === undefined || value === '' ? null : value
 
 /** The answer of an edit, as an owner reads it. */
-export const written = (said: string) => ({
+export const written = ({ code, said }: Answer) => ({
   version: '1' as const,
-  title: i18n('It is written'),
-  message: said || null,
+  title:
+    code === waits
+      ? i18n('It is written, and waits for your yes')
+      : i18n('It is written'),
+  message:
+    code === waits
+      ? i18n(
+          'It takes much out of the file: look at it on the page, and agree there.',
+        )
+      : said.trim() || null,
   result: null,
 })
+
+/** The revision that a form was filled from, for the form to bring back. */
+export const revision = (current: number | null) =>
+  sdk.Value.dynamicNumber(() => ({
+    name: i18n('Revision of the file'),
+    description: i18n(
+      'What was edited since this form was opened is not overwritten.',
+    ),
+    required: false,
+    default: current,
+    integer: true,
+    disabled: i18n('It cannot be changed.'),
+  }))

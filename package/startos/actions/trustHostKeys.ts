@@ -13,7 +13,7 @@ type Shown = { shows: string; known: 'nothing' | 'same' | 'other' }
 /** A box for each Spark that shows a key which is not pinned; its name holds the key that was shown. */
 async function form({ effects }: { effects: types.Effects }) {
   const sparks = Object.keys((await desired(effects)).value.sparks ?? {})
-  const fields: Record<string, ReturnType<typeof box>> = {}
+  const fields: Record<string, ReturnType<typeof box | typeof silence>> = {}
   const silent: string[] = []
   for (const spark of sparks) {
     const shown = await askFor<Shown>(effects, ['trust', spark]).catch(
@@ -22,10 +22,11 @@ async function form({ effects }: { effects: types.Effects }) {
         return null
       },
     )
-    if (shown && shown.known !== 'same')
+    if (!shown) fields[spark] = silence(spark, silent.at(-1) ?? '')
+    else if (shown.known !== 'same')
       fields[key(spark, shown.shows)] = box(spark, shown)
   }
-  if (Object.keys(fields).length === 0) {
+  if (Object.keys(fields).length === silent.length) {
     throw new Error(
       silent.join('. ') || i18n('The key of every Spark is trusted already'),
     )
@@ -48,6 +49,15 @@ const box = (spark: string, { shows, known }: Shown) =>
     default: false,
   })
 
+/** A Spark that showed no key. */
+const silence = (spark: string, why: string) =>
+  Value.dynamicText(() => ({
+    name: spark,
+    required: false,
+    default: why,
+    disabled: i18n('It showed no key; open this form again when it does.'),
+  }))
+
 const separator = ' '
 const key = (spark: string, fingerprint: string) =>
   `${spark}${separator}${fingerprint}`
@@ -67,7 +77,7 @@ export const trustHostKeys = sdk.Action.withInput(
   form,
   async () => null,
   async ({ effects, input }) => {
-    const agreed = Object.entries(input).filter(([, yes]) => yes)
+    const agreed = Object.entries(input).filter(([, yes]) => yes === true)
     if (agreed.length === 0)
       throw new Error(i18n('No key was ticked; nothing was trusted'))
     const done: string[] = []
@@ -80,6 +90,13 @@ export const trustHostKeys = sdk.Action.withInput(
         fingerprint,
       ])
       done.push(said.trim())
+    }
+    const others = Object.entries(input).filter(([, yes]) => yes !== true)
+    if (others.length > 0) {
+      const names = others
+        .map(([field]) => field.split(separator)[0])
+        .join(', ')
+      done.push(i18n('Not trusted yet: ${names}', { names }))
     }
     return {
       version: '1',

@@ -3,14 +3,18 @@ import { configureSparks } from '../actions/configureSparks'
 import { setPassword } from '../actions/setPassword'
 import { showSshKey } from '../actions/showSshKey'
 import { trustHostKeys } from '../actions/trustHostKeys'
-import { described } from '../fileModels/cluster.yaml'
+import { clusterYaml } from '../fileModels/cluster.yaml'
 import { storeJson } from '../fileModels/store.json'
 import { i18n } from '../i18n'
 import { sdk } from '../sdk'
 
 export const askOwner = sdk.setupOnInit(async (effects, kind) => {
-  const known = await described()
-  if (Object.keys(known?.sparks ?? {}).length === 0) {
+  // A file that cannot be read is mended on the page, which must be able to start.
+  const known = await clusterYaml
+    .read()
+    .once()
+    .catch(() => 'unreadable' as const)
+  if (known !== 'unreadable' && Object.keys(known?.sparks ?? {}).length === 0) {
     await sdk.action.createOwnTask(effects, configureSparks, 'critical', {
       reason: i18n('Say where your Sparks are'),
     })
