@@ -42,6 +42,14 @@ export class Running {
   async object(name) {
     return (await this.api("/api/v1/status")).objects.find((object) => object.object === name);
   }
+
+  /** The main slot serves this model, as the file says. */
+  serves(model, ms) {
+    return until(`${model} serves`, async () => {
+      const { sync, observed } = await this.object("vllm");
+      return sync === "InSync" && observed === model;
+    }, ms);
+  }
 }
 
 /** The program's demo in a directory of its own. */
@@ -92,6 +100,16 @@ export class Demo extends Running {
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
+
+/** Go with Tab to what begins with a name, and press Enter there. */
+export const pressing = (page) => async (name, most = 80) => {
+  for (let tries = 0; tries < most; tries += 1) {
+    const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+    if (focused.startsWith(name)) return page.keyboard.press("Enter");
+    await page.keyboard.press("Tab");
+  }
+  return assert.fail(`no way to “${name}” with Tab`);
+};
 
 export async function until(what, holds, ms = 20_000, more = () => "") {
   const deadline = Date.now() + ms;

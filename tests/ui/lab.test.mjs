@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
-import { Running, accessible, close, launch, open, until } from "./cluster.mjs";
+import { Running, accessible, close, launch, open, pressing, until } from "./cluster.mjs";
 
 const { SPARK_CONTROL_PROGRAM: program, SPARK_CONTROL_URL: url, SPARK_CONTROL_FILE: path } = process.env;
 const { SPARK_CONTROL_DATA: data, SPARK_CONTROL_COMMIT: commit } = process.env;
@@ -30,10 +30,7 @@ async function on(path, looks = {}) {
 const dialog = (page) => page.getByRole("dialog").last();
 const write = (page) => dialog(page).getByRole("button", { name: /^Write it/ }).click();
 const card = (page) => page.getByRole("article", { name: "Main model" });
-const serves = (model) => until(`${model} serves`, async () => {
-  const { sync, observed } = await lab.object("vllm");
-  return sync === "InSync" && observed === model;
-}, LONG);
+const serves = (model) => lab.serves(model, LONG);
 
 test("a model is chosen, and serves", async () => {
   const page = await on("/");
@@ -101,14 +98,7 @@ test("with the keyboard alone, on a phone in the dark", async () => {
   const page = await on("/", { width: 390, height: 844, scheme: "dark" });
   await card(page).waitFor();
   await accessible(page, "the overview on a phone in the dark");
-  const press = async (name) => {
-    for (let tries = 0; tries < 80; tries += 1) {
-      const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
-      if (focused.startsWith(name)) return page.keyboard.press("Enter");
-      await page.keyboard.press("Tab");
-    }
-    return assert.fail(`no way to “${name}” with Tab`);
-  };
+  const press = pressing(page);
   await press("Skip to the content");
   await press("Choose another model");
   await press("Serve beta");

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { Demo, accessible, close, launch, open, until } from "./cluster.mjs";
+import { Demo, accessible, close, launch, open, pressing, until } from "./cluster.mjs";
 
 let browser;
 let demo;
@@ -28,10 +28,7 @@ after(async () => {
 });
 
 const slot = () => demo.object("vllm");
-const serves = (model) => until(`${model} serves`, async () => {
-  const { sync, observed } = await slot();
-  return sync === "InSync" && observed === model;
-}, 60_000);
+const serves = (model) => demo.serves(model, 60_000);
 const card = (page) => page.getByRole("article", { name: "Main model" });
 // The one in front: a form stays open behind its preview.
 const dialog = (page) => page.getByRole("dialog").last();
@@ -115,17 +112,7 @@ test("it is small", async () => {
 test("with the keyboard alone, and beside somebody who edits at the same time", async () => {
   const page = await open(browser, demo);
   await card(page).waitFor();
-  const press = async (name, most = 60) => {
-    for (let tries = 0; tries < most; tries += 1) {
-      const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
-      if (focused.startsWith(name)) {
-        await page.keyboard.press("Enter");
-        return;
-      }
-      await page.keyboard.press("Tab");
-    }
-    assert.fail(`no way to “${name}” with Tab`);
-  };
+  const press = pressing(page);
   await press("Skip to the content");
   await press("Choose another model");
   await page.getByRole("button", { name: "Serve large" }).waitFor();

@@ -3,7 +3,7 @@ import { described } from '../fileModels/cluster.yaml'
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { blank, desired, patterns, written } from './form'
+import { always, blank, desired, patterns, written } from './form'
 
 const { InputSpec, Value } = sdk
 
@@ -47,14 +47,11 @@ const spec = InputSpec.of({
 export const addLocalModel = sdk.Action.withInput(
   'add-local-model',
   async () => ({
+    ...always,
     name: i18n('Add local model'),
     description: i18n(
       'Add a model whose files are on the Sparks; nothing is started',
     ),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   spec,
   async () => null,

@@ -3,7 +3,7 @@ import { types } from '@start9labs/start-sdk'
 import { i18n } from '../i18n'
 import { askFor, patch } from '../program'
 import { sdk } from '../sdk'
-import { revision, written } from './form'
+import { always, revision, written } from './form'
 
 const { InputSpec, Value, Variants } = sdk
 
@@ -86,12 +86,9 @@ async function form({ effects }: { effects: types.Effects }) {
 export const chooseModel = sdk.Action.withInput(
   'choose-model',
   async () => ({
+    ...always,
     name: i18n('Choose model'),
     description: i18n('Which model should serve; what it takes is shown first'),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   form,
   async () => null,

@@ -4,7 +4,7 @@ import { described } from '../fileModels/cluster.yaml'
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { blank, desired, patterns, revision, written } from './form'
+import { always, blank, desired, patterns, revision, written } from './form'
 
 const { InputSpec, List, Value } = sdk
 
@@ -124,12 +124,9 @@ type Known = Awaited<ReturnType<typeof described>>
 export const configureSparks = sdk.Action.withInput(
   'configure-sparks',
   async () => ({
+    ...always,
     name: i18n('Configure Sparks'),
     description: i18n('Where your Sparks are, and what is shown of them'),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   form,
   async () => {

@@ -4,6 +4,14 @@ import { i18n } from '../i18n'
 import { Answer, askFor, waits } from '../program'
 import { sdk } from '../sdk'
 
+/** Of every action: the program answers whether the service runs or not. */
+export const always = {
+  warning: null,
+  allowedStatuses: 'any',
+  group: null,
+  visibility: 'enabled',
+} as const
+
 export const patterns = {
   address: {
     regex: '^[A-Za-z0-9][A-Za-z0-9.-]*$',

@@ -2,7 +2,7 @@
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { blank, written } from './form'
+import { always, blank, written } from './form'
 
 const { InputSpec, Value } = sdk
 
@@ -38,12 +38,9 @@ const spec = InputSpec.of({
 export const hold = sdk.Action.withInput(
   'hold',
   async () => ({
+    ...always,
     name: i18n('Hold'),
     description: i18n('Keep what serves: no swap until it is released'),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   spec,
   async () => null,

@@ -3,7 +3,7 @@ import { types } from '@start9labs/start-sdk'
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { desired, written } from './form'
+import { always, desired, written } from './form'
 
 const { InputSpec, Value } = sdk
 
@@ -28,14 +28,11 @@ async function form({ effects }: { effects: types.Effects }) {
 export const release = sdk.Action.withInput(
   'release',
   async () => ({
+    ...always,
     name: i18n('Release'),
     description: i18n(
       'End a hold: what the file and its schedule say is done again',
     ),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   form,
   async () => null,

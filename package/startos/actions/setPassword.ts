@@ -4,18 +4,17 @@ import { i18n } from '../i18n'
 import { askFor } from '../program'
 import { sdk } from '../sdk'
 import { tokenName } from '../utils'
+import { always } from './form'
 
 export const setPassword = sdk.Action.withoutInput(
   'set-password',
   async () => ({
+    ...always,
     name: i18n('Set password'),
     description: i18n('Make a new password for the page and the API'),
     warning: i18n(
       'The password before, if there was one, is worth nothing then.',
     ),
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   async ({ effects }) => {
     const { token } = await askFor<{ token: string }>(effects, [

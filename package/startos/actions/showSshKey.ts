@@ -2,18 +2,16 @@
 import { i18n } from '../i18n'
 import { askFor } from '../program'
 import { sdk } from '../sdk'
+import { always } from './form'
 
 export const showSshKey = sdk.Action.withoutInput(
   'show-ssh-key',
   async () => ({
+    ...always,
     name: i18n('Show SSH public key'),
     description: i18n(
       'The line that each Spark needs in ~/.ssh/authorized_keys',
     ),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   async ({ effects }) => {
     const { public_key } = await askFor<{ public_key: string }>(effects, [

@@ -4,16 +4,14 @@ import { Status, View } from '../health'
 import { i18n } from '../i18n'
 import { askFor } from '../program'
 import { sdk } from '../sdk'
+import { always } from './form'
 
 export const testConnection = sdk.Action.withoutInput(
   'test-connection',
   async () => ({
+    ...always,
     name: i18n('Test connection'),
     description: i18n('Look at every Spark now, and say what was found'),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   async ({ effects }) => {
     const status = await askFor<Status>(effects, ['status'])

@@ -3,7 +3,7 @@ import { types } from '@start9labs/start-sdk'
 import { i18n } from '../i18n'
 import { ask, askFor } from '../program'
 import { sdk } from '../sdk'
-import { desired } from './form'
+import { always, desired } from './form'
 
 const { InputSpec, Value } = sdk
 
@@ -65,14 +65,11 @@ const key = (spark: string, fingerprint: string) =>
 export const trustHostKeys = sdk.Action.withInput(
   'trust-host-keys',
   async () => ({
+    ...always,
     name: i18n('Trust host keys'),
     description: i18n(
       'See which key each Spark shows, and trust it when it is the right one',
     ),
-    warning: null,
-    allowedStatuses: 'any',
-    group: null,
-    visibility: 'enabled',
   }),
   form,
   async () => null,
