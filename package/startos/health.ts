@@ -5,14 +5,19 @@ import { i18n } from './i18n'
 export type Status = {
   file_error: string | null
   fenced: string | null
-  objects: {
-    object: string
-    sync: string
-    health: string
-    reason: string | null
-    message: string
-  }[]
+  /** The file takes much out, and somebody must agree first. */
+  waits?: unknown
+  objects: Line[]
   sparks: Record<string, View> | null
+}
+
+/** A slot or a service. */
+export type Line = {
+  object: string
+  sync: string
+  health: string
+  reason: string | null
+  message: string
 }
 
 /** A Spark as it was seen. */
@@ -27,12 +32,21 @@ export type Health = {
   message: string
 }
 
-/** Somebody wanted it so. */
+/** Somebody wanted it so, unless nothing is there any more. */
 const wanted = ['Held', 'ReportOnly', 'Suspended']
+const isWanted = ({ reason, health }: Line) =>
+  wanted.includes(reason ?? '') && !['Missing', 'Unknown'].includes(health)
 
 /** Something on its way is told apart from what needs somebody, and that from what somebody wanted. */
 export function judge(status: Status): Health {
   if (status.fenced) return { result: 'failure', message: status.fenced }
+  if (status.waits) {
+    const names = 'cluster.yaml'
+    return {
+      result: 'loading',
+      message: i18n('Waits for your yes on the page: ${names}', { names }),
+    }
+  }
   if (status.file_error) {
     return {
       result: 'failure',
@@ -49,9 +63,7 @@ export function judge(status: Status): Health {
       message: i18n('Not reached: ${names}', { names }),
     }
   }
-  const others = status.objects.filter(
-    ({ reason }) => !wanted.includes(reason ?? ''),
-  )
+  const others = status.objects.filter((line) => !isWanted(line))
   const asks = others.filter(({ reason }) => reason === 'ApprovalNeeded')
   const rest = others.filter(({ reason }) => reason !== 'ApprovalNeeded')
   const bad = rest.filter(
@@ -80,6 +92,18 @@ export function judge(status: Status): Health {
     return {
       result: 'loading',
       message: i18n('On its way: ${names}', names(moving)),
+    }
+  }
+  const left = status.objects.filter(
+    (line) => isWanted(line) && line.health !== 'Healthy',
+  )
+  if (left.length > 0) {
+    return {
+      result: 'success',
+      message: i18n(
+        'Left as it is, because somebody wants it so: ${names}',
+        names(left),
+      ),
     }
   }
   return { result: 'success', message: i18n('Everything is as the file says') }

@@ -50,7 +50,7 @@ export const main = sdk.setupMain(async ({ effects }) => {
         ],
         env: environment,
         // The step that is under way is ended in order.
-        sigtermTimeout: 60_000,
+        sigtermTimeout: 90_000,
       },
       ready: {
         display: i18n('The page'),

@@ -19,7 +19,7 @@ export function teller(effects: types.Effects, now = Date.now) {
       await notify(
         effects,
         'warning',
-        i18n('A Spark needs attention'),
+        i18n('The cluster needs attention'),
         health.message,
       )
     } else {

@@ -100,5 +100,9 @@ export function sentence(said: string): string {
     line.replace(/^asking the running controller at \S+: /, ''),
   )
   if (plain.length > 1 && plain[0]?.endsWith(':')) plain.shift()
-  return plain.join('. ') || said.trim() || 'spark-control said nothing'
+  return (
+    plain.map((line) => (/[.?!:]$/.test(line) ? line : `${line}.`)).join(' ') ||
+    said.trim() ||
+    'spark-control said nothing'
+  )
 }

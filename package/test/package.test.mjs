@@ -260,21 +260,31 @@ test('health tells what is on its way, what waits for a yes and what needs someb
       'loading',
       'Waits for your yes on the page: vllm',
     ],
-    // Somebody wanted it so.
+    // Somebody wanted it so, but not that nothing is there.
     [
       status([line('Degraded', 'Drifted', 'Held')]),
       'success',
-      'Everything is as the file says',
+      'Left as it is, because somebody wants it so: vllm',
     ],
     [
       status([line('Suspended', 'Drifted', 'Suspended')]),
       'success',
-      'Everything is as the file says',
+      'Left as it is, because somebody wants it so: vllm',
     ],
     [
       status([line('Missing', 'Drifted', 'ReportOnly')]),
-      'success',
-      'Everything is as the file says',
+      'failure',
+      'Needs attention: vllm',
+    ],
+    [
+      status([line('Missing', 'Drifted', 'Held')]),
+      'failure',
+      'Needs attention: vllm',
+    ],
+    [
+      status([], { waits: 'abc', file_error: 'LargeRemoval' }),
+      'loading',
+      'Waits for your yes on the page: cluster.yaml',
     ],
     [
       status([line('Missing', 'Drifted', 'Stalled')]),

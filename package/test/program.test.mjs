@@ -230,6 +230,27 @@ test('a form that is old overwrites nothing, and a Spark keeps its name and what
     )
   }))
 
+test('a machine in the place of another has nothing of it', () =>
+  on(async (startos) => {
+    writeFileSync(
+      startos.file(),
+      'version: 1\nsparks:\n  spark1: { address: 192.0.2.1, user: alice, ssh_port: 2222 }\n  spark2: { address: 192.0.2.2, user: alice }\n',
+    )
+    const sparks = [
+      { address: '192.0.2.7', user: 'bob', name: null },
+      { address: '192.0.2.2', user: 'alice', name: 'spark2' },
+    ]
+    await startos.act('configure-sparks', {
+      ...filled,
+      sparks,
+      botUser: 'helper',
+    })
+    const { value } = desired(startos)
+    assert.deepEqual(value.sparks.spark3, { address: '192.0.2.7', user: 'bob' })
+    assert.equal(value.sparks.spark1, undefined)
+    assert.equal(value.services.bot.spark, 'spark2', 'the last of the list')
+  }))
+
 test('what takes much out waits for a yes, and the form says so', () =>
   on(async (startos) => {
     await startos.act('configure-sparks', filled)
@@ -265,8 +286,8 @@ test('hostile input is refused with a plain sentence, and nothing is written', (
       [spark({ user: '-oProxyCommand=x' }), /is not/],
       [spark({ user: 'alice bob' }), /is not/],
       [spark({ user: 'a\nb: c' }), /is not/],
-      [spark({ name: '../x' }), /is not a name/],
-      [spark({ name: '__proto__' }), /is not a name/],
+      [spark({ name: '../x' }), /is not a name|is named spark1/],
+      [spark({ name: '__proto__' }), /is not a name|is named spark1/],
       [{ ...filled, vllmPort: 0 }, /no port|0/],
       [{ ...filled, vllmPort: 8888.5 }, /8888\.5/],
       [{ ...filled, vllmPort: 65536 }, /65536/],
@@ -292,10 +313,9 @@ test('hostile input is refused with a plain sentence, and nothing is written', (
       if (running) await serving(startos)
       for (const existing of [
         null,
-        HERE.replaceAll('here', 'spark1').replace(
-          'transport: local, ',
-          'user: alice, ',
-        ),
+        HERE.replaceAll('here', 'spark1')
+          .replace('127.0.0.1', '192.0.2.1')
+          .replace('transport: local, ', 'user: alice, '),
       ]) {
         if (existing) writeFileSync(startos.file(), existing)
         else rmSync(startos.file(), { force: true })
@@ -330,7 +350,7 @@ test('a model is chosen after its plan was shown, and not over somebody else’s
     writeFileSync(startos.file(), HERE)
     // What was never in force has no revision.
     await startos.act('hold', { reason: 'x', owner: 'alice', hours: null })
-    await startos.act('release', { hold: 'startos' })
+    await startos.act('release', { hold: 'startos', revision: null })
     const before = readFileSync(startos.file(), 'utf8')
     const form = await startos.form('choose-model')
     assert.deepEqual(Object.keys(form.spec.model.variants), [
@@ -447,7 +467,14 @@ test('what serves is held and released', () =>
     assert.deepEqual(form.spec.hold.values, {
       startos: 'startos: alice, longer',
     })
-    await form.submit({ hold: 'startos' })
+    const input = { hold: 'startos', revision: form.spec.revision.default }
+    await startos.act('hold', { reason: 'anew', owner: 'alice', hours: null })
+    await assert.rejects(form.submit(input), /changed since/)
+    await assert.rejects(
+      startos.act('hold', { reason: 'mine', owner: 'bob', hours: null }),
+      /held by alice/,
+    )
+    await startos.act('release', { hold: 'startos', revision: null })
     assert.equal(desired(startos).value.holds?.startos, undefined)
   }))
 

@@ -128,10 +128,11 @@ pub fn exit_of(seen: &Snapshot, plan: &Plan) -> Exit {
 /// # Errors
 /// When there is nothing to show, or stdout cannot be written.
 pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
-    let plan = plan_of(seen)?;
     if output == Format::Json {
-        print(&format!("{:#}\n", status_json(seen, plan)))?;
-    } else {
+        print(&format!("{:#}\n", status_json(seen)))?;
+    }
+    let plan = plan_of(seen)?;
+    if output == Format::Text {
         print_told(&status_text(seen, plan))?;
     }
     // What cannot be seen is not as it should be.
@@ -140,13 +141,14 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     Ok(if unseen && exit_of(seen, plan) == Exit::Done { Exit::Blocked } else { exit_of(seen, plan) })
 }
 
-/// The status as a program reads it.
-pub fn status_json(seen: &Snapshot, plan: &Plan) -> serde_json::Value {
+/// The status as a program reads it, also while there is no plan.
+pub fn status_json(seen: &Snapshot) -> serde_json::Value {
     json!({
         "version": 1,
-        "revision": plan.revision,
-        "at": plan.at,
+        "revision": seen.plan.as_ref().map(|plan| plan.revision),
+        "at": seen.plan.as_ref().map(|plan| plan.at),
         "file_error": seen.file_error,
+        "waits": seen.waits,
         "warnings": seen.warnings,
         "fenced": seen.fenced,
         "objects": seen.status,

@@ -47,7 +47,7 @@ pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
         let plan = look::plan_of(&seen)?;
         let text = match output {
             Format::Text => look::status_text(&seen, plan),
-            Format::Json => format!("{}\n", look::status_json(&seen, plan)),
+            Format::Json => format!("{}\n", look::status_json(&seen)),
         };
         // That time passed is no news.
         let news = match output {

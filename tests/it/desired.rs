@@ -205,12 +205,26 @@ fn what_is_known_is_told_by_who_runs_and_by_nobody_else() {
     let nobody = place.run(&["status", "--known"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(told(&nobody).contains("no controller runs"), "{}", told(&nobody));
+    // What was never valid is told, too.
+    fs::write(place.path("cluster.yaml"), "version: 1\nsparks: [\n").unwrap();
     place.serve();
+    let known = |place: &Place| -> Value {
+        let known = place.run(&["status", "--known", "--output", "json"]);
+        serde_json::from_slice(&known.stdout).unwrap_or_else(|_| panic!("{}", told(&known)))
+    };
+    let began = Instant::now();
+    while known(&place)["file_error"].is_null() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", known(&place));
+        sleep(Duration::from_millis(50));
+    }
+    assert!(known(&place)["revision"].is_null());
+    fs::write(place.path("cluster.yaml"), FILE).unwrap();
     let began = Instant::now();
     loop {
         let known = place.run(&["status", "--known", "--output", "json"]);
-        if let Ok(Value::Object(known)) = serde_json::from_slice(&known.stdout) {
-            assert_eq!(known["revision"], 1);
+        let seen: Value = serde_json::from_slice(&known.stdout).unwrap();
+        if seen["revision"] == 1 {
+            assert_eq!((&seen["file_error"], &seen["waits"]), (&Value::Null, &Value::Null));
             return;
         }
         assert!(began.elapsed() < Duration::from_secs(30), "{}", told(&known));

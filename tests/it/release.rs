@@ -87,7 +87,7 @@ fn a_version_is_written_everywhere_or_nowhere() {
     let before = written(tree);
     let notes = |version: &str, polish: &str| {
         let text = json!({ "version": version, "notes": {
-            "en_US": "What’s new: it's \"better\".", "es_ES": "Nuevo.", "de_DE": "Neu.", "pl_PL": polish, "fr_FR": "C'est mieux."
+            "en_US": "What’s new: it's \"better\".", "es_ES": "Nuevo.", "de_DE": "Neu: alles, was in eine Zeile nicht passt, steht in einer eigenen, wie überall.", "pl_PL": polish, "fr_FR": "C'est mieux."
         }});
         fs::write(tree.join("package/release-notes.json"), text.to_string()).unwrap();
     };
@@ -122,6 +122,7 @@ fn a_version_is_written_everywhere_or_nowhere() {
     {
         assert!(current.contains(part), "{part}\n{current}");
     }
+    assert!(current.contains("    de_DE:\n      'Neu: alles"), "{current}");
     assert!(current.contains("migrations:"), "the rest is as it was");
     let changes = text("CHANGELOG.md");
     assert!(changes.contains("\n## 7.0.0 (20") && !changes.contains("(unreleased)"), "{changes}");

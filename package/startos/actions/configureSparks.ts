@@ -49,7 +49,9 @@ const fields = {
     List.obj(
       {
         name: i18n('Sparks'),
-        description: i18n('The one that starts models first'),
+        description: i18n(
+          'All that you have; each model says on which of them it runs',
+        ),
         minLength: 1,
         maxLength: mostSparks,
       },
@@ -59,7 +61,7 @@ const fields = {
   launcherDir: Value.text({
     name: i18n('Folder of the launcher'),
     description: i18n(
-      'Below the home of the account on the first Spark; blank: spark-vllm-docker',
+      'Below the home of the account on the Spark that starts a model; blank: spark-vllm-docker',
     ),
     required: false,
     default: null,
@@ -100,7 +102,7 @@ const fields = {
   botUser: Value.text({
     name: i18n('Account of the bot'),
     description: i18n(
-      'Who owns the chat bot on the last Spark; blank: no bot is shown',
+      'Who owns the chat bot on the last Spark of the list; blank: no bot is shown',
     ),
     required: false,
     default: null,
@@ -164,7 +166,8 @@ export function change(input: Input, known: Known) {
   for (const name of Object.keys(known?.sparks ?? {})) sparks[name] = null
   if (input.sparks.length === 0)
     throw new Error(i18n('Name at least one Spark'))
-  input.sparks.forEach(({ name: written, address, user }, index) => {
+  let last = ''
+  for (const { name: written, address, user } of input.sparks) {
     const before = Object.entries(known?.sparks ?? {}).find(
       ([, spark]) => spark.address === address,
     )?.[0]
@@ -177,15 +180,13 @@ export function change(input: Input, known: Known) {
         ),
       )
     }
-    const name = written || before || `spark${index + 1}`
+    const name = written || before || free(sparks)
     if (sparks[name]) {
       throw new Error(i18n('Two Sparks have the name ${name}', { name }))
     }
     sparks[name] = { address, user }
-  })
-  const last = Object.keys(sparks)
-    .filter((name) => sparks[name] !== null)
-    .pop()
+    last = name
+  }
   const dir = blank(input.launcherDir)
   const vllm = {
     port: blank(input.vllmPort),
@@ -223,4 +224,10 @@ export function change(input: Input, known: Known) {
 /** A name that nothing has yet. */
 function unused(name: string, taken: object): string {
   return name in taken ? unused(`${name}-1`, taken) : name
+}
+
+/** The first of spark1, spark2 and so on that is not in the file: one that goes leaves its settings to nobody. */
+function free(taken: object, number = 1): string {
+  const name = `spark${number}`
+  return name in taken ? free(taken, number + 1) : name
 }

@@ -2,7 +2,7 @@
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { always, blank, written } from './form'
+import { always, blank, desired, written } from './form'
 
 const { InputSpec, Value } = sdk
 
@@ -44,8 +44,20 @@ export const hold = sdk.Action.withInput(
   }),
   spec,
   async () => null,
-  async ({ effects, input }) =>
-    written(await patch(effects, change(input, Date.now()))),
+  async ({ effects, input }) => {
+    const now = Date.now()
+    const { revision, value } = await desired(effects)
+    const known = value.holds?.[holdName]
+    const isInForce = known && !(known.until && Date.parse(known.until) <= now)
+    if (isInForce && known.owner !== input.owner) {
+      throw new Error(
+        i18n('It is held by ${owner}; release that first', {
+          owner: known.owner ?? '',
+        }),
+      )
+    }
+    return written(await patch(effects, change(input, now), { base: revision }))
+  },
 )
 
 export function change(input: typeof spec._TYPE, now: number) {

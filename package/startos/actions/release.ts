@@ -3,12 +3,13 @@ import { types } from '@start9labs/start-sdk'
 import { i18n } from '../i18n'
 import { patch } from '../program'
 import { sdk } from '../sdk'
-import { always, desired, written } from './form'
+import { always, desired, revision, written } from './form'
 
 const { InputSpec, Value } = sdk
 
 async function form({ effects }: { effects: types.Effects }) {
-  const holds = Object.entries((await desired(effects)).value.holds ?? {})
+  const current = await desired(effects)
+  const holds = Object.entries(current.value.holds ?? {})
   if (holds.length === 0) throw new Error(i18n('Nothing is held'))
   const told = holds.map(([name, { owner, reason }]) => [
     name,
@@ -22,6 +23,7 @@ async function form({ effects }: { effects: types.Effects }) {
       default: holds[0]?.[0] ?? '',
       values,
     }),
+    revision: revision(current.revision),
   })
 }
 
@@ -37,5 +39,11 @@ export const release = sdk.Action.withInput(
   form,
   async () => null,
   async ({ effects, input }) =>
-    written(await patch(effects, { holds: { [input.hold]: null } })),
+    written(
+      await patch(
+        effects,
+        { holds: { [input.hold]: null } },
+        { base: input.revision },
+      ),
+    ),
 )

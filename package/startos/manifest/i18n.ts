@@ -3,7 +3,7 @@ export const short = {
   en_US:
     'Keeps your DGX Sparks serving what one file says, and shows what differs.',
   es_ES:
-    'Mantiene tus DGX Spark sirviendo lo que dice un archivo y muestra las diferencias.',
+    'Mantiene sus DGX Spark en el estado que describe un archivo y muestra las diferencias.',
   de_DE:
     'Hält deine DGX Sparks in dem Zustand, den eine Datei beschreibt, und zeigt, was abweicht.',
   pl_PL:
