@@ -3,6 +3,8 @@ import { i18n } from './i18n'
 
 /** `spark-control status --known --output json`, as far as it is needed. */
 export type Status = {
+  /** Of what is in force; `null`: nothing is, or nothing was looked at yet. */
+  revision: number | null
   file_error: string | null
   fenced: string | null
   /** The file takes much out, and somebody must agree first. */
@@ -26,6 +28,11 @@ export type View = {
   why?: string
   memory_available_bytes?: number
 }
+
+/** Before the first look nothing is known, which is not that all is well. */
+export const isKnown = (status: Status): boolean =>
+  status.revision !== null ||
+  Boolean(status.file_error || status.waits || status.fenced)
 
 export type Health = {
   result: 'success' | 'loading' | 'failure'

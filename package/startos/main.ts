@@ -1,5 +1,5 @@
 /** The program, and what StartOS shows of its health. */
-import { Status, judge } from './health'
+import { Status, isKnown, judge } from './health'
 import { i18n } from './i18n'
 import { teller } from './notify'
 import { sdk } from './sdk'
@@ -66,7 +66,7 @@ export const main = sdk.setupMain(async ({ effects }) => {
         display: i18n('The cluster'),
         fn: async () => {
           const status = await known()
-          if (!status) {
+          if (!status || !isKnown(status)) {
             return {
               result: 'starting',
               message: i18n('The Sparks are looked at'),

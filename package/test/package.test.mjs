@@ -309,6 +309,20 @@ test('health tells what is on its way, what waits for a yes and what needs someb
   }
 })
 
+test('before the first look nothing is known', () => {
+  const { isKnown } = load('startos/health.ts', { './i18n': { i18n } })
+  const status = { revision: null, file_error: null, waits: null, fenced: null }
+  assert.equal(isKnown(status), false)
+  for (const known of [
+    { revision: 1 },
+    { file_error: 'x' },
+    { waits: 'x' },
+    { fenced: 'x' },
+  ]) {
+    assert.equal(isKnown({ ...status, ...known }), true)
+  }
+})
+
 test('a failure that lasts is told once, and so is its end', async () => {
   const told = []
   const create = async (_, { level, message }) =>

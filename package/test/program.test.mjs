@@ -653,6 +653,11 @@ test('the service runs, asks for the password, tells of its health, takes edits,
       'the cluster',
       () => health('cluster')?.result === 'failure' && health('cluster'),
     )
+    const results = startos
+      .called('setHealth')
+      .filter(({ id }) => id === 'cluster')
+      .map(({ result }) => result)
+    assert.ok(!results.includes('success'), 'before a look nothing is well')
     assert.match(failure.message, /Not reached: here/)
     await startos.act('hold', { reason: 'a talk', owner: 'alice', hours: null })
     const held = await fetch('http://127.0.0.1:9999/api/v1/desired', {
