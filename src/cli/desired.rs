@@ -5,7 +5,6 @@ use std::{
     io::{Read, Write},
     path::Path,
     process::Command,
-    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -16,12 +15,11 @@ use super::{
     arguments::{DesiredAction, EditArguments, Format},
     models::preview,
     print, print_json, print_told,
-    reach::{self, Lock, Reached, Remote},
+    reach::{self, Reached},
 };
 use crate::controller::{
-    Controller, Places,
+    Places,
     edit::{Asked, Current, Edited, NotEdited, Request},
-    round::Mode,
 };
 
 /// No file that can be valid is larger.
@@ -71,14 +69,7 @@ fn read(from: impl Read) -> anyhow::Result<String> {
 }
 
 pub(super) async fn get(places: &Places) -> anyhow::Result<Current> {
-    get_by(&Way::to(places).await?).await
-}
-
-pub(super) async fn get_by(way: &Way) -> anyhow::Result<Current> {
-    match way {
-        Way::Running(remote) => remote.get("/desired").await,
-        Way::Own(controller, _lock) => Ok(controller.desired_now()?),
-    }
+    reach::reach(places).await?.desired().await
 }
 
 pub(super) async fn change_file(
@@ -100,40 +91,25 @@ pub(super) async fn change_file(
 }
 
 async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edited, String>> {
-    let way = Way::to(places).await?;
+    let reached = reach::reach(places).await?;
     // Only a preview needs to know what the Sparks hold.
     if request.dry_run {
-        way.look().await?;
+        reached.look().await?;
     }
-    way.ask(request).await
+    reached.edit(request).await
 }
 
 /// How edits get to the file: by the controller that runs, or by one of our own.
-pub(super) enum Way {
-    Running(Remote),
-    /// The lock is held for as long.
-    Own(Arc<Controller>, Lock),
-}
-
-impl Way {
-    pub(super) async fn to(places: &Places) -> anyhow::Result<Self> {
-        Ok(match reach::reach(places).await? {
-            Reached::Running(remote) => Self::Running(remote),
-            Reached::Own(controller, lock) => Self::Own(controller, lock),
-        })
-    }
-
-    /// Let the Sparks be looked at.
-    pub(super) async fn look(&self) -> anyhow::Result<()> {
+impl Reached {
+    pub(super) async fn desired(&self) -> anyhow::Result<Current> {
         match self {
-            Self::Running(remote) => drop(remote.look().await?),
-            Self::Own(controller, _) => drop(controller.round(Mode::Preview).await?),
+            Self::Running(remote) => remote.get("/desired").await,
+            Self::Own(controller, _lock) => Ok(controller.desired_now()?),
         }
-        Ok(())
     }
 
     /// The outer error is for what went wrong, the inner for an edit that came too late.
-    pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Result<Edited, String>> {
+    pub(super) async fn edit(&self, request: &Request) -> anyhow::Result<Result<Edited, String>> {
         match self {
             Self::Running(remote) => match remote.post("/desired", request).await {
                 Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
@@ -142,7 +118,7 @@ impl Way {
                     None => Err(error),
                 },
             },
-            Self::Own(controller, _) => match controller.edit(request) {
+            Self::Own(controller, _lock) => match controller.edit(request) {
                 Ok(edited) => Ok(Ok(edited)),
                 Err(error @ (NotEdited::Conflict { .. } | NotEdited::Overtaken { .. })) => {
                     Ok(Err(error.to_string()))

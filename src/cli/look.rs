@@ -26,13 +26,7 @@ const OLD_SECS: i64 = 30;
 /// # Errors
 /// When it cannot be reached, or the store fails.
 pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
-    let snapshot = match reach::reach(places).await? {
-        Reached::Running(remote) => remote.look().await?,
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
-            controller.snapshot().as_ref().clone()
-        }
-    };
+    let snapshot = reach::reach(places).await?.look().await?;
     let age = snapshot.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
     if age > OLD_SECS {
         talk!("this was seen {age} s ago; the controller is in the middle of a step");

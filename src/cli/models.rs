@@ -5,13 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::{
-    Exit,
-    arguments::Format,
-    desired::{Way, get_by},
-    look::table,
-    print_json, print_told,
-};
+use super::{Exit, arguments::Format, look::table, print_json, print_told, reach};
 use crate::{
     controller::{
         Places,
@@ -44,9 +38,9 @@ struct Choice {
 /// # Errors
 /// When the file cannot be read, or the Sparks cannot be looked at.
 pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
-    let way = Way::to(places).await?;
-    let current = get_by(&way).await?;
-    way.look().await?;
+    let reached = reach::reach(places).await?;
+    let current = reached.desired().await?;
+    reached.look().await?;
     let wanted = current.value["model"].as_str().unwrap_or_default();
     let catalog = current.value["models"].as_object().cloned().unwrap_or_default();
     let mut choices = Vec::new();
@@ -59,7 +53,7 @@ pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
             create: false,
             by: super::user(),
         };
-        let (plan, refused) = match way.ask(&request).await {
+        let (plan, refused) = match reached.edit(&request).await {
             Ok(Ok(edited)) => (edited.plan, None),
             Ok(Err(refused)) => (None, Some(refused)),
             Err(error) => (None, Some(format!("{error:#}"))),

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::{
-    controller::{self, Controller, Places, Snapshot},
+    controller::{self, Controller, Places, Snapshot, round::Mode},
     web::control::Failure,
 };
 
@@ -112,6 +112,22 @@ pub fn segment(text: &str) -> String {
         }
         path
     })
+}
+
+impl Reached {
+    /// Let the Sparks be looked at, by whoever may.
+    ///
+    /// # Errors
+    /// When the controller that runs does not answer, or the store fails.
+    pub async fn look(&self) -> anyhow::Result<Snapshot> {
+        match self {
+            Self::Running(remote) => remote.look().await,
+            Self::Own(controller, _lock) => {
+                controller.round(Mode::Preview).await?;
+                Ok(controller.snapshot().as_ref().clone())
+            }
+        }
+    }
 }
 
 pub struct Remote {

@@ -55,9 +55,7 @@ enum Known {
 
 impl Known {
     fn of(shown: &Shown, data: &Path) -> Self {
-        let known = fs::read_to_string(data.join("known_hosts")).unwrap_or_default();
-        let host = shown.line.split(' ').next();
-        let pinned: Vec<&str> = known.lines().filter(|line| line.split(' ').next() == host).collect();
+        let pinned = pinned(data, shown.line.split(' ').next().unwrap_or_default());
         if pinned.is_empty() {
             Self::Nothing
         } else if pinned.iter().any(|line| line.trim() == shown.line.trim()) {
@@ -134,8 +132,7 @@ pub async fn ensure(spark: &Spark, name: &str, expected: Option<&str>, data: &Pa
     let Reach::Ssh { port, .. } = &spark.reach else { return Ok(()) };
     let address = ipv4(spark.address.as_str()).await?;
     let host = if *port == 22 { address.to_string() } else { format!("[{address}]:{port}") };
-    let known = fs::read_to_string(data.join("known_hosts")).unwrap_or_default();
-    if expected.is_none() && known.lines().any(|line| line.split(' ').next() == Some(&host)) {
+    if expected.is_none() && !pinned(data, &host).is_empty() {
         return Ok(());
     }
     let shown = shown(spark, name).await?;
@@ -169,6 +166,12 @@ async fn fingerprint_of(key: &str) -> anyhow::Result<String> {
         .find(|word| word.starts_with("SHA256:"))
         .map(str::to_owned)
         .context("ssh-keygen printed no fingerprint")
+}
+
+/// The lines of `known_hosts` for this address.
+fn pinned(data: &Path, host: &str) -> Vec<String> {
+    let known = fs::read_to_string(data.join("known_hosts")).unwrap_or_default();
+    known.lines().filter(|line| line.split(' ').next() == Some(host)).map(str::to_owned).collect()
 }
 
 /// Replace what was pinned for this address.

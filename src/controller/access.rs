@@ -99,6 +99,15 @@ impl NoToken {
     }
 }
 
+impl Known {
+    /// A token, and every browser that signed in with it.
+    fn forget(&mut self, id: &str) {
+        self.tokens.retain(|token| token.id != id);
+        self.sessions.retain(|session| session.token != id);
+        self.turn += 1;
+    }
+}
+
 impl Gate {
     pub(super) fn new(tokens: Vec<Token>, sessions: Vec<Session>) -> Self {
         Self(RwLock::new(Known { tokens, sessions, turn: 0, failed: 0, failed_told: None }))
@@ -314,10 +323,8 @@ impl Controller {
             now,
         )?;
         drop(state);
-        known.tokens.retain(|other| other.id != old.id);
-        known.sessions.retain(|session| session.token != old.id);
+        known.forget(&old.id);
         known.tokens.push(token);
-        known.turn += 1;
         Ok(written)
     }
 
@@ -326,9 +333,7 @@ impl Controller {
     pub fn revoke_token(&self, name: &str) -> Result<(), NoToken> {
         let mut known = self.gate.write();
         let token = revoke(&mut self.state().store, name, self.now())?;
-        known.tokens.retain(|other| other.id != token.id);
-        known.sessions.retain(|session| session.token != token.id);
-        known.turn += 1;
+        known.forget(&token.id);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Edits of desired state that do not come from an editor: read, check, change and replace the file, and lose nobody's
 //! edit (promise 16). Whoever edits holds the data directory's lock, or asks the controller that does.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, io::ErrorKind, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -215,7 +215,10 @@ impl Controller {
     /// What is changed; without a file, the beginning of one when it is to be made.
     fn before(&self, create: bool) -> Result<Before, NotEdited> {
         // A link that leads nowhere is somebody's mistake, not a place for a file.
-        if create && std::fs::symlink_metadata(&self.places.file).is_err_and(|error| is_absent(&error)) {
+        if create
+            && std::fs::symlink_metadata(&self.places.file)
+                .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
             return Ok(Before { text: FIRST.to_owned(), loaded: None });
         }
         let text = self.file_text()?;
@@ -313,10 +316,6 @@ struct Before {
     text: String,
     /// `None`: there is no file yet.
     loaded: Option<Loaded>,
-}
-
-fn is_absent(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::NotFound
 }
 
 fn change(asked: &Asked) -> Result<Change, NotEdited> {

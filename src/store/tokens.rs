@@ -1,7 +1,7 @@
 //! Who may ask over HTTP: tokens and the browsers that signed in with them, as hashes only.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, moment};
 use crate::core::access::Role;
@@ -40,6 +40,21 @@ fn role(name: &str) -> Role {
     [Role::Approve, Role::Edit].into_iter().find(|role| role.name() == name).unwrap_or(Role::Read)
 }
 
+fn insert(connection: &Connection, token: &Token) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT INTO token (id, name, role, hash, made) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![token.id, token.name, token.role.name(), token.hash, token.made],
+    )?;
+    Ok(())
+}
+
+/// With every browser that signed in with it.
+fn delete(connection: &Connection, id: &str) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM session WHERE token = ?1", [id])?;
+    connection.execute("DELETE FROM token WHERE id = ?1", [id])?;
+    Ok(())
+}
+
 impl Store {
     /// # Errors
     /// [`StoreError`].
@@ -62,11 +77,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn add_token(&self, token: &Token) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO token (id, name, role, hash, made) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![token.id, token.name, token.role.name(), token.hash, token.made],
-        )?;
-        Ok(())
+        insert(&self.connection, token)
     }
 
     /// The token and every browser that signed in with it.
@@ -75,8 +86,7 @@ impl Store {
     /// [`StoreError`].
     pub fn remove_token(&mut self, id: &str) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
-        transaction.execute("DELETE FROM session WHERE token = ?1", [id])?;
-        transaction.execute("DELETE FROM token WHERE id = ?1", [id])?;
+        delete(&transaction, id)?;
         Ok(transaction.commit()?)
     }
 
@@ -86,12 +96,8 @@ impl Store {
     /// [`StoreError`]; the other one stays.
     pub fn replace_token(&mut self, old: &str, new: &Token) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
-        transaction.execute("DELETE FROM session WHERE token = ?1", [old])?;
-        transaction.execute("DELETE FROM token WHERE id = ?1", [old])?;
-        transaction.execute(
-            "INSERT INTO token (id, name, role, hash, made) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![new.id, new.name, new.role.name(), new.hash, new.made],
-        )?;
+        delete(&transaction, old)?;
+        insert(&transaction, new)?;
         Ok(transaction.commit()?)
     }
 
