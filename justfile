@@ -14,9 +14,9 @@ test:
 lab *filter:
     cargo test --locked --test lab {{filter}} -- --test-threads=4
 
-# The page in a browser, and the API asked with random data.
-faces:
-    ./scripts/faces
+# One stage of `just test` and what it needs: `just stage page`; without a name, what stages there are.
+stage name="--list":
+    ./scripts/stages {{name}}
 
 # The pictures in `docs/pictures`, and what the page weighs.
 screenshots:
@@ -74,9 +74,9 @@ bench:
 release version:
     ./scripts/release {{version}}
 
-# The StartOS package: bundle, actions, image (root).
+# The StartOS package: bundle, actions; and the image and the Debian package of a release (root).
 package:
-    ./scripts/package
+    ./scripts/stages bundle release
 
 # Licences, advisories, sources (network).
 deny:

@@ -150,7 +150,7 @@ fn main() {
         start: "1".into(),
         quiet: Duration::ZERO,
     };
-    let places = Places { file, is_file_told: true, data };
+    let places = Places { file, is_file_told: true, data, allowed_secrets: Vec::new() };
     let controller = Arc::new(Controller::new(places, world).expect("a controller"));
     let address = runtime.block_on(async {
         // As after some days: revisions, lines of the history, looks.
@@ -193,6 +193,27 @@ fn main() {
 
     // An edit, answered with its plan; and a look that sees it.
     let mut client = Client::new(address);
+    // What an edit of many entries takes grows with how many they are.
+    let grown = [250_u32, 500, 1_000, 2_000].map(|models| {
+        let entry =
+            |number: u32| format!("\"m{number}\":{{\"repo\":\"lab/m{number}\",\"sparks\":[\"spark1\"]}}");
+        let body = format!("{{\"models\":{{{}}}}}", (0..models - 2).map(entry).collect::<Vec<_>>().join(","));
+        let times = (0..5).map(|_| {
+            let began = Instant::now();
+            client.send(&format!(
+                "PATCH /api/v1/desired?dry_run=true HTTP/1.1\r\nhost: localhost\r\nif-match: *\r\n\
+                 content-type: application/merge-patch+json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ));
+            assert_eq!(client.answer().0, 200);
+            began.elapsed()
+        });
+        (models, median(times.collect()))
+    });
+    for (models, took) in grown {
+        let each = took.as_secs_f64() * 1e6 / f64::from(models);
+        println!("an edit to {models} models {took:?}, {each:.0} µs for each");
+    }
     let (mut answered, mut planned) = (Vec::new(), Vec::new());
     for number in 0..EDITS {
         let body = format!("{{\"model\":\"{}\"}}", if number % 2 == 0 { "a" } else { "b" });

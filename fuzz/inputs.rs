@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use spark_control::{
-    core::{conceal, ledger::Ledger, observed::Observed, planner, progress},
+    core::{cause, conceal, ledger::Ledger, observed::Observed, planner, progress},
     docker::wire,
     manifest::{
         edit::{self, Change},
@@ -76,9 +76,9 @@ pub fn log(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let read = progress::read(&text);
     assert!(!read.to_string().is_empty());
-    if let Some(cause) = progress::cause(&text) {
-        assert!(cause.chars().count() <= 300 && !cause.chars().any(char::is_control), "{cause:?}");
-        let _ = (progress::is_named(&cause), progress::is_aftermath(&cause));
+    if let Some(told) = cause::of(&text) {
+        assert!(told.chars().count() <= 300 && !told.chars().any(char::is_control), "{told:?}");
+        let _ = (cause::is_named(&told), cause::is_aftermath(&told));
     }
     let _ = conceal::without_secrets(&text);
 }

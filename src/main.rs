@@ -33,6 +33,8 @@ async fn main() -> ExitCode {
     } else {
         log.init();
     }
+    // A panic ends a request or a look, not the program: what is left of it is this line.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a mistake of this program: {panic}")));
     match commands::run(arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {

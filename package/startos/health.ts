@@ -8,18 +8,10 @@ export type Status = {
   file_error: string | null
   fenced: string | null
   /** The file takes much out, and somebody must agree first. */
-  waits?: unknown
-  objects: Line[]
+  waits?: string | null
+  /** Whom all of it concerns: decided by the program, put into words here. */
+  headline: Headline
   sparks: Record<string, View> | null
-}
-
-/** A slot or a service. */
-export type Line = {
-  object: string
-  sync: string
-  health: string
-  reason: string | null
-  message: string
 }
 
 /** A Spark as it was seen. */
@@ -27,6 +19,22 @@ export type View = {
   reach: string
   why?: string
   memory_available_bytes?: number
+}
+
+export type Concern =
+  | 'fine'
+  | 'passing'
+  | 'as_wished'
+  | 'asks_for_approval'
+  | 'out_of_sight'
+  | 'needs_you'
+
+export type Headline = {
+  concern: Concern
+  /** Every object that is not fine. */
+  objects: { object: string; concern: Concern }[]
+  /** Sparks that do not answer. */
+  silent: string[]
 }
 
 /** Before the first look nothing is known, which is not that all is well. */
@@ -39,12 +47,7 @@ export type Health = {
   message: string
 }
 
-/** Somebody wanted it so, unless nothing is there any more. */
-const wanted = ['Held', 'ReportOnly', 'Suspended']
-const isWanted = ({ reason, health }: Line) =>
-  wanted.includes(reason ?? '') && !['Missing', 'Unknown'].includes(health)
-
-/** Something on its way is told apart from what needs somebody, and that from what somebody wanted. */
+/** The words for each concern; which it is, the program has said. */
 export function judge(status: Status): Health {
   if (status.fenced) return { result: 'failure', message: status.fenced }
   if (status.waits) {
@@ -60,58 +63,48 @@ export function judge(status: Status): Health {
       message: i18n('The file is not in force; the page says why'),
     }
   }
-  const silent = Object.entries(status.sparks ?? {}).filter(
-    ([, view]) => view.reach !== 'reachable',
-  )
-  if (silent.length > 0) {
-    const names = silent.map(([name]) => name).join(', ')
-    return {
-      result: 'failure',
-      message: i18n('Not reached: ${names}', { names }),
-    }
+  const { concern, objects, silent } = status.headline
+  const names = {
+    names: objects
+      .filter((one) => one.concern === concern)
+      .map((one) => one.object)
+      .join(', '),
   }
-  const others = status.objects.filter((line) => !isWanted(line))
-  const asks = others.filter(({ reason }) => reason === 'ApprovalNeeded')
-  const rest = others.filter(({ reason }) => reason !== 'ApprovalNeeded')
-  const bad = rest.filter(
-    ({ health, sync }) =>
-      health === 'Degraded' ||
-      // What is only watched may be absent.
-      (['Missing', 'Unknown'].includes(health) && sync !== 'InSync'),
-  )
-  const moving = rest.filter(({ health }) => health === 'Progressing')
-  const names = (these: Status['objects']) => ({
-    names: these.map((one) => one.object).join(', '),
-  })
-  if (bad.length > 0) {
-    return {
-      result: 'failure',
-      message: i18n('Needs attention: ${names}', names(bad)),
+  switch (concern) {
+    case 'needs_you':
+      return {
+        result: 'failure',
+        message: i18n('Needs attention: ${names}', names),
+      }
+    case 'out_of_sight': {
+      const unseen = silent.length > 0 ? { names: silent.join(', ') } : names
+      return {
+        result: 'failure',
+        message: i18n('Not reached: ${names}', unseen),
+      }
     }
+    case 'asks_for_approval':
+      return {
+        result: 'loading',
+        message: i18n('Waits for your yes on the page: ${names}', names),
+      }
+    case 'passing':
+      return {
+        result: 'loading',
+        message: i18n('On its way: ${names}', names),
+      }
+    case 'as_wished':
+      return {
+        result: 'success',
+        message: i18n(
+          'Left as it is, because somebody wants it so: ${names}',
+          names,
+        ),
+      }
+    case 'fine':
+      return {
+        result: 'success',
+        message: i18n('Everything is as the file says'),
+      }
   }
-  if (asks.length > 0) {
-    return {
-      result: 'loading',
-      message: i18n('Waits for your yes on the page: ${names}', names(asks)),
-    }
-  }
-  if (moving.length > 0) {
-    return {
-      result: 'loading',
-      message: i18n('On its way: ${names}', names(moving)),
-    }
-  }
-  const left = status.objects.filter(
-    (line) => isWanted(line) && line.health !== 'Healthy',
-  )
-  if (left.length > 0) {
-    return {
-      result: 'success',
-      message: i18n(
-        'Left as it is, because somebody wants it so: ${names}',
-        names(left),
-      ),
-    }
-  }
-  return { result: 'success', message: i18n('Everything is as the file says') }
 }

@@ -3,7 +3,15 @@ import { Status, isKnown, judge } from './health'
 import { i18n } from './i18n'
 import { teller } from './notify'
 import { sdk } from './sdk'
-import { binary, environment, hostId, imageId, mounts, port } from './utils'
+import {
+  binary,
+  environment,
+  hostId,
+  imageId,
+  mounts,
+  port,
+  user,
+} from './utils'
 
 /** How often the cluster is asked about, in milliseconds; the program itself looks every thirty seconds. */
 const often = { starting: 2_000, failure: 10_000 }
@@ -28,7 +36,7 @@ export const main = sdk.setupMain(async ({ effects }) => {
   const known = async (): Promise<Status | null> => {
     const words = ['status', '--known', '--output', 'json']
     const asked = await place
-      .exec([binary, ...words], { input: '', env: environment })
+      .exec([binary, ...words], { input: '', env: environment, user })
       .catch(() => null)
     try {
       return JSON.parse(String(asked?.stdout ?? '')) as Status
@@ -49,6 +57,7 @@ export const main = sdk.setupMain(async ({ effects }) => {
           ...hosts.flatMap((name) => ['--allow-host', name]),
         ],
         env: environment,
+        user,
         // The step that is under way is ended in order.
         sigtermTimeout: 90_000,
       },

@@ -3,7 +3,7 @@ import { types } from '@start9labs/start-sdk'
 import { ChildProcess } from 'node:child_process'
 import { i18n } from './i18n'
 import { sdk } from './sdk'
-import { binary, environment, imageId, mounts } from './utils'
+import { binary, environment, imageId, mounts, user } from './utils'
 
 /** Its exit codes: 0 done, 2 something would change, 4 something waits; 1 is an error, 3 that it came too late. */
 const fine = [0, 2, 4]
@@ -28,6 +28,7 @@ export async function ask(
     async (place) => {
       const child = await place.spawn([binary, ...words], {
         env: environment,
+        user,
         stdio: 'pipe',
       })
       const answer = await ended(child, input)

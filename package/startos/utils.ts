@@ -18,6 +18,8 @@ export const mounts = () =>
     readonly: false,
   })
 
+/** Its volume's files are root's, of an unprivileged container; the image by itself would run as another. */
+export const user = 'root'
 /** Of every start of the program. `USER` is who the history names. */
 export const environment = {
   SPARK_CONTROL_FILE: '/data/cluster.yaml',

@@ -49,6 +49,8 @@ function startContainer(words, options) {
   }
   if (command !== '/usr/bin/spark-control')
     throw new Error(`what is ${command}?`)
+  if (!words.includes('--user=root'))
+    throw new Error("the volume is root's, and the image runs as another")
   if (!program) throw new Error('SPARK_CONTROL_PROGRAM names no program')
   place.commands.push(args)
   // Each test listens at a port of its own.

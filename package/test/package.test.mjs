@@ -222,88 +222,54 @@ test('the form of the Sparks is what an owner fills in', async () => {
 
 test('health tells what is on its way, what waits for a yes and what needs somebody apart', () => {
   const { judge } = load('startos/health.ts', { './i18n': { i18n } })
-  const reachable = { spark1: { reach: 'reachable' } }
-  const line = (health, sync, reason = null) => ({
-    object: 'vllm',
-    health,
-    sync,
-    reason,
-    message: '',
-  })
-  const status = (objects, rest = {}) => ({
+  const status = (concern, objects = [], rest = {}) => ({
     file_error: null,
     fenced: null,
-    objects,
-    sparks: reachable,
+    headline: { concern, objects, silent: [] },
     ...rest,
   })
+  const of = (concern) =>
+    status(concern, [
+      { object: 'vllm', concern },
+      { object: 'tts', concern: 'passing' },
+    ])
+  const silent = {
+    headline: { concern: 'out_of_sight', objects: [], silent: ['spark1'] },
+  }
   for (const [seen, result, message] of [
-    [status([]), 'success', 'Everything is as the file says'],
+    [status('fine'), 'success', 'Everything is as the file says'],
+    [of('passing'), 'loading', 'On its way: vllm, tts'],
     [
-      status([line('Healthy', 'InSync')]),
-      'success',
-      'Everything is as the file says',
-    ],
-    // Only watched, and not there: nothing is wrong with a file that has Sparks and no model.
-    [
-      status([line('Missing', 'InSync')]),
-      'success',
-      'Everything is as the file says',
-    ],
-    [
-      status([line('Progressing', 'Drifted', 'LoadInProgress')]),
-      'loading',
-      'On its way: vllm',
-    ],
-    [
-      status([line('Progressing', 'Drifted', 'ApprovalNeeded')]),
+      of('asks_for_approval'),
       'loading',
       'Waits for your yes on the page: vllm',
     ],
-    // Somebody wanted it so, but not that nothing is there.
     [
-      status([line('Degraded', 'Drifted', 'Held')]),
+      of('as_wished'),
       'success',
       'Left as it is, because somebody wants it so: vllm',
     ],
+    [of('needs_you'), 'failure', 'Needs attention: vllm'],
+    [of('out_of_sight'), 'failure', 'Not reached: vllm'],
+    [status('out_of_sight', [], silent), 'failure', 'Not reached: spark1'],
     [
-      status([line('Suspended', 'Drifted', 'Suspended')]),
-      'success',
-      'Left as it is, because somebody wants it so: vllm',
-    ],
-    [
-      status([line('Missing', 'Drifted', 'ReportOnly')]),
-      'failure',
-      'Needs attention: vllm',
-    ],
-    [
-      status([line('Missing', 'Drifted', 'Held')]),
-      'failure',
-      'Needs attention: vllm',
-    ],
-    [
-      status([], { waits: 'abc', file_error: 'LargeRemoval' }),
+      status('asks_for_approval', [], {
+        waits: 'abc',
+        file_error: 'LargeRemoval',
+      }),
       'loading',
       'Waits for your yes on the page: cluster.yaml',
     ],
     [
-      status([line('Missing', 'Drifted', 'Stalled')]),
-      'failure',
-      'Needs attention: vllm',
-    ],
-    [status([line('Degraded', 'InSync')]), 'failure', 'Needs attention: vllm'],
-    [status([line('Unknown', 'Unknown')]), 'failure', 'Needs attention: vllm'],
-    [
-      status([], { sparks: { spark1: { reach: 'unreachable' } } }),
-      'failure',
-      'Not reached: spark1',
-    ],
-    [
-      status([], { file_error: 'x' }),
+      status('needs_you', [], { file_error: 'x' }),
       'failure',
       'The file is not in force; the page says why',
     ],
-    [status([], { fenced: 'another acts' }), 'failure', 'another acts'],
+    [
+      status('needs_you', [], { fenced: 'another acts' }),
+      'failure',
+      'another acts',
+    ],
   ]) {
     assert.deepEqual(judge(seen), { result, message }, JSON.stringify(seen))
   }

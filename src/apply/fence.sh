@@ -10,6 +10,7 @@
 #   words memory_kib                   of a check: the end of its `docker run`, quoted, and what must be free for it
 #   hf_home folder                      of a delete: the cache, and what of it
 #   own_dir own_program name            of a stop: the owner's program that goes first, and the container's name for it
+#   expect_memory_kib                   what must be free
 #   expect_image expect_image_id        an image reference, and the image that it must name
 # and those of the act. An empty expectation is none. Under the lock of this cluster it compares the token, checks what the
 # step expects, acts, and appends a line to the audit log. The last line on stdout is `outcome WORD [DETAIL]`:
@@ -23,7 +24,6 @@ umask 077
 engine() { timeout -k 5 20 docker "$@"; }
 seconds() { cut -d . -f 1 /proc/uptime; }
 [ -z "$socket" ] || { DOCKER_HOST="unix://$socket" && export DOCKER_HOST; }
-state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
 mkdir -p "$state/jobs" || { echo "outcome refused cannot write $state"; return 0; }
 exec 9>"$state/lock" || { echo "outcome refused cannot write $state"; return 0; }
 flock -w 20 9 || { echo "outcome refused another act held the lock for 20 s"; return 0; }
@@ -95,6 +95,17 @@ if [ -n "$expect_image_id" ]; then
     fi
 fi
 
+# The look that this was decided on is seconds old, and for a launch over several machines longer.
+available_kib() {
+    free=0
+    while read -r key value _; do case "$key" in MemAvailable:) free=$value ;; esac; done </proc/meminfo
+    echo "$free"
+}
+if [ -n "$expect_memory_kib" ] && [ "$(available_kib)" -lt "$expect_memory_kib" ]; then
+    say "refused only $(($(available_kib) / 1048576)) GiB of memory are free now, and $((expect_memory_kib / 1048576)) are needed"
+    return 0
+fi
+
 # Only what one line in sudoers allows; a model is loaded without it too. Prints why not.
 drop() {
     [ -n "$drop_caches" ] || return 0
@@ -109,22 +120,25 @@ advance)
     ;;
 check)
     # Short-lived, without GPU or network, and limited: it must not take from what serves.
-    free=0
-    while read -r key value _; do case "$key" in MemAvailable:) free=$value ;; esac; done </proc/meminfo
-    if [ "$free" -lt "$memory_kib" ]; then say "said unknown too little memory is free for it"; return 0; fi
+    if [ "$(available_kib)" -lt "$memory_kib" ]; then say "said unknown too little memory is free for it"; return 0; fi
     eval "set -- $words"
     # It changes nothing that another act would meet.
     flock -u 9
     # Not after the slot's container: launchers look for that name inside others.
     name="spark-control-check-$epoch.$sequence"
-    said=$(timeout -k 5 60 docker run --rm --name "$name" --network none --memory 4g --memory-swap 4g --pids-limit 512 \
-        --label "spark-control.check=$cluster" "$@" 2>"$state/err.check" </dev/null 9>&-)
-    code=$?
+    # On a machine that serves meanwhile, its imports alone take more than a minute.
+    said=$({
+        timeout -k 5 300 docker run --rm --name "$name" --network none --memory 4g --memory-swap 4g --pids-limit 512 \
+            --label "spark-control.check=$cluster" "$@" 2>&1 </dev/null 9>&-
+        printf '\nended %s\n' "$?"
+    } | tail -c 65536 | tr -d '\000-\011\013-\037')
     engine container rm --force "$name" >/dev/null 2>&1
-    case "$said" in
-    *"arguments valid"*) say "said valid" ;;
-    *"arguments "*) say "said ${said#*arguments }" ;;
-    *) say "said unknown it ended with $code: $(tail -n 1 "$state/err.check" | tr -d '\000-\037' | cut -c 1-200)" ;;
+    answer=$(printf '%s\n' "$said" | sed -n 's/^arguments {/{/p' | tail -n 1 | cut -c 1-1000)
+    case "${said##*ended }:$answer" in
+    *:?*) say "said $answer" ;;
+    124:*) say "said unknown the engine did not answer within 300 s" ;;
+    137:*) say "said unknown it was ended, perhaps because it took more than 4 GiB of memory" ;;
+    *) say "said unknown it ended with ${said##*ended }: $(printf '%s\n' "$said" | grep -v -e '^$' -e '^ended ' | tail -n 1 | cut -c 1-200)" ;;
     esac
     ;;
 stop)
@@ -146,7 +160,7 @@ stop)
     fi
     if [ "$remove" = yes ]; then
         timeout -k 5 60 docker container rm --force "$container" >/dev/null 2>"$state/err"
-        until=$(($(seconds) + 15))
+        until=$(($(seconds) + 60))
         while :; do
             is=$(running "$container" 2>/dev/null) || { say "unknown Docker did not answer"; return 0; }
             [ -n "$is" ] || break

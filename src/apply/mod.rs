@@ -41,6 +41,7 @@ pub async fn perform(
     desired: &Desired,
     observed: &Observed,
     transport: Option<&SharedTransport>,
+    log: Option<Result<String, String>>,
 ) -> Outcome {
     let plain = |verdict| Outcome { verdict, log: None };
     let (Some(spark), Some(transport)) = (step.spark(), transport) else {
@@ -51,16 +52,19 @@ pub async fn perform(
     };
     let act = |name| fence::program(name, desired, spark, token, facts);
     let drops = desired.sparks.get(spark).is_some_and(|spark| spark.drop_caches);
-    let before_a_load = |act: Program| act.with("drop_caches", if drops { "yes" } else { "" });
+    let before_a_load = |act: Program, needs_bytes: u64| {
+        act.with("drop_caches", if drops { "yes" } else { "" })
+            .with("expect_memory_kib", (needs_bytes / 1024).to_string())
+    };
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
-        Step::Advance { object, group, .. } => {
+        Step::Advance { object, group, needs_bytes, .. } => {
             let bring = |act| with_environment(act, object, group, token, batch, desired);
-            let verdict =
-                match room(before_a_load(act("advance")), object, group, desired, facts).and_then(bring) {
-                    Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
-                    Err(why) => Verdict::Refused(why),
-                };
+            let act = before_a_load(act("advance"), *needs_bytes);
+            let verdict = match room(act, object, group, desired, facts).and_then(bring) {
+                Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
+                Err(why) => Verdict::Refused(why),
+            };
             plain(verdict)
         }
         Step::Check { object, group, .. } => {
@@ -70,11 +74,7 @@ pub async fn perform(
                 Err(why) => Verdict::Refused(why),
             })
         }
-        Step::Stop { container, name, remove, grace_secs, own, log, .. } => {
-            // Containers of the launchers vanish with their logs.
-            let way = transport.as_ref();
-            let log =
-                words::last(way, desired, spark, container, log.as_ref(), LOG_LINES, LOG_DEADLINE).await;
+        Step::Stop { container, name, remove, grace_secs, own, .. } => {
             let own = own.as_ref();
             let program = act("stop")
                 .with("own_dir", own.map_or("", |own| own.dir.as_str()))
@@ -84,7 +84,7 @@ pub async fn perform(
                 .with("remove", if *remove { "yes" } else { "no" })
                 .with("grace", grace_secs.to_string());
             let verdict = fence::perform(transport.as_ref(), &program).await;
-            Outcome { verdict, log: Some(log.map_err(|error| error.to_string())) }
+            Outcome { verdict, log }
         }
         Step::Start { container, .. } => plain(
             fence::perform(transport.as_ref(), &act("start").with("container", container.clone())).await,
@@ -119,8 +119,8 @@ pub async fn perform(
                 .with("folder", files.folder());
             plain(fence::perform(transport.as_ref(), &act).await)
         }
-        Step::Launch { object, group, .. } => {
-            let act = room(before_a_load(act("launch")), object, group, desired, facts);
+        Step::Launch { object, group, needs_bytes, .. } => {
+            let act = room(before_a_load(act("launch"), *needs_bytes), object, group, desired, facts);
             let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
             let verdict = match launch {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
@@ -129,6 +129,19 @@ pub async fn perform(
             plain(verdict)
         }
     }
+}
+
+/// What a container that a step stops said last, or why it could not be read: read before, because containers of the launchers vanish
+/// with their logs. `None`: the step stops nothing.
+pub async fn last_words(
+    step: &Step,
+    desired: &Desired,
+    transport: Option<&SharedTransport>,
+) -> Option<Result<String, String>> {
+    let Step::Stop { spark, container, log, .. } = step else { return None };
+    let way = transport?.as_ref();
+    let read = words::last(way, desired, spark, container, log.as_ref(), LOG_LINES, LOG_DEADLINE).await;
+    Some(read.map_err(|error| error.to_string()))
 }
 
 /// Until the job reads it.
@@ -174,8 +187,7 @@ fn check(
 ) -> Result<Program, String> {
     let effective = effective(object, group, desired)?;
     let image = effective.image.as_str();
-    let id = facts.images.get(image).and_then(Option::as_deref);
-    let id = id.ok_or_else(|| format!("no image `{image}` was seen there"))?;
+    let seen = facts.image(image).ok_or_else(|| format!("no image `{image}` was seen there"))?;
     let mut words = launcher::options::mounts(&effective);
     words.extend(["--entrypoint", "python3", image, "-c", include_str!("arguments.py")].map(String::from));
     words.extend(effective.arguments());
@@ -183,7 +195,7 @@ fn check(
     let floor = desired.sparks.get(group.head()).map_or(0, |spark| spark.floor_bytes);
     Ok(act
         .with("expect_image", image)
-        .with("expect_image_id", id)
+        .with("expect_image_id", seen.id.as_str())
         .with("memory_kib", ((CHECK_BYTES + floor) / 1024).to_string())
         .with("words", quoted.join(" ")))
 }
@@ -197,12 +209,11 @@ fn room(
     facts: &Facts,
 ) -> Result<Program, String> {
     let image = effective(object, group, desired)?.image.as_str();
-    let id = facts.images.get(image).and_then(Option::as_deref);
-    let id = id.ok_or_else(|| format!("no image `{image}` was seen there"))?;
+    let seen = facts.image(image).ok_or_else(|| format!("no image `{image}` was seen there"))?;
     Ok(act
         .with("expect_free", group.container.as_str())
         .with("expect_image", image)
-        .with("expect_image_id", id))
+        .with("expect_image_id", seen.id.as_str()))
 }
 
 /// The launch's program, or why the model cannot be started.
@@ -263,6 +274,9 @@ fn effective<'a>(object: &Object, group: &Group, desired: &'a Desired) -> Result
         .ok_or_else(|| format!("`{}` has been edited since", group.model))
 }
 
+/// Of one secret, in bytes: keys and tokens are hundreds.
+const MAX_SECRET: u64 = 64 << 10;
+
 /// A secret's value.
 ///
 /// # Errors
@@ -272,9 +286,17 @@ pub fn secret(place: &Secret) -> Result<String, String> {
         Secret::Env(name) => std::env::var(name.as_str())
             .map_err(|_| format!("the environment variable `{name}` is not set"))?,
         Secret::File(path) => {
-            std::fs::read_to_string(path.as_str()).map_err(|error| format!("reading `{path}`: {error}"))?
+            let read = std::fs::File::open(path.as_str()).and_then(|file| {
+                let mut text = String::new();
+                std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_SECRET + 1), &mut text)?;
+                Ok(text)
+            });
+            read.map_err(|error| format!("reading `{path}`: {error}"))?
         }
     };
+    if u64::try_from(value.len()).is_ok_and(|length| length > MAX_SECRET) {
+        return Err(format!("`{place}` is longer than {} KiB, which no secret is", MAX_SECRET >> 10));
+    }
     let value = value.trim_end_matches(['\n', '\r']);
     if value.contains(['\n', '\r', '\0']) {
         return Err("it has more than one line".into());

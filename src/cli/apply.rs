@@ -14,7 +14,8 @@ use super::{
 use crate::{
     controller::{Controller, Places, Refusal, Snapshot, round::Mode},
     core::{
-        plan::{Plan, Reason, Verdict, Work},
+        concern::Concern,
+        plan::{Plan, Verdict, Work},
         render,
     },
     web::control::By,
@@ -203,8 +204,8 @@ fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> Progress {
     }
     let is_stuck = |work: &Work| match work.verdict {
         // A Spark that is away may stay away.
-        Verdict::Blocked { .. } | Verdict::Waiting { reason: Reason::StopOwed, .. } => true,
-        Verdict::Waiting { .. } => false,
+        Verdict::Blocked { .. } => true,
+        Verdict::Waiting { .. } => work.concern() == Concern::OutOfSight,
         Verdict::Open => matches!(actor, Actor::This(..)) && !approved.covers(work),
     };
     if mine.all(is_stuck) { Progress::Stuck } else { Progress::UnderWay }

@@ -4,15 +4,49 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::core::{
+    desired::Secret,
+    name::{PlainPath, Variable},
+};
+
+/// The commands stand in groups, in the order in which somebody needs them.
+const HELP: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{after-help}\n\nOptions:\n{options}";
+
+/// Every command, once.
+pub const GROUPS: [(&str, &[&str]); 5] = [
+    ("Begin", &["demo", "init", "key", "trust", "serve", "token"]),
+    ("See", &["status", "diff", "plan", "models", "schedule", "history", "logs", "check"]),
+    ("Change", &["use", "back", "restart", "desired", "hold", "suspend", "resume"]),
+    ("Agree", &["apply", "approve", "retry"]),
+    ("Beside", &["export", "replay", "schema", "completions", "man"]),
+];
+
+/// The commands by their groups, as help shows them.
+fn in_groups() -> String {
+    let commands = Command::augment_subcommands(clap::Command::new("spark-control"));
+    let mut text = String::new();
+    for (group, names) in GROUPS {
+        text += &format!("{group}:\n");
+        for name in names {
+            let about = commands.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map_or(String::new(), ToString::to_string);
+            let first = about.split(['.', ':', ';']).next().unwrap_or_default();
+            text += &format!("  {name:<12} {first}\n");
+        }
+        text += "\n";
+    }
+    text + "`spark-control help COMMAND` says more of each."
+}
+
 /// Keeps a small cluster of NVIDIA DGX Spark machines in the state that one file describes.
 #[derive(Debug, Parser)]
-#[command(name = "spark-control", version, max_term_width = 100)]
+#[command(name = "spark-control", version, max_term_width = 100, help_template = HELP, after_help = in_groups())]
 pub struct Arguments {
     /// The file that describes the cluster. [default: cluster.yaml here, else in spark-control in the XDG config directory]
-    #[arg(long, global = true, value_name = "FILE", env = "SPARK_CONTROL_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "SPARK_CONTROL_FILE", hide_env_values = true)]
     pub file: Option<PathBuf>,
     /// Where the store, the key and the saved logs are kept. [default: the XDG state directory]
-    #[arg(long, global = true, value_name = "DIR", env = "SPARK_CONTROL_DATA")]
+    #[arg(long, global = true, value_name = "DIR", env = "SPARK_CONTROL_DATA", hide_env_values = true)]
     pub data: Option<PathBuf>,
     /// How to print data.
     #[arg(long, global = true, value_enum, default_value = "text")]
@@ -30,12 +64,41 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Read the file and say what is wrong with it. Asks no Spark.
-    Check,
-    /// Look at the Sparks and print what would be done. Changes nothing.
+    Check {
+        /// Another file than that of the cluster, such as a draft.
+        draft: Option<PathBuf>,
+    },
+    /// What would be done, as far as the Sparks were seen last. Changes nothing.
     Plan {
-        /// A plan that was printed before: what it was, and what has changed since.
+        /// A plan that was printed before: what it was, and what has changed since. Or a draft of the file: what it would bring.
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         plan: Option<String>,
+        /// Look at the Sparks first.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Let another model serve: shows what that does, and asks.
+    Use {
+        /// A name of `models`; `none` keeps the slot empty.
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        model: String,
+        #[command(flatten)]
+        agreed: Agreed,
+    },
+    /// Put the file back as it was: shows what that does, and asks. Going back is an edit like any other.
+    Back {
+        /// The revision whose text is meant; without it, the one before the last edit. `spark-control history` has the numbers.
+        revision: Option<u64>,
+        #[command(flatten)]
+        agreed: Agreed,
+    },
+    /// Load the model of a slot anew, or start a service's container anew, once.
+    Restart {
+        /// The slot or service; `vllm` is the main slot.
+        #[arg(default_value = "vllm")]
+        object: String,
+        #[command(flatten)]
+        agreed: Agreed,
     },
     /// Do what a plan says, and follow it to its end.
     Apply {
@@ -51,11 +114,13 @@ pub enum Command {
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         plan: String,
     },
-    /// Forget the failed attempts of a slot or service, so that it is tried again.
+    /// Forget the failed attempts of a slot or service, so that it is tried again. It asks when that stops what serves.
     Retry {
         /// The slot or service; `vllm` is the main slot.
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         object: String,
+        #[command(flatten)]
+        agreed: Agreed,
     },
     /// Read or change the file as a program would: comments stay, and nobody's edit is lost.
     Desired {
@@ -70,9 +135,16 @@ pub enum Command {
         /// What the running controller saw last; no Spark is asked for it.
         #[arg(long, conflicts_with = "watch")]
         known: bool,
+        /// Look at the Sparks first; without it, what was seen last is shown, with its age.
+        #[arg(long, conflicts_with_all = ["watch", "known"])]
+        now: bool,
     },
-    /// What differs between the file and the Sparks.
-    Diff,
+    /// What differs between the file and the Sparks, as they were seen last.
+    Diff {
+        /// Look at the Sparks first.
+        #[arg(long)]
+        now: bool,
+    },
     /// "Do not swap": keep what serves, until a time or until it is released. Without a name, what is held.
     Hold {
         /// A name for it.
@@ -106,6 +178,10 @@ pub enum Command {
         /// A name under which it is reached, beside addresses and `localhost`; may be given several times.
         #[arg(long, value_name = "HOST")]
         allow_host: Vec<String>,
+        /// A secret that a token which may only edit may name in the file, as `env:NAME` or `file:PATH` (a folder stands for its
+        /// files), beside those in the data directory's `secrets`; may be given several times.
+        #[arg(long, value_name = "PLACE", value_parser = secret_place)]
+        allow_secret: Vec<Secret>,
         /// Log as JSON lines.
         #[arg(long)]
         log_json: bool,
@@ -269,6 +345,20 @@ pub struct EditArguments {
     /// Make the file when there is none.
     #[arg(long, conflicts_with = "base")]
     pub create: bool,
+    /// Do not ask. Without a terminal nobody is asked.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// What somebody says of an act before it was shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Agreed {
+    /// Only show what that does.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -319,4 +409,13 @@ pub enum DemoAction {
         #[arg(default_value = "30s")]
         length: String,
     },
+}
+
+/// `env:NAME` or `file:PATH`
+fn secret_place(written: &str) -> Result<Secret, String> {
+    match written.split_once(':') {
+        Some(("env", name)) => Variable::new(name).map(Secret::Env).map_err(|error| error.to_string()),
+        Some(("file", path)) => PlainPath::new(path).map(Secret::File).map_err(|error| error.to_string()),
+        _ => Err("write `env:NAME` or `file:PATH`".into()),
+    }
 }

@@ -11,14 +11,16 @@ use serde_json::json;
 
 use super::{
     Arguments, Exit, apply,
-    arguments::{Command, DemoAction, Format},
-    demo, desired, export, init, key, look, models, print, print_json,
+    arguments::{Agreed, Command, DemoAction, Format},
+    demo, desired, export, init, key, look,
+    models::{self, preview},
+    print, print_json, print_told,
     reach::{self, Reached, segment},
     replay, say, serve, talk, token, trust, watch, wishes,
 };
 use crate::{
-    controller::{self, Places, Refusal, logs::Log, round::Mode},
-    core::step::short,
+    controller::{self, Places, Refusal, edit::Asked, logs::Log, round::Mode},
+    core::{plan::Plan, step::short},
     manifest,
     probe::audit::Act,
     store::Event,
@@ -36,7 +38,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let output = arguments.output;
     // What needs no memory needs no home either.
     match &arguments.command {
-        Command::Check => return check(&file, output),
+        Command::Check { draft } => return check(draft.as_deref().unwrap_or(&file), output),
         Command::Schema => {
             print(&manifest_schema())?;
             return Ok(Exit::Done);
@@ -60,9 +62,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Some(data) => data,
         None => default_data()?,
     };
-    let places = Places { file, is_file_told: arguments.file.is_some(), data };
+    let allowed_secrets = match &arguments.command {
+        Command::Serve { allow_secret, .. } => allow_secret.clone(),
+        _ => Vec::new(),
+    };
+    let places = Places { file, is_file_told: arguments.file.is_some(), data, allowed_secrets };
     match arguments.command {
-        Command::Check
+        Command::Check { .. }
         | Command::Schema
         | Command::Completions { .. }
         | Command::Man { .. }
@@ -70,6 +76,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             unreachable!("done above")
         }
         Command::Serve { listen, allow_host, .. } => {
+            reach::private_folder(&places.data)?;
             let world = controller::real_world(&places.data)?;
             let listen = serve::Listen { address: listen, hosts: Hosts::new(allow_host) };
             serve::serve(places, world, listen, axum::Router::new()).await
@@ -81,17 +88,27 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let places = demo_places(places, arguments.data.is_some());
             demo::fault(&places, &spark, &fault, &length, output).await
         }
-        Command::Plan { plan: None } => look::show_plan(&look::look(&places).await?, output),
-        Command::Plan { plan: Some(id) } => look::show_old_plan(&places, &id, output).await,
+        Command::Plan { plan: None, now } => look::show_plan(&look::seen(&places, now).await?, output),
+        Command::Plan { plan: Some(named), .. } if Path::new(&named).is_file() => {
+            desired::draft(&places, Path::new(&named), output).await
+        }
+        Command::Plan { plan: Some(id), .. } => look::show_old_plan(&places, &id, output).await,
+        Command::Use { model, agreed } => {
+            desired::wish(&places, Asked::Merge(json!({ "model": model })), agreed, output).await
+        }
+        Command::Back { revision, agreed } => desired::back(&places, revision, agreed, output).await,
+        Command::Restart { object, agreed } => wishes::restart(&places, &object, agreed, output).await,
         Command::Apply { plan, no_wait } => apply::apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan, output).await,
-        Command::Retry { object } => retry(&places, &object, output).await,
+        Command::Retry { object, agreed } => retry(&places, &object, agreed, output).await,
         Command::Desired { action } => desired::run(&places, action, output).await,
         Command::Key => key::key(&places, output).await,
         Command::Models => models::models(&places, output).await,
         Command::Status { known: true, .. } => look::show_status(&look::known(&places).await?, output),
         Command::Status { watch: true, .. } => watch::status(&places, output).await,
-        Command::Status { watch: false, .. } => look::show_status(&look::look(&places).await?, output),
+        Command::Status { watch: false, now, .. } => {
+            look::show_status(&look::seen(&places, now).await?, output)
+        }
         Command::Hold { name, arguments } => wishes::hold(&places, name, arguments, output).await,
         Command::Suspend { object, dry_run } => wishes::suspend(&places, object, true, dry_run, output).await,
         Command::Resume { object, dry_run } => wishes::suspend(&places, object, false, dry_run, output).await,
@@ -100,7 +117,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             let loaded = loaded(&places, &text_of(&places.file)?)?;
             wishes::schedule(&loaded.desired, jiff::Timestamp::now(), output)
         }
-        Command::Diff => look::show_diff(&look::look(&places).await?, output),
+        Command::Diff { now } => look::show_diff(&look::seen(&places, now).await?, output),
         Command::Export => export::export(&places).await,
         Command::Init { arguments } => init::init(&places, arguments, output).await,
         Command::Trust { spark, fingerprint } => {
@@ -158,7 +175,8 @@ fn loaded(places: &Places, text: &str) -> anyhow::Result<manifest::entries::Load
 
 fn text_of(file: &Path) -> anyhow::Result<String> {
     let path = file.display();
-    let bytes = manifest::read::read(file).with_context(|| format!("reading {path}"))?;
+    let bytes = manifest::read::read(file)
+        .map_err(|error| anyhow::anyhow!("{}", manifest::read::unreadable(file, &error)))?;
     manifest::read::text(bytes).map_err(|why| anyhow::anyhow!("{path}: {why}"))
 }
 
@@ -233,16 +251,40 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
     say(output, &json!({ "approved": id }), &format!("approved {id}"))
 }
 
-async fn retry(places: &Places, object: &str, output: Format) -> anyhow::Result<Exit> {
-    match reach::reach(places).await? {
-        Reached::Running(remote) => {
-            let by = By { by: super::user() };
-            remote.post(&format!("/retry/{}", segment(object)), &by).await?;
-        }
+async fn retry(places: &Places, object: &str, agreed: Agreed, output: Format) -> anyhow::Result<Exit> {
+    let reached = reach::reach(places).await?;
+    let path = format!("/retry/{}", segment(object));
+    let plan: Option<Plan> = match &reached {
+        Reached::Running(remote) => remote.get(&path).await?,
         Reached::Own(controller, _lock) => {
             controller.round(Mode::Preview).await?;
-            controller.retry(object, &super::user())?;
+            controller.plan_of_retry(object)?
         }
+    };
+    let stops = plan.as_ref().is_some_and(|plan| plan.interrupts(object));
+    if agreed.dry_run || (stops && !agreed.yes) {
+        match (&plan, output) {
+            (_, Format::Json) => print_json(&plan)?,
+            (Some(plan), Format::Text) => print_told(&format!("{}\n", preview(plan)))?,
+            (None, Format::Text) => talk!("nothing has been looked at yet"),
+        }
+        if agreed.dry_run || !talk::agreed("try it again?", "nothing was done")? {
+            return Ok(Exit::Changes);
+        }
+    }
+    let had_failed: bool = match reached {
+        Reached::Running(remote) => {
+            let by = By { by: super::user() };
+            serde_json::from_slice(&remote.post(&path, &by).await?)?
+        }
+        Reached::Own(controller, _lock) => controller.retry(object, &super::user())?,
+    };
+    if !had_failed {
+        return say(
+            output,
+            &json!({ "retry": null }),
+            &format!("nothing failed with `{object}`: there is nothing to try again"),
+        );
     }
     say(output, &json!({ "retry": object }), &format!("`{object}` is tried again"))
 }
@@ -302,7 +344,9 @@ async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<E
         Format::Json => print_json(&json!({ "events": events }))?,
         Format::Text => {
             for event in events {
-                print(&format!("{} {:<10} {:<14} {}\n", event.at, event.kind, event.object, event.message))?;
+                // Lines of one message stand below each other, and never where a line of the history begins.
+                let message = event.message.replace('\n', "\n    ");
+                print(&format!("{} {:<10} {:<14} {message}\n", event.at, event.kind, event.object))?;
             }
         }
     }

@@ -73,7 +73,7 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
         start: random_hex(2),
         quiet: crate::manifest::watch::QUIET,
     };
-    welcome(&places)?;
+    welcome(&places, listen)?;
     let servers = tokio::spawn(listeners::serve(sim.clone()));
     let faults = Router::new().route(
         "/demo/fault/{spark}",
@@ -116,7 +116,7 @@ fn sparks() -> Sim {
         sim.add(name, address, &[("vllm-node", "sha256:demo")]);
     }
     let tells = [
-        "disk 4096 900000000 310000000 /home/alice/.cache/huggingface",
+        "disk 4096 900000000 310000000 66306 /home/alice/.cache/huggingface",
         "link wg0 - <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 link/none wireguard addrgenmode none",
         "address wg0 192.0.2.12",
     ];
@@ -139,19 +139,22 @@ fn sparks() -> Sim {
     sim
 }
 
-fn welcome(places: &Places) -> anyhow::Result<()> {
+fn welcome(places: &Places, listen: std::net::SocketAddr) -> anyhow::Result<()> {
     let program =
         std::env::current_exe().map_or_else(|_| "spark-control".into(), |path| path.display().to_string());
     let here = std::env::current_dir().context("the working directory")?;
     let (file, data) = (here.join(&places.file), here.join(&places.data));
     let (file, data) = (file.display(), data.display());
     print(&format!(
-        "Two simulated Sparks, and the file that describes them:\n  {file}\n\
+        "The page: http://{listen}\n\n\
+         Two simulated Sparks, and the file that describes them:\n  {file}\n\
          Change `model: small` to `model: large` in it and save: the model is swapped.\n\n\
          In another terminal:\n  \
          {program} --data {data} status\n  \
-         {program} --data {data} plan\n  \
-         {program} --data {data} demo fault spark2 silent 30s\n  \
+         {program} --data {data} use large\n  \
+         {program} --data {data} demo fault spark2 silent 30s    (it does not answer for half a minute)\n  \
+         {program} --data {data} demo fault spark1 engine-dies    (the model crashes, and is started again)\n  \
+         {program} --data {data} demo fault spark1 load-fails    (the next load fails)\n  \
          curl http://127.0.0.11:8888/v1/models\n\n\
          Ctrl-C ends it.\n\n"
     ))
@@ -178,8 +181,9 @@ pub async fn fault(
                     say(output, &data, &format!("{fault} on {spark}"))
                 }
                 Err(error) if error.downcast_ref::<Refused>().is_some() => {
-                    let known: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
-                    bail!("{error:#}; faults are: {}", known.join(", "))
+                    let known =
+                        Fault::ALL.iter().map(|(name, fault)| format!("\n  {name:<18}{}", fault.says()));
+                    bail!("{error:#}; faults are:{}", known.collect::<String>())
                 }
                 Err(error) => Err(error),
             }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use crate::{
     core::{
+        command_line::Command,
         desired::ServiceKind,
-        name::{ModelName, RepoId, SparkName},
+        name::{ModelName, SparkName},
         observed::{LauncherSeen, is_ray},
-        recognise::{self, Command, Origin},
+        recognise::{self, Origin},
     },
     manifest::compose::Draft,
     probe::survey::Survey,
@@ -20,6 +21,7 @@ const FABRIC_MBPS: u32 = 100_000;
 
 /// What was seen, into the draft.
 pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) {
+    draft.cluster = cluster_of(surveys);
     fabric(draft, surveys);
     let mut engines = engines(surveys);
     // The one with the most ranks; of those with one, the first.
@@ -64,6 +66,17 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) 
                 add(draft, &container.name, entry);
             }
         }
+    }
+}
+
+/// The cluster whose labels are on what runs there: of a controller whose file and store were lost. Of several, nobody knows which.
+fn cluster_of(surveys: &BTreeMap<SparkName, Survey>) -> Option<String> {
+    let containers = surveys.values().flat_map(|survey| &survey.containers);
+    let labelled: BTreeSet<&String> =
+        containers.filter_map(|container| Some(&container.labels.as_ref()?.cluster)).collect();
+    match labelled.into_iter().collect::<Vec<_>>()[..] {
+        [cluster] => Some(cluster.clone()),
+        _ => None,
     }
 }
 
@@ -160,33 +173,21 @@ fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
 /// Make it the main slot's model. False when the file has no words for it.
 fn take_model(draft: &mut Draft, engine: &Engine, surveys: &BTreeMap<SparkName, Survey>) -> bool {
     let command = &engine.command;
-    let mut entry = Map::new();
-    if !command.unknown.is_empty() {
-        draft.notes.push(format!(
-            "`{}` was started with {}, which the file has no words for.",
-            engine.container,
-            command.unknown.join(", ")
-        ));
-        return false;
-    }
-    if command.root.starts_with('/') {
-        entry.insert("local_path".into(), command.root.as_str().into());
-    } else if RepoId::new(command.root.as_str()).is_ok() {
-        entry.insert("repo".into(), command.root.as_str().into());
-    } else {
-        return false;
-    }
-    let served =
-        if command.served_as.is_empty() { vec![command.root.clone()] } else { command.served_as.clone() };
+    let mut entry = match command.entry() {
+        Ok(entry) => entry,
+        Err(why) => {
+            draft.notes.push(format!("`{}` is not written down as a model: {why}.", engine.container));
+            return false;
+        }
+    };
+    let served = command.served();
     let short = served[0].rsplit('/').next().unwrap_or_default();
-    let Ok(name) = ModelName::new(short).or_else(|_| ModelName::new("model")) else { return false };
-    entry.extend(command.revision.as_ref().map(|revision| ("revision".into(), revision.as_str().into())));
+    let short: String =
+        short.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' }).collect();
+    let Ok(name) = ModelName::new(short.trim_matches('-')).or_else(|_| ModelName::new("model")) else {
+        return false;
+    };
     entry.insert("sparks".into(), json!(engine.sparks));
-    entry.insert("served_as".into(), json!(served));
-    if !command.args.is_empty() {
-        entry.insert("args".into(), json!(command.args));
-    }
-    entry.extend(command.chat_template.as_ref().map(|path| ("chat_template".into(), path.as_str().into())));
     let checkout = surveys[&engine.sparks[0]].machine.launchers.get("spark-vllm-docker");
     let launcher = match engine.origin {
         Origin::Docker => json!({ "kind": "docker", "image": engine.image }),

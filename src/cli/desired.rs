@@ -8,18 +8,21 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde_json::Value as Json;
 
 use super::{
     Exit,
-    arguments::{DesiredAction, EditArguments, Format},
+    arguments::{Agreed, DesiredAction, EditArguments, Format},
     models::preview,
     print, print_json, print_told,
     reach::{self, Reached},
 };
-use crate::controller::{
-    Places,
-    edit::{Asked, Current, Edited, NotEdited, Request},
+use crate::{
+    controller::{
+        Places, Snapshot,
+        edit::{Asked, Current, Edited, NotEdited, Request},
+        tag::Base,
+    },
+    manifest::patch,
 };
 
 /// No file that can be valid is larger.
@@ -42,7 +45,7 @@ pub async fn run(places: &Places, action: DesiredAction, output: Format) -> anyh
                 Some(patch) => patch,
                 None => read(std::io::stdin())?,
             };
-            let patch: Json = serde_json::from_str(&text).context("the patch is not JSON")?;
+            let patch = patch::read(text.as_bytes())?;
             let change = if json_patch { Asked::Patch(patch) } else { Asked::Merge(patch) };
             change_file(places, change, how, output).await
         }
@@ -78,16 +81,105 @@ pub(super) async fn change_file(
     how: EditArguments,
     output: Format,
 ) -> anyhow::Result<Exit> {
-    let by = super::user();
-    let request = Request { base: how.base, change, dry_run: how.dry_run, create: how.create, by };
-    let edited = match send(places, &request).await? {
-        Ok(edited) => edited,
+    let mut base = how.base.map(Base::Revision);
+    // Who sits at a terminal sees first what it does; a script has said what it means.
+    let asks = !how.dry_run && !how.yes && super::talk::is_interactive();
+    if asks && base.is_none() && !how.create {
+        base = Some(Base::Tags(vec![get(places).await?.tag]));
+    }
+    let request = Request { create: how.create, ..Request::local(base, change, super::user()) };
+    if asks {
+        return ask(places, &request, output).await;
+    }
+    send_and_show(places, &Request { dry_run: how.dry_run, ..request }, output).await
+}
+
+async fn send_and_show(places: &Places, request: &Request, output: Format) -> anyhow::Result<Exit> {
+    send_and(places, request, |edited| show(edited, request.dry_run, output)).await
+}
+
+/// What came too late is told; the rest is for `told`.
+async fn send_and(
+    places: &Places,
+    request: &Request,
+    told: impl FnOnce(&Edited) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    match send(places, request).await? {
+        Ok(edited) => told(&edited),
         Err(refused) => {
             talk!("{refused}");
-            return Ok(Exit::Stale);
+            Ok(Exit::Stale)
         }
+    }
+}
+
+/// An edit by a command that has a name: shown with its plan, asked for, then written.
+pub(super) async fn wish(
+    places: &Places,
+    change: Asked,
+    agreed: Agreed,
+    output: Format,
+) -> anyhow::Result<Exit> {
+    let tag = get(places).await?.tag;
+    let request = Request::local(Some(Base::Tags(vec![tag])), change, super::user());
+    if agreed.dry_run {
+        return send_and_show(places, &Request { dry_run: true, ..request }, output).await;
+    }
+    if agreed.yes {
+        send_and_show(places, &request, output).await
+    } else {
+        ask(places, &request, output).await
+    }
+}
+
+/// Shown with its plan, asked for, then written.
+async fn ask(places: &Places, request: &Request, output: Format) -> anyhow::Result<Exit> {
+    let preview = Request { dry_run: true, ..request.clone() };
+    let exit = send_and_show(places, &preview, output).await?;
+    if exit != Exit::Changes || !super::talk::agreed("write it?", "nothing was written")? {
+        return Ok(exit);
+    }
+    // The difference has been seen.
+    let told = |edited: &Edited| {
+        if output == Format::Json {
+            print_json(edited)?;
+        }
+        Ok(tell_of_force(edited))
     };
-    show(&edited, how.dry_run, output)
+    send_and(places, request, told).await
+}
+
+/// The text of a revision of before, as an edit.
+pub(super) async fn back(
+    places: &Places,
+    revision: Option<u64>,
+    agreed: Agreed,
+    output: Format,
+) -> anyhow::Result<Exit> {
+    let reached = reach::reach(places).await?;
+    let before = match (revision, reached.desired().await?.revision) {
+        (Some(revision), _) => Some(revision),
+        (None, Some(now)) => now.checked_sub(1).filter(|before| *before > 0),
+        // Edited by hand, and not in force, or not yet.
+        (None, None) => reached.in_force().await?,
+    };
+    let Some(revision) = before else {
+        bail!("the file is as it was at first: there is no revision before it")
+    };
+    let text = reached.revision(revision).await?;
+    let text = text.with_context(|| {
+        format!("revision {revision} is not kept; `spark-control history` has those that are")
+    })?;
+    drop(reached);
+    wish(places, Asked::Whole(text), agreed, output).await
+}
+
+/// What a draft of the file would bring.
+pub(super) async fn draft(places: &Places, file: &Path, output: Format) -> anyhow::Result<Exit> {
+    let text = read(fs::File::open(file).with_context(|| format!("opening {}", file.display()))?)?;
+    let request =
+        Request { dry_run: true, create: true, ..Request::local(None, Asked::Whole(text), super::user()) };
+    send_and_show(places, &request, output).await
 }
 
 async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edited, String>> {
@@ -105,6 +197,24 @@ impl Reached {
         match self {
             Self::Running(remote) => remote.get("/desired").await,
             Self::Own(controller, _lock) => Ok(controller.desired_now()?),
+        }
+    }
+
+    /// The revision that came into force last.
+    async fn in_force(&self) -> anyhow::Result<Option<u64>> {
+        match self {
+            Self::Running(remote) => Ok(remote.get::<Snapshot>("/snapshot").await?.revision),
+            Self::Own(controller, _lock) => {
+                Ok(controller.revisions(1).first().map(|(revision, _)| *revision))
+            }
+        }
+    }
+
+    /// The text of a revision; `None` when it is not kept.
+    async fn revision(&self, revision: u64) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Running(remote) => remote.get(&format!("/desired/{revision}")).await,
+            Self::Own(controller, _lock) => Ok(controller.revision_text(revision)?),
         }
     }
 
@@ -145,20 +255,25 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
         if let (Some(plan), Format::Text) = (&edited.plan, output) {
             print_told(&format!("\n{}\n", preview(plan)))?;
         }
-        if let Some(waits) = &edited.waits {
+        if let Some(waits) = &edited.waits_because {
             talk!("{waits}");
         }
         return Ok(Exit::Changes);
     }
-    match (&edited.waits, edited.revision) {
+    Ok(tell_of_force(edited))
+}
+
+/// Whether what was written is in force.
+fn tell_of_force(edited: &Edited) -> Exit {
+    match (&edited.waits_because, edited.revision) {
         (Some(waits), _) => {
             talk!("written, but not in force: {waits}");
-            return Ok(Exit::Blocked);
+            return Exit::Blocked;
         }
         (None, Some(revision)) => talk!("revision {revision} is in force"),
         (None, None) => {}
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// The file in an editor, until what was written is valid or the person gives up.
@@ -183,13 +298,8 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
             talk!("nothing changes");
             return Ok(Exit::Done);
         }
-        let request = Request {
-            base: current.revision,
-            change: Asked::Whole(text),
-            dry_run: false,
-            create: false,
-            by: super::user(),
-        };
+        let base = Some(Base::Tags(vec![current.tag.clone()]));
+        let request = Request::local(base, Asked::Whole(text), super::user());
         match send(places, &request).await {
             Ok(Ok(edited)) => {
                 fs::remove_file(&file)?;

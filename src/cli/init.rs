@@ -1,7 +1,11 @@
 //! `init`: from Sparks that nobody described to a `cluster.yaml` that describes them as they are. What serves goes on
 //! serving: the first plan is empty.
 
-use std::{collections::BTreeMap, fs, io::IsTerminal, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
@@ -68,7 +72,7 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
         // What serves is not what the file would start: it is watched until its owner decides.
         let model = draft.model.take().unwrap_or_default();
         draft.notes.push(format!(
-            "`{model}` serves, and would be started in another way: set `model: {model}` to swap it in."
+            "`{model}` runs, and would be started in another way: set `model: {model}` to stop it and start it so."
         ));
         fs::remove_file(&places.file)?;
         write(places, &draft)?;
@@ -84,7 +88,7 @@ pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> 
     });
     let model = draft.model.as_ref().filter(|_| adopts);
     let serving =
-        model.map_or(String::new(), |model| format!("; `{model}` serves and was taken over as it is"));
+        model.map_or(String::new(), |model| format!("; `{model}` runs and was taken over as it is"));
     let talk = format!("wrote {}{serving}\nnext: spark-control plan", places.file.display());
     say(output, &told, &talk)
 }
@@ -150,30 +154,36 @@ async fn look(
     public: &str,
     arguments: &InitArguments,
 ) -> anyhow::Result<Option<BTreeMap<SparkName, Survey>>> {
+    let mut failed = BTreeSet::new();
     for (name, spark) in &desired.sparks {
         let expected = arguments.fingerprints.iter().find_map(|written| match written.split_once('=') {
             Some((of, fingerprint)) if of == name.as_str() => Some(fingerprint),
             _ => None,
         });
-        trust::ensure(spark, name.as_str(), expected, &places.data).await?;
+        // The others have causes of their own, which their owner mends in the same walk.
+        if let Err(why) = trust::ensure(spark, name.as_str(), expected, &places.data).await {
+            talk!("{why:#}");
+            failed.insert(name);
+        }
     }
     let world = controller::real_world(&places.data)?;
     let cluster = desired.cluster.as_str();
-    let asking = desired.sparks.iter().map(|(name, spark)| {
+    let trusted = desired.sparks.iter().filter(|(name, _)| !failed.contains(name));
+    let asking = trusted.map(|(name, spark)| {
         let way = (world.connect)(name, spark);
-        async move { (name.clone(), survey(way.as_ref(), cluster).await) }
+        async move { (name.clone(), survey(way.as_ref(), cluster, spark.docker_socket.as_str()).await) }
     });
     let mut surveys = BTreeMap::new();
-    let mut failed = false;
+    let mut are_all = failed.is_empty();
     for (name, came) in futures_util::future::join_all(asking).await {
         match came {
             Ok(survey) => {
                 surveys.insert(name, survey);
             }
             Err(error) => {
-                failed = true;
+                are_all = false;
                 talk!("`{name}`: {error}");
-                if error == Unreachable::Denied {
+                if matches!(error, Unreachable::Denied(_)) {
                     talk!(
                         "run this on {name}, as the user that was named:\n  mkdir -p ~/.ssh && chmod 700 ~/.ssh && echo \
                          '{public}' >> ~/.ssh/authorized_keys"
@@ -182,10 +192,10 @@ async fn look(
             }
         }
     }
-    if failed {
+    if !are_all {
         talk!("nothing was written; run `init` again then, or with --offline to write what is known now");
     }
-    Ok((!failed).then_some(surveys))
+    Ok(are_all.then_some(surveys))
 }
 
 /// Write the file, when it is one that can be in force. Tells whether it wants a model.
@@ -223,15 +233,13 @@ async fn adopt(places: &Places) -> anyhow::Result<bool> {
             .flat_map(|work| work.steps())
             .all(|planned| matches!(planned.step, Step::Adopt { .. }))
     };
-    if !plan.has_steps() || !takes_over(plan) {
+    if !takes_over(plan) {
         return Ok(false);
     }
-    controller.round(Mode::Only(plan)).await?;
-    controller.round(Mode::Preview).await?;
+    // Containers that carry this cluster's own labels are known as they are.
+    if plan.has_steps() {
+        controller.round(Mode::Only(plan)).await?;
+        controller.round(Mode::Preview).await?;
+    }
     Ok(controller.snapshot().plan.as_ref().is_some_and(|plan| !plan.has_steps()))
-}
-
-/// Somebody can be asked.
-pub(super) fn is_interactive() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

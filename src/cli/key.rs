@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{Exit, arguments::Format, print, print_json, reach};
-use crate::controller::Places;
+use crate::{controller::Places, host::private_key};
 
 /// # Errors
 /// When it can neither be read nor made.
@@ -51,13 +51,8 @@ pub async fn public(data: &Path, own: Option<&Path>) -> anyhow::Result<String> {
     if let Ok(text) = fs::read_to_string(PathBuf::from(public)) {
         return Ok(text.trim().to_owned());
     }
-    let derived = tokio::process::Command::new("ssh-keygen")
-        .arg("-y")
-        .arg("-f")
-        .arg(&private)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("ssh-keygen, which is part of OpenSSH")?;
-    Ok(String::from_utf8_lossy(&derived.stdout).trim().to_owned())
+    match private_key::public(&private).await {
+        Ok(public) => Ok(public),
+        Err(said) => bail!("{}", private_key::fault(&private).await.unwrap_or(said)),
+    }
 }

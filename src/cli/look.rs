@@ -13,7 +13,14 @@ use super::{
 };
 use crate::{
     controller::{Places, Shown, Snapshot, round::Mode},
-    core::{drift::Drift, memory::gib, observed::SparkView, plan::Plan, render},
+    core::{
+        concern::Concern,
+        drift::{Class, Drift},
+        memory::gib,
+        observed::SparkView,
+        plan::Plan,
+        render,
+    },
 };
 
 /// More would push the table off the screen.
@@ -26,15 +33,49 @@ const OLD_SECS: i64 = 30;
 /// # Errors
 /// When it cannot be reached, or the store fails.
 pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
-    let snapshot = reach::reach(places).await?.look().await?;
+    look_with(&reach::reach(places).await?).await
+}
+
+async fn look_with(reached: &Reached) -> anyhow::Result<Snapshot> {
+    let snapshot = reached.look().await?;
     let age = snapshot.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
     if age > OLD_SECS {
         talk!("this was seen {age} s ago; the controller is in the middle of a step");
     }
-    if let (Some(error), Some(_)) = (&snapshot.file_error, &snapshot.plan) {
+    tell_of_file(&snapshot);
+    Ok(snapshot)
+}
+
+fn tell_of_file(seen: &Snapshot) {
+    if let (Some(error), Some(_)) = (&seen.file_error, &seen.plan) {
         talk!("the file is not in force; the last good one stays\n{error}");
     }
-    Ok(snapshot)
+}
+
+/// What the running controller knows, at once; a look when it knows nothing yet, when none runs, or when `now`.
+///
+/// # Errors
+/// As [`look`].
+pub async fn seen(places: &Places, now: bool) -> anyhow::Result<Snapshot> {
+    if now {
+        return look(places).await;
+    }
+    let reached = reach::reach(places).await?;
+    let Reached::Running(remote) = &reached else { return look_with(&reached).await };
+    let known: Snapshot = remote.get("/snapshot").await?;
+    // What somebody saved since is what they ask about.
+    let saved = std::fs::metadata(&known.file).and_then(|metadata| metadata.modified()).ok();
+    let saved = saved.and_then(|saved| jiff::Timestamp::try_from(saved).ok());
+    let is_of_before = known.at < saved;
+    if is_of_before || (known.plan.is_none() && known.file_error.is_none()) {
+        return look_with(&reached).await;
+    }
+    let age = known.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
+    if age > OLD_SECS {
+        talk!("this was seen {age} s ago; `--now` looks again");
+    }
+    tell_of_file(&known);
+    Ok(known)
 }
 
 /// What the running controller saw last. It looks by itself; a monitor that makes it look would make it look all the time.
@@ -107,15 +148,19 @@ pub fn exit_of_file(seen: &Snapshot) -> Exit {
 
 /// What is blocked, be it by a file that is not in force.
 pub fn exit_of(seen: &Snapshot, plan: &Plan) -> Exit {
-    let exit = exit_of_file(seen);
-    if exit != Exit::Done {
-        exit
-    } else if plan.is_blocked() {
-        Exit::Blocked
-    } else if plan.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Changes
+    exit_for(seen, plan.concern())
+}
+
+/// The same for one concern.
+fn exit_for(seen: &Snapshot, concern: Concern) -> Exit {
+    match (exit_of_file(seen), concern) {
+        (Exit::Done, Concern::Fine) => Exit::Done,
+        (Exit::Done, Concern::Passing) => Exit::Changes,
+        (
+            Exit::Done,
+            Concern::AsWished | Concern::AsksForApproval | Concern::OutOfSight | Concern::NeedsYou,
+        ) => Exit::Blocked,
+        (exit, _) => exit,
     }
 }
 
@@ -129,10 +174,8 @@ pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     if output == Format::Text {
         print_told(&status_text(seen, plan))?;
     }
-    // What cannot be seen is not as it should be.
-    let unseen = seen.observed.iter().flat_map(|observed| observed.sparks.values());
-    let unseen = unseen.into_iter().any(|view| view.facts().is_none());
-    Ok(if unseen && exit_of(seen, plan) == Exit::Done { Exit::Blocked } else { exit_of(seen, plan) })
+    // Of what is only watched the plan says nothing, and it may be down.
+    Ok(exit_for(seen, seen.headline.concern))
 }
 
 /// The status as a program reads it, also while there is no plan.
@@ -145,6 +188,7 @@ pub fn status_json(seen: &Snapshot) -> serde_json::Value {
         "waits": seen.waits,
         "warnings": seen.warnings,
         "fenced": seen.fenced,
+        "headline": seen.headline,
         "objects": seen.status,
         "loads": seen.observed.as_ref().map(|observed| &observed.loads),
         "sparks": seen.observed.as_ref().map(|observed| &observed.sparks),
@@ -188,12 +232,20 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
         let _ = match view {
             SparkView::Reachable(facts) => {
                 let (free, total) = (gib(facts.memory_available_bytes), gib(facts.memory_total_bytes));
-                writeln!(text, "{name}: reachable, {free} of {total} free")
+                let gpu = facts
+                    .gpu
+                    .trouble()
+                    .map_or(String::new(), |why| format!("; its GPU cannot be used: {why}"));
+                writeln!(text, "{name}: reachable, {free} of {total} free{gpu}")
             }
             SparkView::Unreachable { since, why, .. } => {
                 writeln!(text, "{name}: UNREACHABLE since {since:.0}: {why}")
             }
         };
+    }
+    for drift in seen.drift.iter().filter(|drift| drift.class == Class::Unmanaged) {
+        let spark = drift.spark.as_ref().map_or(String::new(), |spark| format!(" on {spark}"));
+        let _ = writeln!(text, "not in the file{spark}: {}", drift.observed);
     }
     text
 }

@@ -10,8 +10,11 @@ use crate::{
     controller::{
         Places,
         edit::{Asked, Request},
+        tag::Base,
     },
     core::{
+        desired::Object,
+        memory::Fit,
         plan::{Plan, Verdict},
         render::render,
     },
@@ -27,6 +30,8 @@ struct Choice {
     /// The file says that it should serve.
     is_wanted: bool,
     sparks: Vec<String>,
+    /// By Spark, whether it fits there: `fits, 31 GiB to spare`.
+    memory: Vec<Fits>,
     /// As a person reads it; `None`: the Sparks were not seen.
     plan: Option<String>,
     /// Why it could not begin now.
@@ -35,24 +40,29 @@ struct Choice {
     refused: Option<String>,
 }
 
+/// The verdict for one of its Sparks.
+#[derive(Serialize)]
+struct Fits {
+    spark: String,
+    fits: bool,
+    verdict: String,
+}
+
 /// # Errors
 /// When the file cannot be read, or the Sparks cannot be looked at.
 pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let reached = reach::reach(places).await?;
     let current = reached.desired().await?;
     reached.look().await?;
-    let wanted = current.value["model"].as_str().unwrap_or_default();
-    let catalog = current.value["models"].as_object().cloned().unwrap_or_default();
+    let value = current.value()?;
+    let wanted = value["model"].as_str().unwrap_or_default();
+    let catalog = value["models"].as_object().cloned().unwrap_or_default();
     let mut choices = Vec::new();
     // An empty slot is a choice, too.
     for (model, entry) in catalog.into_iter().chain([(NONE.to_owned(), Json::Null)]) {
-        let request = Request {
-            base: current.revision,
-            change: Asked::Merge(json!({ "model": model })),
-            dry_run: true,
-            create: false,
-            by: super::user(),
-        };
+        let base = Some(Base::Tags(vec![current.tag.clone()]));
+        let wish = Asked::Merge(json!({ "model": model }));
+        let request = Request { dry_run: true, ..Request::local(base, wish, super::user()) };
         let (plan, refused) = match reached.edit(&request).await {
             Ok(Ok(edited)) => (edited.plan, None),
             Ok(Err(refused)) => (None, Some(refused)),
@@ -62,6 +72,7 @@ pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
             is_wanted: model == wanted,
             sparks: names(&entry["sparks"]),
             blocked: plan.as_ref().and_then(blocked),
+            memory: plan.as_ref().map(memory).unwrap_or_default(),
             plan: plan.as_ref().map(preview),
             refused,
             model,
@@ -85,6 +96,18 @@ pub fn preview(plan: &Plan) -> String {
     let plan = render(plan);
     let lines = plan.lines().filter(|line| !line.trim_start().starts_with("to agree: "));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Of what the main slot would start.
+fn memory(plan: &Plan) -> Vec<Fits> {
+    let main = plan.work.iter().filter(|work| work.object == Object::main());
+    main.flat_map(|work| &work.memory)
+        .map(|row| Fits {
+            spark: row.spark.to_string(),
+            fits: matches!(row.fit, Fit::Fits { .. }),
+            verdict: row.verdict.clone(),
+        })
+        .collect()
 }
 
 fn blocked(plan: &Plan) -> Option<String> {

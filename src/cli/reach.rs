@@ -2,7 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -40,7 +40,14 @@ pub struct Lock {
 /// When it cannot be made.
 pub fn private_folder(data: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
-    made.with_context(|| format!("making {}", data.display()))
+    made.with_context(|| format!("making {}", data.display()))?;
+    let known = std::fs::metadata(data).with_context(|| format!("reading {}", data.display()))?;
+    if known.permissions().mode() & 0o077 != 0 && known.uid() == rustix::process::geteuid().as_raw() {
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(data, private)
+            .with_context(|| format!("keeping {} from others", data.display()))?;
+    }
+    Ok(())
 }
 
 /// Take the lock, or `None` when somebody holds it.

@@ -68,7 +68,7 @@ pub async fn replay(file: &Path, length: Option<String>, output: Format) -> anyh
         Format::Text => {
             print_told(&render(&plan))?;
             if let Some(played) = &played {
-                print(&told(played))?;
+                print_told(&told(played))?;
             }
         }
     }
@@ -129,7 +129,7 @@ async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<Played>
         start: random_hex(2),
         quiet: Duration::ZERO,
     };
-    let places = Places { file, is_file_told: true, data: folder.0.clone() };
+    let places = Places { file, is_file_told: true, data: folder.0.clone(), allowed_secrets: Vec::new() };
     let controller = Controller::new(places, world)?;
     loop {
         controller.round(Mode::Act).await?;

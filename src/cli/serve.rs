@@ -49,6 +49,12 @@ pub async fn serve(places: Places, world: World, listen_at: Listen, extra: Route
              that you trust reach it, or make one with `spark-control token new`"
         );
     }
+    if controller.tokens_are_lost() {
+        warn!(
+            "there were tokens, and the store has none any more: nobody is let in over HTTP until there is one again \
+             (`spark-control token new NAME --role approve`), or a backup of the store is put back"
+        );
+    }
     info!(listen = %address, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
     let control = axum::serve(control, control::router(controller.clone()).merge(extra))

@@ -1,6 +1,11 @@
 //! What is said: data on stdout, talk on stderr. That nobody reads talk is not an error.
 
+use std::io::IsTerminal;
+
+use clap::CommandFactory;
+
 use super::{Arguments, Exit, arguments::Format};
+use crate::core::visible;
 
 /// A line for the person at the terminal.
 macro_rules! talk {
@@ -26,7 +31,8 @@ pub fn say(output: Format, data: &serde_json::Value, talk: &str) -> anyhow::Resu
 /// For `talk!`.
 pub fn write(text: &str) {
     use std::io::Write;
-    let _ = anstream::stderr().lock().write_all(with_options(text).as_bytes());
+    let text = with_options(text);
+    let _ = anstream::stderr().lock().write_all(visible::lines(&text).as_bytes());
 }
 
 /// Stderr that swallows its own failures: a full disk under the log must not end the controller.
@@ -40,6 +46,36 @@ impl std::io::Write for Stderr {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Somebody at the terminal agrees. Without a word they do not.
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub fn asked(question: &str) -> anyhow::Result<bool> {
+    talk_on!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Asks somebody at a terminal; elsewhere tells what was left and how to say yes. `left`: "nothing was written".
+///
+/// # Errors
+/// When the terminal cannot be read.
+pub fn agreed(question: &str, left: &str) -> anyhow::Result<bool> {
+    let is_agreed = is_interactive() && asked(question)?;
+    match (is_agreed, is_interactive()) {
+        (true, _) => {}
+        (false, true) => talk!("{left}"),
+        (false, false) => talk!("{left}: there is nobody to ask; `--yes` does it"),
+    }
+    Ok(is_agreed)
+}
+
+/// Somebody reads what is asked, and can answer.
+pub fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Options that this run was given and that every command it proposes needs too.
@@ -62,12 +98,20 @@ fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
     if options.is_empty() || !text.contains("spark-control ") {
         return text.into();
     }
-    let mut text = text.to_owned();
-    for command in ["approve", "check", "history", "logs", "retry", "trust"] {
-        text =
-            text.replace(&format!("spark-control {command} "), &format!("spark-control{options} {command} "));
+    let commands = Arguments::command();
+    let is_command = |rest: &str| {
+        let word = rest.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').next();
+        commands.get_subcommands().any(|command| Some(command.get_name()) == word)
+    };
+    let mut pieces = text.split("spark-control ");
+    let mut told = pieces.next().unwrap_or_default().to_owned();
+    for rest in pieces {
+        told += "spark-control";
+        told += if is_command(rest) { options } else { "" };
+        told += " ";
+        told += rest;
     }
-    text.into()
+    told.into()
 }
 
 /// Text for a person to stdout: commands that it proposes carry the options of this run.
@@ -75,12 +119,12 @@ fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
 /// # Errors
 /// When stdout cannot be written.
 pub fn print_told(text: &str) -> anyhow::Result<()> {
-    print(&told(text))
+    write_while_read(&told(text)).map(|_| ())
 }
 
 /// Text for a person: its proposed commands carry the options of this run, and its marks are coloured.
 pub fn told(text: &str) -> String {
-    super::paint::paint(&with_options(text))
+    super::paint::paint(&visible::lines(&with_options(text)))
 }
 
 /// Of the shapes that `--output json` prints. Fields may be added to it; what is there stays.
@@ -110,7 +154,8 @@ pub fn versioned(value: &impl serde::Serialize) -> anyhow::Result<serde_json::Va
     Ok(object.into())
 }
 
-/// Write to stdout. A reader that went away (`| head`) is not an error.
+/// Write to stdout. A reader that went away (`| head`) is not an error. A terminal gets what it would obey as letters; a program or a
+/// file gets every byte.
 pub fn print(text: &str) -> anyhow::Result<()> {
     print_while_read(text).map(|_| ())
 }
@@ -120,6 +165,18 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// When stdout cannot be written.
 pub fn print_while_read(text: &str) -> anyhow::Result<bool> {
+    if std::io::stdout().is_terminal() {
+        write_while_read(&visible::lines(text))
+    } else {
+        write_while_read(text)
+    }
+}
+
+/// What is made visible already, and may be painted.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn write_while_read(text: &str) -> anyhow::Result<bool> {
     use std::io::Write;
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -10,7 +10,10 @@ use super::{
     say,
 };
 use crate::{
-    controller::{Places, access::Listed},
+    controller::{
+        Places,
+        access::{Listed, are_needed},
+    },
     core::access::Role,
     web::control::{Made, NewToken, RenewedToken},
 };
@@ -62,6 +65,11 @@ pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyh
             };
             match output {
                 Format::Json => print_json(&json!({ "tokens": tokens }))?,
+                Format::Text if tokens.is_empty() && are_needed(&places.data) => {
+                    talk!(
+                        "there are none, and there were: nobody is let in over HTTP until one is made, or the store is put back"
+                    );
+                }
                 Format::Text if tokens.is_empty() => {
                     talk!("there are none: whoever reaches the controller may edit, and agree to plans");
                 }

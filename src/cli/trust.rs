@@ -1,25 +1,34 @@
 //! `trust`: show a Spark's host key, and pin it when a person or a script says which one to expect.
 
-use std::{fs, io::Write, net::Ipv4Addr, path::Path, process::Stdio, time::Duration};
+use std::{fs, io::Write, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use super::{Exit, arguments::Format, print_json, print_told, say};
 use crate::{
     core::desired::{Reach, Spark},
-    host::address::ipv4,
+    host::{
+        address::ipv4,
+        host_key::{self, HostKey},
+    },
 };
 
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// The key that a Spark shows.
+/// The keys that a Spark shows, the most wanted first.
 struct Shown {
     address: Ipv4Addr,
-    /// As `known_hosts` has it.
-    line: String,
-    fingerprint: String,
+    keys: Vec<HostKey>,
+}
+
+impl Shown {
+    /// The one that a person compares.
+    fn key(&self) -> &HostKey {
+        &self.keys[0]
+    }
+
+    fn of(&self, fingerprint: &str) -> Option<&HostKey> {
+        self.keys.iter().find(|key| key.fingerprint == fingerprint)
+    }
 }
 
 async fn shown(spark: &Spark, name: &str) -> anyhow::Result<Shown> {
@@ -27,19 +36,8 @@ async fn shown(spark: &Spark, name: &str) -> anyhow::Result<Shown> {
         bail!("`{name}` is local; there is no host key to trust");
     };
     let address = ipv4(spark.address.as_str()).await?;
-    let scanning = Command::new("ssh-keyscan")
-        .args(["-T", "5", "-t", "ed25519", "-p", &port.to_string(), &address.to_string()])
-        .stdin(Stdio::null())
-        .output();
-    let scanned = timeout(DEADLINE, scanning)
-        .await
-        .context("ssh-keyscan did not end")?
-        .context("ssh-keyscan, which is part of OpenSSH")?;
-    let keys = String::from_utf8_lossy(&scanned.stdout).into_owned();
-    let Some(line) = keys.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty()) else {
-        bail!("`{name}` ({address}, port {port}) showed no ED25519 host key; is its SSH server running?");
-    };
-    Ok(Shown { address, fingerprint: fingerprint_of(line).await?, line: line.to_owned() })
+    let keys = host_key::offered(address, *port).await.map_err(|why| anyhow::anyhow!("`{name}`: {why}"))?;
+    Ok(Shown { address, keys })
 }
 
 /// What was pinned before for the address of a Spark.
@@ -55,18 +53,17 @@ enum Known {
 
 impl Known {
     fn of(shown: &Shown, data: &Path) -> Self {
-        let pinned = pinned(data, shown.line.split(' ').next().unwrap_or_default());
+        let pinned = pinned(data, shown.key().line.split(' ').next().unwrap_or_default());
+        let shows = |line: &String| shown.keys.iter().any(|key| key.line.trim() == line.trim());
         if pinned.is_empty() {
             Self::Nothing
-        } else if pinned.iter().any(|line| line.trim() == shown.line.trim()) {
+        } else if pinned.iter().any(shows) {
             Self::Same
         } else {
             Self::Other
         }
     }
 }
-
-const COMPARE: &str = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
 
 /// # Errors
 /// When the Spark does not show a key, or shows another than the expected one.
@@ -79,49 +76,54 @@ pub async fn trust(
 ) -> anyhow::Result<Exit> {
     let shown = shown(spark, name).await?;
     let known = Known::of(&shown, data);
-    let told = |pinned: bool| json!({ "spark": name, "address": shown.address, "shows": shown.fingerprint, "known": known, "pinned": pinned });
-    let expected = match fingerprint {
-        Some(expected) if expected != shown.fingerprint => {
-            if output == Format::Json {
-                print_json(&told(false))?;
+    let first = &shown.key().fingerprint;
+    let told = |pinned: bool| json!({ "spark": name, "address": shown.address, "shows": first, "known": known, "pinned": pinned });
+    let agreed = match fingerprint {
+        Some(expected) => match shown.of(expected) {
+            Some(key) => Some(key),
+            None => {
+                if output == Format::Json {
+                    print_json(&told(false))?;
+                }
+                talk!("`{name}` shows {first}, not {expected}; nothing was pinned");
+                return Ok(Exit::Stale);
             }
-            talk!("`{name}` shows {}, not {expected}; nothing was pinned", shown.fingerprint);
-            return Ok(Exit::Stale);
-        }
-        Some(_) => true,
-        None => output == Format::Text && ask(name, &shown)?,
+        },
+        None if output == Format::Text && ask(name, &shown)? => Some(shown.key()),
+        None => None,
     };
-    if expected {
-        pin(data, &shown.line)?;
-        return say(output, &told(true), &format!("pinned {} for {name}", shown.fingerprint));
+    if let Some(key) = agreed {
+        pin(data, &key.line)?;
+        return say(output, &told(true), &format!("pinned {} for {name}", key.fingerprint));
     }
     if output == Format::Json {
         print_json(&told(false))?;
     } else {
         print_told(&format!(
-            "{name} ({}) shows the ED25519 key {fingerprint}\nCompare it with what this prints on the Spark:\n  \
-             {COMPARE}\nand pin it:\n  spark-control trust {name} --fingerprint {fingerprint}\n",
-            shown.address,
-            fingerprint = shown.fingerprint,
+            "{}Compare it with what this prints on the Spark:\n  {}\nand pin it:\n  spark-control trust {name} --fingerprint {first}\n",
+            showing(name, &shown),
+            shown.key().compare(),
         ))?;
     }
     Ok(Exit::Changes)
 }
 
+fn showing(name: &str, shown: &Shown) -> String {
+    let HostKey { kind, fingerprint, .. } = shown.key();
+    format!("{name} ({}) shows the {kind} key {fingerprint}\n", shown.address)
+}
+
 /// A person who can compare the key says that it is right. Without one, nobody does.
 fn ask(name: &str, shown: &Shown) -> anyhow::Result<bool> {
-    if !super::init::is_interactive() {
+    if !super::talk::is_interactive() {
         return Ok(false);
     }
-    talk_on!(
-        "{name} ({}) shows the ED25519 key {}\nCompare it with what this prints on the Spark:\n  {COMPARE}\nIs it the \
-         same? [y/N] ",
-        shown.address,
-        shown.fingerprint
+    talk!(
+        "{}Compare it with what this prints on the Spark:\n  {}",
+        showing(name, shown),
+        shown.key().compare()
     );
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    super::talk::asked("Is it the same?")
 }
 
 /// Pin the key of a Spark that has none pinned, when a script or a person says which one to expect.
@@ -136,36 +138,19 @@ pub async fn ensure(spark: &Spark, name: &str, expected: Option<&str>, data: &Pa
         return Ok(());
     }
     let shown = shown(spark, name).await?;
-    match expected {
-        Some(expected) if expected == shown.fingerprint => {}
-        Some(expected) => bail!("`{name}` shows {}, not {expected}; nothing was pinned", shown.fingerprint),
-        None if ask(name, &shown)? => {}
+    let HostKey { fingerprint, .. } = shown.key();
+    let key = match expected {
+        Some(expected) => shown
+            .of(expected)
+            .with_context(|| format!("`{name}` shows {fingerprint}, not {expected}; nothing was pinned"))?,
+        None if ask(name, &shown)? => shown.key(),
         None => bail!(
-            "the host key of `{name}` is not pinned; it shows {fingerprint}. Compare that with what `{COMPARE}` prints there, \
-             then add --fingerprint {name}={fingerprint}",
-            fingerprint = shown.fingerprint
+            "the host key of `{name}` is not pinned; it shows {fingerprint}. Compare that with what `{}` prints there, then add \
+             --fingerprint {name}={fingerprint}",
+            shown.key().compare()
         ),
-    }
-    pin(data, &shown.line)
-}
-
-async fn fingerprint_of(key: &str) -> anyhow::Result<String> {
-    let mut child = Command::new("ssh-keygen")
-        .args(["-lf", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("ssh-keygen")?;
-    let mut stdin = child.stdin.take().expect("stdin is piped");
-    stdin.write_all(format!("{key}\n").as_bytes()).await?;
-    drop(stdin);
-    let output = timeout(DEADLINE, child.wait_with_output()).await.context("ssh-keygen did not end")??;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.split_whitespace()
-        .find(|word| word.starts_with("SHA256:"))
-        .map(str::to_owned)
-        .context("ssh-keygen printed no fingerprint")
+    };
+    pin(data, &key.line)
 }
 
 /// The lines of `known_hosts` for this address.

@@ -11,7 +11,7 @@ use super::{
     arguments::Format,
     look,
     reach::{self, Reached, segment},
-    talk::{print_while_read, told},
+    talk::{print_while_read, told, write_while_read},
 };
 use crate::{
     controller::{
@@ -56,7 +56,7 @@ pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
         };
         if news != shown {
             let clear = if in_place { CLEAR } else { "" };
-            if !print_while_read(&format!("{clear}{}", told(&text)))? {
+            if !write_while_read(&format!("{clear}{}", told(&text)))? {
                 return Ok(Exit::Done);
             }
             shown = news;

@@ -6,13 +6,16 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Exit,
-    arguments::{EditArguments, Format, HoldArguments},
-    desired::{change_file, get},
+    arguments::{Agreed, EditArguments, Format, HoldArguments},
+    desired::{change_file, get, wish},
     look::table,
     print, print_json,
 };
 use crate::{
-    controller::{Places, edit::Asked},
+    controller::{
+        Places,
+        edit::{Asked, Holding, is_in_force},
+    },
     core::{
         desired::{Desired, Object, Wanted, Window},
         name::{FILES_OF, nearest},
@@ -30,7 +33,7 @@ pub async fn hold(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let current = get(places).await?;
-    let holds = current.value.get("holds").and_then(Json::as_object).cloned().unwrap_or_default();
+    let holds = current.value()?.get("holds").and_then(Json::as_object).cloned().unwrap_or_default();
     let now = Timestamp::now();
     let Some(name) = name else {
         let is_meant = arguments.until.is_some() || arguments.length.is_some() || arguments.reason.is_some();
@@ -46,15 +49,13 @@ pub async fn hold(
         return list_holds(&holds, now, output);
     };
     let owner = arguments.owner.clone().unwrap_or_else(super::user);
-    let known = holds.get(&name);
-    // One that has expired stops nobody.
-    let holder = known.filter(|hold| is_in_force(hold, now)).and_then(|hold| hold["owner"].as_str());
-    if let Some(holder) = holder.filter(|holder| *holder != owner) {
+    let hold = current.hold(&name, &owner, now)?;
+    if let Holding::Of(holder) = hold {
         talk!("`{name}` is held by {holder}; it is theirs to release");
         return Ok(Exit::Stale);
     }
     let value = if arguments.release {
-        if known.is_none() {
+        if hold == Holding::Absent {
             bail!("there is no hold named `{name}`");
         }
         Json::Null
@@ -79,13 +80,8 @@ pub async fn hold(
         })
     };
     let patch = json!({ "holds": { name: value } });
-    let how = EditArguments { base: current.revision, dry_run: arguments.dry_run, create: false };
+    let how = EditArguments { base: current.revision, dry_run: arguments.dry_run, create: false, yes: true };
     change_file(places, Asked::Merge(patch), how, output).await
-}
-
-fn is_in_force(hold: &Json, now: Timestamp) -> bool {
-    let until = hold["until"].as_str().and_then(|until| until.parse::<Timestamp>().ok());
-    until.is_none_or(|until| until > now)
 }
 
 fn list_holds(holds: &serde_json::Map<String, Json>, now: Timestamp, output: Format) -> anyhow::Result<Exit> {
@@ -125,12 +121,13 @@ pub async fn suspend(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let current = get(places).await?;
+    let value_now = current.value()?;
     let path = match object.as_deref() {
         None => vec!["reconcile"],
         Some("vllm") => vec!["vllm"],
         Some(name) => {
             let names = |section: &str| -> Vec<&str> {
-                let all = current.value.get(section).and_then(Json::as_object);
+                let all = value_now.get(section).and_then(Json::as_object);
                 all.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
             };
             match name.strip_prefix(FILES_OF) {
@@ -147,7 +144,7 @@ pub async fn suspend(
             }
         }
     };
-    let written = path.iter().fold(&*current.value, |value, key| &value[*key]);
+    let written = path.iter().fold(&**value_now, |value, key| &value[*key]);
     if !suspended && written["suspend"] != true {
         talk!("`{}` is not suspended", path[path.len() - 1]);
         return Ok(Exit::Done);
@@ -155,8 +152,28 @@ pub async fn suspend(
     // Not suspended is how things are when nothing is written.
     let value = if suspended { Json::Bool(true) } else { Json::Null };
     let patch = path.iter().rev().fold(json!({ "suspend": value }), |inner, key| json!({ (*key): inner }));
-    let how = EditArguments { base: current.revision, dry_run, create: false };
+    let how = EditArguments { base: current.revision, dry_run, create: false, yes: true };
     change_file(places, Asked::Merge(patch), how, output).await
+}
+
+/// Once, from now.
+///
+/// # Errors
+/// When there is none of that name, or the file cannot be changed.
+pub async fn restart(places: &Places, object: &str, agreed: Agreed, output: Format) -> anyhow::Result<Exit> {
+    let current = get(places).await?;
+    let services = current.value()?.get("services").and_then(Json::as_object).cloned().unwrap_or_default();
+    let now = format!("{:.0}", Timestamp::now());
+    let patch = if object == Object::main().as_str() {
+        json!({ "vllm": { "restart_after": now } })
+    } else if services.contains_key(object) {
+        json!({ "services": { object: { "restart_after": now } } })
+    } else {
+        let near = nearest(object, services.keys().map(String::as_str).chain(["vllm"]));
+        let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        bail!("no slot or service is named `{object}`{hint}");
+    };
+    wish(places, Asked::Merge(patch), agreed, output).await
 }
 
 /// Two weeks: what a person plans ahead.

@@ -3,9 +3,10 @@
 //! A token is `sc_ID_SECRET`; its secret is 256 random bits, and only their SHA-256 is kept. A browser that signs in gets a
 //! secret of its own, which ends with the token or by itself.
 
-use std::sync::RwLock;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -33,7 +34,41 @@ const USED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const FAILED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Everybody who may ask, in memory: no request waits for the store.
-pub(super) struct Gate(RwLock<Known>);
+pub(super) struct Gate {
+    known: RwLock<Known>,
+    marker: Marker,
+}
+
+/// A file beside the store which says that there are tokens: a store that was lost, or put back from before, must not open the
+/// door. It is part of a backup; who has the machine may take it away.
+pub(super) struct Marker(PathBuf);
+
+/// There were tokens in this data directory, whatever its store says.
+pub fn are_needed(data: &Path) -> bool {
+    Marker::of(data).is_set()
+}
+
+impl Marker {
+    pub(super) fn of(data: &Path) -> Self {
+        Self(data.join("tokens-are-needed"))
+    }
+
+    fn is_set(&self) -> bool {
+        // What cannot be told is no reason to let anybody in.
+        self.0.try_exists().unwrap_or(true)
+    }
+
+    /// Set while there are tokens.
+    fn keep(&self, are_tokens: bool) -> Result<(), StoreError> {
+        let said = "Whoever asks this controller needs a token. Written with the first token, taken away with the last.\n";
+        let done = match (are_tokens, self.is_set()) {
+            (true, false) => std::fs::write(&self.0, said),
+            (false, true) => std::fs::remove_file(&self.0),
+            _ => Ok(()),
+        };
+        done.map_err(|error| StoreError::Io(self.0.display().to_string(), error))
+    }
+}
 
 struct Known {
     tokens: Vec<Token>,
@@ -109,16 +144,25 @@ impl Known {
 }
 
 impl Gate {
-    pub(super) fn new(tokens: Vec<Token>, sessions: Vec<Session>) -> Self {
-        Self(RwLock::new(Known { tokens, sessions, turn: 0, failed: 0, failed_told: None }))
+    pub(super) fn new(
+        tokens: Vec<Token>,
+        sessions: Vec<Session>,
+        marker: Marker,
+    ) -> Result<Self, StoreError> {
+        // One that is there without tokens stays: they are lost.
+        if !tokens.is_empty() {
+            marker.keep(true)?;
+        }
+        let known = RwLock::new(Known { tokens, sessions, turn: 0, failed: 0, failed_told: None });
+        Ok(Self { known, marker })
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
-        self.0.read().expect("nothing panics while it holds this")
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
-        self.0.write().expect("nothing panics while it holds this")
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write()
     }
 }
 
@@ -196,7 +240,12 @@ fn parts(written: &str) -> Option<(&str, &str)> {
 impl Controller {
     /// Nobody may ask without a token.
     pub fn needs_token(&self) -> bool {
-        !self.gate.read().tokens.is_empty()
+        !self.gate.read().tokens.is_empty() || self.gate.marker.is_set()
+    }
+
+    /// There were tokens, and the store has none: it was lost, or is from before.
+    pub fn tokens_are_lost(&self) -> bool {
+        self.gate.read().tokens.is_empty() && self.gate.marker.is_set()
     }
 
     /// What was let in at an earlier turn is to ask again.
@@ -296,6 +345,8 @@ impl Controller {
     /// [`NoToken`].
     pub fn make_token(&self, name: &str, role: Role) -> Result<String, NoToken> {
         let mut known = self.gate.write();
+        // First the marker: at no moment is there a token without it.
+        self.gate.marker.keep(true)?;
         let (token, written) = make(&self.state().store, name, role, self.now())?;
         known.tokens.push(token);
         known.turn += 1;
@@ -334,6 +385,7 @@ impl Controller {
         let mut known = self.gate.write();
         let token = revoke(&mut self.state().store, name, self.now())?;
         known.forget(&token.id);
+        self.gate.marker.keep(!known.tokens.is_empty())?;
         Ok(())
     }
 

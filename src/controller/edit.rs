@@ -3,17 +3,29 @@
 
 use std::{collections::BTreeSet, io::ErrorKind, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::Controller;
+use super::{
+    Controller,
+    file::removal_id,
+    tag::{Base, Tag},
+};
 use crate::{
-    core::{desired::Object, plan::Plan, planner, removal, schedule},
+    core::{
+        access::Role,
+        desired::Object,
+        loosens::{Loosened, loosens},
+        plan::Plan,
+        planner, removal, schedule,
+    },
     manifest::{
         self,
         edit::{self, Change},
         entries::Loaded,
         replace::{ReplaceError, Replaced, create, replace},
+        report::Told,
     },
     store::StoreError,
 };
@@ -24,8 +36,8 @@ const FIRST: &str = "# What this cluster should be. Edits keep comments; `spark-
 /// What is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
-    /// The revision that the change was made from; without it, what the file holds now.
-    pub base: Option<u64>,
+    /// What the change was made from; without it, what the file holds now.
+    pub base: Option<Base>,
     pub change: Asked,
     /// Tell what would happen, and write nothing.
     pub dry_run: bool,
@@ -34,6 +46,23 @@ pub struct Request {
     pub create: bool,
     /// For the history.
     pub by: String,
+    /// What whoever asks may. Who has the machine may everything.
+    #[serde(default = "everything")]
+    pub role: Role,
+    /// Whose holds it may change and release.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+fn everything() -> Role {
+    Role::Approve
+}
+
+impl Request {
+    /// Of somebody on this machine.
+    pub fn local(base: Option<Base>, change: Asked, by: String) -> Self {
+        Self { base, change, dry_run: false, create: false, by, role: Role::Approve, owner: None }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,8 +81,13 @@ pub enum Asked {
 pub struct Edited {
     /// In force now. When `waits`, the one before.
     pub revision: Option<u64>,
-    /// Why the new text is not in force yet: it takes much out, and a person must agree.
+    /// Of what the file holds now.
+    pub tag: Tag,
+    /// What to approve for the new text to come into force: it takes much out.
     pub waits: Option<String>,
+    /// That in words.
+    #[serde(default)]
+    pub waits_because: Option<String>,
     pub written: bool,
     /// Unified; empty when nothing changes.
     pub diff: String,
@@ -67,32 +101,80 @@ pub struct Edited {
 pub struct Current {
     /// `None`: what the file holds is not in force.
     pub revision: Option<u64>,
+    pub tag: Tag,
     pub text: Arc<str>,
-    pub value: Arc<Json>,
+    /// `None` when it is not YAML.
+    pub value: Option<Arc<Json>>,
+    /// Why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A hold of the file, to somebody who wants to change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    Absent,
+    /// It is theirs, or it has expired and stops nobody.
+    Free,
+    /// It is in force, and of this owner.
+    Of(String),
+}
+
+/// Is this entry of `holds` in force, as the file has it?
+pub fn is_in_force(hold: &Json, now: Timestamp) -> bool {
+    let until = hold["until"].as_str().and_then(|until| until.parse::<Timestamp>().ok());
+    until.is_none_or(|until| until > now)
+}
+
+impl Current {
+    /// The hold of that name, to `owner`.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    pub fn hold(&self, name: &str, owner: &str, now: Timestamp) -> Result<Holding, NotEdited> {
+        let Some(hold) = self.value()?["holds"].get(name) else { return Ok(Holding::Absent) };
+        let holder = hold["owner"].as_str().unwrap_or_default();
+        Ok(if holder != owner && is_in_force(hold, now) {
+            Holding::Of(holder.to_owned())
+        } else {
+            Holding::Free
+        })
+    }
+
+    /// # Errors
+    /// [`NotEdited::FileInvalid`] when it is not YAML.
+    pub fn value(&self) -> Result<&Arc<Json>, NotEdited> {
+        self.value.as_ref().ok_or_else(|| NotEdited::FileInvalid(self.problem.clone().unwrap_or_default()))
+    }
 }
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum NotEdited {
-    #[error("revision {base} is not what the file holds any more; changed since: {}", .fields.join(", "))]
+    #[error("{base} is not what the file holds any more; changed since: {}", .fields.join(", "))]
     Conflict {
-        base: u64,
+        /// In words.
+        base: String,
         fields: Vec<String>,
         /// Those of them that this edit would change, too.
         clashing: Vec<String>,
     },
     #[error("the file was changed at the same moment ({}); that change stays, try again", .fields.join(", "))]
     Overtaken { fields: Vec<String> },
-    #[error("the file is not valid now, so it can only be edited by hand:\n{0}")]
+    #[error("the file is not valid now, so it is replaced as a whole, or edited by hand:\n{0}")]
     FileInvalid(String),
+    #[error("{0}; an edit with `--create` makes one, too")]
+    NoFile(String),
     #[error("the file is read-only: {0}")]
     FileReadOnly(String),
     #[error("this is not a JSON patch: {0}")]
     NotAPatch(String),
     #[error(transparent)]
     Refused(#[from] edit::Refused),
-    #[error("the file would not be valid:\n{0}")]
-    Invalid(String),
+    #[error("this is for who may approve, and a token that may edit does not suffice: {}", .0.join("; "))]
+    Loosens(Vec<String>),
+    #[error("the file would not be valid:\n{text}")]
+    Invalid { text: String, problems: Vec<Told> },
     #[error("writing the file: {0}")]
     Io(#[from] std::io::Error),
     #[error(transparent)]
@@ -100,41 +182,53 @@ pub enum NotEdited {
 }
 
 impl Controller {
-    /// What the file holds, and whether that is in force.
+    /// What the file holds, valid or not, and whether that is in force.
     ///
     /// # Errors
-    /// [`NotEdited::FileInvalid`] when it is not YAML.
+    /// [`NotEdited::FileInvalid`] when it cannot be read at all.
     pub fn desired_now(&self) -> Result<Current, NotEdited> {
         let bytes = manifest::read::read(&self.places.file);
         if let Ok(bytes) = &bytes
-            && let Some(known) = self.in_force_as(bytes)?
+            && let Some(known) = self.in_force_as(bytes)
         {
             return Ok(known);
         }
         // Saved a moment ago, and perhaps still being written: it is told, and comes into force in its round.
-        let text = self.text_of(bytes)?;
-        let value = self.value(&text)?.into();
-        Ok(Current { revision: self.revision_of(&text)?, text: text.into(), value })
+        let bytes = bytes.map_err(|error| self.unreadable(&error))?;
+        let (text, value) = match self.text_of(&bytes) {
+            Ok(text) => {
+                let value = self.value(&text);
+                (text, value)
+            }
+            // To be seen, and replaced by what can be read.
+            Err(NotEdited::FileInvalid(why)) => (String::from_utf8_lossy(&bytes).into_owned(), Err(why)),
+            Err(error) => return Err(error),
+        };
+        let revision = self.revision_of(&text)?;
+        let (value, problem) = parted(value);
+        Ok(Current { revision, tag: Tag::of(revision, &bytes), text: text.into(), value, problem })
     }
 
     /// What is in force, when those are its bytes.
-    fn in_force_as(&self, bytes: &[u8]) -> Result<Option<Current>, NotEdited> {
+    fn in_force_as(&self, bytes: &[u8]) -> Option<Current> {
         let state = self.state();
-        let Some(current) = state.current.as_ref().filter(|current| current.text.as_bytes() == bytes) else {
-            return Ok(None);
-        };
+        let current = state.current.as_ref().filter(|current| current.text.as_bytes() == bytes)?;
         let value = match current.value.get() {
-            Some(value) => value.clone(),
-            None => {
-                let value = self.value(&current.text)?.into();
-                current.value.get_or_init(|| value).clone()
-            }
+            Some(value) => Ok(value.clone()),
+            None => self.value(&current.text).map(|value| current.value.get_or_init(|| value).clone()),
         };
-        Ok(Some(Current { revision: Some(current.revision), text: current.text.clone(), value }))
+        let revision = Some(current.revision);
+        let (value, problem) = parted(value);
+        Some(Current { revision, tag: Tag::of(revision, bytes), text: current.text.clone(), value, problem })
     }
 
-    fn value(&self, text: &str) -> Result<Json, NotEdited> {
-        edit::value(text).map_err(|problem| NotEdited::FileInvalid(self.told(&[problem], text)))
+    fn value(&self, text: &str) -> Result<Arc<Json>, String> {
+        edit::value(text).map(Arc::new).map_err(|problem| self.told(&[problem], text))
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> NotEdited {
+        let why = manifest::read::unreadable(&self.places.file, error);
+        if error.kind() == ErrorKind::NotFound { NotEdited::NoFile(why) } else { NotEdited::FileInvalid(why) }
     }
 
     /// Change the file.
@@ -142,27 +236,37 @@ impl Controller {
     /// # Errors
     /// [`NotEdited`]; the file is as it was.
     pub fn edit(&self, request: &Request) -> Result<Edited, NotEdited> {
-        let _edit = self.edits.lock().expect("a panic while editing ends the program");
-        let Before { text, loaded: before } = self.before(request.create)?;
         let wanted = change(&request.change)?;
-        if let Some(base) = request.base {
-            self.check_base(base, &text, &wanted)?;
+        // Who only looks waits for nobody, and nobody waits for them.
+        let _edit = (!request.dry_run).then(|| self.edits.lock());
+        let Before { bytes, text, loaded: before, is_there } =
+            self.before(request.create, matches!(wanted, Change::Whole(_)))?;
+        if let Some(base) = &request.base {
+            self.check_base(base, &bytes, &text, &wanted)?;
         }
         let new = edit::edited(&text, &wanted)?;
-        let after = self.checked(&new).map_err(NotEdited::Invalid)?;
+        let invalid = |problems: &[manifest::Problem]| NotEdited::Invalid {
+            text: self.told(problems, &new),
+            problems: manifest::report::all_told(problems, &new),
+        };
+        let after = manifest::load::load(&new).map_err(|problems| invalid(&problems))?;
         // An entry with errors of its own is tolerated in a file that a person wrote, and never written.
         let tolerated = before.as_ref().map_or_else(BTreeSet::new, set_aside);
         if !set_aside(&after).is_subset(&tolerated) {
-            return Err(NotEdited::Invalid(self.told(&after.warnings, &new)));
+            return Err(invalid(&after.warnings));
         }
+        self.check_role(request, before.as_ref(), &after)?;
         let revision = self.revision_of(&text)?;
         let mut warnings = manifest::report::messages(&after.warnings, &new);
         warnings.extend(before.as_ref().and_then(|before| self.takes_effect_later(before, &after)));
+        warnings.extend(self.goes_on_suspended(before.as_ref(), &after));
         let mut edited = Edited {
             revision,
+            tag: Tag::of(revision, &bytes),
             waits: None,
+            waits_because: None,
             written: false,
-            diff: diff(if before.is_some() { &text } else { "" }, &new),
+            diff: diff(if is_there { &text } else { "" }, &new),
             warnings,
             plan: self.plan_for(&after, revision.unwrap_or(0) + 1),
         };
@@ -170,17 +274,20 @@ impl Controller {
             let state = self.state();
             let current = state.current.as_ref();
             let removal = current.and_then(|current| removal::large(&current.desired, &after.desired));
-            edited.waits = removal.map(|what| {
+            edited.waits = removal.as_ref().map(|_| removal_id(&new));
+            edited.waits_because = removal.map(|what| {
                 format!("LargeRemoval: {what}, which may be half a file; it would wait for somebody to agree")
             });
         }
-        if request.dry_run || (new == text && before.is_some()) {
+        if request.dry_run || (new.as_bytes() == bytes && is_there) {
             return Ok(edited);
         }
         let keep = self.places.data.join("cluster.yaml.before");
-        let replaced = match before {
-            Some(_) => replace(&self.places.file, text.as_bytes(), new.as_bytes(), &keep),
-            None => create(&self.places.file, new.as_bytes()),
+        let text_taken = self.texts.lock();
+        let replaced = if is_there {
+            replace(&self.places.file, &bytes, new.as_bytes(), &keep)
+        } else {
+            create(&self.places.file, new.as_bytes())
         };
         let replaced = match replaced {
             Ok(replaced) => replaced,
@@ -200,43 +307,75 @@ impl Controller {
             .record(&request.by, &text, &new, &replaced)
             .and_then(|()| self.take_text(new.as_bytes(), true))
             .and_then(|()| plan.map_or(Ok(()), |plan| self.keep_plan(plan)));
+        drop(text_taken);
         if let Err(error) = remembered {
             tracing::error!("remembering an edit: {error}");
         }
         edited.written = true;
         edited.revision = self.state().current.as_ref().map(|current| current.revision);
+        edited.tag = Tag::of(self.revision_of(&new).ok().flatten(), new.as_bytes());
         let state = self.state();
-        edited.waits = state.pending.is_some().then(|| state.file_error.clone()).flatten();
+        edited.waits = state.pending.as_ref().map(|pending| pending.id.clone());
+        edited.waits_because = state.pending.as_ref().and(state.file_error.clone());
         drop(state);
         self.wake.notify_one();
         Ok(edited)
     }
 
-    /// What is changed; without a file, the beginning of one when it is to be made.
-    fn before(&self, create: bool) -> Result<Before, NotEdited> {
+    /// The policy before the edit judges it.
+    fn check_role(
+        &self,
+        request: &Request,
+        before: Option<&Loaded>,
+        after: &Loaded,
+    ) -> Result<(), NotEdited> {
+        if request.role >= Role::Approve {
+            return Ok(());
+        }
+        let in_force = self.state().current.as_ref().map(|current| current.desired.clone());
+        // Without either there is nothing yet to be loosened.
+        let Some(before) = before.map(|before| &before.desired).or(in_force.as_deref()) else {
+            return Ok(());
+        };
+        let loosened = loosens(before, &after.desired, &|secret| self.places.allows(secret));
+        let is_own = |loosened: &&Loosened| {
+            let hold = loosened
+                .place
+                .strip_prefix("/holds/")
+                .and_then(|name| before.holds.iter().find(|(known, _)| known.as_str() == name));
+            hold.is_some_and(|(_, hold)| request.owner.as_ref() == Some(&hold.owner))
+        };
+        let loosened: Vec<String> =
+            loosened.iter().filter(|one| !is_own(one)).map(ToString::to_string).collect();
+        if loosened.is_empty() { Ok(()) } else { Err(NotEdited::Loosens(loosened)) }
+    }
+
+    /// What is changed; without a file, the beginning of one when it is to be made. What is replaced as a whole need not be valid.
+    fn before(&self, create: bool, is_replaced: bool) -> Result<Before, NotEdited> {
         // A link that leads nowhere is somebody's mistake, not a place for a file.
         if create
             && std::fs::symlink_metadata(&self.places.file)
                 .is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
-            return Ok(Before { text: FIRST.to_owned(), loaded: None });
+            let (bytes, text) = (Vec::new(), FIRST.to_owned());
+            return Ok(Before { bytes, text, loaded: None, is_there: false });
         }
-        let text = self.file_text()?;
-        let loaded = self.checked(&text).map_err(NotEdited::FileInvalid)?;
-        Ok(Before { text, loaded: Some(loaded) })
-    }
-
-    fn file_text(&self) -> Result<String, NotEdited> {
         // Whatever a person saved a moment ago becomes a revision of its own first.
-        let bytes = self.read_file(true)?;
-        self.text_of(bytes)
+        let bytes = self.read_file(true)?.map_err(|error| self.unreadable(&error))?;
+        let text = match self.text_of(&bytes) {
+            Err(NotEdited::FileInvalid(_)) if is_replaced => String::from_utf8_lossy(&bytes).into_owned(),
+            text => text?,
+        };
+        let loaded = match self.checked(&text) {
+            Ok(loaded) => Some(loaded),
+            Err(_) if is_replaced => None,
+            Err(why) => return Err(NotEdited::FileInvalid(why)),
+        };
+        Ok(Before { bytes, text, loaded, is_there: true })
     }
 
-    fn text_of(&self, bytes: std::io::Result<Vec<u8>>) -> Result<String, NotEdited> {
-        let bytes = bytes.map_err(|error| {
-            NotEdited::FileInvalid(format!("reading {}: {error}", self.places.file.display()))
-        })?;
-        manifest::read::text(bytes)
+    fn text_of(&self, bytes: &[u8]) -> Result<String, NotEdited> {
+        manifest::read::text(bytes.to_vec())
             .map_err(|why| NotEdited::FileInvalid(format!("{}: {why}", self.places.file.display())))
     }
 
@@ -259,9 +398,24 @@ impl Controller {
         Ok(last.filter(|(_, known)| known == text).map(|(revision, _)| revision))
     }
 
-    fn check_base(&self, base: u64, text: &str, wanted: &Change) -> Result<(), NotEdited> {
-        let known = self.state().store.revision(base)?;
-        match known {
+    fn check_base(&self, base: &Base, bytes: &[u8], text: &str, wanted: &Change) -> Result<(), NotEdited> {
+        let revision = match base {
+            Base::Revision(revision) => Some(*revision),
+            Base::Tags(tags) if tags.iter().any(|tag| tag.names(bytes)) => return Ok(()),
+            Base::Tags(tags) => tags.first().and_then(|tag| tag.revision),
+        };
+        let known = match revision {
+            Some(revision) => self.state().store.revision(revision)?,
+            None => None,
+        };
+        // After a restore a number may be that of another text.
+        let is_meant = |known: &String| match base {
+            Base::Revision(_) => true,
+            Base::Tags(tags) => tags.iter().any(|tag| tag.names(known.as_bytes())),
+        };
+        let base = revision
+            .map_or_else(|| "what it was made from".into(), |revision| format!("revision {revision}"));
+        match known.filter(is_meant) {
             Some(known) if known == text => Ok(()),
             Some(known) => {
                 let fields = changed_fields(&known, text);
@@ -276,6 +430,17 @@ impl Controller {
                 Err(NotEdited::Conflict { base, clashing: fields.clone(), fields })
             }
         }
+    }
+
+    /// What an edit that suspends does not end.
+    fn goes_on_suspended(&self, before: Option<&Loaded>, after: &Loaded) -> Vec<String> {
+        let was = |object: &Object| before.is_some_and(|before| before.desired.is_suspended(object));
+        let slots = after.desired.slots.keys();
+        let suspended = slots.filter(|slot| after.desired.is_suspended(slot) && !was(slot));
+        let state = self.state();
+        suspended
+            .filter_map(|slot| Some(format!("`{slot}`: {}", state.ledger.goes_on_suspended(slot)?)))
+            .collect()
     }
 
     /// Another `model`, while a window is open.
@@ -313,9 +478,18 @@ impl Controller {
 
 /// What an edit starts from.
 struct Before {
+    bytes: Vec<u8>,
     text: String,
-    /// `None`: there is no file yet.
+    /// `None`: it is not valid, or not there.
     loaded: Option<Loaded>,
+    is_there: bool,
+}
+
+fn parted<T, E>(result: Result<T, E>) -> (Option<T>, Option<E>) {
+    match result {
+        Ok(value) => (Some(value), None),
+        Err(problem) => (None, Some(problem)),
+    }
 }
 
 fn change(asked: &Asked) -> Result<Change, NotEdited> {
@@ -339,7 +513,8 @@ fn overlap(one: &str, other: &str) -> bool {
 }
 
 /// JSON pointers of what differs between two texts.
-fn changed_fields(old: &str, new: &str) -> Vec<String> {
+/// The fields of the file that differ, in words where it cannot be told.
+pub(super) fn changed_fields(old: &str, new: &str) -> Vec<String> {
     match (edit::value(old), edit::value(new)) {
         (Ok(old), Ok(new)) => {
             let fields = edit::differing(&old, &new);

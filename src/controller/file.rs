@@ -1,21 +1,29 @@
 //! Reading the file: a good one becomes a revision, a bad one leaves the last good one in force.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use tracing::{info, warn};
 
-use super::{Controller, Current, State};
+use super::{Controller, Current, State, edit::changed_fields};
 use crate::{
     core::{
+        access::Role,
         desired::{Desired, hex},
         removal,
     },
+    host::quote_if_needed,
     manifest::{self, entries::Loaded},
-    store::StoreError,
+    store::{StoreError, history},
 };
 
 /// A file that is written all the time is read all the same; a large removal still waits for a person.
 const MAX_WAITS: u32 = 7;
+
+/// A line of the history is read at a glance.
+const SHOWN_CHANGES: usize = 4;
 
 /// A good file that is not in force, because it takes so much out that it may be half a file.
 #[derive(Debug, Clone)]
@@ -53,13 +61,25 @@ impl Controller {
     /// Without `record` it is only for showing: nothing of it is remembered. Tells what was read.
     pub(super) fn read_file(&self, record: bool) -> Result<std::io::Result<Vec<u8>>, StoreError> {
         let path = &self.places.file;
-        let mut bytes = manifest::read::read(path);
-        if !matches!(&bytes, Ok(bytes) if self.state().last_text.as_ref() == Some(bytes)) {
+        if let Ok(bytes) = manifest::read::read(path)
+            && self.state().last_text.as_ref() == Some(&bytes)
+        {
+            return Ok(Ok(bytes));
+        }
+        self.read_by(record, || {
             // An edit that meets another one is at its place for a moment: nobody reads it then.
             let _turn = manifest::replace::turn_of_reader(path);
-            bytes = manifest::read::read(path);
-        }
-        match bytes {
+            manifest::read::read(path)
+        })
+    }
+
+    fn read_by(
+        &self,
+        record: bool,
+        read: impl FnOnce() -> std::io::Result<Vec<u8>>,
+    ) -> Result<std::io::Result<Vec<u8>>, StoreError> {
+        let _text = self.texts.lock();
+        match read() {
             Ok(bytes) => {
                 self.take_text(&bytes, record)?;
                 Ok(Ok(bytes))
@@ -67,17 +87,14 @@ impl Controller {
             Err(error) => {
                 let mut state = self.state();
                 state.last_text = None;
-                let mut message = format!("reading {}: {error}", self.places.file.display());
-                if error.kind() == std::io::ErrorKind::NotFound {
-                    message.push_str("; write one, or name another with --file");
-                }
+                let message = manifest::read::unreadable(&self.places.file, &error);
                 self.refuse(&mut state, message, record)?;
                 Ok(Err(error))
             }
         }
     }
 
-    /// Put a text in force when it can be.
+    /// Put a text in force when it can be. Whoever read or wrote it holds `texts` since then.
     pub(super) fn take_text(&self, bytes: &[u8], record: bool) -> Result<(), StoreError> {
         let mut state = self.state();
         if state.last_text.as_deref() == Some(bytes) {
@@ -115,10 +132,12 @@ impl Controller {
         let revision = match state.store.last_revision()? {
             Some((revision, known)) if known == text => revision,
             last if !record => last.map_or(1, |(revision, _)| revision + 1),
-            _ => {
+            last => {
                 let revision = state.store.add_revision(text, now)?;
                 info!(revision, "the file is in force");
-                state.store.add_event("revision", "", &format!("revision {revision} is in force"), now)?;
+                let changed = last.map_or(String::new(), |(_, before)| of_changes(&before, text));
+                let message = format!("revision {revision} is in force{changed}");
+                state.store.add_event("revision", "", &message, now)?;
                 revision
             }
         };
@@ -132,10 +151,37 @@ impl Controller {
                 "the file is mounted by itself: who reads it while a command edits it may see a part of it";
             state.warnings.push(format!("{note}; mount its folder instead"));
         }
+        let can_edit = state.store.tokens()?.iter().any(|token| token.role == Role::Edit);
+        if can_edit {
+            state.warnings.extend(self.secrets_told(&loaded.desired));
+        }
         let (text, desired) = (text.into(), Arc::new(loaded.desired));
         state.current = Some(Current { revision, text, desired, value: OnceLock::new() });
         state.file_error = None;
         Ok(())
+    }
+
+    /// Places of secrets that edits may not name, while there is somebody who may only edit: they work as they are.
+    fn secrets_told(&self, desired: &Desired) -> Vec<String> {
+        let places: BTreeSet<String> = desired
+            .secrets()
+            .chain(
+                desired
+                    .notify
+                    .values()
+                    .flat_map(|target| target.url.secret().into_iter().chain(&target.secret)),
+            )
+            .filter(|secret| !self.places.allows(secret))
+            .map(|secret| secret.to_string().replace(": ", ":"))
+            .collect();
+        let told = |place: String| {
+            format!(
+                "the file names the secret at `{place}`, which a token that may only edit may not name: it works as it is, and its entry \
+                 is changed by who may approve; to let edits name it: serve --allow-secret {}",
+                quote_if_needed(&place)
+            )
+        };
+        places.into_iter().map(told).collect()
     }
 
     fn refuse(&self, state: &mut State, message: String, record: bool) -> Result<(), StoreError> {
@@ -147,7 +193,7 @@ impl Controller {
             };
             warn!("the file is not in force; {then}\n{message}");
             // Commands that work without a controller come one after the other.
-            if state.store.events(1)?.last().is_none_or(|event| event.message != message) {
+            if state.store.events(1)?.last().is_none_or(|event| event.message != history::kept(&message)) {
                 state.store.add_event("file", "", &message, (self.world.now)())?;
             }
         }
@@ -156,8 +202,80 @@ impl Controller {
     }
 }
 
+/// What of the file is another, as the history says it.
+fn of_changes(before: &str, now: &str) -> String {
+    let fields = changed_fields(before, now);
+    let fields: Vec<&str> = fields.iter().map(|field| field.trim_start_matches('/')).collect();
+    let shown = fields[..fields.len().min(SHOWN_CHANGES)].join(", ");
+    match fields.len().saturating_sub(SHOWN_CHANGES) {
+        0 => format!("; changed: {shown}"),
+        more => format!("; changed: {shown} and {more} more"),
+    }
+}
+
 /// Names these very bytes.
-fn removal_id(text: &str) -> String {
+pub(super) fn removal_id(text: &str) -> String {
     use sha2::{Digest, Sha256};
     hex(&Sha256::digest(text.as_bytes())[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use super::*;
+    use crate::{
+        controller::{
+            Places, World,
+            edit::{Asked, Request},
+        },
+        probe::http::Network,
+    };
+
+    const FILE: &str = "version: 1\nname: test\nsparks:\n  spark1: { address: 192.0.2.1, user: alice }\n";
+
+    fn controller(folder: &std::path::Path) -> Controller {
+        std::fs::write(folder.join("cluster.yaml"), FILE).unwrap();
+        let data = folder.join("data");
+        std::fs::create_dir(&data).unwrap();
+        let places =
+            Places { file: folder.join("cluster.yaml"), is_file_told: true, data, allowed_secrets: vec![] };
+        let world = World {
+            connect: Box::new(|_, _| unreachable!("nothing is asked of a Spark")),
+            http: Arc::new(Network::new(|_| unreachable!("nothing is asked of an endpoint"))),
+            now: Box::new(jiff::Timestamp::now),
+            name: "a".into(),
+            start: "1".into(),
+            quiet: Duration::ZERO,
+        };
+        Controller::new(places, world).unwrap()
+    }
+
+    /// If this failed, a text that was read before an edit would come into force after it, and the edit would be missing from
+    /// a revision that is newer than its own.
+    #[test]
+    fn what_was_read_before_an_edit_does_not_come_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let controller = controller(folder.path());
+        let merge = serde_json::json!({ "holds": { "talk": { "owner": "alice", "reason": "a talk" } } });
+        let request = Request::local(None, Asked::Merge(merge), "alice".into());
+        let (is_edited, edited) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let read = controller.read_by(true, || {
+                let bytes = std::fs::read(&controller.places.file);
+                scope.spawn(|| {
+                    controller.edit(&request).unwrap();
+                    let _ = is_edited.send(());
+                });
+                // Until the edit is through, when nothing keeps it.
+                let _ = edited.recv_timeout(Duration::from_millis(300));
+                bytes
+            });
+            assert_eq!(read.unwrap().unwrap(), FILE.as_bytes());
+        });
+        let state = controller.state();
+        let current = state.current.as_ref().unwrap();
+        assert_eq!(current.revision, 2);
+        assert!(current.text.contains("talk"), "{}", current.text);
+    }
 }

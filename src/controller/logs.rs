@@ -16,7 +16,10 @@ use super::{Controller, Refusal};
 use crate::{
     core::{
         desired::{Object, Place},
+        launch::LaunchState,
+        ledger::Ledger,
         name::{SparkName, nearest},
+        observed::{Observed, SparkView},
         standing::standing,
     },
     probe::{bots, words},
@@ -112,6 +115,26 @@ pub struct Log {
     pub text: Result<String, String>,
 }
 
+/// What stands on a Spark that does not answer is not nothing.
+fn unseen(spark: &SparkName, container: &str, observed: &Observed) -> Option<Log> {
+    let SparkView::Unreachable { why, .. } = observed.sparks.get(spark)? else { return None };
+    let text = Err(format!("what runs there is not known: `{spark}` does not answer: {why}"));
+    Some(Log { spark: spark.clone(), container: container.to_owned(), text })
+}
+
+/// The last lines of the launcher, while its model does not serve yet or failed to: there may be no container to ask.
+fn launcher_log(object: &Object, ledger: &Ledger, observed: &Observed) -> Option<Log> {
+    let launch = ledger.launches.get(object)?;
+    if !matches!(launch.state, LaunchState::Loading | LaunchState::Failed { .. }) {
+        return None;
+    }
+    let spark = launch.group.head();
+    let job =
+        observed.facts(spark)?.jobs.iter().find(|job| job.token == launch.token && !job.said.is_empty())?;
+    let container = format!("launcher {}", job.id);
+    Some(Log { spark: spark.clone(), container, text: Ok(job.said.join("\n") + "\n") })
+}
+
 impl Controller {
     /// The current logs of every container of `object` that was seen at the last look.
     ///
@@ -119,6 +142,7 @@ impl Controller {
     /// When there is no such object.
     pub async fn logs(&self, object: &str) -> Result<Vec<Log>, Refusal> {
         let mut places = Vec::new();
+        let mut others = Vec::new();
         let desired = {
             let state = self.state();
             let (Some(current), Some(observed)) = (&state.current, &state.observed) else {
@@ -139,7 +163,18 @@ impl Controller {
                     }));
                 }
             }
+            let slots = desired.slots.iter().filter(|(name, _)| name.as_str() == object);
+            for (name, slot) in slots {
+                others.extend(launcher_log(name, &state.ledger, observed));
+                let container = slot.container.as_str();
+                others.extend(slot.sparks.iter().filter_map(|spark| unseen(spark, container, observed)));
+            }
             let service = desired.services.iter().find(|(name, _)| name.as_str() == object);
+            if let Some((Place::Spark(spark), Some(container))) =
+                service.map(|(_, service)| (&service.place, &service.container))
+            {
+                others.extend(unseen(spark, container.as_str(), observed));
+            }
             if let Some((Place::Spark(spark), Some(container))) =
                 service.map(|(_, service)| (&service.place, &service.container))
             {
@@ -159,6 +194,7 @@ impl Controller {
             }
         });
         let mut logs = futures_util::future::join_all(reading).await;
+        logs.extend(others);
         logs.extend(self.update_log(object).await);
         Ok(logs)
     }

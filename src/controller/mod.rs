@@ -14,25 +14,28 @@ pub mod outbox;
 pub mod pulse;
 pub mod round;
 pub mod run;
+pub mod tag;
 pub mod ways;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     core::{
-        desired::{Desired, Object, Reach},
+        concern::Headline,
+        desired::{Desired, Object, Reach, Secret},
         ledger::{Approval, Ledger},
         name::{ModelName, ServiceName, SparkName, nearest},
         observed::Observed,
@@ -94,6 +97,31 @@ pub struct Places {
     pub is_file_told: bool,
     /// Store, key, known hosts, saved logs.
     pub data: PathBuf,
+    /// Places of secrets that whoever may edit may name, beside the data directory's `secrets`. A folder stands for its files.
+    pub allowed_secrets: Vec<Secret>,
+}
+
+impl Places {
+    /// May somebody who may only edit name this place?
+    pub fn allows(&self, secret: &Secret) -> bool {
+        let is_in = |path: &std::path::Path, folder: &std::path::Path| {
+            let is_plain = |part: std::path::Component<'_>| !matches!(part, std::path::Component::ParentDir);
+            path.starts_with(folder) && path.components().all(is_plain)
+        };
+        match secret {
+            Secret::Env(_) => self.allowed_secrets.contains(secret),
+            Secret::File(path) => {
+                let path = std::path::Path::new(path.as_str());
+                let own =
+                    std::path::absolute(&self.data).unwrap_or_else(|_| self.data.clone()).join("secrets");
+                let told = self.allowed_secrets.iter().filter_map(|allowed| match allowed {
+                    Secret::File(folder) => Some(PathBuf::from(folder.as_str())),
+                    Secret::Env(_) => None,
+                });
+                told.chain([own]).any(|folder| is_in(path, folder.as_path()))
+            }
+        }
+    }
 }
 
 pub struct Controller {
@@ -113,6 +141,8 @@ pub struct Controller {
     begun: AtomicU64,
     /// One edit at a time.
     edits: Mutex<()>,
+    /// One text of the file at a time is read, or written, and taken in: an older one never comes after a newer one.
+    texts: Mutex<()>,
     pub wake: Arc<Notify>,
     /// Places for who follows what happens, and what containers say.
     events_followers: Arc<Semaphore>,
@@ -217,6 +247,12 @@ pub struct Snapshot {
     pub observed: Option<Observed>,
     pub status: Vec<crate::core::status::Line>,
     pub drift: Vec<crate::core::drift::Drift>,
+    /// Whom all of that concerns.
+    #[serde(default)]
+    pub headline: Headline,
+    /// Where the engine of each slot is asked.
+    #[serde(default)]
+    pub serving: BTreeMap<Object, (SparkName, u16)>,
     #[serde(default)]
     pub outlook: Vec<Outlook>,
     /// Seconds that loads of each model took, newest last; not told to commands.
@@ -241,7 +277,8 @@ impl Controller {
             }
         };
         let now = (world.now)();
-        let gate = access::Gate::new(store.tokens()?, store.sessions()?);
+        let marker = access::Marker::of(&places.data);
+        let gate = access::Gate::new(store.tokens()?, store.sessions()?, marker)?;
         let id = format!("{id}-{}", world.start);
         for step in store.take_interrupted(now)? {
             let message =
@@ -290,6 +327,7 @@ impl Controller {
             proofs: Proofs::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
+            texts: Mutex::new(()),
             wake: Arc::new(Notify::new()),
             events_followers: Arc::new(Semaphore::new(Follows::Events.most())),
             log_followers: Arc::new(Semaphore::new(Follows::Log.most())),
@@ -516,8 +554,8 @@ impl Controller {
         self.state().store.plan(id)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("a panic while holding the state ends the program")
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 
@@ -551,7 +589,7 @@ pub enum Refusal {
 /// The real world.
 pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
     let data = data.to_owned();
-    let directory = control_directory(&data);
+    let directory = control_directory(&std::path::absolute(&data)?)?;
     ssh::prepare(&directory)?;
     let connect = move |name: &SparkName, spark: &crate::core::desired::Spark| -> SharedTransport {
         match &spark.reach {
@@ -578,19 +616,32 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
     })
 }
 
-/// Of the 108 bytes that a Unix socket's path may have, 22 are the folder's, 24 the connection's and 24 ssh's.
-const LONGEST_BASE: usize = 36;
+/// Of the 108 bytes that a Unix socket's path may have, 24 are the connection's and 24 those of a name that ssh lengthens while it
+/// makes the socket.
+const LONGEST_DIRECTORY: usize = 59;
 
-/// Short, whatever the data directory is called.
-fn control_directory(data: &std::path::Path) -> PathBuf {
+/// Where SSH's sockets are: in the user's runtime directory, else in the data directory. Where both are too long, below `/tmp`, by a
+/// name that nobody can guess, and make before; a link in the data directory remembers it.
+fn control_directory(data: &std::path::Path) -> std::io::Result<PathBuf> {
     use std::hash::{DefaultHasher, Hash, Hasher};
+    let fits = |directory: &PathBuf| directory.as_os_str().len() <= LONGEST_DIRECTORY;
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
-    let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|base| base.is_absolute());
-    // Below it come the folder, the connection's own folder, and a name that ssh lengthens while it makes the socket.
-    let base = base.filter(|base| base.as_os_str().len() <= LONGEST_BASE && base.is_dir());
-    base.unwrap_or_else(|| PathBuf::from("/tmp"))
-        .join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff))
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let of_user = of_user.filter(|base| base.is_absolute() && base.is_dir());
+    let of_user =
+        of_user.map(|base| base.join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff)));
+    if let Some(directory) = of_user.into_iter().chain([data.join("ssh")]).find(fits) {
+        return Ok(directory);
+    }
+    let link = data.join("ssh-is-in");
+    if let Some(known) = std::fs::read_link(&link).ok().filter(|known| ssh::is_of_this_user(known)) {
+        return Ok(known);
+    }
+    let directory = PathBuf::from("/tmp").join(format!("spark-control-{}", random_hex(4)));
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(&directory, &link)?;
+    Ok(directory)
 }
 
 /// No two controllers may have the same.

@@ -12,12 +12,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tracing::{error, warn};
 
-use super::Controller;
+use super::{Controller, Snapshot};
 use crate::{
     apply,
     core::{
         desired::{Desired, EnvValue, Notify, Object, hex},
-        drift::Drift,
         notify::{self, News},
         plan::Plan,
     },
@@ -41,7 +40,7 @@ impl Controller {
         desired: &Desired,
         revision: u64,
         plan: &Plan,
-        drift: &[Drift],
+        seen: &Snapshot,
         busy: &BTreeSet<Object>,
     ) -> Result<(), StoreError> {
         let now = (self.world.now)();
@@ -51,7 +50,7 @@ impl Controller {
             state.ledger.told.clear();
             return Ok(());
         }
-        let (news, told) = notify::news(desired, &state.ledger, plan, drift, busy, now);
+        let (news, told) = notify::news(desired, &state.ledger, plan, &seen.status, &seen.drift, busy, now);
         if told == state.ledger.told {
             return Ok(());
         }

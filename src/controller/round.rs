@@ -16,13 +16,17 @@ use crate::{
     core::{
         acts::Came,
         bot,
+        concern::{FileState, Headline},
         desired::{Desired, Object},
-        drift,
+        drain, drift,
+        ledger::Checked,
         name::SparkName,
         observed::{Observed, SparkView, Token},
         outlook,
-        plan::{self, Plan, PlannedStep, Work},
-        planner, status,
+        plan::{self, Plan, PlannedStep, Reason, Work},
+        planner, reached,
+        serving::serving,
+        status,
         step::Step,
     },
     host::SharedTransport,
@@ -40,6 +44,8 @@ pub struct Turn {
     pub acted: bool,
     /// A gate or a load is being waited for.
     pub waiting: bool,
+    /// Memory is being waited for, while nothing serves.
+    pub at_gate: bool,
     /// Something is open that the mode does not allow.
     pub not_covered: bool,
     /// A step was not done: trying again at once would be no better.
@@ -81,7 +87,7 @@ pub struct Acts {
 
 /// Objects for which something is being done.
 #[derive(Clone, Default)]
-pub(super) struct BusyObjects(Arc<std::sync::Mutex<BTreeSet<Object>>>);
+pub(super) struct BusyObjects(Arc<parking_lot::Mutex<BTreeSet<Object>>>);
 
 /// Something is being done for this object, for as long as this lives.
 struct Busy {
@@ -96,8 +102,8 @@ impl BusyObjects {
         is_new.then(|| Busy { object: object.clone(), all: self.clone() })
     }
 
-    fn set(&self) -> std::sync::MutexGuard<'_, BTreeSet<Object>> {
-        self.0.lock().expect("nothing panics while it holds this")
+    fn set(&self) -> parking_lot::MutexGuard<'_, BTreeSet<Object>> {
+        self.0.lock()
     }
 }
 
@@ -161,10 +167,14 @@ impl Controller {
             let mut ledger = state.ledger.clone();
             busy.extend(self.busy.set().iter().cloned());
             let noticed = ledger.notice(&desired, &observed, &busy, now());
+            for change in previous.iter().flat_map(|previous| reached::changes(previous, &observed)) {
+                info!(spark = %change.spark, kind = change.kind, "{}", change.message);
+                state.store.add_event(change.kind, change.spark.as_str(), &change.message, now())?;
+            }
             for noticed in &noticed {
                 info!(object = %noticed.object, kind = noticed.kind, "{}", noticed.message);
                 state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now())?;
-                if noticed.kind == "failed" {
+                if matches!(noticed.kind, "failed" | "died") {
                     self.save_lost_logs(state, &noticed.object, previous.as_ref(), &observed)?;
                 }
             }
@@ -188,10 +198,10 @@ impl Controller {
         if mode != Mode::Preview {
             let mut state = self.state();
             state.ledger.take_drains(&plan, now());
-            self.say_why(&mut state, &plan)?;
+            self.say_why(&mut state, &plan, &busy)?;
             drop(state);
-            let drift = self.snapshot();
-            self.take_news(&desired, revision, &plan, &drift.drift, &busy)?;
+            let seen = self.snapshot();
+            self.take_news(&desired, revision, &plan, &seen, &busy)?;
         }
         let waiting = plan.is_waiting();
         let fenced = self.state().ledger.fenced.is_some();
@@ -201,7 +211,12 @@ impl Controller {
             Mode::Act => true,
             Mode::Only(approved) => approved.covers(work),
         });
-        let turn = Turn { waiting, not_covered: !others.is_empty(), ..Turn::default() };
+        let is_at_gate = |work: &Work| {
+            let waits = |reason| matches!(reason, Reason::MemorySettling | Reason::MemoryNotReleased);
+            matches!(&work.verdict, plan::Verdict::Waiting { reason, .. } if waits(*reason))
+        };
+        let at_gate = plan.work.iter().any(is_at_gate);
+        let turn = Turn { waiting, at_gate, not_covered: !others.is_empty(), ..Turn::default() };
         if fenced || works.is_empty() {
             return Ok((turn, None));
         }
@@ -221,9 +236,12 @@ impl Controller {
 
     /// Why nothing is done, once for each change of the reason: what goes on by itself in the log, what does not in the history
     /// too.
-    fn say_why(&self, state: &mut State, plan: &Plan) -> Result<(), StoreError> {
-        let mut said = BTreeMap::new();
-        for work in &plan.work {
+    ///
+    /// Of what something is being done about, it is not said: a container that is being stopped cannot be looked into, for one.
+    fn say_why(&self, state: &mut State, plan: &Plan, busy: &BTreeSet<Object>) -> Result<(), StoreError> {
+        let mut said = state.said.clone();
+        said.retain(|object, _| busy.contains(object));
+        for work in plan.work.iter().filter(|work| !busy.contains(&work.object)) {
             let (reason, message, lasts) = match &work.verdict {
                 plan::Verdict::Open => continue,
                 plan::Verdict::Waiting { reason, message } => (*reason, message, false),
@@ -395,7 +413,18 @@ impl Controller {
         // The steps of one launch know each other by it.
         let batch = self.state().sequence + 1;
         for group in work.open() {
-            let performing = group.iter().map(|PlannedStep { step, .. }| self.perform(step, batch, at));
+            let reading = group.iter().map(|PlannedStep { step, .. }| {
+                apply::last_words(step, at.desired, step.spark().and_then(|spark| at.transports.get(spark)))
+            });
+            let logs = join_all(reading).await;
+            // It took a while, and a request may have come meanwhile: it gets its time, too.
+            if logs.iter().any(Option::is_some) && self.is_busy_again(work, at).await {
+                return Ok(true);
+            }
+            let performing = group
+                .iter()
+                .zip(logs)
+                .map(|(PlannedStep { step, .. }, log)| self.perform(step, batch, at, log));
             for done in join_all(performing).await {
                 if !done? {
                     return Ok(false);
@@ -405,9 +434,47 @@ impl Controller {
         Ok(true)
     }
 
+    /// Requests run, at the last moment, at what this work is about to stop, and they are to be waited for. Asked only where the look
+    /// that decided it saw an engine without any: those that it saw have had their time.
+    async fn is_busy_again(&self, work: &Work, at: Scene<'_>) -> bool {
+        let Some(slot) = at.desired.slots.get(&work.object) else { return false };
+        let was_idle = drain::requests(&work.object, at.observed) == Some(0);
+        if work.outage.is_none() || !was_idle || slot.drain.is_zero() {
+            return false;
+        }
+        let ledger = self.state().ledger.clone();
+        let now = &self.world.now;
+        let eyes = probe::Eyes {
+            transports: at.transports,
+            sessions: at.sessions,
+            http: &self.world.http,
+            proofs: &self.proofs,
+        };
+        let asked =
+            probe::endpoint_of(&work.object, at.desired, &ledger, at.observed, eyes, Some(at.observed), now)
+                .await;
+        let Some(endpoint) = asked else { return false };
+        let mut observed = at.observed.clone();
+        observed.endpoints.insert(work.object.clone(), endpoint);
+        let mut state = self.state();
+        let waits = drain::waits_for(&work.object, slot, &observed, &state.ledger, now());
+        let Some((running, left)) = waits else { return false };
+        state.ledger.draining.entry(work.object.clone()).or_insert_with(now);
+        info!(object = %work.object, "{running} requests came before the stop; they get {left} s more to end");
+        drop(state);
+        self.wake.notify_one();
+        true
+    }
+
     /// One step: journal, act, outcome. One at a time on a Spark, so that its messages arrive in the order of their
     /// tokens.
-    async fn perform(&self, step: &Step, batch: u64, at: Scene<'_>) -> Result<bool, StoreError> {
+    async fn perform(
+        &self,
+        step: &Step,
+        batch: u64,
+        at: Scene<'_>,
+        log: Option<Result<String, String>>,
+    ) -> Result<bool, StoreError> {
         let turn = step.spark().map(|spark| self.turn_of(spark));
         let _turn = match &turn {
             Some(turn) => Some(turn.lock().await),
@@ -433,13 +500,13 @@ impl Controller {
             Step::Update { object, .. } => at.sessions.get(object),
             _ => step.spark().and_then(|spark| at.transports.get(spark)),
         };
-        let outcome = apply::perform(step, &token, batch, at.desired, at.observed, transport).await;
+        let outcome = apply::perform(step, &token, batch, at.desired, at.observed, transport, log).await;
         self.conclude(step, &token, &outcome)
     }
 
     /// Whose message to that Spark is next.
     fn turn_of(&self, spark: &SparkName) -> Arc<Mutex<()>> {
-        let mut turns = self.turns.lock().expect("nothing panics while it holds this");
+        let mut turns = self.turns.lock();
         turns.entry(spark.clone()).or_default().clone()
     }
 
@@ -463,7 +530,11 @@ impl Controller {
             self.met(state, "a Spark", by);
         }
         let mut message = step.to_string();
-        for part in [detail.as_str(), saved.as_deref().unwrap_or("")] {
+        let told = match step {
+            Step::Check { .. } if came == Came::Done => Checked::of(&detail, now).to_string(),
+            _ => detail.clone(),
+        };
+        for part in [told.as_str(), saved.as_deref().unwrap_or("")] {
             if !part.is_empty() {
                 message = format!("{message}: {part}");
             }
@@ -534,6 +605,25 @@ impl Controller {
             None => (Vec::new(), Vec::new(), Vec::new()),
         };
         state.ledger.date(&drift);
+        let file = match (&state.pending, &state.file_error) {
+            (Some(_), _) => FileState::Asks,
+            (None, Some(_)) => FileState::Invalid,
+            (None, None) => FileState::InForce,
+        };
+        let is_fenced = state.ledger.fenced.is_some();
+        let headline = match seen {
+            Some((_, observed, _)) => Headline::of(&status, Some(observed), file, is_fenced),
+            None if file == FileState::InForce => Headline::default(),
+            None => Headline::of(&status, None, file, is_fenced),
+        };
+        let serving = seen.map_or_else(BTreeMap::new, |(_, observed, desired)| {
+            let slots = desired.slots.iter();
+            let asked = slots.filter_map(|(object, slot)| {
+                let serving = serving(object, slot, desired, observed, &state.ledger, now)?;
+                Some((object.clone(), (serving.spark, serving.port)))
+            });
+            asked.collect()
+        });
         let snapshot = Snapshot {
             round,
             at: Some(now),
@@ -548,6 +638,8 @@ impl Controller {
             observed: seen.map(|(_, observed, _)| observed.clone()),
             status,
             drift,
+            headline,
+            serving,
             outlook,
             load_secs: seen
                 .map_or_else(BTreeMap::new, |(_, _, desired)| figures::loads(desired, &state.ledger)),

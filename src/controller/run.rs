@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::Instant,
@@ -14,13 +15,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::{Controller, round::Mode};
+use super::{
+    Controller,
+    round::{Mode, Turn},
+};
 use crate::{
     core::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError,
 };
 
-/// While something is under way: the memory gate wants several samples in 10 s.
+/// While something is under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// While nothing serves and the memory gate wants its samples: two seconds of them are enough where much is free.
+const LOOK_AT_GATE: Duration = Duration::from_millis(700);
 /// What is under way when the end is asked for gets this long; service managers kill after 90 s.
 const LAST_ROUND: Duration = Duration::from_secs(30);
 /// Events come in bursts; one look serves them all.
@@ -53,9 +59,15 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     // What is being done while the next turn looks.
     let mut acting: JoinSet<Result<bool, StoreError>> = JoinSet::new();
     'turns: while !end.is_cancelled() {
-        let (turn, acts) = tokio::select! {
-            decided = controller.decide(Mode::Act) => decided?,
+        let deciding = AssertUnwindSafe(controller.decide(Mode::Act)).catch_unwind();
+        let decided = tokio::select! {
+            decided = deciding => decided,
             () = async { end.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => break,
+        };
+        let (turn, acts) = match decided {
+            Ok(decided) => decided?,
+            // A mistake of ours, which the hook has logged: nothing was decided, and the next look may meet something else.
+            Err(_) => (Turn::default(), None),
         };
         if let Some(acts) = acts {
             let controller = controller.clone();
@@ -68,13 +80,18 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         listen(&controller, &mut listeners);
         let interval = controller.interval();
         let soon = turn.acted || turn.waiting;
-        let mut pause = if soon { LOOK_AGAIN.min(interval) } else { interval };
+        let mut pause = match turn {
+            Turn { at_gate: true, .. } => LOOK_AT_GATE.min(interval),
+            _ if soon => LOOK_AGAIN.min(interval),
+            _ => interval,
+        };
         let looked = Instant::now();
         loop {
             tokio::select! {
                 () = end.cancelled() => break 'turns,
                 Some(done) = acting.join_next() => {
-                    let all_done = done.expect("an act does not panic")?;
+                    // One that panicked was not done, as far as anybody knows.
+                    let all_done = done.unwrap_or(Ok(false))?;
                     // Trying again at once would be no better.
                     if !all_done {
                         pause = interval;
@@ -121,13 +138,13 @@ fn listen(
                 let again = || tokio::time::sleep(LISTEN_AGAIN);
                 let events = async {
                     loop {
-                        controller.listen_to_events(&way).await;
+                        let _ = AssertUnwindSafe(controller.listen_to_events(&way)).catch_unwind().await;
                         again().await;
                     }
                 };
                 let floor = async {
                     loop {
-                        controller.watch_floor(&name, &way).await;
+                        let _ = AssertUnwindSafe(controller.watch_floor(&name, &way)).catch_unwind().await;
                         again().await;
                     }
                 };

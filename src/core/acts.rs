@@ -63,7 +63,7 @@ impl Ledger {
                     launch.state = LaunchState::Stopped { at: now };
                 }
             }
-            Step::Launch { object, group, instead_of } => {
+            Step::Launch { object, group, instead_of, .. } => {
                 if let Some(failed) = instead_of {
                     self.gave_way(object, failed, now);
                 }
@@ -100,16 +100,22 @@ impl Ledger {
     ) -> Vec<Noticed> {
         let mut noticed = Vec::new();
         match (step, came) {
-            (Step::Adopt { object, group, containers }, Came::Done) => {
+            (Step::Adopt { object, group, containers, is_loading }, Came::Done) => {
                 let adopted = containers.iter().zip(&group.sparks).map(|(container, spark)| {
                     let (object, spec) = (object.clone(), group.spec.clone());
                     (container.clone(), Adopted { object, spark: spark.clone(), spec })
                 });
                 self.adopted.extend(adopted);
-                self.remember_proven(object, group, now);
-                let (group, token, state) =
-                    (group.clone(), token.clone(), LaunchState::Serving { since: now });
-                self.launches.insert(object.clone(), Launch::new(group, token, now, state));
+                let mut launch =
+                    Launch::new(group.clone(), token.clone(), now, LaunchState::Serving { since: now });
+                if *is_loading {
+                    // How long it has been at it is not known, and no launcher of ours is.
+                    (launch.state, launch.launcher_ended) = (LaunchState::Loading, Some(now));
+                    launch.clock_was_set = true;
+                } else {
+                    self.remember_proven(object, group, now);
+                }
+                self.launches.insert(object.clone(), launch);
             }
             (Step::Check { group, image_id, .. }, came) => {
                 let checked = match came {
@@ -301,7 +307,7 @@ mod tests {
         let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
         let group = group("v1-0");
         let mut ledger = Ledger::default();
-        let advance = Step::Advance { object: object.clone(), spark, group: group.clone() };
+        let advance = Step::Advance { object: object.clone(), spark, group: group.clone(), needs_bytes: 0 };
         for (came, refused, secs) in [(Came::NotDone, 1, 20), (Came::Failed, 2, 40), (Came::NotDone, 3, 80)] {
             ledger.conclude(&advance, &token, came, "it is busy", now);
             let attempts = ledger.attempts(&object, &group.spec).unwrap();
@@ -316,7 +322,8 @@ mod tests {
 
         let before = Launch::new(group.clone(), token.clone(), now, LaunchState::Stopped { at: now });
         ledger.launches.insert(object.clone(), before);
-        let launch = Step::Launch { object: object.clone(), group: group.clone(), instead_of: None };
+        let launch =
+            Step::Launch { object: object.clone(), group: group.clone(), instead_of: None, needs_bytes: 0 };
         ledger.intend(&launch, &token, now);
         let noticed = ledger.conclude(&launch, &token, Came::Failed, "no such program", now);
         assert_eq!(noticed.len(), 1);
@@ -422,7 +429,8 @@ mod tests {
     fn a_launch_counts_from_when_it_was_told_and_only_its_own_outcome_counts() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let later = now.saturating_add(SignedDuration::from_secs(30)).unwrap();
-        let launch = Step::Launch { object: Object::main(), group: group("v1-0"), instead_of: None };
+        let launch =
+            Step::Launch { object: Object::main(), group: group("v1-0"), instead_of: None, needs_bytes: 0 };
         for (sequence, came, at) in [(1, Came::Done, later), (1, Came::Unknown, later), (2, Came::Done, now)]
         {
             let mut ledger = Ledger::default();
@@ -448,7 +456,12 @@ mod tests {
         let stopped = Launch::new(group("v1-0"), token(1), now, LaunchState::Stopped { at: now });
         ledger.launches.insert(Object::main(), stopped.clone());
         for sequence in [2, 3] {
-            let launch = Step::Launch { object: Object::main(), group: group("v1-1"), instead_of: None };
+            let launch = Step::Launch {
+                object: Object::main(),
+                group: group("v1-1"),
+                instead_of: None,
+                needs_bytes: 0,
+            };
             ledger.intend(&launch, &token(sequence), now);
             assert!(ledger.is_loading(&Object::main()));
             ledger.conclude(&launch, &token(sequence), Came::NotDone, "Docker did not answer", now);
@@ -456,7 +469,12 @@ mod tests {
         }
         // One of before is kept, not all of them.
         for sequence in [4, 5, 6] {
-            let launch = Step::Launch { object: Object::main(), group: group("v1-1"), instead_of: None };
+            let launch = Step::Launch {
+                object: Object::main(),
+                group: group("v1-1"),
+                instead_of: None,
+                needs_bytes: 0,
+            };
             ledger.intend(&launch, &token(sequence), now);
             let before = ledger.launches[&Object::main()].before.as_ref().unwrap();
             assert_eq!((before.token.sequence == 1, &before.before), (sequence == 4, &None));

@@ -1,26 +1,30 @@
 //! What already runs and matches is taken over without a restart.
 
 use super::{
-    desired::{Effective, Object},
+    command_line::{self, Command},
+    desired::{Desired, Effective, Object},
     group::Sign,
     launcher::How,
+    ledger::Ledger,
     observed::{EndpointAnswer, Observed},
     plan::{Item, PlannedStep, Work},
     ready,
-    recognise::{self, Command},
     standing::{Standing, relied_on},
     step::Step,
     swap::recipe_root,
 };
 
-/// The work of taking over, when exactly the model's Sparks run containers of the slot's name that nobody labelled,
-/// with the wanted image and engine command line, and the head serves the wanted names. Where the file has only some of
-/// the engine's options, because a recipe or a script has the others, those are taken as they are.
+/// The work of taking over, when exactly the model's Sparks run containers of the slot's name with the wanted image and engine
+/// command line, which nobody labelled or which were ours before a ledger was lost, and the head serves the wanted names or does
+/// not listen yet. Where the file has only some of the engine's options, because a recipe or a script has the others, those are
+/// taken as they are.
 pub fn adoption(
     object: &Object,
     target: &Effective<'_>,
     standing: &[Standing<'_>],
+    desired: &Desired,
     observed: &Observed,
+    ledger: &Ledger,
 ) -> Option<Work> {
     let group = target.group();
     let mut containers = Vec::new();
@@ -28,9 +32,17 @@ pub fn adoption(
     for spark in &group.sparks {
         let entry = standing.iter().find(|entry| entry.spark == spark)?;
         let container = entry.container;
-        let image = observed.facts(spark)?.images.get(target.image.as_str())?.as_ref()?;
-        let taken = entry.is_ours() || container.labels.is_some();
-        if taken || group.is_alive(spark, container) != Some(true) || container.image_id != *image {
+        let image = observed.facts(spark)?.image(target.image.as_str())?;
+        let is_taken = match &container.labels {
+            None => entry.is_ours(),
+            // A ledger that knows of this slot knows what was started from which words.
+            Some(labels) => {
+                let is_of_slot =
+                    labels.cluster == desired.cluster.as_str() && labels.object == object.as_str();
+                !is_of_slot || ledger.launches.contains_key(object)
+            }
+        };
+        if is_taken || group.is_alive(spark, container) != Some(true) || container.image_id != image.id {
             return None;
         }
         let has_command = group.sign == Sign::Engine || (group.sign == Sign::Ray && spark == group.head());
@@ -43,10 +55,17 @@ pub fn adoption(
         containers.push(container.id.clone());
         relies_on.extend(relied_on(entry, observed));
     }
-    let EndpointAnswer::Engine(engine) = &observed.endpoints.get(object)?.answer else { return None };
-    ready::serves(&group, engine).ok()?;
-    let goal = format!("take over `{}`, which already runs", target.name);
-    let step = Step::Adopt { object: object.clone(), group, containers };
+    let is_loading = match &observed.endpoints.get(object)?.answer {
+        EndpointAnswer::Engine(engine) => {
+            ready::serves(&group, engine).ok()?;
+            false
+        }
+        EndpointAnswer::Refused => true,
+        EndpointAnswer::Silent { .. } | EndpointAnswer::Wrong { .. } | EndpointAnswer::Up(_) => return None,
+    };
+    let does = if is_loading { "loads" } else { "runs" };
+    let goal = format!("take over `{}`, which already {does}", target.name);
+    let step = Step::Adopt { object: object.clone(), group, containers, is_loading };
     let items = vec![Item::Steps(vec![PlannedStep::new(step, None)])];
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
@@ -57,7 +76,7 @@ fn same_command(command: &str, target: &Effective<'_>, recipe: Option<&str>) -> 
     // Process lists join words with spaces: a word with a space in it is several here, on both sides.
     let split = |words: &mut dyn Iterator<Item = &str>| {
         let words: Vec<String> = words.flat_map(str::split_whitespace).map(str::to_owned).collect();
-        recognise::command(&words).map(with_defaults)
+        command_line::command(&words).map(with_defaults)
     };
     let Some(found) = split(&mut std::iter::once(command)) else { return false };
     // Where nobody could read the recipe, it keeps the model to itself.

@@ -108,7 +108,7 @@ pub fn plan(
             let message = match seen {
                 Some(BotSeen::Reached { jobs, .. }) => {
                     let said = jobs.iter().find(|known| known.id == *job);
-                    let said = said.and_then(|job| job.last_words.as_deref());
+                    let said = said.and_then(|job| job.last_words());
                     format!("job {job} on `{spark}`: {}", said.unwrap_or("it has just begun"))
                 }
                 Some(BotSeen::Silent { why }) => format!("job {job} on `{spark}` cannot be seen: {why}"),
@@ -184,7 +184,7 @@ impl Ledger {
                 continue;
             }
             let job = jobs.iter().find(|job| job.id == update.job);
-            let (state, kind, message) = match job.map(|job| (job.state, job.last_words.as_deref())) {
+            let (state, kind, message) = match job.map(|job| (job.state, job.last_words())) {
                 Some((JobState::Running, _)) => continue,
                 // The message may be on its way.
                 None if *at <= update.at => continue,

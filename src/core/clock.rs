@@ -28,6 +28,7 @@ impl Ledger {
         }
         for attempts in self.attempts.values_mut().filter(|attempts| attempts.last.at > now) {
             attempts.last.at = now;
+            attempts.deaths.iter_mut().for_each(|at| *at = (*at).min(now));
             attempts.not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
         }
         for transfer in self.transfers.values_mut() {

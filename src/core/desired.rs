@@ -12,10 +12,11 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::{
+    command_line,
     launcher::{How, Launcher},
     name::{
         Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName,
-        PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+        PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
     },
     notify::Topic,
 };
@@ -104,6 +105,8 @@ pub struct Slot {
     pub on_failure: OnFailure,
     pub drain: Duration,
     pub load_deadline: Option<Duration>,
+    /// What serves is loaded anew once, when it was started before this time.
+    pub restart_after: Option<Timestamp>,
     pub suspend: bool,
     /// Sparks where this slot's container may be found: all, or the one of a further slot.
     pub sparks: BTreeSet<SparkName>,
@@ -141,6 +144,11 @@ impl std::fmt::Display for Secret {
 }
 
 impl Desired {
+    /// Is this slot, or everything, only looked at?
+    pub fn is_suspended(&self, slot: &Object) -> bool {
+        self.policy.suspend || self.slots.get(slot).is_some_and(|slot| slot.suspend)
+    }
+
     /// Every secret that a container or a probe needs.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let slots = self.slots.values();
@@ -202,8 +210,8 @@ pub enum Source {
         revision: Option<String>,
     },
     LocalPath(PlainPath),
-    /// A recipe of the launcher's checkout, which says what is loaded.
-    Recipe(PlainPath),
+    /// A recipe, which says what is loaded.
+    Recipe(RecipeRef),
 }
 
 impl Source {
@@ -216,12 +224,15 @@ impl Source {
         }
     }
 
-    /// Repository and revision, where there is a cache to look into.
-    pub fn cache_key(&self) -> Option<String> {
+    /// Repository and revision, or the path, where there are files to look at.
+    pub fn files_key(&self) -> Option<String> {
         match self {
+            // What is streamed from elsewhere is nowhere here.
+            Self::Repo { repo, .. } if repo.on_hub().is_none() => None,
             Self::Repo { repo, revision: None } => Some(repo.to_string()),
             Self::Repo { repo, revision: Some(revision) } => Some(format!("{repo}@{revision}")),
-            Self::LocalPath(_) | Self::Recipe(_) => None,
+            Self::LocalPath(path) => Some(path.to_string()),
+            Self::Recipe(_) => None,
         }
     }
 
@@ -229,7 +240,8 @@ impl Source {
     pub fn name(&self) -> &str {
         match self {
             Self::Repo { repo, .. } => repo.as_str(),
-            Self::LocalPath(path) | Self::Recipe(path) => path.as_str(),
+            Self::LocalPath(path) => path.as_str(),
+            Self::Recipe(recipe) => recipe.as_str(),
         }
     }
 }
@@ -378,16 +390,7 @@ impl Effective<'_> {
             return words;
         }
         for (flag, value) in &self.model.args {
-            match value {
-                Json::Bool(true) => words.push(format!("--{flag}")),
-                Json::Bool(false) => words.push(format!("--no-{flag}")),
-                Json::Null => {}
-                Json::Array(items) => {
-                    words.push(format!("--{flag}"));
-                    words.extend(items.iter().map(word));
-                }
-                other => words.extend([format!("--{flag}"), word(other)]),
-            }
+            words.extend(command_line::words(flag, value));
         }
         if let Source::Repo { revision: Some(revision), .. } = &self.model.source {
             words.extend(["--revision".into(), revision.clone()]);
@@ -395,10 +398,31 @@ impl Effective<'_> {
         if let Some(template) = &self.model.chat_template {
             words.extend(["--chat-template".into(), template.to_string()]);
         }
-        words.extend(["--host".into(), "0.0.0.0".into(), "--port".into(), self.port.to_string()]);
+        let port = self.launcher.how.docker().map_or(self.port, |docker| docker.inside(self.port));
+        words.extend(["--host".into(), "0.0.0.0".into(), "--port".into(), port.to_string()]);
         words.push("--served-model-name".into());
         words.extend(self.model.served_as.iter().map(ToString::to_string));
         words
+    }
+
+    /// Of what the file says of it and of its machines that no container receives, and that decides whether and how it is
+    /// started: who edits one of these wants it tried again.
+    pub fn settings_hash(&self, desired: &Desired) -> String {
+        let sparks: Vec<Json> = self
+            .model
+            .sparks
+            .iter()
+            .filter_map(|name| desired.sparks.get(name))
+            .map(|spark| {
+                let hf_home = spark.hf_home.as_ref().map(ToString::to_string);
+                let fabric = format!("{:?}", spark.fabric);
+                serde_json::json!([spark.floor_bytes, spark.drop_caches, hf_home, fabric])
+            })
+            .collect();
+        let deadline = self.slot.load_deadline.map(|deadline| deadline.as_secs());
+        let settings =
+            serde_json::json!([self.model.memory_bytes, deadline, self.launcher.how.dir(), sparks]);
+        hex(&Sha256::digest(settings.to_string().as_bytes())[..8])
     }
 
     /// Identity of everything the container receives, with the version of the rule that made it.
@@ -433,13 +457,6 @@ impl Effective<'_> {
         received.extend(self.launcher.how.received());
         let digest = Sha256::digest(Json::Array(received).to_string().as_bytes());
         SpecHash(format!("v1-{}", hex(&digest[..8])))
-    }
-}
-
-fn word(value: &Json) -> String {
-    match value {
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 

@@ -25,6 +25,23 @@ fn engine<'a>(object: &Object, observed: &'a Observed) -> Option<&'a EngineAnswe
     }
 }
 
+/// The requests that a stop would cut now, and for how many seconds more it waits for them. `None`: it waits for none.
+pub fn waits_for(
+    object: &Object,
+    slot: &Slot,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<(u64, i64)> {
+    let running = requests(object, observed)?;
+    if health::judge(engine(object, observed)?, None, now) != Judgement::Busy {
+        return None;
+    }
+    let waited = ledger.draining.get(object).map_or(SignedDuration::ZERO, |since| now.duration_since(*since));
+    let left = i64::try_from(slot.drain.as_secs()).unwrap_or(i64::MAX).saturating_sub(waited.as_secs());
+    (left > 0).then_some((running, left))
+}
+
 /// Before work that stops what serves: wait until its requests have ended, or for as long as they get. An engine that hangs
 /// ends none.
 pub(super) fn before_the_stop(
@@ -34,19 +51,10 @@ pub(super) fn before_the_stop(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Work {
-    let Some(outage) = &work.outage else { return work };
-    let (Some(running), Some(engine)) = (outage.requests, engine(&work.object, observed)) else {
-        return work;
-    };
-    if health::judge(engine, None, now) != Judgement::Busy || work.verdict != Verdict::Open {
+    if work.outage.is_none() || work.verdict != Verdict::Open {
         return work;
     }
-    let waited =
-        ledger.draining.get(&work.object).map_or(SignedDuration::ZERO, |since| now.duration_since(*since));
-    let left = i64::try_from(slot.drain.as_secs()).unwrap_or(i64::MAX).saturating_sub(waited.as_secs());
-    if left <= 0 {
-        return work;
-    }
+    let Some((running, left)) = waits_for(&work.object, slot, observed, ledger, now) else { return work };
     let message = format!("{running} requests run; they get {left} s more to end");
     work.items.insert(0, Item::Gate(Gate::Drained { at_most_secs: slot.drain.as_secs() }));
     work.verdict = Verdict::Waiting { reason: Reason::Draining, message };
@@ -54,13 +62,17 @@ pub(super) fn before_the_stop(
 }
 
 impl Ledger {
-    /// Remember since when requests have been waited for.
+    /// Remember since when requests have been waited for: as long as what serves them is to be stopped, so that those whose time is
+    /// over are not given it once more while the stop runs.
     pub fn take_drains(&mut self, plan: &Plan, now: Timestamp) {
-        let is_draining =
-            |work: &&Work| matches!(&work.verdict, Verdict::Waiting { reason: Reason::Draining, .. });
-        let draining = plan.work.iter().filter(is_draining).map(|work| {
-            let since = self.draining.get(&work.object).copied().unwrap_or(now);
-            (work.object.clone(), since)
+        let draining = plan.work.iter().filter_map(|work| {
+            let known = self.draining.get(&work.object).copied();
+            let since = match &work.verdict {
+                Verdict::Waiting { reason: Reason::Draining, .. } => known.unwrap_or(now),
+                Verdict::Open if work.outage.is_some() => known?,
+                _ => return None,
+            };
+            Some((work.object.clone(), since))
         });
         self.draining = draining.collect();
     }

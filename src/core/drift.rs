@@ -215,13 +215,13 @@ fn slot(
     };
     let group = wanted.group();
     for entry in &standing {
-        let image = observed.facts(entry.spark).and_then(|facts| facts.images.get(wanted.image.as_str()));
-        if let Some(Some(id)) = image
+        let image = observed.facts(entry.spark).and_then(|facts| facts.image(wanted.image.as_str()));
+        if let Some(image) = image
             && entry.spec.as_ref() == Some(&group.spec)
-            && entry.container.image_id != *id
+            && entry.container.image_id != image.id
         {
             let running = entry.container.image_id.clone();
-            add(Class::Image, Some(entry.spark), format!("{} ({id})", wanted.image), running);
+            add(Class::Image, Some(entry.spark), format!("{} ({})", wanted.image, image.id), running);
         }
     }
     let elsewhere = |entry: &&Standing<'_>| entry.is_ours() && !group.sparks.contains(entry.spark);
@@ -341,6 +341,13 @@ fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
     found.extend(differences.map(|one| about(Class::Platform, &one.spark, one.expected, one.found)));
 }
 
+/// What a restart policy means for a container that this controller starts and stops, and how to end it.
+pub fn docker_starts_it_too(name: &str, policy: &str) -> String {
+    format!(
+        "Docker starts `{name}` too: its restart policy is `{policy}`; `docker update --restart=no {name}` there leaves it to this controller"
+    )
+}
+
 /// Docker starts some of what is ours to start: two authorities over one container.
 fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, found: &mut Vec<Drift>) {
     let slots = desired.slots.iter().filter(|(_, slot)| slot.wanted != Wanted::Watch);
@@ -365,7 +372,7 @@ fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, fou
             object: Some(object),
             spark: Some(spark.clone()),
             desired: "started and stopped by this controller alone".into(),
-            observed: format!("Docker starts `{name}` too: its restart policy is `{policy}`"),
+            observed: docker_starts_it_too(name, policy),
             response: String::new(),
             since: Timestamp::UNIX_EPOCH,
         });
@@ -377,7 +384,7 @@ fn strangers_on_the_gpu(observed: &Observed, claims: &Claims<'_>, found: &mut Ve
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
         let claimed = |name: &str| claims.get(spark).is_some_and(|names| names.contains(name));
-        for process in facts.gpu.iter().flat_map(|gpu| &gpu.processes) {
+        for process in facts.gpu_processes() {
             let id = process.container.as_ref();
             let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
             // An engine that is a stranger has been told of.

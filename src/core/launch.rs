@@ -9,6 +9,11 @@ use super::{group::Group, name::SparkName, observed::Token, progress::Progress};
 
 /// A load that ends without a named cause is tried this often, then it is for a person.
 pub const MAX_LOADS: u32 = 2;
+/// An engine that dies after it served is started again, so often within [`DEATHS_WITHIN`]; then it is for a person.
+pub const MAX_DEATHS: usize = 5;
+pub const DEATHS_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+/// Before the restart after the second death in that time, and twice as long before each further one. The first restarts at once.
+const FIRST_RESTART: SignedDuration = SignedDuration::from_secs(10);
 /// Before the second load; the machine settles, logs are flushed.
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(20);
 /// Between launches that are refused: twice as long each time, and never longer than this.
@@ -89,21 +94,45 @@ pub enum LaunchState {
     },
 }
 
-/// Failed loads of one spec in one slot.
+/// What went wrong with one spec in one slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempts {
+    /// In a row; one that serves begins anew.
     pub failed_loads: u32,
+    /// When its engine died after it had served, the oldest first; those of the last hour.
+    #[serde(default)]
+    pub deaths: Vec<Timestamp>,
     /// Launches in a row that were refused before anything was tried.
     #[serde(default)]
     pub refused: u32,
     pub last: Failure,
     pub not_before: Timestamp,
+    /// What the file said of it beside what its container receives: another saying is an edit of it, and it is tried again.
+    #[serde(default)]
+    pub settings: Option<String>,
 }
 
 impl Attempts {
+    pub fn new(failed_loads: u32, last: Failure, not_before: Timestamp) -> Self {
+        Self { failed_loads, deaths: Vec::new(), refused: 0, last, not_before, settings: None }
+    }
+
     /// No further load: it was tried often enough, or trying again would be no better.
     pub fn is_spent(&self) -> bool {
-        self.failed_loads >= MAX_LOADS || self.last.kind != FailureKind::Unnamed
+        self.failed_loads >= MAX_LOADS
+            || self.deaths.len() >= MAX_DEATHS
+            || self.last.kind != FailureKind::Unnamed
+    }
+
+    /// Its engine died after it had served.
+    pub(super) fn died(&mut self, now: Timestamp) {
+        self.deaths.retain(|at| now.duration_since(*at) < DEATHS_WITHIN);
+        self.deaths.push(now);
+        let pause = match self.deaths.len() {
+            0 | 1 => SignedDuration::ZERO,
+            count => FIRST_RESTART * (1 << (count - 2).min(8)),
+        };
+        self.not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
     }
 }
 

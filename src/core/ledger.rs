@@ -9,17 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bot::{Update, UpdateState},
+    cause,
     desired::{Object, ServiceState, Slot, SpecHash},
     floor::Watch,
     group::Group,
     launch::{
-        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, RETRY_AFTER, SHORTEST_DEADLINE,
+        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, MAX_DEATHS, RETRY_AFTER,
+        SHORTEST_DEADLINE,
     },
     name::{ContainerName, ModelName, SparkName},
     notify::ToldAll,
     observed::Container,
     plan::{self, Plan, Predicate},
-    progress,
     restart::Restarts,
     step,
     weights::Transfer,
@@ -86,6 +87,16 @@ pub struct Proven {
     /// The image that its head ran: another one is another engine.
     #[serde(default)]
     pub image_id: Option<String>,
+    /// What served before it, of another spec.
+    #[serde(default)]
+    pub before: Option<Box<Proven>>,
+}
+
+impl Proven {
+    /// This one and the one before it, the newest first.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.before.as_deref())
+    }
 }
 
 /// A container that was taken over.
@@ -149,13 +160,18 @@ impl Approval {
     }
 }
 
-/// What the engine says of a model's arguments.
+/// What the engine says of a model's arguments, and its version where it tells one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Checked {
-    Valid,
+    Valid {
+        #[serde(default)]
+        engine: Option<String>,
+    },
     Invalid {
         why: String,
+        #[serde(default)]
+        engine: Option<String>,
     },
     /// It could not be asked, or did not end: not a reason to hold anything up. What was in the way may pass.
     Unknown {
@@ -174,13 +190,33 @@ impl Checked {
         matches!(self, Self::Unknown { at, .. } if now.duration_since(*at) >= ASK_AGAIN)
     }
 
-    /// `valid`, `invalid WHY` or anything else.
-    pub(super) fn of(said: &str, at: Timestamp) -> Self {
-        match said.split_once(' ') {
-            _ if said == "valid" => Self::Valid,
-            Some(("invalid", why)) => Self::Invalid { why: why.to_owned() },
-            Some(("unknown", why)) => Self::Unknown { why: why.to_owned(), at },
-            _ => Self::Unknown { why: said.to_owned(), at },
+    /// The line of `apply/arguments.py`, or `unknown WHY` from whoever ran it.
+    pub fn of(said: &str, at: Timestamp) -> Self {
+        #[derive(Deserialize)]
+        struct Answer {
+            is: String,
+            engine: Option<String>,
+            why: String,
+        }
+        match serde_json::from_str::<Answer>(said) {
+            Ok(Answer { is, engine, .. }) if is == "valid" => Self::Valid { engine },
+            Ok(Answer { is, engine, why }) if is == "invalid" => Self::Invalid { why, engine },
+            Ok(Answer { why, .. }) => Self::Unknown { why, at },
+            Err(_) => Self::Unknown { why: said.strip_prefix("unknown ").unwrap_or(said).to_owned(), at },
+        }
+    }
+}
+
+impl std::fmt::Display for Checked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = |engine: &Option<String>| match engine {
+            Some(engine) => format!("vLLM {engine}"),
+            None => "the engine".to_owned(),
+        };
+        match self {
+            Self::Valid { engine } => write!(f, "accepted by {}", by(engine)),
+            Self::Invalid { why, engine } => write!(f, "refused by {}: {why}", by(engine)),
+            Self::Unknown { why, .. } => write!(f, "not checked, because {why}"),
         }
     }
 }
@@ -243,17 +279,12 @@ impl Ledger {
         self.approvals.retain(|approval| !approval.steps.is_empty());
     }
 
-    /// The spec that the container was started from, when it is ours: it carries our label, or it was adopted.
+    /// The spec that the container is, when it is ours: it was adopted as that, or carries our label.
     pub fn spec_of(&self, cluster: &str, object: &Object, container: &Container) -> Option<SpecHash> {
-        match &container.labels {
-            Some(labels) if labels.cluster == cluster && labels.object == object.as_str() => {
-                Some(labels.spec.clone())
-            }
-            _ => {
-                let adopted = self.adopted.get(&container.id).filter(|adopted| adopted.object == *object)?;
-                Some(adopted.spec.clone())
-            }
-        }
+        let adopted = self.adopted.get(&container.id).filter(|adopted| adopted.object == *object);
+        let labels = container.labels.as_ref();
+        let labels = labels.filter(|labels| labels.cluster == cluster && labels.object == object.as_str());
+        adopted.map(|adopted| adopted.spec.clone()).or_else(|| Some(labels?.spec.clone()))
     }
 
     /// A swap of this slot has stopped what served, and nothing serves again yet.
@@ -264,6 +295,17 @@ impl Ledger {
         between && self.releases.contains_key(object)
     }
 
+    /// What `suspend` does not end in this slot, in words: a swap is finished once it has stopped what served.
+    pub fn goes_on_suspended(&self, object: &Object) -> Option<&'static str> {
+        if self.is_past_stop(object) {
+            return Some(
+                "`suspend` is on; the swap that has begun is finished first, because nothing serves until then",
+            );
+        }
+        let loads = self.launches.get(object).is_some_and(|launch| launch.state == LaunchState::Loading);
+        loads.then_some("`suspend` is on; what loads already goes on to load, and nothing is begun after it")
+    }
+
     /// Whatever failed with this object is forgotten. Tells whether anything was.
     pub fn forget_failures(&mut self, object: &str) -> bool {
         let before = (self.attempts.len(), self.restarts.len(), self.updates.len());
@@ -272,8 +314,19 @@ impl Ledger {
         self.updates.retain(|known, update| {
             known.as_str() != object || !matches!(update.state, UpdateState::Failed { .. })
         });
+        let refused = self.checked.values().any(|checked| !matches!(checked, Checked::Valid { .. }));
         self.checked.clear();
-        before != (self.attempts.len(), self.restarts.len(), self.updates.len())
+        refused || before != (self.attempts.len(), self.restarts.len(), self.updates.len())
+    }
+
+    /// Why nobody knows whether the engine takes the words of this spec, when it was asked and gave no answer.
+    pub(super) fn unanswered(&self, spec: &SpecHash) -> Option<&str> {
+        self.checked.iter().find_map(|(key, checked)| match checked {
+            Checked::Unknown { why, .. } if key.split(' ').next() == Some(spec.as_str()) => {
+                Some(why.as_str())
+            }
+            _ => None,
+        })
     }
 
     pub fn is_loading(&self, object: &Object) -> bool {
@@ -327,8 +380,11 @@ impl Ledger {
 
     pub(super) fn attempted(&mut self, object: &Object, spec: &SpecHash, failed_loads: u32, last: Failure) {
         let not_before = last.at.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
-        self.attempts
-            .insert(attempt_key(object, spec), Attempts { failed_loads, refused: 0, last, not_before });
+        let attempts = Attempts::new(failed_loads, last, not_before);
+        let key = attempt_key(object, spec);
+        let before = self.attempts.remove(&key);
+        let (deaths, settings) = before.map(|before| (before.deaths, before.settings)).unwrap_or_default();
+        self.attempts.insert(key, Attempts { deaths, settings, ..attempts });
     }
 
     /// It is not started again until a person says so.
@@ -347,7 +403,13 @@ impl Ledger {
     /// It serves, and may be gone back to.
     pub(super) fn remember_proven(&mut self, object: &Object, group: &Group, now: Timestamp) {
         let (model, spec) = (group.model.clone(), group.spec.clone());
-        self.proven.insert(object.clone(), Proven { model, spec, at: now, image_id: None });
+        let last = self.proven.remove(object);
+        let before = match last {
+            Some(last) if last.spec == spec => last.before,
+            Some(last) => Some(Box::new(Proven { before: None, ..last })),
+            None => None,
+        };
+        self.proven.insert(object.clone(), Proven { model, spec, at: now, image_id: None, before });
     }
 
     /// What the last loads of this spec took on this Spark.
@@ -363,13 +425,38 @@ impl Ledger {
         now: Timestamp,
         noticed: &mut Vec<Noticed>,
     ) -> LaunchState {
-        let message = format!("`{}` failed: {what}", group.model);
-        noticed.push(Noticed { object: object.clone(), kind: "failed", message });
-        let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads) + 1;
+        let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
         let in_load = self.is_loading(object);
-        let kind =
-            if in_load && progress::is_named(&what) { FailureKind::Named } else { FailureKind::Unnamed };
-        self.attempted(object, &group.spec, failed_loads, Failure { at: now, what, kind });
+        if in_load {
+            let message = format!("`{}` failed: {what}", group.model);
+            noticed.push(Noticed { object: object.clone(), kind: "failed", message });
+            let kind = if cause::is_named(&what) { FailureKind::Named } else { FailureKind::Unnamed };
+            self.attempted(object, &group.spec, failed_loads + 1, Failure { at: now, what, kind });
+            return LaunchState::Failed { at: now, in_load };
+        }
+        // It loads, so what ended it is no failed load.
+        let kind = FailureKind::Unnamed;
+        self.attempted(object, &group.spec, failed_loads, Failure { at: now, what: what.clone(), kind });
+        if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
+            attempts.died(now);
+            let count = attempts.deaths.len();
+            let message = if attempts.is_spent() {
+                attempts.last.what =
+                    format!("its engine died {count} times within an hour, the last time: {what}");
+                format!(
+                    "`{}` died: {what}; {count} times within an hour, so it is not started again by itself",
+                    group.model
+                )
+            } else {
+                let pause = attempts.not_before.duration_since(now).as_secs();
+                let when = if pause == 0 { "at once".to_owned() } else { format!("in {pause} s") };
+                format!(
+                    "`{}` died: {what}; it is started again {when} (death {count} of {MAX_DEATHS} within an hour)",
+                    group.model
+                )
+            };
+            noticed.push(Noticed { object: object.clone(), kind: "died", message });
+        }
         LaunchState::Failed { at: now, in_load }
     }
 }
@@ -382,11 +469,18 @@ mod tests {
     fn what_an_engine_says_of_arguments_is_valid_invalid_or_not_known() {
         let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let unknown = |why: &str| Checked::Unknown { why: why.into(), at };
+        let engine = Some("0.32.0".to_owned());
         for (said, checked) in [
-            ("valid", Checked::Valid),
-            ("invalid no such option", Checked::Invalid { why: "no such option".into() }),
+            (r#"{"is": "valid", "engine": "0.32.0", "why": ""}"#, Checked::Valid { engine: engine.clone() }),
+            (r#"{"is": "valid", "engine": null, "why": ""}"#, Checked::Valid { engine: None }),
+            (
+                r#"{"is": "invalid", "engine": "0.32.0", "why": "no such option"}"#,
+                Checked::Invalid { why: "no such option".into(), engine },
+            ),
+            (r#"{"is": "unknown", "engine": null, "why": "Elsewhere: x"}"#, unknown("Elsewhere: x")),
+            (r#"{"is": "perhaps", "engine": null, "why": "y"}"#, unknown("y")),
             ("unknown Docker is busy", unknown("Docker is busy")),
-            ("valid and more", unknown("valid and more")),
+            ("valid", unknown("valid")),
             ("", unknown("")),
         ] {
             assert_eq!(Checked::of(said, at), checked, "{said}");
@@ -394,7 +488,10 @@ mod tests {
         let later = |minutes| at.checked_add(SignedDuration::from_mins(minutes)).unwrap();
         assert!(!unknown("x").is_worth_asking_again(later(9)));
         assert!(unknown("x").is_worth_asking_again(later(10)));
-        assert!(!Checked::Valid.is_worth_asking_again(later(10)));
+        assert!(!Checked::Valid { engine: None }.is_worth_asking_again(later(10)));
+        // As it was kept before versions were told.
+        let kept: Checked = serde_json::from_str(r#"{"is":"valid"}"#).unwrap();
+        assert_eq!(kept, Checked::Valid { engine: None });
     }
 
     #[test]
@@ -407,7 +504,7 @@ mod tests {
             ledger.give_up(&object, &SpecHash::of_label("v1-0"), "x".into(), FailureKind::Named, now);
         }
         ledger.restarts.insert(kokoro.clone(), Restarts::after(None, "c1", now));
-        ledger.checked.insert("x".into(), Checked::Valid);
+        ledger.checked.insert("x".into(), Checked::Valid { engine: None });
         assert!(ledger.forget_failures("vllm"));
         assert!(ledger.checked.is_empty(), "the engine is asked again");
         let left: Vec<&str> = ledger.attempts.keys().map(String::as_str).collect();

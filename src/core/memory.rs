@@ -1,28 +1,33 @@
 //! Memory that GPU and CPU share, per Spark: what is there, who holds it, what a model needs, what must stay free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::{
-    desired::{Desired, Effective, Object, Place, Slot},
-    ledger::{Ledger, Release},
+    desired::{self, Desired, Effective, Object, Slot, Wanted},
+    launch::{Launch, LaunchState},
+    ledger::{Ledger, Release, Sample},
     name::SparkName,
+    need::{self, Basis, Known, Need},
     observed::{Container, Facts, GpuProcess, Observed},
+    schedule, weights,
 };
 
-/// vLLM's `--gpu-memory-utilization` when absent (0.33.0).
-pub const ENGINE_SHARE: f64 = 0.92;
 /// Memory comes back late and in steps after a stop: this many samples in a row must show enough …
 const SAMPLES: usize = 3;
-/// … over at least this long.
-pub(super) const OVER: SignedDuration = SignedDuration::from_secs(10);
+/// … over at least this long …
+const OVER: SignedDuration = SignedDuration::from_secs(10);
+/// … or, with this much more than enough, so many …
+const CLEAR_BYTES: u64 = 4 << 30;
+const CLEAR_SAMPLES: usize = 2;
+/// … over this long: what was stopped is gone by then, with its processes.
+pub(super) const CLEAR_OVER: SignedDuration = SignedDuration::from_secs(2);
+/// What is free moves that much by itself.
+const STILL_BYTES: u64 = 512 << 20;
 /// Memory that is not back by then comes back with a reboot, if at all.
 pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
-/// What processes share is counted in each: a learned peak is not taken more exactly than this.
-pub const PEAK_TOLERANCE_BYTES: u64 = 1 << 30;
 
 /// One Spark in the memory table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -32,10 +37,16 @@ pub struct Row {
     /// At the look that the plan was made from.
     #[serde(default)]
     pub available_bytes: u64,
-    pub needed_bytes: u64,
+    /// `None` when that is not known.
+    pub needed_bytes: Option<u64>,
     /// Where the need comes from.
     pub basis: String,
     pub floor_bytes: u64,
+    #[serde(default)]
+    pub fit: Fit,
+    /// The same as a person reads it: `fits, 31 GiB to spare`.
+    #[serde(default)]
+    pub verdict: String,
     /// Who is on the GPU there.
     pub holders: Vec<Holder>,
 }
@@ -104,7 +115,7 @@ pub fn holders(spark: &SparkName, facts: &Facts, desired: &Desired, going: &BTre
         let goes = id.is_some_and(|id| going.contains(id));
         Holder { name: process.name.clone(), pid: process.pid, bytes: process.memory_bytes, of, goes }
     };
-    let mut holders: Vec<Holder> = facts.gpu.iter().flat_map(|gpu| &gpu.processes).map(holder).collect();
+    let mut holders: Vec<Holder> = facts.gpu_processes().iter().map(holder).collect();
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
     holders
 }
@@ -120,7 +131,7 @@ pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> Hol
         return HolderOf::Slot(object.clone());
     }
     let service = desired.services.iter().find(|(_, service)| {
-        matches!(&service.place, Place::Spark(place) if place == spark)
+        matches!(&service.place, desired::Place::Spark(place) if place == spark)
             && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
     });
     match service {
@@ -134,59 +145,234 @@ fn is_desktop(name: &str) -> bool {
     DESKTOP.iter().any(|known| program.starts_with(known))
 }
 
-/// A figure of `args`; one in quotes is a figure to the engine.
-pub fn figure(value: &Json) -> Option<f64> {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+/// The model of a slot on one of its Sparks.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub object: &'a Object,
+    pub target: &'a Effective<'a>,
+    pub spark: &'a SparkName,
+    /// Ids of containers that are stopped first.
+    pub going: &'a BTreeSet<&'a str>,
+    pub observed: &'a Observed,
+    /// What is free now counts. Not so when a little later more will be.
+    pub by_what_is_free: bool,
 }
 
-/// What the model needs on a Spark with this much memory, and where that figure comes from. `peaks` are what its loads took
-/// there.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
-pub fn need(effective: &Effective<'_>, total_bytes: u64, peaks: &[u64]) -> (u64, String) {
-    let figure = |flag: &str| figure(effective.model.args.get(flag)?);
-    let share = figure("gpu-memory-utilization");
-    let declared = effective.model.memory_bytes.unwrap_or(0);
-    let (engine, basis) = match figure("kv-cache-memory-bytes") {
-        Some(bytes) => (bytes as u64, "kv-cache-memory-bytes"),
-        // A recipe's or a script's own share is not known here.
-        None if share.is_none() && declared > 0 && !effective.launcher.how.words_are_all() => (0, ""),
-        None => (
-            (share.unwrap_or(ENGINE_SHARE) * total_bytes as f64) as u64,
-            if share.is_some() { "gpu-memory-utilization" } else { "the engine's default share" },
-        ),
-    };
-    let (need, basis) = if declared >= engine { (declared, "memory_gib") } else { (engine, basis) };
-    let peak = peaks.iter().max().map_or(0, |peak| peak.saturating_sub(PEAK_TOLERANCE_BYTES));
-    if peak > need {
-        let loads =
-            if peaks.len() == 1 { "the last load".into() } else { format!("the last {} loads", peaks.len()) };
-        return (peak, format!("the peak of {loads} here"));
+/// Whether a model fits on a Spark, once what goes is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Fit {
+    Fits {
+        spare_bytes: u64,
+    },
+    TooLarge {
+        asks_bytes: u64,
+        /// Beside what stays free and what others hold or are to hold.
+        can_be_free_bytes: u64,
+        /// Who has the rest, as a person reads it; empty for nobody.
+        others: String,
+        /// What to set in the file.
+        mend: String,
+    },
+    /// What it needs is not known, and why.
+    Unknown {
+        why: String,
+    },
+}
+
+/// Of a plan of before there were verdicts.
+impl Default for Fit {
+    fn default() -> Self {
+        Self::Unknown { why: "not known".into() }
     }
-    (need, basis.to_owned())
 }
 
-/// The same with what this ledger has learned of it.
-pub fn need_on(
-    effective: &Effective<'_>,
-    spark: &SparkName,
+impl std::fmt::Display for Fit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fits { spare_bytes } => write!(f, "fits, {} to spare", whole_gib(*spare_bytes)),
+            Self::TooLarge { asks_bytes, can_be_free_bytes, others, mend } => {
+                let (asks, free) = (whole_gib(*asks_bytes), whole_gib(*can_be_free_bytes));
+                // Two figures that look the same are no reason.
+                if asks == free {
+                    write!(f, "asks for {}, {} can be free", gib(*asks_bytes), gib(*can_be_free_bytes))?;
+                } else {
+                    write!(f, "asks for {asks}, {} can be free", free.trim_end_matches(" GiB"))?;
+                }
+                if !others.is_empty() {
+                    write!(f, " beside {others}")?;
+                }
+                write!(f, ": {mend}")
+            }
+            Self::Unknown { why } => f.write_str(why),
+        }
+    }
+}
+
+/// What can be free for a model on a Spark.
+struct Room {
+    bytes: u64,
+    others: Vec<String>,
+}
+
+/// The verdict for one Spark that can be seen.
+pub fn fit(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, now: Timestamp) -> Fit {
+    let known = match need::need_on(place.target, place.spark, facts, place.observed, ledger) {
+        Need::Known(known) => known,
+        Need::Unknown { why, .. } => return Fit::Unknown { why },
+    };
+    let floor = desired.sparks[place.spark].floor_bytes;
+    let room = room(place, facts, desired, ledger, now);
+    let can_be_free_bytes = room.bytes.saturating_sub(floor);
+    // The engine looks at what is free when it starts, and knows of no floor.
+    let starts = known.to_start_bytes <= room.bytes;
+    if known.bytes <= can_be_free_bytes && starts {
+        return Fit::Fits { spare_bytes: can_be_free_bytes - known.bytes };
+    }
+    Fit::TooLarge {
+        asks_bytes: if starts { known.bytes } else { known.to_start_bytes },
+        can_be_free_bytes,
+        others: room.others.join(", "),
+        mend: mend(&known, can_be_free_bytes, facts.memory_total_bytes),
+    }
+}
+
+/// What an owner sets so that it fits.
+#[allow(clippy::cast_precision_loss)] // bytes of a machine
+fn mend(known: &Known, free_bytes: u64, total_bytes: u64) -> String {
+    let share = (free_bytes as f64 / total_bytes as f64 * 100.0).floor() / 100.0;
+    let smaller = "use another Spark, or a smaller model";
+    match known.basis {
+        _ if share < 0.01 => format!("nothing of it can; {smaller}"),
+        Basis::Share | Basis::DefaultShare => format!("set `gpu-memory-utilization` to at most {share:.2}"),
+        // It holds less than its share, which must be free all the same when it starts.
+        Basis::Cache | Basis::Declared | Basis::Peak { .. }
+            if known.bytes <= free_bytes && known.to_start_bytes > free_bytes =>
+        {
+            format!(
+                "the engine starts only when its share is free: set `gpu-memory-utilization` to at most {share:.2}"
+            )
+        }
+        Basis::Gigabytes => {
+            format!("set `gpu-memory-utilization-gb` to at most {}", free_bytes >> 30)
+        }
+        Basis::Cache => {
+            format!("set `kv-cache-memory-bytes` lower by {}", gib(known.bytes.saturating_sub(free_bytes)))
+        }
+        Basis::Weights => format!("its weights alone are that large; {smaller}"),
+        Basis::Declared => format!("lower `memory_gib`, or {smaller}"),
+        Basis::Peak { .. } => {
+            format!(
+                "it took that much before; set `gpu-memory-utilization` to at most {share:.2}, or {smaller}"
+            )
+        }
+    }
+}
+
+/// What is left of a Spark beside what other slots are to hold, what is on its way, and what is on the GPU and stays; and no
+/// more than what is free, with what goes.
+fn room(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, now: Timestamp) -> Room {
+    let Place { object, spark, going, .. } = place;
+    let mut taken = 0_u64;
+    let mut others = Vec::new();
+    for (other, slot) in desired.slots.iter().filter(|(other, _)| *other != object) {
+        let Wanted::Model(name) = schedule::wanted(other, slot, desired, now) else { continue };
+        let Some(held) = desired.effective(slot, &name).filter(|held| held.model.sparks.contains(spark))
+        else {
+            continue;
+        };
+        let needed = need::need_on(&held, spark, facts, place.observed, ledger).at_least_bytes();
+        taken = taken.saturating_add(needed);
+        others.push(format!("{} for `{name}` in `{other}`", gib(needed)));
+    }
+    let transfers = weights::transfer_bytes(facts);
+    if transfers > 0 {
+        taken = taken.saturating_add(transfers);
+        others.push(format!("{} for files that are on their way", gib(transfers)));
+    }
+    // What a slot holds is counted by what it needs.
+    let is_beside = |holder: &&Holder| !holder.goes && !matches!(holder.of, HolderOf::Slot(_));
+    for holder in holders(spark, facts, desired, going).iter().filter(is_beside) {
+        let Some(bytes) = holder.bytes else { continue };
+        taken = taken.saturating_add(bytes);
+        others.push(format!("{} held by {}", gib(bytes), holder.who()));
+    }
+    let of_all = facts.memory_total_bytes.saturating_sub(taken);
+    let of_free = free_at_most(facts, going).filter(|_| place.by_what_is_free);
+    Room { bytes: of_free.map_or(of_all, |free| free.min(of_all)), others }
+}
+
+/// What was stopped there or died there a moment ago gives its memory back late: what is free now is not what will be. Of what
+/// this slot itself stopped, the gate says when it has waited for too long.
+fn comes_back(place: &Place<'_>, facts: &Facts, ledger: &Ledger, now: Timestamp) -> bool {
+    let Place { object, spark, going, .. } = place;
+    let is_late = |since: Timestamp| now.duration_since(since) > RELEASE_DEADLINE;
+    let is_released = ledger
+        .releases
+        .iter()
+        .any(|(of, release)| release.pids.contains_key(*spark) && (of == *object || !is_late(release.since)));
+    let is_gone = |(of, launch): (&Object, &Launch)| {
+        launch.group.sparks.contains(spark)
+            && match launch.state {
+                LaunchState::Failed { at, .. } | LaunchState::Stopped { at } => !is_late(at),
+                // It is taken to serve, and nothing of it is there that could be stopped.
+                LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
+                    let alive = |container: &Container| {
+                        going.contains(container.id.as_str()) && container.engine_alive() != Some(false)
+                    };
+                    of == *object && !facts.containers.iter().any(alive)
+                }
+                LaunchState::Loading => false,
+            }
+    };
+    is_released || ledger.launches.iter().any(is_gone)
+}
+
+/// For so long nothing has come back and nothing was taken.
+fn is_settled(spark: &SparkName, facts: &Facts, ledger: &Ledger) -> bool {
+    let seen = ledger.samples.get(spark).filter(|samples| samples.boot_id == facts.boot_id);
+    let Some(samples) = seen.map(|samples| &samples.seen) else { return false };
+    let still = samples
+        .iter()
+        .rev()
+        .take_while(|sample| sample.available_bytes.abs_diff(facts.memory_available_bytes) <= STILL_BYTES);
+    let times: Vec<Timestamp> = still.map(|sample| sample.at).collect();
+    match (times.first(), times.last()) {
+        (Some(newest), Some(oldest)) => newest.duration_since(*oldest) >= OVER,
+        _ => false,
+    }
+}
+
+/// Whether what is free now is what there will be: something is to be stopped for it, or nothing has moved for a while.
+pub fn counts_what_is_free(
+    place: &Place<'_>,
     facts: &Facts,
+    stops: bool,
     ledger: &Ledger,
-) -> (u64, String) {
-    let peaks = ledger.peaks(&effective.spec_hash(), spark);
-    need(effective, facts.memory_total_bytes, peaks)
+    now: Timestamp,
+) -> bool {
+    !comes_back(place, facts, ledger, now) && (stops || is_settled(place.spark, facts, ledger))
 }
 
 /// The table for a model: one row per Spark that can be seen. `going` are ids of containers that are stopped first.
 pub fn table(
+    object: &Object,
     effective: &Effective<'_>,
     going: &BTreeSet<&str>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
+    now: Timestamp,
 ) -> Vec<Row> {
     let row = |spark: &SparkName| {
         let facts = observed.facts(spark)?;
-        let (needed_bytes, basis) = need_on(effective, spark, facts, ledger);
+        let mut place = Place { object, target: effective, spark, going, observed, by_what_is_free: false };
+        place.by_what_is_free = !comes_back(&place, facts, ledger, now);
+        let (needed_bytes, basis) = match need::need_on(effective, spark, facts, observed, ledger) {
+            Need::Known(known) => (Some(known.bytes), known.basis.to_string()),
+            Need::Unknown { .. } => (None, String::new()),
+        };
+        let fit = fit(place, facts, desired, ledger, now);
         Some(Row {
             spark: spark.clone(),
             total_bytes: facts.memory_total_bytes,
@@ -194,83 +380,85 @@ pub fn table(
             needed_bytes,
             basis,
             floor_bytes: desired.sparks[spark].floor_bytes,
+            verdict: fit.to_string(),
+            fit,
             holders: holders(spark, facts, desired, going),
         })
     };
     effective.model.sparks.iter().filter_map(row).collect()
 }
 
-/// The most that can be free on a Spark once these containers are gone: what is free, and all that their processes hold, on
-/// the GPU and beside it. `None` when the driver does not tell what one of them holds.
+/// The most that can be free on a Spark once these containers are gone: what is free, and all that their processes hold.
+/// `None` when the driver does not tell what one of them holds.
 pub fn free_at_most(facts: &Facts, going: &BTreeSet<&str>) -> Option<u64> {
-    let gone = |id: &str| going.contains(id);
+    let goes = facts.containers.iter().filter(|container| going.contains(container.id.as_str()));
     let mut free = facts.memory_available_bytes;
-    let mut held = false;
-    for process in facts.gpu.as_ref()?.processes.iter().filter(|p| p.container.as_deref().is_some_and(gone)) {
-        free = free.saturating_add(process.memory_bytes?);
-        held = true;
+    for container in goes.filter(|container| container.running) {
+        free = free.saturating_add(held(facts, container)?);
     }
-    for container in facts.containers.iter().filter(|container| container.running && gone(&container.id)) {
-        let beside: u64 = container.processes.as_ref()?.iter().map(|process| process.resident_bytes).sum();
-        free = free.saturating_add(beside);
-    }
-    held.then_some(free)
+    Some(free.min(facts.memory_total_bytes))
 }
 
-/// What the processes of a container hold, on the GPU and beside it; `None` when the driver does not tell.
+/// What the processes of a container hold. GPU and CPU share one memory: a process holds what the driver says of it or what the
+/// kernel says of it, whichever is more, and not both. `None` when one of the two does not tell.
 pub fn held(facts: &Facts, container: &Container) -> Option<u64> {
-    let on_gpu = facts.gpu.as_ref()?.processes.iter();
-    let mut inside = on_gpu.filter(|process| process.container.as_ref() == Some(&container.id)).peekable();
-    inside.peek()?;
-    let on_gpu: u64 = inside.map(|process| process.memory_bytes).sum::<Option<u64>>()?;
-    let beside: u64 = container.processes.iter().flatten().map(|process| process.resident_bytes).sum();
-    Some(on_gpu.saturating_add(beside))
+    let on_gpu = &facts.gpu()?.processes;
+    let mut resident: BTreeMap<u32, u64> =
+        container.processes.as_ref()?.iter().map(|process| (process.pid, process.resident_bytes)).collect();
+    for process in on_gpu.iter().filter(|process| process.container.as_ref() == Some(&container.id)) {
+        let bytes = resident.entry(process.pid).or_default();
+        *bytes = process.memory_bytes?.max(*bytes);
+    }
+    Some(resident.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)))
 }
 
 /// Whether a Spark has let go of what was stopped and has room for what comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Released {
     Yes,
-    NotYet(String),
-    /// The deadline passed.
-    Never(String),
-    /// It cannot fit even on an empty machine.
-    CannotFit(String),
+    /// There is enough, and it is watched whether that lasts.
+    Settling(String),
+    /// What was stopped gives it back.
+    Freeing(String),
+    /// It has not, for too long.
+    Stuck(String),
 }
 
 /// The release gate for one Spark.
 pub fn released(
     spark: &SparkName,
     facts: &Facts,
-    needed_bytes: u64,
+    needed: &Known,
     floor_bytes: u64,
     release: Option<&Release>,
     ledger: &Ledger,
     now: Timestamp,
 ) -> Released {
-    let threshold = needed_bytes.saturating_add(floor_bytes);
-    if threshold > facts.memory_total_bytes {
-        return Released::CannotFit(format!(
-            "{} needed and {} kept free, but `{spark}` has {}",
-            gib(needed_bytes),
-            gib(floor_bytes),
-            gib(facts.memory_total_bytes)
-        ));
-    }
-    let late = release.is_some_and(|release| now.duration_since(release.since) > RELEASE_DEADLINE);
-    let not_yet = |why: String| if late { Released::Never(why) } else { Released::NotYet(why) };
+    let threshold = needed.bytes.saturating_add(floor_bytes).max(needed.to_start_bytes);
+    let waited = release.map(|release| (now.duration_since(release.since), release.since));
+    let not_yet = |why: String| match waited {
+        Some((waited, _)) if waited > RELEASE_DEADLINE => {
+            Released::Stuck(format!("{why}, {} after the stop", minutes(waited)))
+        }
+        Some((waited, since)) => Released::Freeing(format!(
+            "{why}; {} s so far, gives up at {:.0}",
+            waited.as_secs().max(0),
+            since.saturating_add(RELEASE_DEADLINE).unwrap_or(Timestamp::MAX)
+        )),
+        None => Released::Freeing(why),
+    };
     if let Some(release) = release {
         if let Some(container) =
             facts.containers.iter().find(|container| release.containers.contains(&container.id))
         {
             return not_yet(format!("`{}` is still there on `{spark}`", container.name));
         }
-        let held = facts.gpu.iter().flat_map(|gpu| &gpu.processes);
         // A reboot numbers processes anew.
         let up = SignedDuration::from_secs(i64::try_from(facts.uptime_secs).unwrap_or(i64::MAX));
         let same_boot = facts.at.duration_since(release.since) <= up;
         let pids = release.pids.get(spark).filter(|_| same_boot);
-        if let Some(process) = held.into_iter().find(|p| pids.is_some_and(|pids| pids.contains(&p.pid))) {
+        let mut held = facts.gpu_processes().iter();
+        if let Some(process) = held.find(|process| pids.is_some_and(|pids| pids.contains(&process.pid))) {
             return not_yet(format!(
                 "process {} of the stopped model still holds the GPU of `{spark}`",
                 process.pid
@@ -279,35 +467,58 @@ pub fn released(
     }
     let since = release.map(|release| release.since);
     let samples = ledger.samples.get(spark).filter(|samples| samples.boot_id == facts.boot_id);
-    let enough: Vec<Timestamp> = samples
-        .into_iter()
-        .flat_map(|samples| &samples.seen)
-        .rev()
-        .take_while(|sample| {
-            sample.available_bytes >= threshold && since.is_none_or(|since| sample.at >= since)
-        })
-        .map(|sample| sample.at)
-        .collect();
-    match (enough.first(), enough.last()) {
-        (Some(newest), Some(oldest)) if enough.len() >= SAMPLES && newest.duration_since(*oldest) >= OVER => {
-            Released::Yes
+    let after_the_stop = |sample: &&Sample| since.is_none_or(|since| sample.at >= since);
+    let newest_first =
+        || samples.into_iter().flat_map(|samples| &samples.seen).rev().take_while(after_the_stop);
+    let stays = |least: u64, count: usize, over: SignedDuration| {
+        let enough: Vec<Timestamp> = newest_first()
+            .take_while(|sample| sample.available_bytes >= least)
+            .map(|sample| sample.at)
+            .collect();
+        match (enough.first(), enough.last()) {
+            (Some(newest), Some(oldest)) => {
+                let so_long = newest.duration_since(*oldest);
+                (enough.len() >= count && so_long >= over, Some(so_long))
+            }
+            _ => (false, None),
         }
-        (Some(_), _) => Released::NotYet(format!(
-            "{} are free on `{spark}`; watching that they stay so for {} s",
-            gib(facts.memory_available_bytes),
-            OVER.as_secs()
-        )),
-        (None, _) => not_yet(format!(
-            "{} free on `{spark}`, {} needed and {} kept free",
-            gib(facts.memory_available_bytes),
-            gib(needed_bytes),
-            gib(floor_bytes)
-        )),
+    };
+    // Far above what is needed, a step back of what still moves does no harm.
+    let (clear, watched) = stays(threshold.saturating_add(CLEAR_BYTES), CLEAR_SAMPLES, CLEAR_OVER);
+    let (close, watched_close) = stays(threshold, SAMPLES, OVER);
+    if clear || close {
+        return Released::Yes;
     }
+    let free = gib(facts.memory_available_bytes);
+    match (watched, watched_close) {
+        (Some(so_long), _) => Released::Settling(settling(&free, spark, so_long, CLEAR_OVER)),
+        (None, Some(so_long)) => Released::Settling(settling(&free, spark, so_long, OVER)),
+        (None, None) => {
+            not_yet(format!("{free} free on `{spark}`, {} needed with what stays free", gib(threshold)))
+        }
+    }
+}
+
+fn settling(free: &str, spark: &SparkName, so_long: SignedDuration, over: SignedDuration) -> String {
+    format!(
+        "{free} are free on `{spark}`; watching that they stay so, {} of {} s",
+        so_long.as_secs(),
+        over.as_secs()
+    )
+}
+
+fn minutes(length: SignedDuration) -> String {
+    format!("{} min", length.as_mins())
 }
 
 /// Bytes as people read them here.
 #[allow(clippy::cast_precision_loss)]
 pub fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / (1_u64 << 30) as f64)
+}
+
+/// The same where tenths say nothing.
+#[allow(clippy::cast_precision_loss)]
+pub fn whole_gib(bytes: u64) -> String {
+    format!("{:.0} GiB", bytes as f64 / (1_u64 << 30) as f64)
 }

@@ -7,24 +7,17 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::{command_line::canonical, visible::short};
+
+/// Of what was refused, in a message.
+const MAX_SHOWN: usize = 200;
+
 /// Why a string was refused: what was expected, in words that fit after "expected".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not {expected}", visible(found))]
+#[error("`{}` is not {expected}", short(found, MAX_SHOWN))]
 pub struct Unfit {
     pub found: String,
     pub expected: &'static str,
-}
-
-/// On one line, and without what a terminal would obey.
-fn visible(text: &str) -> String {
-    text.chars().fold(String::new(), |mut shown, letter| {
-        if letter.is_control() {
-            shown.extend(letter.escape_default())
-        } else {
-            shown.push(letter)
-        }
-        shown
-    })
 }
 
 macro_rules! checked_string {
@@ -144,9 +137,38 @@ fn is_image(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/:@".contains(c))
 }
 
+/// Object storage that vLLM loads from (`vllm/transformers_utils/runai_utils.py`).
+const STORAGE: [&str; 3] = ["s3://", "gs://", "az://"];
+
 fn is_repo(text: &str) -> bool {
-    let mut parts = text.split('/');
+    if let Some(path) = STORAGE.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        return text.len() <= 1024
+            && path.chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
+            && path.chars().all(|c| c.is_ascii_alphanumeric() || "_./=-".contains(c))
+            && path.split('/').all(|part| part != "..");
+    }
+    let (repository, quant) = text.split_once(':').map_or((text, None), |(name, quant)| (name, Some(quant)));
+    let mut parts = repository.split('/');
     matches!((parts.next(), parts.next(), parts.next()), (Some(a), Some(b), None) if is_name(a) && is_name(b))
+        && quant.is_none_or(is_name)
+}
+
+fn is_recipe(text: &str) -> bool {
+    match text.strip_prefix("https://") {
+        Some(rest) => {
+            text.len() <= 1024
+                && rest.chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
+                && rest.chars().all(|c| c.is_ascii_alphanumeric() || "_./=@%?&~+-".contains(c))
+        }
+        None => is_plain_path(text),
+    }
+}
+
+/// Clients send it, and engines take nearly anything: what a shell, a log or a label would misread is left out.
+fn is_served(text: &str) -> bool {
+    text.len() <= 256
+        && text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/:@+[]".contains(c))
 }
 
 fn is_variable(text: &str) -> bool {
@@ -157,8 +179,9 @@ fn is_variable(text: &str) -> bool {
 
 fn is_flag(text: &str) -> bool {
     text.len() <= 128
-        && text.chars().next().is_some_and(|c| c.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && text.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == 'O')
+        // Behind a field, it adds to a list.
+        && text.strip_suffix('+').unwrap_or(text).chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 macro_rules! name {
@@ -208,9 +231,9 @@ name!(
 checked_string!(
     /// A model's name as clients send it.
     ServedName,
-    |t| is_name(t) || is_repo(t),
-    "a served name: letters, digits, `_`, `.` and `-`, with at most one `/`",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?$"
+    is_served,
+    "a served name: letters, digits and any of `_.-/:@+[]`, beginning with a letter, a digit or `/`",
+    r"^[A-Za-z0-9/][A-Za-z0-9_./:@+\[\]-]*$"
 );
 checked_string!(
     /// What a hold is on: a slot, a service, or the files of a model.
@@ -248,11 +271,19 @@ checked_string!(
     r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]*$"
 );
 checked_string!(
-    /// A Hugging Face repository, `owner/name`.
+    /// What the engine is told to load: a Hugging Face repository, one quantization of a repository of GGUF files, or a place in
+    /// object storage that the engine streams from.
     RepoId,
     is_repo,
-    "a repository id of the form `owner/name`",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
+    "a repository id of the form `owner/name` or `owner/name:QUANT`, or an address such as `s3://bucket/model`",
+    r"^([A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z0-9_.-]+)?|(s3|gs|az)://[A-Za-z0-9_./=-]+)$"
+);
+checked_string!(
+    /// A recipe: a file of the launcher's checkout, or for sparkrun also one of a registry or at an address.
+    RecipeRef,
+    is_recipe,
+    "a recipe: a path without white space or shell characters, `@registry/name`, or an `https://` address",
+    r"^(https://[A-Za-z0-9_./=@%?&~+-]+|[A-Za-z0-9/_.+@=%][A-Za-z0-9/_.+@=%-]*)$"
 );
 checked_string!(
     /// The name of an environment variable.
@@ -266,7 +297,7 @@ checked_string!(
     Flag,
     is_flag,
     "an engine argument's name without the leading dashes, such as `max-model-len`",
-    r"^[a-z][A-Za-z0-9_.-]*$"
+    r"^[a-zO][A-Za-z0-9_.-]*[+]?$"
 );
 checked_string!(
     /// The name of a network interface or a list of them, as launchers take it.
@@ -286,11 +317,36 @@ impl HeldName {
     }
 }
 
+impl RepoId {
+    /// The repository on the hub, without a quantization; `None` for what is elsewhere.
+    pub fn on_hub(&self) -> Option<&str> {
+        let is_elsewhere = STORAGE.iter().any(|scheme| self.0.starts_with(scheme));
+        (!is_elsewhere).then(|| self.0.split(':').next().unwrap_or(&self.0))
+    }
+
+    /// What an owner may have copied: the address of its page.
+    pub fn of_page(text: &str) -> Option<Self> {
+        let path = ["https://huggingface.co/", "http://huggingface.co/", "https://hf.co/", "huggingface.co/"]
+            .iter()
+            .find_map(|begin| text.strip_prefix(begin))?;
+        let path = path.split(['?', '#']).next().unwrap_or(path).trim_end_matches('/');
+        let path = path.strip_suffix("/tree/main").unwrap_or(path);
+        Self::new(path).ok()
+    }
+}
+
+impl RecipeRef {
+    /// Not a file of a checkout.
+    pub fn is_address(&self) -> bool {
+        self.0.starts_with("https://") || self.0.starts_with('@')
+    }
+}
+
 impl Flag {
     /// As the engine reads it, so that one argument has one name.
     #[must_use]
     pub fn canonical(&self) -> Self {
-        Self(self.0.replace('_', "-"))
+        Self(canonical(&self.0))
     }
 }
 
@@ -370,8 +426,42 @@ mod tests {
             &["r/n:t@sha256", "a_b-c.d", &a512],
             &["", "/a", ":a", "a b", "a;", &a513],
         );
-        is_exactly::<RepoId>("a repository", &["a/b"], &["a", "a/", "/b", "a/b/c", "-a/b", "a/-b"]);
-        is_exactly::<ServedName>("a served name", &["a", "a/b"], &["", "a/b/c", "-a"]);
+        is_exactly::<RepoId>(
+            "what is loaded",
+            &["a/b", "a/b:Q4_K_M", "s3://bucket/models/a", "gs://b/c"],
+            &[
+                "a",
+                "a/",
+                "/b",
+                "a/b/c",
+                "-a/b",
+                "a/-b",
+                "a/b:",
+                "a/b:c:d",
+                "s3://",
+                "s3://-a",
+                "s3://a/../b",
+                "http://a/b",
+            ],
+        );
+        is_exactly::<ServedName>(
+            "a served name",
+            &[
+                "a",
+                "a/b",
+                "local/org/model",
+                "qwen3-coder:30b",
+                "claude-opus-4-1[1m]",
+                "/srv/models/a",
+                "a@b+c",
+            ],
+            &["", "-a", "a b", "a;b", "a\"b", "a'b", "a$b", "a`b", "ä", ":a"],
+        );
+        is_exactly::<RecipeRef>(
+            "a recipe",
+            &["a", "3x/b.yaml", "@spark-arena/qwen", "https://example.com/r/a.yaml?x=1"],
+            &["", "http://example.com/a", "https://", "https://-a", "https://a b", "a:b", "../a"],
+        );
         is_exactly::<HeldName>(
             "something to hold",
             &["vllm", "weights/a"],
@@ -384,11 +474,37 @@ mod tests {
         );
         is_exactly::<Flag>(
             "a flag",
-            &["a", "max-model_len.x", "aB9", &a128],
-            &["", "-a", "A", "9a", "a=b", &a129],
+            &["a", "max-model_len.x", "aB9", "a.b+", &a128],
+            &["", "-a", "A", "9a", "a=b", "a+b", "a++", &a129],
         );
         let (a127, a257) = (format!("{},{}", long(127), a128), format!("{a128},{a128}"));
         is_exactly::<Interface>("interfaces", &["eth0", "a,b", &a127], &["", ",", "a,", "a, b", &a257]);
+    }
+
+    #[test]
+    fn a_repository_is_known_by_the_address_of_its_page() {
+        for page in [
+            "https://huggingface.co/Qwen/Qwen3-8B",
+            "https://huggingface.co/Qwen/Qwen3-8B/",
+            "https://huggingface.co/Qwen/Qwen3-8B/tree/main",
+            "https://huggingface.co/Qwen/Qwen3-8B?library=vllm#usage",
+            "http://huggingface.co/Qwen/Qwen3-8B",
+            "huggingface.co/Qwen/Qwen3-8B",
+            "https://hf.co/Qwen/Qwen3-8B",
+        ] {
+            assert_eq!(RepoId::of_page(page).as_ref().map(RepoId::as_str), Some("Qwen/Qwen3-8B"), "{page}");
+        }
+        for other in [
+            "Qwen/Qwen3-8B",
+            "https://huggingface.co/Qwen",
+            "https://huggingface.co/a/b/tree/v2",
+            "https://example.com/a/b",
+        ] {
+            assert_eq!(RepoId::of_page(other), None, "{other}");
+        }
+        let on_hub = |text: &str| RepoId::new(text).unwrap().on_hub().map(str::to_owned);
+        assert_eq!(on_hub("a/b:Q4"), Some("a/b".into()));
+        assert_eq!(on_hub("s3://a/b"), None);
     }
 
     #[test]

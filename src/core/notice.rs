@@ -1,11 +1,12 @@
 //! What a look means for the ledger: memory samples, services that are as they should be, launches that became ready or
 //! failed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    cause,
     desired::{Desired, Object, Place, Slot, Wanted},
     group::{Group, Sign},
     launch::{
@@ -16,7 +17,6 @@ use super::{
     memory::{self, RELEASE_DEADLINE},
     name::SparkName,
     observed::{Container, EndpointAnswer, Facts, JobState, Observed},
-    progress,
     ready::{self, Readiness},
     schedule, service,
 };
@@ -80,10 +80,18 @@ impl Ledger {
         if !self.attempts.is_empty() {
             let specs = desired.slots.iter().flat_map(|(object, slot)| {
                 let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
-                effective.map(move |effective| attempt_key(object, &effective.spec_hash()))
+                effective.map(move |effective| {
+                    (attempt_key(object, &effective.spec_hash()), effective.settings_hash(desired))
+                })
             });
-            let specs: BTreeSet<String> = specs.chain(Self::transfer_keys(desired)).collect();
-            self.attempts.retain(|key, _| specs.contains(key));
+            let mut specs: BTreeMap<String, String> = specs.collect();
+            specs.extend(Self::transfer_keys(desired).map(|key| (key, String::new())));
+            // What an owner is told to edit counts as an edit, whether or not the container receives it.
+            self.attempts.retain(|key, attempts| {
+                let Some(settings) = specs.get(key) else { return false };
+                let before = attempts.settings.replace(settings.clone());
+                before.is_none_or(|before| before == *settings)
+            });
         }
         noticed
     }
@@ -198,7 +206,8 @@ impl Ledger {
         if loading {
             self.take_memory(object, group, desired, observed);
         }
-        let fatal = self.take_progress(object, observed).filter(|_| loading);
+        self.take_progress(object, observed);
+        let fatal = self.gave_up(object, observed).filter(|_| loading);
         let readiness = ready::readiness(object, group, desired, observed, self);
         let next = match (&launch.state, readiness) {
             // It says that it gave up: its container stays, and nothing more comes.
@@ -260,12 +269,12 @@ impl Ledger {
                 noticed.push(Noticed { object: object.clone(), kind: "unseen", message });
                 LaunchState::Unseen { at: now }
             }
-            (LaunchState::Loading, Readiness::NotYet { .. }) => {
+            (LaunchState::Loading, Readiness::NotYet { why }) => {
                 let deadline = self.load_deadline(slot, &group.spec);
                 if now.duration_since(launch.at) <= deadline {
                     return;
                 }
-                let what = format!("it was not ready within {} min", deadline.as_mins());
+                let what = format!("it was not ready within {} min: {why}", deadline.as_mins());
                 self.failed(object, group, what, now, noticed)
             }
             (
@@ -273,7 +282,8 @@ impl Ledger {
                 Readiness::Dead { why },
             ) => {
                 let is_told_of = |facts: &Facts| facts.at > launch.at && facts.token.is_some();
-                if loading && job.is_none() && head.is_some_and(is_told_of) {
+                let is_adopted = self.is_adopted(object, group);
+                if loading && job.is_none() && !is_adopted && head.is_some_and(is_told_of) {
                     // The message never arrived; a later one, with a higher token, makes it worthless. A machine that knows
                     // of no token has lost what it knew of jobs too.
                     self.never_began(object);
@@ -303,19 +313,16 @@ impl Ledger {
                 } else {
                     why
                 };
-                // One that ends before its core has no marker for it.
-                let fatal = fatal.or_else(|| {
-                    let ranks = observed.loads.get(object).filter(|_| loading)?;
-                    ranks.iter().find_map(|(spark, seen)| Some((spark.clone(), progress::cause(&seen.log)?)))
-                });
+                // One that ends before its core has no marker for it, and neither has one that served.
+                let fatal = fatal.or_else(|| self.cause(object, observed));
                 let what = match fatal {
                     Some((spark, cause)) if what.contains(spark.as_str()) => format!("{what}: {cause}"),
                     Some((spark, cause)) => format!("{what}; on `{spark}`: {cause}"),
                     None => what,
                 };
-                let last_words = job.filter(|_| loading).and_then(|job| job.last_words.as_deref());
-                let what = match last_words {
-                    Some(words) => format!("{what}; the launcher's last words: {words}"),
+                let said = job.filter(|_| loading).and_then(|job| cause::of_launcher(&job.said));
+                let what = match said {
+                    Some(words) => format!("{what}; its launcher said: {words}"),
                     None => what,
                 };
                 self.failed(object, group, what, now, noticed)
@@ -328,11 +335,11 @@ impl Ledger {
         }
     }
 
-    /// Take in what the ranks of a load say; the cause when one of them gave up. A load is as far as its slowest rank, and
-    /// does not go back.
-    fn take_progress(&mut self, object: &Object, observed: &Observed) -> Option<(SparkName, String)> {
-        let launch = self.launches.get_mut(object)?;
-        let ranks = observed.loads.get(object)?;
+    /// Take in how far the ranks of a load say that they are. A load is as far as its slowest rank, and does not go back.
+    fn take_progress(&mut self, object: &Object, observed: &Observed) {
+        let (Some(launch), Some(ranks)) = (self.launches.get_mut(object), observed.loads.get(object)) else {
+            return;
+        };
         let slowest = ranks.values().map(|seen| &seen.progress).min_by_key(|seen| (seen.phase, seen.shards));
         let further = slowest.filter(|seen| {
             launch
@@ -343,15 +350,25 @@ impl Ledger {
         if let Some(further) = further {
             launch.progress = Some(further.clone());
         }
-        // Each rank may only tell that another one is gone.
-        let mut fatal = launch.group.sparks.iter().filter_map(|spark| {
-            let cause = ranks.get(spark)?.progress.fatal.as_ref()?;
-            Some((spark, cause))
-        });
-        let named =
-            fatal.clone().find(|(_, cause)| !progress::is_aftermath(cause) && *cause != progress::NO_CAUSE);
-        let (spark, cause) = named.or_else(|| fatal.next())?;
-        Some((spark.clone(), cause.clone()))
+    }
+
+    /// Somebody else started it.
+    fn is_adopted(&self, object: &Object, group: &Group) -> bool {
+        self.adopted.values().any(|adopted| adopted.object == *object && adopted.spec == group.spec)
+    }
+
+    /// What the ranks' logs tell of why they end, and which of them it is.
+    fn cause(&self, object: &Object, observed: &Observed) -> Option<(SparkName, String)> {
+        let ranks = observed.loads.get(object)?;
+        let sparks = self.launches.get(object)?.group.sparks.iter();
+        cause::of_ranks(sparks.filter_map(|spark| Some((spark, &*ranks.get(spark)?.log))))
+    }
+
+    /// The cause, when a rank of a load says that it gave up.
+    fn gave_up(&self, object: &Object, observed: &Observed) -> Option<(SparkName, String)> {
+        let ranks = observed.loads.get(object)?;
+        let (spark, _) = ranks.iter().find(|(_, seen)| seen.progress.gave_up)?;
+        Some(self.cause(object, observed).unwrap_or_else(|| (spark.clone(), cause::NO_CAUSE.to_owned())))
     }
 
     /// An owner's own program need not label what it starts. The name was free on every Spark of the group when it was
@@ -399,6 +416,9 @@ impl Ledger {
         let surplus = times.len().saturating_sub(KEPT_LOAD_TIMES);
         times.drain(..surplus);
         self.remember_proven(object, group, now);
+        if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
+            attempts.failed_loads = 0;
+        }
         self.releases.remove(object);
         self.consume_approvals(object);
     }

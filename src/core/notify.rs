@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    concern::Concern,
     desired::{Desired, Object, SpecHash, Wanted},
     drift::{Class, Drift},
     launch::{Attempts, Launch, LaunchState},
@@ -15,6 +16,7 @@ use super::{
     name::ModelName,
     plan::{Plan, Reason, Verdict},
     schedule,
+    status::Line,
 };
 
 /// What differs for a moment, while something is being done about it, is no news.
@@ -99,11 +101,12 @@ pub fn news(
     desired: &Desired,
     ledger: &Ledger,
     plan: &Plan,
+    lines: &[Line],
     drift: &[Drift],
     busy: &BTreeSet<Object>,
     now: Timestamp,
 ) -> (Vec<News>, ToldAll) {
-    let unsure = unsure(desired, ledger, plan, drift, busy);
+    let unsure = unsure(desired, ledger, plan, lines, drift, busy);
     let mut desk = Desk { before: &ledger.told, told: ToldAll::new(), news: Vec::new(), unsure, now };
     for (object, launch) in &ledger.launches {
         let Some(slot) = desired.slots.get(object) else { continue };
@@ -124,6 +127,13 @@ pub fn news(
                 SignedDuration::ZERO,
             );
         }
+    }
+    // What the plan does nothing about, and what somebody holds: it may be down all the same.
+    for line in lines.iter().filter(|line| line.concern == Concern::NeedsYou && !busy.contains(&line.object))
+    {
+        let message = if line.message.is_empty() { line.observed.clone() } else { line.message.clone() };
+        let is = format!("{:?}", line.health);
+        desk.lasts(Event::Stalled, line.object.as_str(), &is, &message, DRIFT_AFTER);
     }
     for one in drift.iter().filter(|one| !one.class.is_report_only()) {
         let about = one.object.as_ref().map(Object::as_str).or(one.spark.as_ref().map(AsRef::as_ref));
@@ -150,17 +160,14 @@ fn unsure(
     desired: &Desired,
     ledger: &Ledger,
     plan: &Plan,
+    lines: &[Line],
     drift: &[Drift],
     busy: &BTreeSet<Object>,
 ) -> BTreeSet<String> {
-    let unseen = plan.work.iter().filter(|work| {
-        let reason = match &work.verdict {
-            Verdict::Waiting { reason, .. } | Verdict::Blocked { reason, .. } => Some(*reason),
-            Verdict::Open => None,
-        };
-        matches!(reason, Some(Reason::Unreachable | Reason::Unknown | Reason::StopOwed))
-    });
+    let unseen = plan.work.iter().filter(|work| work.concern() == Concern::OutOfSight);
     let unseen = unseen.map(|work| &work.object);
+    let out_of_sight = lines.iter().filter(|line| line.concern == Concern::OutOfSight);
+    let unseen = unseen.chain(out_of_sight.map(|line| &line.object));
     let unknown =
         drift.iter().filter(|one| one.class == Class::Unknown).filter_map(|one| one.object.as_ref());
     let swapping =
@@ -171,10 +178,10 @@ fn unsure(
 
 /// What passes by itself, or was asked for, is not worth waking anybody.
 fn needs_a_person(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::ReportOnly | Reason::Held | Reason::Suspended | Reason::Unreachable | Reason::Unknown
-    )
+    match reason.concern() {
+        Concern::NeedsYou | Concern::AsksForApproval => true,
+        Concern::Fine | Concern::Passing | Concern::AsWished | Concern::OutOfSight => false,
+    }
 }
 
 struct Desk<'a> {

@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bot::BotSeen,
-    desired::{Object, SpecHash},
+    command_line::is_engine,
+    desired::{Effective, Object, Source, SpecHash},
+    files::FilesSeen,
+    image::ImageSeen,
+    launcher::How,
     name::SparkName,
-    platform::{CacheSeen, Platform},
+    platform::Platform,
     progress::Progress,
 };
 
@@ -62,11 +66,28 @@ impl SparkView {
             Self::Unreachable { .. } => None,
         }
     }
+
+    /// What was known last, be it from before it fell silent.
+    pub fn last_known(&self) -> Option<&Facts> {
+        match self {
+            Self::Reachable(facts) => Some(facts),
+            Self::Unreachable { last, .. } => last.as_deref(),
+        }
+    }
 }
 
 impl Observed {
     pub fn facts(&self, spark: &SparkName) -> Option<&Facts> {
         self.sparks.get(spark).and_then(SparkView::facts)
+    }
+
+    /// The recipe of a model, as its head's launcher reads it: what it says holds on every Spark of the model.
+    pub fn recipe(&self, model: &Effective<'_>) -> Option<&RecipeSeen> {
+        let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&model.launcher.how, &model.model.source)
+        else {
+            return None;
+        };
+        self.facts(&model.model.sparks[0])?.recipes.get(&format!("{dir}/{recipe}"))
     }
 }
 
@@ -80,18 +101,17 @@ pub struct Facts {
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
     pub platform: Platform,
-    /// `None` when `nvidia-smi` did not answer.
-    pub gpu: Option<Gpu>,
+    #[serde(deserialize_with = "gpu_or_what_was_before")]
+    pub gpu: GpuSeen,
     /// Every container, running or not.
     pub containers: Vec<Container>,
     /// Image references of the file, and the image that each names there.
-    pub images: BTreeMap<String, Option<String>>,
-    /// Model directories of the file, and whether each is there.
-    pub paths: BTreeMap<String, bool>,
-    /// Repositories that are wanted here, as the Hugging Face cache has them; by [`Source::cache_key`].
+    pub images: BTreeMap<String, Option<ImageSeen>>,
+    /// Paths of models of the file, and repositories that are wanted here as the Hugging Face cache has them; by
+    /// [`Source::files_key`].
     ///
-    /// [`Source::cache_key`]: super::desired::Source::cache_key
-    pub caches: BTreeMap<String, CacheSeen>,
+    /// [`Source::files_key`]: super::desired::Source::files_key
+    pub files: BTreeMap<String, FilesSeen>,
     /// Directories of `launch-cluster.sh` in the file, and what is in each.
     pub launchers: BTreeMap<String, LauncherSeen>,
     /// Programs that launchers of the file need, and whether each can be run.
@@ -118,8 +138,11 @@ pub enum LauncherSeen {
 pub struct Checkout {
     /// What its own configuration names as the nodes of a cluster; empty when it names fewer than two.
     pub nodes: Vec<Ipv4Addr>,
-    /// Options that it knows, of those that came and went with the years.
+    /// Options that its own parser knows.
     pub options: BTreeSet<String>,
+    /// What is checked out; `None` when git does not tell.
+    #[serde(default)]
+    pub commit: Option<String>,
 }
 
 impl Checkout {
@@ -132,16 +155,85 @@ impl Checkout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum RecipeSeen {
-    /// What `vllm serve` is told to load.
-    Readable { root: String },
+    /// What `vllm serve` is told to load, and what it is told of memory.
+    Readable {
+        root: String,
+        #[serde(default)]
+        args: BTreeMap<String, serde_json::Value>,
+        /// What the recipe sets in the engine's environment, over everything else.
+        #[serde(default)]
+        sets: BTreeSet<String>,
+    },
     /// It failed, or shows no `vllm serve`.
     Unreadable { why: String },
 }
 
 impl Facts {
+    /// The GPU, when it answers.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.gpu {
+            GpuSeen::Answers(gpu) => Some(gpu),
+            GpuSeen::NotAsked | GpuSeen::Missing | GpuSeen::Refuses { .. } | GpuSeen::Hangs => None,
+        }
+    }
+
+    /// What is on the GPU; nothing when that is not known.
+    pub fn gpu_processes(&self) -> &[GpuProcess] {
+        self.gpu().map(|gpu| gpu.processes.as_slice()).unwrap_or_default()
+    }
+
+    /// The image that a reference names here, when it is there.
+    pub fn image(&self, reference: &str) -> Option<&ImageSeen> {
+        self.images.get(reference)?.as_ref()
+    }
+
     /// The container with exactly this name.
     pub fn container(&self, name: &str) -> Option<&Container> {
         self.containers.iter().find(|container| container.name == name)
+    }
+}
+
+/// Reports of before 0.2 have the GPU itself, or `null`.
+fn gpu_or_what_was_before<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<GpuSeen, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Now(GpuSeen),
+        Before(Option<Gpu>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Now(seen) => seen,
+        Written::Before(Some(gpu)) => GpuSeen::Answers(gpu),
+        Written::Before(None) => GpuSeen::NotAsked,
+    })
+}
+
+/// The GPU, as `nvidia-smi` tells of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum GpuSeen {
+    #[default]
+    NotAsked,
+    /// There is no `nvidia-smi`.
+    Missing,
+    Answers(Gpu),
+    /// It says why not: of a driver that was updated under a running kernel, of a GPU that fell off its bus.
+    Refuses {
+        code: i32,
+        said: String,
+    },
+    /// It did not end in time, and may never.
+    Hangs,
+}
+
+impl GpuSeen {
+    /// Why no model can be started on it; `None`: it answers, or nobody can tell.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::NotAsked | Self::Missing | Self::Answers(_) => None,
+            Self::Refuses { said, .. } => Some(format!("nvidia-smi says `{said}`")),
+            Self::Hangs => Some("nvidia-smi does not answer".into()),
+        }
     }
 }
 
@@ -255,21 +347,6 @@ pub fn is_ray(command: &str) -> bool {
     program.rsplit('/').next() == Some("raylet")
 }
 
-/// `vllm serve …`, whatever interpreter runs it, or the server's module by its name; not a shell whose command line only
-/// mentions it.
-pub fn is_engine(command: &str) -> bool {
-    let is_python = |word: &&str| word.rsplit('/').next().unwrap_or(word).starts_with("python");
-    let mut words = command.split_whitespace().skip_while(is_python);
-    match words.next().map(|word| word.rsplit('/').next().unwrap_or(word)) {
-        Some("vllm") => words.next() == Some("serve"),
-        Some("-m") => words.next() == Some(SERVER_MODULE),
-        _ => false,
-    }
-}
-
-/// How images started it before `vllm serve`, and some still do.
-pub const SERVER_MODULE: &str = "vllm.entrypoints.openai.api_server";
-
 /// Long work on a Spark, as its state directory tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -279,11 +356,17 @@ pub struct Job {
     pub token: Token,
     pub started_at: Timestamp,
     pub state: JobState,
-    /// The last line of its log, when it has ended.
-    pub last_words: Option<String>,
+    /// The last lines of its log when it has ended, of what it tells of its progress while it runs.
+    #[serde(default)]
+    pub said: Vec<String>,
 }
 
 impl Job {
+    /// The last of what it said.
+    pub fn last_words(&self) -> Option<&str> {
+        self.said.last().map(String::as_str)
+    }
+
     pub fn runs_for(&self, object: &Object) -> bool {
         self.object == object.as_str() && self.state == JobState::Running
     }
@@ -443,7 +526,7 @@ pub enum Proof {
 
 #[cfg(test)]
 mod tests {
-    use super::{EndpointAnswer, EngineAnswer, is_engine, is_ray};
+    use super::{EndpointAnswer, EngineAnswer, is_ray};
 
     /// If this failed, an engine that has been down for minutes would count as down since the last look.
     #[test]
@@ -467,16 +550,5 @@ mod tests {
         for other in ["", "ray start --head", "bash -c raylet", "/opt/raylet/x", "sleep infinity"] {
             assert!(!is_ray(other), "{other}");
         }
-    }
-
-    #[test]
-    fn only_a_serving_engine_is_an_engine() {
-        assert!(is_engine("vllm serve /models/a --port 8888"));
-        assert!(is_engine("/usr/bin/python3 /usr/local/bin/vllm serve Qwen/Q"));
-        assert!(!is_engine("sleep infinity"));
-        assert!(!is_engine("bash -c vllm serve /models/a"));
-        assert!(!is_engine("vllm bench"));
-        assert!(is_engine("python3 -m vllm.entrypoints.openai.api_server --model a"));
-        assert!(!is_engine("python3 -m http.server"));
     }
 }

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consent,
-    desired::{Desired, Object, Slot, Wanted},
+    desired::{Desired, Effective, Object, Slot, Wanted},
     launch::LaunchState,
     ledger::Ledger,
     name::{HoldName, ModelName, SparkName, WindowName},
     observed::Observed,
     progress::Phase,
+    ready::{self, Readiness},
     schedule::{self, Turn},
 };
 
@@ -58,8 +59,10 @@ pub struct Held {
 pub struct Failed {
     pub at: Timestamp,
     pub what: String,
-    /// How often a load of it failed.
+    /// How many loads of it failed in a row.
     pub loads: u32,
+    /// How often its engine died within an hour, after it had served.
+    pub deaths: u32,
     /// It is not tried again before; a person may ask for it.
     pub not_before: Timestamp,
     /// It is not tried again by itself.
@@ -115,12 +118,17 @@ pub fn outlook(desired: &Desired, observed: &Observed, ledger: &Ledger, now: Tim
             until: hold.until,
         });
         let effective = model_of(&wanted).and_then(|name| desired.effective(slot, &name));
-        let spec = effective.map(|effective| effective.spec_hash());
-        let attempts = spec.as_ref().and_then(|spec| ledger.attempts(object, spec));
+        let spec = effective.as_ref().map(Effective::spec_hash);
+        // What serves has failed no more, however often it was tried.
+        let serves = effective.is_some_and(|effective| {
+            ready::readiness(object, &effective.group(), desired, observed, ledger) == Readiness::Ready
+        });
+        let attempts = spec.as_ref().filter(|_| !serves).and_then(|spec| ledger.attempts(object, spec));
         let failure = attempts.map(|attempts| Failed {
             at: attempts.last.at,
             what: attempts.last.what.clone(),
             loads: attempts.failed_loads,
+            deaths: u32::try_from(attempts.deaths.len()).unwrap_or(u32::MAX),
             not_before: attempts.not_before,
             spent: attempts.is_spent(),
         });

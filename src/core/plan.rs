@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    concern::Concern,
     desired::{Object, Slot, SpecHash},
     drain, memory,
     name::SparkName,
@@ -25,6 +26,9 @@ pub struct Plan {
     pub at: Timestamp,
     /// One entry per object that has something to do or to say.
     pub work: Vec<Work>,
+    /// Sparks that did not answer: what is there is not part of this plan.
+    #[serde(default)]
+    pub unseen: Vec<SparkName>,
 }
 
 /// What is to be done about one object, in order.
@@ -41,8 +45,14 @@ pub struct Work {
     pub verdict: Verdict,
     pub relies_on: Vec<Predicate>,
     pub memory: Vec<memory::Row>,
+    /// Whether the engine takes the model's arguments, as far as this work starts one.
+    #[serde(default)]
+    pub arguments: Option<ArgumentsCheck>,
     /// What it costs while nothing serves, when something that serves is stopped.
     pub outage: Option<Outage>,
+    /// What of the machines is worth mending before, each with how.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +70,13 @@ pub struct PlannedStep {
     pub step: Step,
     /// Why a person must agree first; `None` when nobody must, or somebody did.
     pub consent: Option<Consent>,
+}
+
+impl Plan {
+    /// Is something that serves as this object stopped by it?
+    pub fn interrupts(&self, object: &str) -> bool {
+        self.work.iter().any(|work| work.object.as_str() == object && work.outage.is_some())
+    }
 }
 
 impl PlannedStep {
@@ -122,7 +139,12 @@ pub enum Reason {
     LaunchInProgress,
     LoadInProgress,
     Draining,
+    /// There is enough, and it is watched whether that lasts.
+    MemorySettling,
     MemoryNotReleased,
+    MemoryStuck,
+    /// How much a model needs is not known.
+    MemoryUnknown,
     MemoryFloor,
     SparkBusy,
     CannotFit,
@@ -136,6 +158,9 @@ pub enum Reason {
     Suspended,
     WindowCloses,
     Fenced,
+    GpuUnusable,
+    /// The machine itself is set up in a way that a load does not survive.
+    SparkUnfit,
     ImageMissing,
     ImageDiffers,
     FilesMissing,
@@ -151,6 +176,35 @@ pub enum Reason {
     NoContainer,
     EngineStalled,
     StopOwed,
+}
+
+/// What is known of the words for the engine before anything is stopped for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum ArgumentsCheck {
+    /// The engine took them.
+    Accepted {
+        /// Its version, where it tells one.
+        engine: Option<String>,
+    },
+    /// It loaded with them before.
+    Proven,
+    /// It is asked first.
+    ToAsk,
+    /// Nobody asked, or there was no answer. That holds nothing up.
+    NotChecked { why: String },
+}
+
+impl std::fmt::Display for ArgumentsCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted { engine: Some(engine) } => write!(f, "accepted by vLLM {engine}"),
+            Self::Accepted { engine: None } => f.write_str("accepted by the engine"),
+            Self::Proven => f.write_str("loaded with them before"),
+            Self::ToAsk => f.write_str("the engine is asked first"),
+            Self::NotChecked { why } => write!(f, "not checked, because {why}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -230,8 +284,8 @@ impl Predicate {
                 None => Ok(()),
                 Some(_) => Err(format!("there is a container `{name}` on `{spark}` now")),
             },
-            Self::Image { spark, image, id } => match facts(spark)?.images.get(image) {
-                Some(Some(now)) if now == id => Ok(()),
+            Self::Image { spark, image, id } => match facts(spark)?.image(image) {
+                Some(now) if now.id == *id => Ok(()),
                 _ => Err(format!("`{image}` on `{spark}` is another image now")),
             },
         }
@@ -274,7 +328,9 @@ impl Work {
             verdict: Verdict::Open,
             relies_on: Vec::new(),
             memory: Vec::new(),
+            arguments: None,
             outage: None,
+            notes: Vec::new(),
         }
     }
 
@@ -322,6 +378,15 @@ impl Work {
     }
 }
 
+impl Work {
+    pub fn concern(&self) -> Concern {
+        match &self.verdict {
+            Verdict::Open => Concern::Passing,
+            Verdict::Waiting { reason, .. } | Verdict::Blocked { reason, .. } => reason.concern(),
+        }
+    }
+}
+
 impl Plan {
     /// Nothing to do and nothing in the way.
     pub fn is_empty(&self) -> bool {
@@ -339,6 +404,12 @@ impl Plan {
 
     pub fn has_steps(&self) -> bool {
         self.work.iter().any(|work| work.steps().next().is_some())
+    }
+
+    /// The most pressing of whom any of it concerns.
+    pub fn concern(&self) -> Concern {
+        let unseen = if self.unseen.is_empty() { Concern::Fine } else { Concern::OutOfSight };
+        self.work.iter().map(Work::concern).chain([unseen]).max().unwrap_or(Concern::Fine)
     }
 
     /// Something waits for a person or a Spark.

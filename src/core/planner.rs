@@ -37,7 +37,9 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
     }
     one_launch_per_spark(&mut work);
     let id = identity(&work);
-    Plan { id, revision, at: now, work }
+    let silent = |name: &&SparkName| observed.facts(name).is_none();
+    let unseen = desired.sparks.keys().filter(silent).cloned().collect();
+    Plan { id, revision, at: now, work, unseen }
 }
 
 /// While a bot is updated nothing else is done with it; an update that cannot be done keeps nothing else from being done.
@@ -81,6 +83,9 @@ fn one_launch_per_spark(work: &mut [Work]) {
 
 /// What holds for every object: consent, holds, suspension, the fence.
 fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
+    if desired.is_suspended(&work.object) {
+        work.notes.extend(ledger.goes_on_suspended(&work.object).map(str::to_owned));
+    }
     for item in &mut work.items {
         if let Item::Steps(steps) = item {
             for step in steps {

@@ -7,7 +7,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{desired::Desired, name::SparkName, observed::Observed};
+use super::{
+    desired::Desired,
+    image::ImageSeen,
+    name::SparkName,
+    observed::{Checkout, LauncherSeen, Observed},
+};
 
 /// Everything here may be missing on a machine that has not the program that tells it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +24,13 @@ pub struct Platform {
     pub swap_free_bytes: u64,
     /// earlyoom, which ends a process before the whole machine freezes, runs.
     pub earlyoom: bool,
+    /// Files that memory is swapped to, and the number of the device that each is on.
+    pub swap_files: BTreeMap<String, u64>,
+    /// When its last session ends, logind removes the shared memory of the user whom we are there; `None` where there is no
+    /// logind, or for a user whom it leaves alone.
+    pub removes_ipc: Option<bool>,
+    /// That user's processes, and what is theirs, outlive the last session.
+    pub lingers: Option<bool>,
     pub interfaces: BTreeMap<String, Interface>,
     /// TCP ports on which something listens; `None` when that could not be read.
     pub listening: Option<BTreeSet<u16>>,
@@ -40,18 +52,9 @@ pub struct Interface {
 pub struct Disk {
     pub total_bytes: u64,
     pub free_bytes: u64,
-}
-
-/// The files of a repository in the Hugging Face cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
-pub enum CacheSeen {
-    Absent,
-    /// A download that has not ended.
-    Partial {
-        missing: String,
-    },
-    Present,
+    /// As the kernel numbers it: two places with the same are on one.
+    #[serde(default)]
+    pub device: u64,
 }
 
 impl Platform {
@@ -70,7 +73,8 @@ pub struct Difference {
     pub found: String,
 }
 
-/// What differs between the Sparks that answered: driver, kernel, the images of one reference, the fabric's MTU and speed.
+/// What differs between the Sparks that answered: driver, kernel, the images of one reference, what launchers are at, the fabric's
+/// MTU and speed.
 /// A model on several of them meets each of these as a hang or a wrong number, never as a message.
 pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
     let mut traits: BTreeMap<String, Vec<(&SparkName, String)>> = BTreeMap::new();
@@ -81,10 +85,12 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
                 traits.entry(what.to_owned()).or_default().push((name, is));
             }
         };
-        add("driver", facts.gpu.as_ref().map(|gpu| gpu.driver.clone()).unwrap_or_default());
+        add("driver", facts.gpu().map(|gpu| gpu.driver.clone()).unwrap_or_default());
         add("kernel", facts.platform.kernel.clone());
-        for (image, id) in &facts.images {
-            add(&format!("image {image}"), id.clone().unwrap_or_default());
+        for (dir, seen) in &facts.launchers {
+            if let LauncherSeen::Present(Checkout { commit: Some(commit), .. }) = seen {
+                add(&format!("launcher {dir} at"), commit.clone());
+            }
         }
         let fabric = desired.sparks.get(name).and_then(|spark| spark.fabric.as_ref());
         let fabric = fabric.and_then(|fabric| facts.platform.interfaces.get(fabric.eth_if.as_str()));
@@ -93,7 +99,7 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
             add("fabric speed", fabric.speed_mbps.map(|speed| format!("{speed} Mb/s")).unwrap_or_default());
         }
     }
-    let mut found = Vec::new();
+    let mut found = images(observed);
     for (what, seen) in traits {
         let Some(((first, expected), rest)) = seen.split_first() else { continue };
         for (spark, is) in rest.iter().filter(|(_, is)| is != expected) {
@@ -105,5 +111,25 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
         }
     }
     found.sort_by(|a, b| (&a.spark, &a.expected).cmp(&(&b.spark, &b.expected)));
+    found
+}
+
+/// Images of one reference that are not the first Spark's. Stores of two kinds name one image by two ids.
+fn images(observed: &Observed) -> Vec<Difference> {
+    let mut first: BTreeMap<&str, (&SparkName, &ImageSeen)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (spark, view) in &observed.sparks {
+        let images = view.facts().into_iter().flat_map(|facts| &facts.images);
+        for (reference, seen) in images.filter_map(|(reference, seen)| Some((reference, seen.as_ref()?))) {
+            let (on, before) = *first.entry(reference).or_insert((spark, seen));
+            if !before.is_like(seen) {
+                found.push(Difference {
+                    spark: spark.clone(),
+                    expected: format!("image {reference} {}, as `{on}`", before.id),
+                    found: format!("image {reference} {}", seen.id),
+                });
+            }
+        }
+    }
     found
 }

@@ -5,18 +5,17 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, Effective, Object, Source, Wanted},
+    desired::{Desired, Effective, Object, Source},
+    files::FilesSeen,
+    fitness,
     group::Group,
-    launcher::{How, Ranks},
+    launcher::{How, LauncherOption, LauncherOptions, Ranks},
     ledger::Ledger,
-    memory::{self, Holder, HolderOf},
+    memory::{self, Fit},
     name::{PlainPath, SparkName},
     observed::{Facts, LauncherSeen, Observed, RecipeSeen},
     plan::Reason,
-    platform::CacheSeen,
-    schedule,
     standing::Standing,
-    weights,
 };
 
 type InTheWay = (Reason, String);
@@ -32,6 +31,8 @@ pub struct Before<'a> {
     pub standing: &'a [Standing<'a>],
     /// Ids of containers that are stopped first.
     pub going: &'a BTreeSet<&'a str>,
+    /// Something that serves is among them.
+    pub stops: bool,
 }
 
 /// # Errors
@@ -45,9 +46,19 @@ pub fn preflight(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Result<(), InTheWay> {
-    images_and_files(target, observed, ledger)?;
     for spark in &target.model.sparks {
-        memory_of(object, target, spark, before.going, desired, observed, ledger, now)?;
+        let Some(facts) = observed.facts(spark) else {
+            return Err((Reason::Unreachable, format!("`{spark}` is not reachable")));
+        };
+        gpu(spark, facts)?;
+        if target.launcher.how.starts_the_image() {
+            image(target, spark, facts, observed)?;
+        }
+        files(target, spark, facts, ledger)?;
+    }
+    fitness::of_a_start(target, desired, observed).map_err(|why| (Reason::SparkUnfit, why))?;
+    for spark in &target.model.sparks {
+        memory_of(object, target, spark, before, desired, observed, ledger, now)?;
     }
     launcher(target, desired, observed)?;
     entries(target, observed)?;
@@ -56,52 +67,89 @@ pub fn preflight(
     secrets(target, observed)
 }
 
-fn images_and_files(target: &Effective<'_>, observed: &Observed, ledger: &Ledger) -> Result<(), InTheWay> {
+/// A container that asks for a GPU does not start where the driver cannot be asked; what serves has it since before.
+fn gpu(spark: &SparkName, facts: &Facts) -> Result<(), InTheWay> {
+    match facts.gpu.trouble() {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("the GPU of `{spark}` cannot be used: {why}; reboot `{spark}`");
+            Err((Reason::GpuUnusable, message))
+        }
+    }
+}
+
+fn image(
+    target: &Effective<'_>,
+    spark: &SparkName,
+    facts: &Facts,
+    observed: &Observed,
+) -> Result<(), InTheWay> {
     let image = target.image;
     let head = &target.model.sparks[0];
-    let mut first: Option<&String> = None;
-    for spark in &target.model.sparks {
-        let Some(facts) = observed.facts(spark) else {
-            return Err((Reason::Unreachable, format!("`{spark}` is not reachable")));
-        };
-        let id = match facts.images.get(image.as_str()) {
-            Some(Some(id)) => id,
-            Some(None) => return Err((Reason::ImageMissing, format!("`{spark}` has no image `{image}`"))),
-            None => return Err((Reason::Unknown, format!("the images of `{spark}` could not be read"))),
-        };
-        if *first.get_or_insert(id) != id {
-            let message = format!("`{image}` on `{spark}` is not the image that `{head}` has");
-            return Err((Reason::ImageDiffers, message));
-        }
-        let loaded = ledger.load_secs.contains_key(target.spec_hash().as_str());
-        if let Some(key) = target.model.source.cache_key().filter(|_| looks_into_the_cache(target)) {
-            let what = match facts.caches.get(&key) {
-                Some(CacheSeen::Present) => None,
-                // It was enough once.
-                Some(CacheSeen::Partial { .. }) if loaded => None,
-                Some(CacheSeen::Partial { missing }) => Some(format!("only a part of `{key}` ({missing})")),
-                Some(CacheSeen::Absent) => Some(format!("no files of `{key}`")),
-                // A model that takes over for another is not asked for at every look.
-                None => None,
-            };
-            if let Some(what) = what {
-                let message =
-                    format!("`{spark}` has {what} in its Hugging Face cache; download it there first");
-                return Err((Reason::FilesMissing, message));
-            }
-        }
-        if let Source::LocalPath(path) = &target.model.source
-            && facts.paths.get(path.as_str()) != Some(&true)
-        {
-            return Err((Reason::FilesMissing, format!("`{path}` is not there on `{spark}`")));
-        }
+    let seen = match facts.images.get(image.as_str()) {
+        Some(Some(seen)) => seen,
+        Some(None) => return Err((Reason::ImageMissing, format!("`{spark}` has no image `{image}`"))),
+        None => return Err((Reason::Unknown, format!("the images of `{spark}` could not be read"))),
+    };
+    let first = observed.facts(head).and_then(|facts| facts.image(image.as_str()));
+    let compares_ids = target.launcher.how.own().is_some();
+    if compares_ids && first.is_some_and(|first| first.is_like(seen) && first.id != seen.id) {
+        let message = format!(
+            "`{image}` is the same image on `{spark}` and `{head}`, but their Docker Engines keep images in stores of two kinds \
+             and name it differently, which the launcher takes for two images; set both to one kind (`containerd-snapshotter`)"
+        );
+        return Err((Reason::ImageDiffers, message));
+    }
+    if first.is_some_and(|first| !first.is_like(seen)) {
+        let message = format!(
+            "`{image}` on `{spark}` is not the image that `{head}` has: neither its digest nor its layers"
+        );
+        return Err((Reason::ImageDiffers, message));
     }
     Ok(())
 }
 
-/// The engine takes its files from the Spark's cache: not from a place that its environment or its arguments name, and not
-/// from wherever an owner's own program or script has them.
-fn looks_into_the_cache(target: &Effective<'_>) -> bool {
+/// What a loader needs is there, and whole.
+fn files(target: &Effective<'_>, spark: &SparkName, facts: &Facts, ledger: &Ledger) -> Result<(), InTheWay> {
+    let Some(key) = target.model.source.files_key().filter(|_| looks_for_files(target)) else {
+        return Ok(());
+    };
+    // It was enough once.
+    let loaded = ledger.load_secs.contains_key(target.spec_hash().as_str());
+    let is_own = matches!(target.model.source, Source::LocalPath(_));
+    let place = if is_own { "" } else { " in its Hugging Face cache" };
+    let mend = if is_own { "copy it there" } else { "download it there first" };
+    let missing = |message: String| Err((Reason::FilesMissing, message));
+    match facts.files.get(&key) {
+        Some(FilesSeen::Whole { .. }) => Ok(()),
+        Some(FilesSeen::Partial { .. } | FilesSeen::Lacking { .. }) if loaded => Ok(()),
+        Some(FilesSeen::Partial { missing: what }) => {
+            missing(format!("`{spark}` has only a part of `{key}` ({what}){place}; {mend}"))
+        }
+        Some(FilesSeen::Lacking { what }) => {
+            let mend =
+                if what.contains("tokenizer") { ", or name one with `tokenizer` in `args`" } else { "" };
+            missing(format!("`{key}` on `{spark}` has not what a loader needs: {what}; copy it there{mend}"))
+        }
+        Some(FilesSeen::Absent) if is_own => missing(format!("`{key}` is not there on `{spark}`")),
+        Some(FilesSeen::Absent) => missing(format!("`{spark}` has no files of `{key}`{place}; {mend}")),
+        Some(FilesSeen::Unanswered) => Err((
+            Reason::Unknown,
+            format!(
+                "the disk of `{spark}` that has `{key}` does not answer; whether it is whole is not known"
+            ),
+        )),
+        // A model that takes over for another is not asked for at every look.
+        None => Ok(()),
+    }
+}
+
+/// The engine takes its files from the Spark's cache or from a path there: not from a place that its environment or its
+/// arguments name, and not from wherever an owner's own program or script has them.
+fn looks_for_files(target: &Effective<'_>) -> bool {
+    if matches!(target.model.source, Source::LocalPath(_)) {
+        return true;
+    }
     let moved = target.env.keys().any(|name| ["HF_HOME", "HF_HUB_CACHE"].contains(&name.as_str()));
     let moved = moved || target.model.args.keys().any(|flag| flag.as_str() == "download-dir");
     !moved && target.launcher.how.words_are_all()
@@ -113,61 +161,23 @@ fn memory_of(
     object: &Object,
     target: &Effective<'_>,
     spark: &SparkName,
-    going: &BTreeSet<&str>,
+    before: Before<'_>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
     now: Timestamp,
 ) -> Result<(), InTheWay> {
     let Some(facts) = observed.facts(spark) else { return Ok(()) };
-    let total = facts.memory_total_bytes;
-    let (needed, basis) = memory::need_on(target, spark, facts, ledger);
-    let floor = desired.sparks[spark].floor_bytes;
-    let mut sum = needed.saturating_add(floor);
-    let mut others = String::new();
-    for (other, slot) in desired.slots.iter().filter(|(other, _)| *other != object) {
-        let Wanted::Model(name) = schedule::wanted(other, slot, desired, now) else { continue };
-        let Some(held) = desired.effective(slot, &name).filter(|held| held.model.sparks.contains(spark))
-        else {
-            continue;
-        };
-        let (needed, _) = memory::need_on(&held, spark, facts, ledger);
-        sum = sum.saturating_add(needed);
-        others += &format!("{} for `{name}` in `{other}`, ", memory::gib(needed));
+    let mut place =
+        memory::Place { object, target, spark, going: before.going, observed, by_what_is_free: false };
+    place.by_what_is_free = memory::counts_what_is_free(&place, facts, before.stops, ledger, now);
+    match memory::fit(place, facts, desired, ledger, now) {
+        Fit::Fits { .. } => Ok(()),
+        Fit::Unknown { why } => Err((Reason::MemoryUnknown, why)),
+        fit @ Fit::TooLarge { .. } => {
+            Err((Reason::CannotFit, format!("`{}` does not fit on `{spark}`: it {fit}", target.name)))
+        }
     }
-    let transfers = weights::transfer_bytes(facts);
-    if transfers > 0 {
-        sum = sum.saturating_add(transfers);
-        others += &format!("{} for files that are on their way, ", memory::gib(transfers));
-    }
-    // What a slot holds is counted by what it needs.
-    let is_beside = |holder: &&Holder| !holder.goes && !matches!(holder.of, HolderOf::Slot(_));
-    for holder in memory::holders(spark, facts, desired, going).iter().filter(is_beside) {
-        let Some(bytes) = holder.bytes else { continue };
-        sum = sum.saturating_add(bytes);
-        others += &format!("{} held by {}, ", memory::gib(bytes), holder.who());
-    }
-    if sum <= total {
-        return match memory::free_at_most(facts, going).filter(|free| *free < needed.saturating_add(floor)) {
-            None => Ok(()),
-            Some(free) => {
-                let message = format!(
-                    "{} needed ({basis}) and {} kept free, but when what serves is gone at most {} are free on `{spark}`",
-                    memory::gib(needed),
-                    memory::gib(floor),
-                    memory::gib(free)
-                );
-                Err((Reason::CannotFit, message))
-            }
-        };
-    }
-    let message = format!(
-        "{} needed ({basis}), {others}and {} kept free, but `{spark}` has {}",
-        memory::gib(needed),
-        memory::gib(floor),
-        memory::gib(total)
-    );
-    Err((Reason::CannotFit, message))
 }
 
 /// What it needs is there.
@@ -176,22 +186,25 @@ fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> R
     let Some(facts) = observed.facts(head) else { return Ok(()) };
     let missing = |what: String| Err((Reason::LauncherMissing, what));
     for program in target.launcher.how.programs() {
-        if facts.programs.get(&program) != Some(&true) {
-            return missing(format!("`{program}` is not there on `{head}`, or cannot be run"));
+        match facts.programs.get(&program) {
+            Some(true) => {}
+            Some(false) => return missing(format!("`{program}` is not there on `{head}`, or cannot be run")),
+            None => {
+                let message = format!(
+                    "whether `{program}` is there on `{head}` is not known: its disk does not answer"
+                );
+                return Err((Reason::Unknown, message));
+            }
         }
     }
-    if let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&target.launcher.how, &target.model.source) {
-        match facts.recipes.get(&format!("{dir}/{recipe}")) {
-            Some(RecipeSeen::Readable { .. }) => {}
-            Some(RecipeSeen::Unreadable { why }) => {
-                return missing(format!("the recipe `{recipe}` cannot be used on `{head}`: {why}"));
-            }
-            // A model that takes over for another is not asked for at every look.
-            None => {}
-        }
+    // A model that takes over for another is not asked for at every look.
+    if let (Source::Recipe(recipe), Some(RecipeSeen::Unreadable { why })) =
+        (&target.model.source, observed.recipe(target))
+    {
+        return missing(format!("the recipe `{recipe}` cannot be used on `{head}`: {why}"));
     }
     match &target.launcher.how {
-        How::LaunchCluster { dir, ranks, .. } | How::Recipe { dir, ranks } => {
+        How::LaunchCluster { dir, ranks, .. } | How::Recipe { dir, ranks, .. } => {
             checkout(target, dir, *ranks, desired, facts, observed)
         }
         How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => Ok(()),
@@ -216,6 +229,18 @@ fn checkout(
     if let Some(option) = NEEDED.iter().find(|option| !seen.knows(option)) {
         let message =
             format!("`launch-cluster.sh` in `{dir}` on `{head}` is too old: it has no `{option}`; update it");
+        return Err((Reason::LauncherMissing, message));
+    }
+    let mut asked = target.launcher.how.own().into_iter().flat_map(LauncherOptions::all).collect::<Vec<_>>();
+    if target.launcher.how.docker().is_some_and(|docker| !docker.ports.is_empty()) {
+        asked.push(LauncherOption { words: vec!["--publish".into()], since: Some("2026-06-03") });
+    }
+    if let Some(option) = asked.iter().find(|option| !seen.knows(&option.words[0])) {
+        let since = option.since.map_or(String::new(), |since| format!(", which came on {since}"));
+        let message = format!(
+            "`launch-cluster.sh` in `{dir}` on `{head}` has no `{}`{since}; update it, or take it out of the file",
+            option.words[0]
+        );
         return Err((Reason::LauncherMissing, message));
     }
     // Before that option Ray was all there was.

@@ -9,11 +9,14 @@ use super::{
     health::{self, Judgement},
     ledger::Ledger,
     name::SparkName,
-    observed::{Container, EndpointAnswer, EngineAnswer, Observed},
+    observed::{Container, EndpointAnswer, EngineAnswer, Facts, Observed, Proof},
 };
 
 /// A server of the owner's that has been down this long does not come back by itself.
 const DOWN_FOR_GOOD: SignedDuration = SignedDuration::from_secs(120);
+
+/// As every engine does until its model is loaded.
+pub const NOT_LISTENING: &str = "the engine does not listen yet";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -59,6 +62,20 @@ pub fn rank<'a>(
     facts.container(group.container.as_str()).filter(is_rank)
 }
 
+/// The engine of this endpoint, when it answered a completion for the names that `group` is to serve.
+pub fn answering<'a>(object: &Object, group: &Group, observed: &'a Observed) -> Option<&'a EngineAnswer> {
+    let EndpointAnswer::Engine(engine) = &observed.endpoints.get(object)?.answer else { return None };
+    let answers = engine.healthy && engine.missed == 0 && matches!(engine.completion, Proof::Proven { .. });
+    Some(engine).filter(|engine| answers && serves(group, engine).is_ok())
+}
+
+/// The head of `group` answered so, and nobody else did in its place.
+fn proves(object: &Object, group: &Group, desired: &Desired, observed: &Observed, ledger: &Ledger) -> bool {
+    let head = rank(object, group, group.head(), desired, observed, ledger);
+    let engine = answering(object, group, observed);
+    head.zip(engine).is_some_and(|(head, engine)| engine.container.as_ref() == Some(&head.id))
+}
+
 /// Is `group` serving in `object`?
 pub fn readiness(
     object: &Object,
@@ -68,6 +85,8 @@ pub fn readiness(
     ledger: &Ledger,
 ) -> Readiness {
     let mut unknown = None;
+    // What answers a completion for the wanted names is an engine, however its process is spelled.
+    let proves = proves(object, group, desired, observed, ledger);
     for spark in &group.sparks {
         if observed.facts(spark).is_none() {
             unknown = Some(format!("`{spark}` is not reachable"));
@@ -79,12 +98,16 @@ pub fn readiness(
         };
         match group.is_alive(spark, container) {
             Some(true) => {}
+            // A rank without a process that does anything is lost, whatever the head still answers.
+            Some(false)
+                if proves && container.running && (spark == group.head() || container.is_at_work()) => {}
             Some(false) if !container.running => {
                 return Readiness::Dead { why: format!("`{name}` has stopped on `{spark}`") };
             }
             Some(false) => {
                 return Readiness::Dead { why: format!("no engine runs in `{name}` on `{spark}`") };
             }
+            None if proves => {}
             None => unknown = Some(format!("the processes of `{name}` on `{spark}` could not be read")),
         }
     }
@@ -109,7 +132,7 @@ pub fn readiness(
         }
     }
     match &endpoint.answer {
-        EndpointAnswer::Refused => Readiness::NotYet { why: "the engine does not listen yet".into() },
+        EndpointAnswer::Refused => Readiness::NotYet { why: NOT_LISTENING.into() },
         EndpointAnswer::Silent { why } => Readiness::Unknown { why: why.clone() },
         EndpointAnswer::Wrong { why } => Readiness::NotYet { why: why.clone() },
         EndpointAnswer::Up(_) => Readiness::NotYet { why: "it does not answer like an engine".into() },
@@ -119,7 +142,7 @@ pub fn readiness(
             {
                 return Readiness::NotYet { why };
             }
-            let gpu = observed.facts(group.head()).and_then(|facts| facts.gpu.as_ref());
+            let gpu = observed.facts(group.head()).and_then(Facts::gpu);
             match health::judge(engine, gpu.and_then(|gpu| gpu.power_w), endpoint.at) {
                 Judgement::Dead if group.sign == Sign::Container => {
                     Readiness::NotYet { why: "the engine reports that it is not well".into() }
@@ -146,9 +169,7 @@ pub fn serves(group: &Group, engine: &EngineAnswer) -> Result<(), String> {
             (Some(found), Some(wanted)) if found != wanted => {
                 return Err(format!("`{name}` is `{found}`, not `{wanted}`"));
             }
-            (None, Some(_)) if group.sign != Sign::Container => {
-                return Err(format!("what was loaded as `{name}` is not told"));
-            }
+            // What an engine does not tell is taken to be so: its name is served, and its words say what it was told to load.
             _ => {}
         }
     }

@@ -12,7 +12,12 @@ use super::{
 pub fn render(plan: &Plan) -> String {
     let mut text = String::new();
     if plan.is_empty() {
-        return "Nothing to do: what is serving is what the file says.\n".into();
+        let unseen: Vec<String> = plan.unseen.iter().map(|name| format!("`{name}`")).collect();
+        return match &unseen[..] {
+            [] => "Nothing to do: what is serving is what the file says.\n".into(),
+            [name] => format!("Nothing to do as far as was seen; {name} does not answer.\n"),
+            names => format!("Nothing to do as far as was seen; {} do not answer.\n", names.join(" and ")),
+        };
     }
     let _ = if plan.has_steps() {
         writeln!(text, "Plan {} for revision {}", plan.id, plan.revision)
@@ -57,17 +62,25 @@ pub fn render(plan: &Plan) -> String {
         for row in &work.memory {
             let _ = writeln!(
                 text,
-                "     memory on {}: {} in all, {} free now, {} for the model ({}), {} kept free",
+                "     memory on {}: {} ({} in all, {} free now, {}{} kept free)",
                 row.spark,
+                row.verdict,
                 memory::gib(row.total_bytes),
                 memory::gib(row.available_bytes),
-                memory::gib(row.needed_bytes),
-                row.basis,
+                row.needed_bytes.map_or(String::new(), |needed| {
+                    format!("{} for the model by {}, ", memory::gib(needed), row.basis)
+                }),
                 memory::gib(row.floor_bytes)
             );
             for holder in &row.holders {
                 let _ = writeln!(text, "       on the GPU now: {holder}");
             }
+        }
+        if let Some(arguments) = &work.arguments {
+            let _ = writeln!(text, "     arguments: {arguments}");
+        }
+        for note in &work.notes {
+            let _ = writeln!(text, "     note: {note}");
         }
         if let Some(outage) = &work.outage {
             let length = match outage.expected_secs {

@@ -35,7 +35,24 @@ pub fn open<'a>(
     if *object != Object::main() {
         return None;
     }
-    desired.schedule.iter().find_map(|(name, window)| Some((name, window, closes(window, now)?)))
+    let opened = desired.schedule.iter();
+    let mut opened = opened.filter_map(|(name, window)| Some((name, window, closes(window, now)?)));
+    let first = opened.next()?;
+    // Where a clock skips the hour of one window, that one falls upon the next: the one whose time it is goes before.
+    if is_its_time(first.1, now) {
+        return Some(first);
+    }
+    Some(opened.find(|(_, window, _)| is_its_time(window, now)).unwrap_or(first))
+}
+
+/// The clock shows a time between its ends.
+fn is_its_time(window: &Window, now: Timestamp) -> bool {
+    let time = now.to_zoned(window.zone.clone()).time();
+    if window.from < window.to {
+        (window.from..window.to).contains(&time)
+    } else {
+        time >= window.from || time < window.to
+    }
 }
 
 pub fn is_open(window: &Window, now: Timestamp) -> bool {
@@ -53,7 +70,8 @@ fn closes(window: &Window, now: Timestamp) -> Option<Timestamp> {
 
 /// From when to when the window that starts on this day is open; `None` when none does. Days name the start; `to` at or
 /// before `from` ends on the next day. A time that a clock skips in spring is as much later as the clock is set forward; one
-/// that it shows twice in autumn is the first. A window that would end before it starts is as long as it would be on any day.
+/// that it shows twice in autumn is the first. A window that would end before it starts is as long as it would be on any day; another
+/// one whose time it then is goes before it (`open`).
 fn span(window: &Window, date: civil::Date) -> Option<(Timestamp, Timestamp)> {
     if !window.days.contains(&date.weekday().to_monday_one_offset()) {
         return None;

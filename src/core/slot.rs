@@ -14,11 +14,12 @@ use super::{
     drain,
     group::{Group, OwnStop},
     launch::{Attempts, Failure, FailureKind, LaunchState},
-    ledger::Ledger,
-    memory::RELEASE_DEADLINE,
+    ledger::{Ledger, Proven},
+    memory::{RELEASE_DEADLINE, gib},
     name::{PlainPath, SparkName},
+    need,
     observed::{Container, Job, Observed, SparkView},
-    plan::{Consent, Gate, Item, Outage, PlannedStep, Reason, Verdict, Work},
+    plan::{ArgumentsCheck, Consent, Gate, Item, Outage, PlannedStep, Reason, Verdict, Work},
     ready::{self, Readiness},
     schedule,
     standing::{Standing, relied_on, standing, stood},
@@ -118,7 +119,8 @@ fn empty(case: Case<'_>) -> Option<Work> {
 fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
     let Case { object, slot, desired, observed, ledger, .. } = case;
     if let Some(launch) = ledger.launches.get(object).filter(|_| ledger.is_loading(object)) {
-        return Some(case.load(&launch.group, wanted));
+        let back = case.take_back(&launch.group);
+        return Some(back.unwrap_or_else(|| case.load(&launch.group, wanted)));
     }
     // A load that was given up is over, though its ranks may still run: what there is of it is torn down.
     let readiness = |group: &Group| match ready::readiness(object, group, desired, observed, ledger) {
@@ -127,12 +129,18 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
     };
     let exhausted = ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
     let standing = standing(object, slot, desired, observed, ledger);
-    if readiness(&wanted.group()) == Readiness::Ready {
+    let is_ready = readiness(&wanted.group()) == Readiness::Ready;
+    if is_ready && case.restart_due() {
+        return Some(swap::replace(case, wanted, wanted, &standing, None));
+    }
+    if is_ready {
         return leftovers(case, wanted, &standing);
     }
     // Where memory is short nothing else is loaded either.
     let may_fall_back = |attempts: &&Attempts| attempts.last.kind != FailureKind::BelowFloor;
-    let fallback = exhausted.filter(may_fall_back).and_then(|_| fallback(case, wanted));
+    let fallback = exhausted.filter(may_fall_back).map(|_| fallback(case, wanted));
+    let why_not = fallback.as_ref().and_then(|fallback| fallback.as_ref().err()).cloned();
+    let fallback = fallback.and_then(Result::ok);
     let target = fallback.as_ref().unwrap_or(wanted);
     let group = target.group();
     let goal = format!("serve `{}`", target.name);
@@ -149,7 +157,11 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         (Readiness::Unknown { why }, _) => {
             let silent = group.sparks.iter().any(|spark| observed.facts(spark).is_none());
             let reason = if silent { Reason::Unreachable } else { Reason::Unknown };
-            return Some(Work::blocked(object, goal, reason, why));
+            // SSH, Docker and HTTP fail apart.
+            let answers = ready::answering(object, &group, observed).is_some();
+            let meanwhile =
+                if answers { format!("{why}; `{}` answers completions meanwhile", group.model) } else { why };
+            return Some(Work::blocked(object, goal, reason, meanwhile));
         }
         // Its containers and engines run, it is ours, and it does not answer any more. Only a person knows whether
         // it is worth waiting.
@@ -162,7 +174,7 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         let message = format!("`{silent}` is not reachable; nothing is stopped until it is");
         return Some(Work::blocked(object, goal, Reason::Unreachable, message));
     }
-    if let Some(adoption) = adoption(object, target, &standing, observed) {
+    if let Some(adoption) = adoption(object, target, &standing, desired, observed, ledger) {
         return Some(adoption);
     }
     let jobs = group.sparks.iter().filter_map(|spark| observed.facts(spark)).flat_map(|facts| &facts.jobs);
@@ -172,7 +184,9 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         return Some(Work::waiting(object, goal, Reason::LaunchInProgress, message));
     }
     match exhausted {
-        Some(attempts) if fallback.is_none() => Some(stalled(case, &group, &attempts.last, &standing)),
+        Some(attempts) if fallback.is_none() => {
+            Some(stalled(case, &group, &attempts.last, why_not.as_deref(), &standing))
+        }
         _ => {
             let failed = exhausted.filter(|_| fallback.is_some()).map(|attempts| attempts.last.what.as_str());
             let work = swap::replace(case, wanted, target, &standing, failed);
@@ -184,7 +198,13 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
 
 /// It is not loaded again, and nothing takes over. What is left of the failed load is cleared; what else stands there,
 /// serving or not, is left alone.
-fn stalled(case: Case<'_>, group: &Group, last: &Failure, standing: &[Standing<'_>]) -> Work {
+fn stalled(
+    case: Case<'_>,
+    group: &Group,
+    last: &Failure,
+    no_fallback: Option<&str>,
+    standing: &[Standing<'_>],
+) -> Work {
     let Case { object, observed, .. } = case;
     let goal = format!("start `{}`", group.model);
     // Of the wanted model, and of the one that was to take over, when that failed too.
@@ -202,7 +222,8 @@ fn stalled(case: Case<'_>, group: &Group, last: &Failure, standing: &[Standing<'
                 (Reason::Stalled, last.what.clone())
             }
         };
-        let message = format!("{what}; edit the model or run `spark-control retry {object}`");
+        let no_fallback = no_fallback.map_or(String::new(), |why| format!("; nothing takes over: {why}"));
+        let message = format!("{what}{no_fallback}; edit the model or run `spark-control retry {object}`");
         return Work::blocked(object, goal, reason, message);
     }
     let items = vec![Item::Steps(case.stops(left.iter().copied(), |_| None))];
@@ -231,29 +252,44 @@ fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) 
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
-/// The last model that served, when it may take over for one that failed. It is started again like any other when it
+/// The last other model that served, when it may take over for one that failed. It is started again like any other when it
 /// dies later, but not when it failed to load.
-fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Option<Effective<'a>> {
+///
+/// # Errors
+/// Why nothing takes over.
+fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Result<Effective<'a>, String> {
     if case.slot.on_failure != OnFailure::Fallback {
-        return None;
+        return Err("`on_failure` is `stall`".into());
     }
-    let proven = case.ledger.proven.get(case.object)?;
-    let effective = case.desired.effective(wanted.slot, &proven.model)?;
+    let wanted_spec = wanted.spec_hash();
+    let served = case.ledger.proven.get(case.object).into_iter().flat_map(Proven::all);
+    let Some(proven) = served.into_iter().find(|proven| proven.spec != wanted_spec) else {
+        return Err("no other model has served here".into());
+    };
+    let name = &proven.model;
+    let Some(effective) = case.desired.effective(wanted.slot, name) else {
+        return Err(format!("`{name}`, which served before, is not in the file any more"));
+    };
     let spec = effective.spec_hash();
     let attempts = case.ledger.attempts(case.object, &spec);
     let head = case.observed.facts(&effective.model.sparks[0]);
-    let image = head.and_then(|facts| facts.images.get(effective.image.as_str())?.as_ref());
+    let image = head.and_then(|facts| facts.image(effective.image.as_str()));
     // What the reference names now may be another engine.
     let same_image = match (&proven.image_id, image) {
-        (Some(proven), Some(now)) => proven == now,
+        (Some(proven), Some(now)) => *proven == now.id,
         (None, _) | (_, None) => true,
     };
-    let fits = spec == proven.spec
-        && same_image
-        && spec != wanted.spec_hash()
-        && !case.ledger.failed_in_load(case.object, &spec)
-        && !attempts.is_some_and(Attempts::is_spent);
-    fits.then_some(effective)
+    if spec != proven.spec {
+        return Err(format!("`{name}`, which served before, was changed in the file since"));
+    }
+    if !same_image {
+        return Err(format!("the image of `{name}`, which served before, is another one now"));
+    }
+    if case.ledger.failed_in_load(case.object, &spec) || attempts.is_some_and(Attempts::is_spent) {
+        let what = attempts.map_or(String::new(), |attempts| format!(" ({})", attempts.last.what));
+        return Err(format!("`{name}`, which served before, failed, too{what}"));
+    }
+    Ok(effective)
 }
 
 /// Before a kill. The launchers' containers have a first process that ignores SIGTERM and does not pass it on, so waiting
@@ -270,6 +306,13 @@ pub(super) fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
 }
 
 impl<'a> Case<'a> {
+    /// Somebody asked for what serves to be loaded anew, and it was not since.
+    pub(super) fn restart_due(self) -> bool {
+        let asked = self.slot.restart_after.filter(|asked| *asked <= self.now);
+        let launch = self.ledger.launches.get(self.object);
+        asked.zip(launch).is_some_and(|(asked, launch)| launch.at < asked)
+    }
+
     /// The model that a hold in force keeps in the slot: the one that served last.
     pub(super) fn held_model(self) -> Option<Effective<'a>> {
         consent::hold(self.object, self.desired, self.now)?;
@@ -302,7 +345,7 @@ impl Case<'_> {
         let release = self.ledger.releases.get(self.object)?;
         let late = self.now.duration_since(release.since) > RELEASE_DEADLINE;
         let before =
-            fallback(self, wanted).filter(|_| stays && late && self.ledger.is_past_stop(self.object))?;
+            fallback(self, wanted).ok().filter(|_| stays && late && self.ledger.is_past_stop(self.object))?;
         let reachable = before.model.sparks.iter().all(|spark| self.observed.facts(spark).is_some());
         let other = reachable.then(|| swap::replace(self, wanted, &before, standing, Some(message)))?;
         (other.verdict == Verdict::Open).then_some(other)
@@ -314,10 +357,36 @@ impl Case<'_> {
         let mut message = match readiness {
             Readiness::Ready => "it has just become ready".into(),
             Readiness::Unknown { why } => why,
-            Readiness::NotYet { why } | Readiness::Dead { why } => self.how_far(group).unwrap_or(why),
+            Readiness::NotYet { why } => match self.how_far(group) {
+                Some(far) if why == ready::NOT_LISTENING => far,
+                Some(far) => format!("{far}; {why}"),
+                None => why,
+            },
+            Readiness::Dead { why } => {
+                let launch = self.ledger.launches.get(self.object);
+                let at_work = launch.is_some_and(|launch| launch.launcher_ended.is_none());
+                let so_far = || if at_work { "its launcher is at work".to_owned() } else { why };
+                self.how_far(group).unwrap_or_else(so_far)
+            }
         };
-        if group.spec != wanted.spec_hash() {
-            message = format!("{message}; `{}` as the file has it comes after", wanted.name);
+        let failed =
+            self.ledger.attempts(self.object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
+        match failed {
+            Some(failed) if group.spec != wanted.spec_hash() => {
+                message = format!(
+                    "{message}; it takes over, because `{}` failed: {}",
+                    wanted.name, failed.last.what
+                );
+            }
+            None if group.spec != wanted.spec_hash() => {
+                message = format!("{message}; `{}` as the file has it comes after", wanted.name);
+            }
+            Some(_) | None => {}
+        }
+        let arguments =
+            self.ledger.unanswered(&group.spec).map(|why| ArgumentsCheck::NotChecked { why: why.to_owned() });
+        if let Some(arguments) = &arguments {
+            message = format!("{message}; its arguments were {arguments}");
         }
         let gate = Gate::Ready {
             model: group.model.to_string(),
@@ -325,7 +394,34 @@ impl Case<'_> {
         };
         let goal = format!("start `{}`", group.model);
         let work = Work::waiting(self.object, goal, Reason::LoadInProgress, message);
-        Work { items: vec![Item::Gate(gate)], ..work }
+        Work { items: vec![Item::Gate(gate)], arguments, ..work }
+    }
+
+    /// The launcher is still at work, and a Spark where no engine of it has begun has not the memory any more: it would begin
+    /// into memory that is not there. `None` when all is as it was.
+    fn take_back(self, group: &Group) -> Option<Work> {
+        let Self { object, desired, observed, ledger, .. } = self;
+        let effective = desired.effective(self.slot, &group.model)?;
+        let effective = Some(effective).filter(|effective| effective.spec_hash() == group.spec)?;
+        let (spark, free, needed) = group.sparks.iter().find_map(|spark| {
+            let facts = observed.facts(spark)?;
+            let rank = ready::rank(object, group, spark, desired, observed, ledger);
+            let begun = rank.is_some_and(|rank| group.is_alive(spark, rank) != Some(false));
+            let needed = need::need_on(&effective, spark, facts, observed, ledger).at_least_bytes();
+            let free = facts.memory_available_bytes;
+            (!begun && free < needed).then_some((spark, free, needed))
+        })?;
+        let jobs = self.running_jobs(None);
+        if jobs.is_empty() {
+            return None;
+        }
+        let goal = format!(
+            "take back the start of `{}`: {} are free on `{spark}` now, and {} are needed",
+            group.model,
+            gib(free),
+            gib(needed)
+        );
+        Some(Work::new(object, goal, vec![Item::Steps(jobs)]))
     }
 
     /// How far the load is, and how long it takes.
@@ -333,7 +429,10 @@ impl Case<'_> {
         let launch = self.ledger.launches.get(self.object)?;
         let elapsed = self.now.duration_since(launch.at).as_secs();
         let expected = self.ledger.expected_load_secs(&group.spec);
-        let expected = expected.map_or(String::new(), |(secs, _)| format!(" of about {secs}"));
+        let expected = expected.map_or(String::new(), |(secs, _)| match u64::try_from(elapsed) {
+            Ok(elapsed) if elapsed > secs => format!(", longer than the usual {secs} s"),
+            _ => format!(" of about {secs}"),
+        });
         Some(format!("{}; {elapsed} s{expected}", launch.progress.as_ref()?))
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    concern::{Concern, concern},
     desired::{Desired, Object, Place, Service, ServiceState, Wanted, Weights},
     health::{self, Judgement},
     ledger::Ledger,
@@ -40,6 +41,9 @@ pub struct Line {
     pub observed: String,
     pub reason: Option<Reason>,
     pub message: String,
+    /// Whom it concerns.
+    #[serde(default)]
+    pub concern: Concern,
 }
 
 /// One line per slot and enabled service.
@@ -79,10 +83,15 @@ pub fn status(
                     }
                     Readiness::Unknown { .. } => (Sync::Unknown, Health::Unknown),
                     _ if reason == Some(Reason::Suspended) => (Sync::Drifted, Health::Suspended),
-                    _ => (Sync::Drifted, slot_health(work, serving.is_some())),
+                    _ => (
+                        Sync::Drifted,
+                        slot_health(work, serving.is_some(), serves_well(object, observed, now)),
+                    ),
                 }
             }
         };
+        let concern = concern(reason, sync, health, wanted == Wanted::Watch);
+        let is_silent = slot.sparks.iter().any(|spark| observed.facts(spark).is_none());
         lines.push(Line {
             object: object.clone(),
             sync,
@@ -92,9 +101,11 @@ pub fn status(
                 Wanted::Nothing => "none".into(),
                 Wanted::Model(name) => name.to_string(),
             },
-            observed: serving.unwrap_or_else(|| "nothing".into()),
+            // Nothing that was seen is not nothing.
+            observed: serving.unwrap_or_else(|| if is_silent { "not known" } else { "nothing" }.into()),
             reason,
             message,
+            concern,
         });
     }
     for (name, service) in &desired.services {
@@ -126,7 +137,9 @@ pub fn status(
             Some(ServiceState::Stopped) => "stopped",
             None => "watched",
         };
-        lines.push(Line { object, sync, health, desired: desired.into(), observed: seen, reason, message });
+        let concern = concern(reason, sync, health, false);
+        let (desired, observed) = (desired.into(), seen);
+        lines.push(Line { object, sync, health, desired, observed, reason, message, concern });
     }
     for (name, model) in &desired.models {
         let Some(wish) = model.weights else { continue };
@@ -146,7 +159,9 @@ pub fn status(
             Weights::Absent => "absent",
         };
         let observed = weights::seen(model, observed);
-        lines.push(Line { object, sync, health, desired: desired.into(), observed, reason, message });
+        let concern = concern(reason, sync, health, false);
+        let desired = desired.into();
+        lines.push(Line { object, sync, health, desired, observed, reason, message, concern });
     }
     lines
 }
@@ -216,9 +231,21 @@ fn serving(object: &Object, observed: &Observed) -> Option<String> {
     }
 }
 
-fn slot_health(work: Option<&Work>, serving: bool) -> Health {
+/// What serves is well, be it what is wanted or not.
+fn serves_well(object: &Object, observed: &Observed, now: Timestamp) -> bool {
+    let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
+    answer.is_some_and(|answer| seen(answer, now).0 == Health::Healthy)
+}
+
+fn slot_health(work: Option<&Work>, serving: bool, is_well: bool) -> Health {
     match work.map(|work| &work.verdict) {
         Some(Verdict::Open | Verdict::Waiting { .. }) => Health::Progressing,
+        // What somebody keeps, or has not agreed to yet, is not sick for that.
+        Some(Verdict::Blocked { reason, .. })
+            if is_well && matches!(reason.concern(), Concern::AsWished | Concern::AsksForApproval) =>
+        {
+            Health::Healthy
+        }
         Some(Verdict::Blocked { .. }) if serving => Health::Degraded,
         Some(Verdict::Blocked { .. }) | None => Health::Missing,
     }

@@ -16,7 +16,14 @@ use super::{
 pub enum Step {
     /// Take what already runs and matches as ours: one container for each Spark of the group, in its order. Changes
     /// nothing on the Sparks.
-    Adopt { object: Object, group: Group, containers: Vec<String> },
+    Adopt {
+        object: Object,
+        group: Group,
+        containers: Vec<String>,
+        /// It does not answer yet.
+        #[serde(default)]
+        is_loading: bool,
+    },
     /// Save the logs, stop a container and, when `remove`, free its name. Its first process gets `grace_secs` to end by
     /// itself; `pids` are the host's numbers of what runs in it.
     Stop {
@@ -58,7 +65,14 @@ pub enum Step {
     Delete { object: Object, spark: SparkName, files: Files },
     /// Before a launch on several Sparks, on each: make every older message worthless, and bring what the group's
     /// containers are to have in their environment.
-    Advance { object: Object, spark: SparkName, group: Group },
+    Advance {
+        object: Object,
+        spark: SparkName,
+        group: Group,
+        /// So much memory must be free, or it is refused: the gate was passed a moment ago, on another look.
+        #[serde(default)]
+        needs_bytes: u64,
+    },
     /// Start the launcher as a job on the head.
     Launch {
         object: Object,
@@ -66,6 +80,9 @@ pub enum Step {
         /// The wanted model that this one takes over for, because it failed.
         #[serde(default)]
         instead_of: Option<Instead>,
+        /// The same on the head.
+        #[serde(default)]
+        needs_bytes: u64,
     },
 }
 
@@ -105,7 +122,7 @@ impl Step {
     /// The same step in two plans has the same key: approvals are kept by it.
     pub fn key(&self) -> String {
         match self {
-            Self::Adopt { object, group, containers } => {
+            Self::Adopt { object, group, containers, .. } => {
                 let ids: Vec<_> = containers.iter().map(|id| short(id)).collect();
                 format!("adopt {object} {} {}", group.spec, ids.join(","))
             }
@@ -158,13 +175,14 @@ pub fn short(id: &str) -> &str {
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Adopt { group, containers, .. } => {
+            Self::Adopt { group, containers, is_loading, .. } => {
                 let places: Vec<_> = containers
                     .iter()
                     .zip(&group.sparks)
                     .map(|(id, spark)| format!("{} on {spark}", short(id)))
                     .collect();
-                write!(f, "adopt {} as `{}`: it runs and matches", places.join(" and "), group.model)
+                let does = if *is_loading { "loads" } else { "runs" };
+                write!(f, "adopt {} as `{}`: it {does} and matches", places.join(" and "), group.model)
             }
             Self::Check { group, .. } => {
                 write!(

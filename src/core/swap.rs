@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::{
     consent::{self, Cause},
     desired::{Effective, Object, Source, SpecHash, Weights},
-    drain,
+    drain, fitness,
     group::Group,
     launch::LOAD_DEADLINE,
-    launcher::How,
     ledger::{Checked, checked_key},
     memory::{self, Released},
     name::{ModelName, SparkName},
+    need::{self, Need},
     observed::{Observed, RecipeSeen},
-    plan::{Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
+    plan::{ArgumentsCheck, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     preflight::{Before, preflight},
     schedule,
     slot::{Case, push},
@@ -22,7 +22,7 @@ use super::{
 };
 
 /// What of an outage is no load: the time that a container gets to end, and the release gate's window.
-const BESIDE_THE_LOAD_SECS: u64 = step::GRACE_SECS as u64 + memory::OVER.as_secs().unsigned_abs();
+const BESIDE_THE_LOAD_SECS: u64 = step::GRACE_SECS as u64 + memory::CLEAR_OVER.as_secs().unsigned_abs();
 
 /// Clear what is in the way, wait for the memory, launch, wait until it is ready. `failed` says why another model than the
 /// wanted one is the target.
@@ -35,7 +35,11 @@ pub(super) fn replace(
 ) -> Work {
     let Case { object, desired, observed, ledger, .. } = case;
     let group = target.group();
-    let cause = consent::cause(object, &wanted.group(), &group, ledger);
+    // Who asks for a restart edits the file.
+    let cause = match consent::cause(object, &wanted.group(), &group, ledger) {
+        Cause::Drift if case.restart_due() => Cause::Edit,
+        cause => cause,
+    };
     // Elsewhere, a container of that name is touched only when it is ours.
     let in_the_way: Vec<&Standing<'_>> =
         standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.is_ours()).collect();
@@ -52,13 +56,14 @@ pub(super) fn replace(
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
         contingency: cause == Cause::Contingency,
-        memory: memory::table(target, &going, desired, observed, ledger),
+        memory: memory::table(object, target, &going, desired, observed, ledger, case.now),
         outage,
+        notes: fitness::notes(target, desired, observed),
         ..Work::new(object, goal_of(wanted, target, serving), items)
     };
 
     // Everything that can be known before the outage is asked before the outage.
-    let before_it = Before { standing, going: &going };
+    let before_it = Before { standing, going: &going, stops: work.outage.is_some() };
     if let Err((reason, message)) = preflight(object, target, before_it, desired, observed, ledger, case.now)
     {
         work.items.clear();
@@ -82,7 +87,7 @@ pub(super) fn replace(
     }
     let mut asks = false;
     match case.arguments(target, work.outage.is_some()) {
-        Arguments::Known => {}
+        Arguments::Known(known) => work.arguments = Some(known),
         Arguments::Refused(why) => {
             let message = format!("the engine refuses the arguments of `{}`: {why}", target.name);
             work.items.clear();
@@ -91,6 +96,7 @@ pub(super) fn replace(
         }
         Arguments::ToAsk(step) => {
             asks = true;
+            work.arguments = Some(ArgumentsCheck::ToAsk);
             let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
             work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(*step, None)]), gate]);
         }
@@ -109,10 +115,15 @@ pub(super) fn replace(
         work.verdict = verdict;
         None
     });
+    let needs_bytes = |spark: &SparkName| {
+        let need = observed.facts(spark).map(|facts| need::need_on(target, spark, facts, observed, ledger));
+        need.map_or(0, |need| need.at_least_bytes())
+    };
     if group.sparks.len() > 1 {
         let advance = |spark: &SparkName| {
-            let step = Step::Advance { object: object.clone(), spark: spark.clone(), group: group.clone() };
-            PlannedStep::new(step, None)
+            let (object, spark, group) = (object.clone(), spark.clone(), group.clone());
+            let needs_bytes = needs_bytes(&spark);
+            PlannedStep::new(Step::Advance { object, spark, group, needs_bytes }, None)
         };
         work.items.push(Item::Steps(group.sparks.iter().map(advance).collect()));
     }
@@ -126,7 +137,8 @@ pub(super) fn replace(
     let mut group = group;
     group.root = group.root.or_else(|| recipe_root(target, observed));
     let instead_of = failed.map(|why| Instead { spec: wanted.spec_hash(), why: why.to_owned() });
-    let launch = Step::Launch { object: object.clone(), group, instead_of };
+    let needs_bytes = needs_bytes(group.head());
+    let launch = Step::Launch { object: object.clone(), group, instead_of, needs_bytes };
     work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(Item::Gate(ready));
     work
@@ -134,21 +146,16 @@ pub(super) fn replace(
 
 /// What is known of a model's arguments.
 enum Arguments {
-    /// The engine took them, or nobody can tell.
-    Known,
+    /// Nothing speaks against them.
+    Known(ArgumentsCheck),
     Refused(String),
     ToAsk(Box<Step>),
 }
 
 /// What the recipe loads, as the launcher's dry run shows it.
 pub(super) fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option<String> {
-    let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&target.launcher.how, &target.model.source)
-    else {
-        return None;
-    };
-    let seen = observed.facts(&target.model.sparks[0])?.recipes.get(&format!("{dir}/{recipe}"))?;
-    match seen {
-        RecipeSeen::Readable { root } => Some(root.clone()),
+    match observed.recipe(target)? {
+        RecipeSeen::Readable { root, .. } => Some(root.clone()),
         RecipeSeen::Unreadable { .. } => None,
     }
 }
@@ -177,25 +184,34 @@ impl Case<'_> {
     /// been loaded with them yet. A recipe's and a script's own words are not known here.
     fn arguments(self, target: &Effective<'_>, outage: bool) -> Arguments {
         let group = target.group();
+        let unchecked = |why: &str| Arguments::Known(ArgumentsCheck::NotChecked { why: why.to_owned() });
         let head = self.observed.facts(group.head());
-        let Some(Some(image_id)) = head.and_then(|facts| facts.images.get(target.image.as_str())) else {
-            return Arguments::Known;
+        let Some(image) = head.and_then(|facts| facts.image(target.image.as_str())) else {
+            return unchecked("the images of its Spark could not be read");
         };
-        let checked = self.ledger.checked.get(&checked_key(&group.spec, image_id));
+        let checked = self.ledger.checked.get(&checked_key(&group.spec, &image.id));
         match checked.filter(|checked| !checked.is_worth_asking_again(self.now)) {
-            Some(Checked::Valid | Checked::Unknown { .. }) => Arguments::Known,
-            Some(Checked::Invalid { why }) => Arguments::Refused(why.clone()),
-            None => {
-                let proven = self.ledger.load_secs.contains_key(group.spec.as_str());
-                // A mod may teach the engine words that its image does not know.
-                let patched = !target.model.mods.is_empty();
-                if proven || patched || !outage || !target.launcher.how.words_are_all() {
-                    return Arguments::Known;
-                }
-                let (object, image_id) = (self.object.clone(), image_id.clone());
-                Arguments::ToAsk(Box::new(Step::Check { object, group, image_id }))
+            Some(Checked::Valid { engine }) => {
+                return Arguments::Known(ArgumentsCheck::Accepted { engine: engine.clone() });
             }
+            Some(Checked::Unknown { why, .. }) => return unchecked(why),
+            Some(Checked::Invalid { why, .. }) => return Arguments::Refused(why.clone()),
+            None => {}
         }
+        if self.ledger.load_secs.contains_key(group.spec.as_str()) {
+            return Arguments::Known(ArgumentsCheck::Proven);
+        }
+        if !target.launcher.how.words_are_all() {
+            return unchecked("its launcher adds words of its own");
+        }
+        if !target.model.mods.is_empty() {
+            return unchecked("a mod may teach the engine words that its image does not know");
+        }
+        if !outage {
+            return unchecked("nothing serves that would be stopped for it");
+        }
+        let (object, image_id) = (self.object.clone(), image.id.clone());
+        Arguments::ToAsk(Box::new(Step::Check { object, group, image_id }))
     }
 
     /// The window that wants this model closes before it could have been loaded: the outage would be for nothing.
@@ -264,9 +280,9 @@ impl Case<'_> {
             if facts.container(name).is_none() {
                 relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.to_owned() });
             }
-            if let Some(Some(id)) = facts.images.get(target.image.as_str()) {
+            if let Some(seen) = facts.image(target.image.as_str()) {
                 let image = target.image.to_string();
-                relies_on.insert(Predicate::Image { spark: spark.clone(), image, id: id.clone() });
+                relies_on.insert(Predicate::Image { spark: spark.clone(), image, id: seen.id.clone() });
             }
         }
         relies_on.into_iter().collect()
@@ -276,25 +292,28 @@ impl Case<'_> {
     fn release_gate(self, target: &Effective<'_>) -> Option<Verdict> {
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
-            let (needed, _) = memory::need_on(target, spark, facts, self.ledger);
+            // What is not known was blocked before anything was stopped.
+            let needed = need::need_on(target, spark, facts, self.observed, self.ledger);
+            let Need::Known(needed) = needed else { continue };
             let floor = self.desired.sparks[spark].floor_bytes;
             let release = self.ledger.releases.get(self.object);
-            let blocked = |reason, message| Some(Verdict::Blocked { reason, message });
-            match memory::released(spark, facts, needed, floor, release, self.ledger, self.now) {
+            match memory::released(spark, facts, &needed, floor, release, self.ledger, self.now) {
                 Released::Yes => {}
-                Released::NotYet(message) => {
+                Released::Settling(message) => {
+                    return Some(Verdict::Waiting { reason: Reason::MemorySettling, message });
+                }
+                Released::Freeing(message) => {
                     return Some(Verdict::Waiting { reason: Reason::MemoryNotReleased, message });
                 }
-                Released::Never(message) => {
+                Released::Stuck(message) => {
                     let message = format!("{message}; it may need a reboot of `{spark}`");
-                    return blocked(Reason::MemoryNotReleased, message);
+                    return Some(Verdict::Blocked { reason: Reason::MemoryStuck, message });
                 }
-                Released::CannotFit(message) => return blocked(Reason::CannotFit, message),
             }
         }
         let attempts = self.ledger.attempts(self.object, &target.spec_hash());
         let early = attempts.filter(|attempts| attempts.not_before > self.now)?;
-        let message = format!("after `{}`, again at {:.0}", early.last.what, early.not_before);
+        let message = format!("{}; again at {:.0}", early.last.what, early.not_before);
         Some(Verdict::Waiting { reason: Reason::Backoff, message })
     }
 }

@@ -13,12 +13,12 @@ use super::{
     acts::Came,
     consent,
     desired::{Desired, Model, Object, Source, SpecHash, Weights, hex},
+    files::FilesSeen,
     launch::{Attempts, Failure, FailureKind},
     ledger::{Ledger, Noticed, attempt_key},
     name::{FILES_OF, ModelName, RepoId, SparkName},
     observed::{Endpoint, EndpointAnswer, Facts, Job, JobState, Observed},
     plan::{Consent, Gate, Item, PlannedStep, Predicate, Reason, Work},
-    platform::CacheSeen,
     step::Step,
 };
 
@@ -39,7 +39,11 @@ pub struct Files {
 impl Files {
     fn of(model: &Model) -> Option<Self> {
         match &model.source {
-            Source::Repo { repo, revision } => Some(Self { repo: repo.clone(), revision: revision.clone() }),
+            Source::Repo { repo, revision } => {
+                // All quantizations of a repository are one folder of the cache.
+                let repo = RepoId::new(repo.on_hub()?).ok()?;
+                Some(Self { repo, revision: revision.clone() })
+            }
             Source::LocalPath(_) | Source::Recipe(_) => None,
         }
     }
@@ -86,16 +90,17 @@ struct Places<'a> {
 
 fn places<'a>(model: &'a Model, observed: &Observed) -> Places<'a> {
     let mut places = Places { present: Vec::new(), missing: Vec::new(), absent: Vec::new(), silent: None };
-    let key = model.source.cache_key().unwrap_or_default();
+    let key = model.source.files_key().unwrap_or_default();
     for spark in &model.sparks {
         let Some(facts) = observed.facts(spark) else {
             places.silent = places.silent.or(Some(spark));
             continue;
         };
-        match facts.caches.get(&key) {
-            Some(CacheSeen::Present) => places.present.push(spark),
-            Some(CacheSeen::Partial { .. }) => places.missing.push(spark),
-            Some(CacheSeen::Absent) | None => {
+        match facts.files.get(&key) {
+            Some(FilesSeen::Whole { .. } | FilesSeen::Lacking { .. }) => places.present.push(spark),
+            Some(FilesSeen::Partial { .. }) => places.missing.push(spark),
+            Some(FilesSeen::Unanswered) => places.silent = places.silent.or(Some(spark)),
+            Some(FilesSeen::Absent) | None => {
                 places.missing.push(spark);
                 places.absent.push(spark);
             }
@@ -117,7 +122,7 @@ pub fn differences<'a>(model: &'a Model, observed: &Observed) -> Vec<(&'a SparkN
         None => Vec::new(),
         Some(Weights::Present) => places.missing.into_iter().map(|spark| (spark, "not all there")).collect(),
         Some(Weights::Absent) => {
-            let there = model.sparks.iter().filter(|spark| observed.facts(spark).is_some());
+            let there = places.present.iter().chain(&places.missing).copied();
             there.filter(|spark| !places.absent.contains(spark)).map(|spark| (spark, "there")).collect()
         }
     }
@@ -156,7 +161,7 @@ fn stage(
     let goal = format!("bring the files of `{files}`");
     let places = places(model, observed);
     if let Some((spark, job)) = running(object, desired, observed) {
-        let said = job.last_words.as_deref().unwrap_or("it has just begun");
+        let said = job.last_words().unwrap_or("it has just begun");
         return Some(Work::waiting(
             object,
             goal,
@@ -170,7 +175,7 @@ fn stage(
     }
     if places.missing.is_empty() {
         let silent = places.silent?;
-        let message = format!("`{silent}` is not reachable; whether they are there is not known");
+        let message = format!("`{silent}` does not answer; whether they are there is not known");
         return Some(Work::blocked(object, goal, Reason::Unreachable, message));
     }
     if let Some(attempts) = ledger.attempts(object, &files.spec()) {
@@ -179,7 +184,7 @@ fn stage(
             return Some(Work::blocked(object, goal, Reason::Stalled, message));
         }
         if attempts.not_before > now {
-            let message = format!("after `{}`, again at {:.0}", attempts.last.what, attempts.not_before);
+            let message = format!("{}; again at {:.0}", attempts.last.what, attempts.not_before);
             return Some(Work::waiting(object, goal, Reason::Backoff, message));
         }
     }
@@ -225,7 +230,7 @@ fn delete(
     let there: Vec<&SparkName> = differences(model, observed).into_iter().map(|(spark, _)| spark).collect();
     if there.is_empty() {
         let silent = places(model, observed).silent?;
-        let message = format!("`{silent}` is not reachable; whether they are there is not known");
+        let message = format!("`{silent}` does not answer; whether they are there is not known");
         return Some(Work::blocked(object, goal, Reason::Unreachable, message));
     }
     if let Some(user) = user_of(&files.repo, desired, observed, ledger) {
@@ -284,6 +289,7 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
     if let Some((object, _)) = observed.endpoints.iter().find(|(_, endpoint)| shows(endpoint)) {
         return Some(format!("what answers as `{object}` was loaded from them"));
     }
+    // What served before that may be gone back to, too; but not when somebody says that its files are to go.
     if let Some((object, proven)) = ledger.proven.iter().find(|(_, proven)| is_of(&proven.model)) {
         return Some(format!("`{}` is what `{object}` goes back to when another model fails", proven.model));
     }
@@ -341,8 +347,7 @@ impl Ledger {
         let pause = FIRST_PAUSE.checked_mul(1 << (failed_loads - 1).min(8)).unwrap_or(FIRST_PAUSE);
         let not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
         let last = Failure { at: now, what, kind: FailureKind::Unnamed };
-        self.attempts
-            .insert(attempt_key(object, &spec), Attempts { failed_loads, refused: 0, last, not_before });
+        self.attempts.insert(attempt_key(object, &spec), Attempts::new(failed_loads, last, not_before));
     }
 
     /// Take in what became of transfers.
@@ -383,7 +388,7 @@ impl Ledger {
                     )
                 }
                 JobState::Exited(_) | JobState::Lost | JobState::Running => {
-                    let said = job.last_words.unwrap_or_else(|| "it ended without a word".into());
+                    let said = job.last_words().unwrap_or("it ended without a word").to_owned();
                     let what = format!("job {} on `{}`: {said}", job.id, transfer.spark);
                     self.transfer_failed(&object, &transfer.files, what.clone(), now);
                     ("failed", what)

@@ -11,11 +11,18 @@ use crate::{
     core::{
         conceal::without_secrets,
         desired::SpecHash,
+        image::ImageSeen,
         label,
         observed::{Container, Labels, Process},
+        visible,
     },
-    host::{EventStream, Transport, Unreachable},
+    host::{EventStream, Transport, Unreachable, engine::refusal},
 };
+
+/// An image's reference is at most 255 letters and a digest.
+const MAX_NAME: usize = 400;
+/// What starts an engine has some hundred letters, and a few thousand where JSON is among its arguments.
+const MAX_COMMAND: usize = 32 << 10;
 
 /// What an Engine must not take for one container: one that hangs must not hide the others.
 const ONE_CONTAINER: Duration = Duration::from_secs(5);
@@ -30,9 +37,15 @@ pub async fn containers(
     deadline: Duration,
 ) -> Result<Vec<Container>, Unreachable> {
     let listed: Vec<wire::Listed> = get(transport, "/containers/json?all=true", deadline).await?;
+    if let Some(odd) = listed.iter().find(|listed| !is_id(&listed.id)) {
+        return Err(Unreachable::Engine(format!(
+            "it lists a container with the id `{}`, which is none",
+            visible::short(&odd.id, MAX_NAME)
+        )));
+    }
     let limit = deadline.min(ONE_CONTAINER);
     let reading = listed.into_iter().map(|listed| async move {
-        let name = listed.name();
+        let name = visible::short(&listed.name(), MAX_NAME);
         let wanted = inside(&listed);
         // What is paused is there, with all that it holds.
         let running = matches!(listed.state.as_str(), "running" | "paused");
@@ -40,14 +53,14 @@ pub async fn containers(
             name,
             running,
             restarting: listed.state == "restarting",
-            image: listed.image,
-            image_id: listed.image_id,
+            image: visible::short(&listed.image, MAX_NAME),
+            image_id: visible::short(&listed.image_id, MAX_NAME),
             exit_code: None,
             started_at: None,
             restarts: None,
             restart_count: 0,
             published: listed.ports.iter().filter_map(|port| port.public_port).collect(),
-            label_names: listed.labels.keys().cloned().collect(),
+            label_names: listed.labels.keys().map(|name| visible::short(name, MAX_NAME)).collect(),
             labels: labels(&listed.labels),
             processes: None,
             id: listed.id,
@@ -74,21 +87,29 @@ pub async fn containers(
     Ok(containers)
 }
 
-/// The id that `image` names; `None` when there is no such image.
+/// The image that a reference names; `None` when there is no such image.
 ///
 /// # Errors
 /// When the Engine could not be asked.
-pub async fn image_id(
+pub async fn image(
     transport: &dyn Transport,
     image: &str,
     deadline: Duration,
-) -> Result<Option<String>, Unreachable> {
+) -> Result<Option<ImageSeen>, Unreachable> {
     let path = format!("/images/{image}/json");
     let answer = transport.engine(&path, deadline).await?;
     if answer.status == 404 {
         return Ok(None);
     }
-    parse::<wire::Image>(&path, answer.status, &answer.body).map(|image| Some(image.id))
+    let image: wire::Image = parse(&path, answer.status, &answer.body)?;
+    // `NAME@sha256:…`: the registry's name is not the image's.
+    let digests = image.repo_digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
+    Ok(Some(ImageSeen {
+        id: image.id,
+        digests: digests.collect(),
+        layers: image.root_fs.layers,
+        user: image.config.user,
+    }))
 }
 
 /// The last `lines` lines of a container's output, both streams in order.
@@ -101,12 +122,27 @@ pub async fn logs(
     lines: u32,
     deadline: Duration,
 ) -> Result<String, Unreachable> {
-    let path = format!("/containers/{container}/logs?stdout=true&stderr=true&timestamps=true&tail={lines}");
-    let answer = transport.engine(&path, deadline).await?;
-    if answer.status != 200 {
-        return Err(Unreachable::Engine(format!("{path} answered {}", answer.status)));
+    let mut lines = lines;
+    loop {
+        let path =
+            format!("/containers/{container}/logs?stdout=true&stderr=true&timestamps=true&tail={lines}");
+        match transport.engine(&path, deadline).await {
+            Ok(answer) if answer.status == 200 => return Ok(wire::demultiplex(&answer.body)),
+            Ok(answer) => return Err(Unreachable::Engine(refusal(&path, answer.status, &answer.body))),
+            // Its lines are long: the last of them are worth more than none.
+            Err(Unreachable::TooMuch(_)) if lines > FEWEST_LINES => lines = FEWEST_LINES.max(lines / 8),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(wire::demultiplex(&answer.body))
+}
+
+/// Lines of 16 KiB, which is where Docker breaks them, fit into an answer.
+const FEWEST_LINES: u32 = 100;
+
+/// As Docker makes them: hex, 64 digits or the first of them.
+fn is_id(text: &str) -> bool {
+    (12..=64).contains(&text.len())
+        && text.chars().all(|letter| letter.is_ascii_digit() || ('a'..='f').contains(&letter))
 }
 
 /// What may change what is seen. Not `top` and `exec_*`: looking makes those itself.
@@ -132,17 +168,15 @@ async fn get<T: serde::de::DeserializeOwned>(
 
 fn parse<T: serde::de::DeserializeOwned>(path: &str, status: u16, body: &[u8]) -> Result<T, Unreachable> {
     if status != 200 {
-        let message =
-            serde_json::from_slice::<wire::Failure>(body).map(|failure| failure.message).unwrap_or_default();
-        return Err(Unreachable::Engine(format!("{path} answered {status} {message}")));
+        return Err(Unreachable::Engine(refusal(path, status, body)));
     }
     serde_json::from_slice(body).map_err(|error| Unreachable::Engine(format!("{path} answered {error}")))
 }
 
 fn labels(labels: &std::collections::BTreeMap<String, String>) -> Option<Labels> {
     Some(Labels {
-        cluster: labels.get(label::CLUSTER)?.clone(),
-        object: labels.get(label::OBJECT)?.clone(),
+        cluster: visible::short(labels.get(label::CLUSTER)?, MAX_NAME),
+        object: visible::short(labels.get(label::OBJECT)?, MAX_NAME),
         spec: SpecHash::of_label(labels.get(label::SPEC)?),
         token: labels.get(label::TOKEN).and_then(|token| token.parse().ok()),
     })
@@ -154,7 +188,11 @@ fn processes(top: &wire::Top) -> Vec<Process> {
         .filter_map(|row| {
             let pid = row.first()?.parse().ok()?;
             let kibibytes: u64 = row.get(1)?.parse().ok()?;
-            let command = without_secrets(&row.get(2..)?.join(" "));
+            let command = row.get(2..)?.join(" ");
+            // A cut one would be another: it is none of an engine then, and is only shown.
+            let is_long = command.len() > MAX_COMMAND;
+            let command =
+                without_secrets(&if is_long { visible::short(&command, MAX_NAME) } else { command });
             Some(Process { pid, resident_bytes: kibibytes * 1024, command })
         })
         .collect()

@@ -91,12 +91,26 @@ pub struct Top {
 #[serde(rename_all = "PascalCase")]
 pub struct Image {
     pub id: String,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub repo_digests: Vec<String>,
+    #[serde(default, rename = "RootFS", deserialize_with = "or_empty")]
+    pub root_fs: RootFs,
+    #[serde(default, deserialize_with = "or_empty")]
+    pub config: Config,
 }
 
-/// An answer that is not 200.
-#[derive(Debug, Deserialize)]
-pub struct Failure {
-    pub message: String,
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RootFs {
+    #[serde(default, deserialize_with = "or_empty")]
+    pub layers: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    #[serde(default, deserialize_with = "or_empty")]
+    pub user: String,
 }
 
 /// The log format of containers without a terminal: frames of `[stream, 0, 0, 0, length: u32 BE]` and bytes. A body

@@ -3,19 +3,25 @@
 //! The paths carry the API version that the Engine itself named: unversioned paths are deprecated, and a fixed
 //! version is refused by Engines that are much newer or older.
 
-use std::{path::Path, sync::Mutex, time::Duration};
+use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http_body_util::{BodyExt, BodyStream, Empty, Limited};
+use http_body_util::{BodyExt, BodyStream, Empty, LengthLimitError, Limited};
 use hyper::{Request, body::Incoming, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{Answer, EventStream, Unreachable};
+use crate::core::visible;
 
 /// No answer that is read whole is larger: the list of 1,000 containers is 2 MB.
-const MAX_ANSWER: usize = 64 << 20;
+const MAX_ANSWER: usize = 8 << 20;
+
+/// One sentence: read, and told.
+const MAX_REFUSAL: usize = 64 << 10;
+const MAX_TOLD: usize = 500;
 
 /// The Engine behind one socket.
 #[derive(Debug, Default)]
@@ -52,7 +58,9 @@ impl Engine {
         };
         let response = timeout(deadline, asking).await.map_err(|_| Unreachable::Deadline(deadline))??;
         if !response.status().is_success() {
-            return Err(Unreachable::Engine(format!("{path} answered {}", response.status())));
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await.map_err(engine)?;
+            return Err(Unreachable::Engine(refusal(path, status, &body.to_bytes())));
         }
         let frames = BodyStream::new(response.into_body()).filter_map(|frame| async {
             match frame {
@@ -67,12 +75,14 @@ impl Engine {
         let path = self.versioned(socket, path).await?;
         let response = send(socket, &path).await?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(engine)?;
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() { Unreachable::TooMuch(MAX_ANSWER) } else { engine(error) }
+        })?;
         Ok(Answer { status, body: body.to_bytes() })
     }
 
-    fn version(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.version.lock().expect("nothing panics while it holds this")
+    fn version(&self) -> MutexGuard<'_, Option<String>> {
+        self.version.lock()
     }
 
     async fn versioned(&self, socket: &Path, path: &str) -> Result<String, Unreachable> {
@@ -90,6 +100,16 @@ impl Engine {
     }
 }
 
+/// What an answer that is not 200 says, in the Engine's own words.
+pub fn refusal(path: &str, status: u16, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    let message = serde_json::from_slice::<Refusal>(body).map(|refusal| refusal.message).unwrap_or_default();
+    format!("{path} answered {status} {}", visible::short(&message, MAX_TOLD)).trim_end().to_owned()
+}
+
 fn engine(error: impl std::fmt::Display) -> Unreachable {
     Unreachable::Engine(error.to_string())
 }
@@ -101,6 +121,7 @@ async fn send(socket: &Path, path: &str) -> Result<hyper::Response<Incoming>, Un
     let request = Request::get(path)
         .header(HOST, "docker")
         .body(Empty::<Bytes>::new())
-        .expect("a path of ours is a valid URI");
+        // Part of the path may be what an Engine called its own containers.
+        .map_err(|error| Unreachable::Engine(format!("{path} is no address: {error}")))?;
     sender.send_request(request).await.map_err(engine)
 }

@@ -1,5 +1,7 @@
-# The jobs below "$state", one `job ID STATE TOKEN STARTED SPEC OBJECT` a line, with what each said last. Needs `alive`, `say`, `boot`.
+# The jobs below "$state", one `job ID STATE TOKEN STARTED SPEC OBJECT` a line, with what each said last: the newest in many lines,
+# because what failed is seldom in the last. Needs `alive`, `say`, `boot`.
 jobs() {
+    newest=$(ls -1t "$state/jobs" 2>/dev/null | head -n 3 | tr '\n' ' ')
     for dir in "$state"/jobs/*/; do
         [ -r "$dir/token" ] || continue
         # Nothing of the job before.
@@ -19,8 +21,9 @@ jobs() {
         fi
         id=${dir%/} id=${id##*/}
         say "job $id $is $token $started $spec $object"
-        words=$dir/log
-        [ "$is" != running ] || words=$dir/progress
-        [ ! -r "$words" ] || say "job_said $id $(tail -n 1 "$words" | tr -d '\000-\037' | cut -c 1-300)"
+        words=$dir/log count=1
+        case " $newest" in *" $id "*) count=12 ;; esac
+        if [ "$is" = running ]; then words=$dir/progress count=1; fi
+        [ ! -r "$words" ] || tail -n "$count" "$words" | tr -d '\000-\010\013-\037' | cut -c 1-300 | sed "s/^/job_said $id /"
     done
 }

@@ -14,7 +14,11 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-use super::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable, engine::Engine};
+use super::{
+    Answer, Answering, EventStream, Frame, Output, Program, Transport, Unreachable,
+    bounded::{MAX_STDOUT, read_complaint, read_whole},
+    engine::Engine,
+};
 
 pub struct Local {
     docker_socket: PathBuf,
@@ -47,26 +51,27 @@ impl Transport for Local {
     fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
         Box::pin(async move {
             let mut child = shell(Stdio::piped())?;
-            let text = program.text();
+            let frame = Frame::new();
+            let text = program.text(&frame);
             let mut stdin = child.stdin.take().expect("stdin is piped");
+            let stdout = child.stdout.take().expect("stdout is piped");
+            let stderr = child.stderr.take().expect("stderr is piped");
             let running = async {
-                let (_, output) = tokio::join!(
-                    async move {
-                        // A child that ends early closes its end; its exit code tells.
-                        let _ = stdin.write_all(text.as_bytes()).await;
-                        drop(stdin);
-                    },
-                    child.wait_with_output()
-                );
-                output
+                let telling = async {
+                    // A child that ends early closes its end; its exit code tells.
+                    let _ = stdin.write_all(text.as_bytes()).await;
+                    drop(stdin);
+                    Ok(())
+                };
+                let ((), out, err) = tokio::try_join!(
+                    telling,
+                    read_whole(stdout, MAX_STDOUT, failed),
+                    read_complaint(stderr, failed)
+                )?;
+                let status = child.wait().await.map_err(failed)?;
+                Ok(Output::of(&frame, status.code(), &out, &err))
             };
-            let output = timeout(deadline, running).await.map_err(|_| Unreachable::Deadline(deadline))?;
-            let output = output.map_err(failed)?;
-            Ok(Output {
-                code: output.status.code(),
-                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            })
+            timeout(deadline, running).await.map_err(|_| Unreachable::Deadline(deadline))?
         })
     }
 
@@ -75,7 +80,8 @@ impl Transport for Local {
             let mut child = shell(Stdio::null())?;
             let mut stdin = child.stdin.take().expect("stdin is piped");
             let stdout = child.stdout.take().expect("stdout is piped");
-            let text = program.text();
+            let frame = Frame::new();
+            let text = program.text(&frame);
             let telling = async { stdin.write_all(text.as_bytes()).await.map_err(failed) };
             timeout(deadline, telling).await.map_err(|_| Unreachable::Deadline(deadline))??;
             drop(stdin);
@@ -84,7 +90,7 @@ impl Transport for Local {
                 let _alive = &child;
                 piece.map_err(failed)
             });
-            Ok(Box::pin(stream) as EventStream)
+            Ok(frame.skip(Box::pin(stream)))
         })
     }
 

@@ -5,8 +5,12 @@
 //! changes anything is the fence (`apply::fence`). The Engine is read with GET and nothing else.
 
 pub mod address;
+pub mod bounded;
 pub mod engine;
+pub mod frame;
+pub mod host_key;
 pub mod local;
+pub mod private_key;
 pub mod program;
 pub mod ssh;
 
@@ -15,15 +19,53 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::Stream;
 
+use crate::core::visible;
+
+pub use frame::Frame;
 pub use program::{Program, calls, quote, quote_if_needed};
 
+/// Of what a program complained of, in a sentence.
+const MAX_COMPLAINT: usize = 500;
+
+/// `ssh` ends with it when it is the connection that failed.
+const SSH_FAILED: i32 = 255;
+
 /// What a program said and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
     /// `None` when a signal ended it.
     pub code: Option<i32>,
+    /// What the program itself printed.
     pub stdout: String,
+    /// It came to its end; else `stdout` is a part.
+    pub is_whole: bool,
     pub stderr: String,
+    /// The last of what the login shell printed around it.
+    pub outside: String,
+}
+
+impl Output {
+    /// Of what was read from a program that was told to print between these marks.
+    pub fn of(frame: &Frame, code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Self {
+        let framed = frame.split(&String::from_utf8_lossy(stdout));
+        let stderr = String::from_utf8_lossy(stderr).into_owned();
+        Self { code, stdout: framed.inside, is_whole: framed.is_whole, stderr, outside: framed.outside }
+    }
+
+    /// Why it is not whole, in the words of whoever ended it.
+    pub fn why_cut(&self) -> String {
+        let complaint = self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        match complaint {
+            Some(line) => visible::short(line, MAX_COMPLAINT),
+            None if self.stdout.is_empty() && !self.outside.is_empty() => {
+                format!("its login shell said only: {}", self.outside)
+            }
+            None if self.stdout.is_empty() && self.code.is_some_and(|code| code != SSH_FAILED) => {
+                "its login shell ended without running anything; the account's line of `getent passwd` there names it".into()
+            }
+            None => "its answer was cut short".into(),
+        }
+    }
 }
 
 /// The Engine's answer to a GET.
@@ -44,12 +86,24 @@ pub enum Unreachable {
     HostKey(String),
     #[error("its host key is not pinned yet; run `spark-control trust {0}`")]
     Untrusted(String),
-    #[error("it refused the key; put the controller's public key into its authorized_keys")]
-    Denied,
+    #[error(
+        "it refused the key for the user `{0}`: put the public key that `spark-control key` prints into that user's \
+         ~/.ssh/authorized_keys there; when it is there, `sudo journalctl -u ssh` says why"
+    )]
+    Denied(String),
     #[error("{0}")]
     Connection(String),
+    #[error("it answered with more than {} MiB, which is no answer", .0 >> 20)]
+    TooMuch(usize),
+    #[error("it did not begin to answer; it said: {0}")]
+    NoAnswer(String),
     #[error("its Docker Engine did not answer: {0}")]
     Engine(String),
+    /// The same, with what the Spark itself says of why.
+    #[error("{0}")]
+    Docker(String),
+    #[error("its answer brought out a mistake of this program; the log of this controller has its place")]
+    Bug,
 }
 
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Bytes, Unreachable>> + Send>>;

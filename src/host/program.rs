@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::Frame;
+
 /// `sh` text with parameters. Parameters are shell variables set before the text; the text is a constant of this
 /// program, so nothing is ever pasted into it.
 #[derive(Debug, Clone)]
@@ -28,14 +30,26 @@ impl Program {
         self.parameters.iter().rfind(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The text for `sh` on stdin. All of it is inside one function that the last line calls, so a connection that
-    /// breaks in the middle runs nothing; `</dev/null` keeps children from eating the text.
-    pub fn text(&self) -> String {
-        let mut text = String::from("main() {\n");
+    /// The text for `sh` on stdin. All of it is inside one function that is called at the end, so a connection that breaks in the
+    /// middle runs nothing; `</dev/null` keeps children from eating the text. What it prints stands between the marks of `frame`.
+    pub fn text(&self, frame: &Frame) -> String {
+        let mut text = self.script_after(&format!("printf '\\n%s\\n' '{}'\n", frame.begin()));
+        let _ = writeln!(text, "printf '\\n%s %s\\n' '{}' \"$?\"", frame.end());
+        text
+    }
+
+    /// The same for a file, which others run later: nobody reads what it prints but people.
+    pub fn script(&self) -> String {
+        self.script_after("")
+    }
+
+    fn script_after(&self, first: &str) -> String {
+        // Whatever language the Spark speaks, figures and errors are written in one way.
+        let mut text = format!("main() {{\nexport LC_ALL=C\n{first}");
         for (name, value) in &self.parameters {
             let _ = writeln!(text, "{name}={}", quote(value));
         }
-        let _ = write!(text, "{}\n}}\nmain </dev/null\n", self.body);
+        let _ = write!(text, "{}\n}}\nmain \"$@\" </dev/null\n", self.body);
         text
     }
 }
@@ -104,8 +118,9 @@ mod tests {
 
     #[test]
     fn a_torn_program_does_nothing() {
-        let whole = Program::new("test", "echo ran").with("x", "1").text();
-        for cut in 0..whole.len() - "main </dev/null\n".len() {
+        let whole = Program::new("test", "echo ran").with("x", "1").text(&Frame::new());
+        let called = whole.find("\nmain \"$@\" </dev/null").expect("it is called");
+        for cut in 0..called {
             let output = Command::new("sh").arg("-c").arg(&whole[..cut]).output().expect("sh runs");
             assert!(output.stdout.is_empty(), "cut at {cut}");
         }

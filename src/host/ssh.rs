@@ -9,14 +9,18 @@ use std::{
 use futures_util::StreamExt;
 use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     sync::{Mutex, Semaphore},
     time::timeout,
 };
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Answer, Answering, EventStream, Output, Program, Transport, Unreachable, address::ipv4, engine::Engine,
+    Answer, Answering, EventStream, Frame, Output, Program, Transport, Unreachable,
+    address::ipv4,
+    bounded::{MAX_STDOUT, read_complaint, read_whole},
+    engine::Engine,
+    private_key,
 };
 
 /// sshd refuses the eleventh session on one connection (`MaxSessions 10`): one is for the stream that goes on, one is left.
@@ -116,7 +120,11 @@ impl Ssh {
         let connecting = builder.connect_mux(address.to_string());
         let limit = CONNECT + Duration::from_secs(2);
         let session =
-            timeout(limit, connecting).await.map_err(|_| Unreachable::Deadline(limit))?.map_err(failed)?;
+            timeout(limit, connecting).await.map_err(|_| Unreachable::Deadline(limit))?.map_err(failed);
+        let session = match session {
+            Err(Unreachable::Denied(_)) => return Err(self.denied().await),
+            session => session?,
+        };
         let unique = format!("{}-{}.sock", std::process::id(), next_number());
         let docker = self.target.directory.join(unique);
         let forward = session.request_port_forward(
@@ -126,6 +134,14 @@ impl Ssh {
         );
         timeout(CONNECT, forward).await.map_err(|_| Unreachable::Deadline(CONNECT))?.map_err(failed)?;
         Ok(Connection { session: Arc::new(session), docker })
+    }
+
+    /// A server says only that it does not take what it was shown.
+    async fn denied(&self) -> Unreachable {
+        match private_key::fault(&self.target.key).await {
+            Some(fault) => Unreachable::Connection(fault),
+            None => Unreachable::Denied(self.target.user.clone()),
+        }
     }
 
     async fn run_once(&self, connection: &Connection, program: &Program) -> Result<Output, Unreachable> {
@@ -141,27 +157,20 @@ impl Ssh {
             .await
             .map_err(failed)?;
         let mut stdin = child.stdin().take().expect("stdin is piped");
-        let mut stdout = child.stdout().take().expect("stdout is piped");
-        let mut stderr = child.stderr().take().expect("stderr is piped");
-        let text = program.text();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let (_, read_out, read_err) = tokio::join!(
-            async move {
-                // A program that ends early closes its end; its exit code tells.
-                let _ = stdin.write_all(text.as_bytes()).await;
-                drop(stdin);
-            },
-            stdout.read_to_end(&mut out),
-            stderr.read_to_end(&mut err),
-        );
-        read_out.map_err(lost)?;
-        read_err.map_err(lost)?;
+        let stdout = child.stdout().take().expect("stdout is piped");
+        let stderr = child.stderr().take().expect("stderr is piped");
+        let frame = Frame::new();
+        let text = program.text(&frame);
+        let telling = async move {
+            // A program that ends early closes its end; its exit code tells.
+            let _ = stdin.write_all(text.as_bytes()).await;
+            drop(stdin);
+            Ok(())
+        };
+        let ((), out, err) =
+            tokio::try_join!(telling, read_whole(stdout, MAX_STDOUT, lost), read_complaint(stderr, lost))?;
         let status = child.wait().await.map_err(failed)?;
-        Ok(Output {
-            code: status.code(),
-            stdout: String::from_utf8_lossy(&out).into_owned(),
-            stderr: String::from_utf8_lossy(&err).into_owned(),
-        })
+        Ok(Output::of(&frame, status.code(), &out, &err))
     }
 }
 
@@ -206,7 +215,12 @@ impl Transport for Ssh {
         Box::pin(async move {
             let working = async {
                 let connection = self.connection().await?;
-                self.engine.get(&connection.docker, path, deadline).await
+                let answer = self.engine.get(&connection.docker, path, deadline).await;
+                // Whom its user may ask, and where, is settled when a connection is made.
+                if matches!(answer, Err(Unreachable::Engine(_))) {
+                    self.forget(&connection).await;
+                }
+                answer
             };
             timeout(deadline, working).await.map_err(|_| Unreachable::Deadline(deadline))?
         })
@@ -240,13 +254,14 @@ async fn begin(
         .map_err(failed)?;
     let mut stdin = child.stdin().take().expect("stdin is piped");
     let stdout = child.stdout().take().expect("stdout is piped");
-    stdin.write_all(program.text().as_bytes()).await.map_err(lost)?;
+    let frame = Frame::new();
+    stdin.write_all(program.text(&frame).as_bytes()).await.map_err(lost)?;
     drop(stdin);
     let stream = ReaderStream::new(stdout).map(move |piece| {
         let _alive = (&child, &connection);
         piece.map_err(lost)
     });
-    Ok(Box::pin(stream))
+    Ok(frame.skip(Box::pin(stream)))
 }
 
 fn next_number() -> u64 {
@@ -265,11 +280,11 @@ fn explain(error: &openssh::Error, name: &str) -> Unreachable {
     if text.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         return Unreachable::HostKey(name.to_owned());
     }
-    if text.contains("Host key verification failed") || text.contains("No ED25519 host key is known") {
+    if text.contains("Host key verification failed") || text.contains(" host key is known for ") {
         return Unreachable::Untrusted(name.to_owned());
     }
     if text.contains("Permission denied") {
-        return Unreachable::Denied;
+        return Unreachable::Denied(String::new());
     }
     if text.contains("could not connect") && text.contains("No such file or directory") {
         return Unreachable::Connection("there is no `ssh` here; install the OpenSSH client".into());
@@ -287,25 +302,31 @@ const SETTINGS_TEXT: &str = "GlobalKnownHostsFile /dev/null\nIdentitiesOnly yes\
 /// # Errors
 /// When it cannot be made.
 pub fn prepare(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::os::unix::fs::DirBuilderExt;
     match std::fs::DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(std::io::Error::other(format!("making {}: {error}", directory.display())));
         }
         _ => {}
     }
-    // Its name can be guessed: what somebody else put there is not used.
-    let metadata = std::fs::symlink_metadata(directory)?;
-    let ours = metadata.is_dir()
-        && metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.mode() & 0o077 == 0;
-    if !ours {
+    // What somebody else put there is not used.
+    if !is_of_this_user(directory) {
         let why = format!("{} is not a folder of this user alone; remove it", directory.display());
         return Err(std::io::Error::other(why));
     }
     std::fs::write(directory.join(SETTINGS), SETTINGS_TEXT)?;
     clear_stale(directory);
     Ok(())
+}
+
+/// A folder that nobody else may read or write in.
+pub fn is_of_this_user(directory: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::symlink_metadata(directory).is_ok_and(|metadata| {
+        metadata.is_dir()
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && metadata.mode() & 0o077 == 0
+    })
 }
 
 /// Remove sockets behind which nobody is any more. What was killed could not: and in a container every controller has the

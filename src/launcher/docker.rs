@@ -4,12 +4,15 @@
 use std::fmt::Write;
 
 use super::{Order, options::options};
-use crate::{core::desired::Source, host::quote};
+use crate::{
+    core::{desired::Source, launcher::DockerOptions, name::PlainPath},
+    host::quote,
+};
 
 /// Where images of vLLM look for the Hugging Face cache.
 const CACHE: &str = "/root/.cache/huggingface";
 
-pub fn script(order: Order<'_>) -> String {
+pub fn script(order: Order<'_>, docker: &DockerOptions, entrypoint: Option<&PlainPath>) -> String {
     let Order { effective, desired, .. } = order;
     let head = desired.sparks.get(&effective.model.sparks[0]);
     let mut text = match head.and_then(|spark| spark.hf_home.as_ref()) {
@@ -18,10 +21,16 @@ pub fn script(order: Order<'_>) -> String {
     };
     // Docker makes what is missing, and root owns it then.
     text.push_str("mkdir -p \"$cache\"\n");
-    let mut words = ["run", "-d", "--init", "--gpus", "all", "--ipc=host", "--network", "host", "--name"]
-        .map(String::from)
-        .to_vec();
-    words.push(effective.slot.container.to_string());
+    let gpus = docker.gpus.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+    let mut words = ["run", "-d", "--init", "--gpus", &gpus].map(String::from).to_vec();
+    // Its own shared memory has a size; the machine's has not.
+    if docker.shm_bytes.is_none() {
+        words.push("--ipc=host".into());
+    }
+    if docker.ports.is_empty() {
+        words.extend(["--network", "host"].map(String::from));
+    }
+    words.extend(["--name".to_owned(), effective.slot.container.to_string()]);
     words.extend(options(order));
     text.push_str("docker");
     for word in &words {
@@ -34,8 +43,15 @@ pub fn script(order: Order<'_>) -> String {
     };
     let root = root.expect("resolved: recipes have a launcher of their own");
     // The image's own entry point may be anything, or nothing.
-    let mut command =
-        ["--entrypoint", "vllm", effective.image.as_str(), "serve", root].map(String::from).to_vec();
+    let mut command = [
+        "--entrypoint",
+        entrypoint.map_or("vllm", PlainPath::as_str),
+        effective.image.as_str(),
+        "serve",
+        root,
+    ]
+    .map(String::from)
+    .to_vec();
     command.extend(effective.arguments());
     for word in &command {
         let _ = write!(text, " {}", quote(word));

@@ -7,7 +7,12 @@ use std::fmt::Write;
 
 use super::{Order, options::options};
 use crate::{
-    core::{launcher::Ranks, name::PlainPath, observed::Checkout},
+    core::{
+        desired::{Effective, EnvValue},
+        launcher::{LauncherOptions, Ranks},
+        name::PlainPath,
+        observed::Checkout,
+    },
     host::quote,
 };
 
@@ -20,7 +25,9 @@ pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks, launch_script: Op
     match (launch_script, effective.model.source.root()) {
         (Some(script), _) => words.extend(["--launch-script".into(), script.to_string()]),
         (None, Some(root)) => {
-            words.extend(["exec", "vllm", "serve", root].map(String::from));
+            words.push("exec".into());
+            words.extend(environment_first(effective));
+            words.extend(["vllm", "serve", root].map(String::from));
             words.extend(effective.arguments());
         }
         (None, None) => unreachable!("resolved: recipes have a launcher of their own"),
@@ -70,7 +77,23 @@ pub(super) fn common_words(order: Order<'_>, ranks: Ranks) -> Vec<String> {
     for path in &effective.model.mods {
         words.extend(["--apply-mod".into(), path.to_string()]);
     }
+    let how = &effective.launcher.how;
+    words.extend(how.own().into_iter().flat_map(LauncherOptions::all).flat_map(|option| option.words));
+    for port in how.docker().into_iter().flat_map(|docker| &docker.ports) {
+        words.extend(["--publish".into(), port.to_string()]);
+    }
     words
+}
+
+/// What the file says of the environment wins over what the launcher sets with `-e`, which `--env-file` does not: the engine gets
+/// it from `env`, which the engine then takes the place of. Secrets are never words.
+fn environment_first(effective: &Effective<'_>) -> Vec<String> {
+    let plain = effective.env.iter().filter_map(|(name, value)| match value {
+        EnvValue::Plain(text) => Some(format!("{name}={text}")),
+        EnvValue::Secret(_) => None,
+    });
+    let set: Vec<String> = plain.collect();
+    if set.is_empty() { set } else { std::iter::once("env".to_owned()).chain(set).collect() }
 }
 
 /// Ray was all there was, then the default beside `--no-ray`, then an option beside the other default.
@@ -124,7 +147,9 @@ fn nodes_as_options(order: Order<'_>) -> Vec<String> {
 /// options, because the launcher lets `.env` win over an option that happens to equal its default.
 fn write_config(text: &mut String, order: Order<'_>) {
     let ours = settings(order);
-    let keys: Vec<&str> = ours.iter().map(|(key, _)| *key).collect();
+    let mut keys: Vec<String> = ours.iter().map(|(key, _)| (*key).to_owned()).collect();
+    // It makes `-e X` of each of these, which would win over ours.
+    keys.extend(order.effective.env.keys().map(|name| format!("CONTAINER_{name}")));
     let _ = writeln!(text, "{{");
     let _ = writeln!(text, "[ ! -r .env ] || grep -vE {} .env", quote(&format!("^({})=", keys.join("|"))));
     for (key, value) in &ours {

@@ -36,8 +36,8 @@ pub fn script(order: Order<'_>) -> String {
         How::LaunchCluster { dir, ranks, script, .. } => {
             launch_cluster::script(order, dir, *ranks, script.as_ref())
         }
-        How::Recipe { dir, ranks } => recipe::script(order, dir, *ranks),
-        How::Docker { .. } => docker::script(order),
+        How::Recipe { dir, ranks, .. } => recipe::script(order, dir, *ranks),
+        How::Docker { docker, entrypoint } => docker::script(order, docker, entrypoint.as_ref()),
         How::Sparkrun { program, ranks } => sparkrun::script(order, program, *ranks),
         How::Command { dir, start, .. } => command::script(order, dir, start),
     };

@@ -6,6 +6,7 @@ use super::Order;
 use crate::core::{
     desired::{Effective, Source},
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
+    launcher::{DockerOptions, How},
 };
 
 /// One word each.
@@ -15,6 +16,15 @@ pub fn options(order: Order<'_>) -> Vec<String> {
         words.extend(["--label".to_owned(), label]);
     }
     words.extend(mounts(order.effective));
+    // Published ports are an option of the launcher of a checkout, which changes the network for them.
+    let docker = order.effective.launcher.how.docker().cloned().unwrap_or_default();
+    let is_run_here = matches!(order.effective.launcher.how, How::Docker { .. });
+    let docker = if is_run_here {
+        DockerOptions { gpus: None, ..docker }
+    } else {
+        DockerOptions { ports: Vec::new(), ..docker }
+    };
+    words.extend(docker.words());
     if let Some(file) = order.environment_file {
         words.extend(["--env-file".to_owned(), file.to_owned()]);
     }

@@ -5,11 +5,16 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value as Json};
 
-use super::load::load;
+use super::{
+    load::load,
+    splice::{on_one_line, word},
+};
 
 /// What the file will say.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
+    /// `name`; without it, the usual one.
+    pub cluster: Option<String>,
     /// By name, in order.
     pub sparks: Vec<(String, Json)>,
     /// The model that serves, when it can be taken over.
@@ -105,14 +110,18 @@ pub fn text(draft: &Draft) -> String {
     for note in &draft.notes {
         let _ = writeln!(text, "# {}", note.replace('\n', "\n# "));
     }
-    text.push_str("version: 1\n\nsparks:\n");
+    text.push_str("version: 1\n");
+    if let Some(cluster) = &draft.cluster {
+        let _ = writeln!(text, "name: {}", word(cluster));
+    }
+    text.push_str("\nsparks:\n");
     entries(&mut text, &draft.sparks);
     match &draft.model {
         Some(model) => {
             let _ = write!(
                 text,
                 "\n# What should be serving. Another name of `models` swaps it, `none` empties the slot.\nmodel: {}\n",
-                scalar(model)
+                word(model)
             );
         }
         None => text.push_str(
@@ -122,7 +131,7 @@ pub fn text(draft: &Draft) -> String {
     if !draft.vllm.is_empty() {
         text.push_str("\nvllm:\n");
         for (key, value) in &draft.vllm {
-            let _ = writeln!(text, "  {key}: {}", flow(value));
+            let _ = writeln!(text, "  {key}: {}", on_one_line(value));
         }
     }
     if draft.models.is_empty() {
@@ -138,7 +147,7 @@ pub fn text(draft: &Draft) -> String {
         entries(&mut text, &draft.services);
     }
     if !draft.disabled.is_empty() {
-        let names: Vec<String> = draft.disabled.iter().map(|name| scalar(name)).collect();
+        let names: Vec<String> = draft.disabled.iter().map(|name| word(name)).collect();
         let _ = write!(text, "\ndisabled_services: [{}]\n", names.join(", "));
     }
     text
@@ -147,45 +156,17 @@ pub fn text(draft: &Draft) -> String {
 /// One line each.
 fn entries(text: &mut String, entries: &[(String, Json)]) {
     for (name, value) in entries {
-        let _ = writeln!(text, "  {}: {}", scalar(name), flow(value));
+        let _ = writeln!(text, "  {}: {}", word(name), on_one_line(value));
     }
 }
 
 /// One field a line.
 fn blocks(text: &mut String, entries: &[(String, Json)]) {
     for (name, value) in entries {
-        let _ = writeln!(text, "  {}:", scalar(name));
+        let _ = writeln!(text, "  {}:", word(name));
         for (key, value) in value.as_object().into_iter().flatten() {
-            let _ = writeln!(text, "    {key}: {}", flow(value));
+            let _ = writeln!(text, "    {key}: {}", on_one_line(value));
         }
-    }
-}
-
-fn flow(value: &Json) -> String {
-    match value {
-        Json::Object(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
-            format!("{{ {} }}", fields.join(", "))
-        }
-        Json::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Json::String(text) => scalar(text),
-        Json::Null | Json::Bool(_) | Json::Number(_) => value.to_string(),
-    }
-}
-
-/// Plain where nobody can read it as something else, in quotes otherwise.
-fn scalar(text: &str) -> String {
-    let mut letters = text.chars();
-    let plain = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '/')
-        && letters.all(|letter| letter.is_ascii_alphanumeric() || "_./-".contains(letter));
-    let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    // An address has two dots at least, so it is no number.
-    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
-    if (plain && !words.contains(&text.to_lowercase().as_str())) || address {
-        text.to_owned()
-    } else {
-        Json::String(text.to_owned()).to_string()
     }
 }
 

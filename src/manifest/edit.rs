@@ -1,17 +1,14 @@
 //! Changing the text of `cluster.yaml` and nothing else in it: comments, order and style of what is not changed stay.
 //!
-//! `edited` compares the values before and after, carries each difference into the text, and reads the result back: it
-//! must mean exactly what was asked for, and every line that no difference is on must still be there. Otherwise it
-//! refuses. Writes nothing; `controller::edit` does.
+//! `edited` makes the value that is asked for, carries each difference into the text (`splice`), and reads the result back: it
+//! must mean exactly that. Otherwise it refuses, and says where and why. Writes nothing; `controller::edit` does.
 
-use std::{ops::Range, str::FromStr};
-
-use serde_json::{Map, Value as Json};
-use yaml_edit::{Document, Mapping, Sequence, YamlNode};
+use serde_json::Value as Json;
 
 use super::{
-    Problem,
-    tree::{self, Key, Node, Value},
+    Problem, patch,
+    splice::{NoPlace, splice},
+    tree::{self, Node, Value},
 };
 
 /// A change that is asked for.
@@ -29,13 +26,16 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// What is there cannot be read, so it cannot be changed in part.
-    #[error("the file as it is cannot be read")]
+    #[error("the file as it is cannot be read, so it is changed as a whole or not at all: {}", .0.message)]
     Unreadable(Problem),
     #[error("the patch does not fit the file: {0}")]
     DoesNotFit(String),
+    /// It would make more of the file than is ever read.
+    #[error("the patch is too large: {0}")]
+    TooLarge(String),
     /// For example an entry that an anchor shares with others.
-    #[error("this cannot be changed without touching the rest of the file; edit it by hand ({0})")]
-    Entangled(String),
+    #[error("line {line} of the file cannot be changed in part, because {why}: `{text}`; edit it by hand")]
+    Entangled { line: usize, why: String, text: String },
 }
 
 /// `text` after `change`.
@@ -50,39 +50,73 @@ pub fn edited(text: &str, change: &Change) -> Result<String, Refused> {
         Some(body) => ("\u{feff}", body),
         None => ("", text),
     };
-    let windows = body.contains("\r\n") && !body.replace("\r\n", "").contains('\n');
-    let body = if windows { body.replace("\r\n", "\n") } else { body.to_owned() };
-    let before = tree::parse(&body).map_err(Refused::Unreadable)?;
-    let old = json(&before);
-    let mut new = old.clone();
-    match change {
-        Change::Merge(patch) => json_patch::merge(&mut new, patch),
-        Change::Patch(patch) => {
-            json_patch::patch(&mut new, patch).map_err(|error| Refused::DoesNotFit(error.to_string()))?;
-        }
+    let before = tree::parse(body).map_err(Refused::Unreadable)?;
+    let old = before.json();
+    let new = match change {
+        Change::Merge(wanted) => patch::merged(&old, wanted)?,
+        Change::Patch(wanted) => patch::patched(&old, wanted)?,
         Change::Whole(_) => unreachable!("returned above"),
-    }
+    };
     if new == old {
         return Ok(text.to_owned());
     }
-    let filled = fill(&body, &before, &new);
-    let from = match filled == body {
-        true => old,
-        false => json(&tree::parse(&filled).map_err(|problem| Refused::Entangled(problem.message))?),
-    };
-    let mut after = carry(&filled, &from, &new)?;
+    let after = splice(body, &before, &new).map_err(|no_place| entangled(body, &no_place))?;
     match tree::parse(&after) {
-        Ok(read) if json(&read) == new => {}
-        Ok(_) => return Err(Refused::Entangled("it would mean something else".into())),
-        Err(problem) => return Err(Refused::Entangled(problem.message)),
+        Ok(read) if read.json() == new => Ok(format!("{mark}{after}")),
+        Ok(read) => Err(misread(body, &before, &read.json(), &new)),
+        Err(problem) => {
+            let why = format!("the file could not be read any more ({})", problem.message);
+            Err(Refused::Entangled { line: 1, why, text: first_line(body) })
+        }
     }
-    if let Some(lost) = lost_line(&body, &before, &new, &after) {
-        return Err(Refused::Entangled(format!("it would change the line `{}`", lost.trim())));
+}
+
+fn entangled(text: &str, NoPlace { at, why }: &NoPlace) -> Refused {
+    let line = text[..*at].matches('\n').count();
+    let written = text.lines().nth(line).unwrap_or_default().trim().to_owned();
+    Refused::Entangled { line: line + 1, why: (*why).to_owned(), text: written }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// Why a text that was changed in its place means something else: what stands there is shared, mostly.
+fn misread(text: &str, before: &Node, read: &Json, wanted: &Json) -> Refused {
+    let fields = differing(wanted, read);
+    let at = fields.first().map_or(0, |field| place(before, field));
+    let anchors: Vec<&str> = text
+        .split_whitespace()
+        .filter(|word| {
+            word.len() > 1
+                && word.starts_with('&')
+                && word[1..].chars().all(|c| c.is_alphanumeric() || "_-".contains(c))
+        })
+        .collect();
+    let why = match anchors.as_slice() {
+        [] => "it would mean something else".to_owned(),
+        [one] => format!("the anchor `{one}` shares what stands there with other places"),
+        several => format!("the anchors {} share what stands there with other places", several.join(" and ")),
+    };
+    let no_place = NoPlace { at, why: "" };
+    match entangled(text, &no_place) {
+        Refused::Entangled { line, text, .. } => Refused::Entangled { line, why, text },
+        other => other,
     }
-    if windows {
-        after = after.replace('\n', "\r\n");
+}
+
+/// Where a field stands, or what holds it.
+fn place(node: &Node, pointer: &str) -> usize {
+    let mut node = node;
+    let mut at = node.span.start;
+    for name in pointer.split('/').skip(1) {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let Value::Map(entries) = &node.value else { break };
+        let Some((key, value)) = entries.iter().find(|(key, _)| key.text == name) else { break };
+        at = key.span.start;
+        node = value;
     }
-    Ok(format!("{mark}{after}"))
+    at
 }
 
 /// Names of what differs between two values, as JSON pointers; a map is gone into, everything else is one thing.
@@ -114,238 +148,7 @@ fn differ(path: &str, old: &Json, new: &Json, found: &mut Vec<String>) {
 /// # Errors
 /// The first thing that is not YAML.
 pub fn value(text: &str) -> Result<Json, Problem> {
-    tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map(|node| json(&node))
-}
-
-fn json(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::from(*value),
-        Value::Int(value) => Json::from(*value),
-        Value::Float(value) => Json::from(*value),
-        Value::Text(text) => Json::from(text.as_str()),
-        Value::List(items) => Json::Array(items.iter().map(json).collect()),
-        Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), json(value))).collect())
-        }
-    }
-}
-
-const EMPTY: &str = "{}";
-
-/// Maps that lost their last entry stand as `{}` below their key and its comments: what comes into one takes that place,
-/// and the comments stay.
-fn fill(text: &str, before: &Node, new: &Json) -> String {
-    let mut places = Vec::new();
-    empty_places(text, before, new, &mut places);
-    let mut filled = text.to_owned();
-    for (place, entries) in places.into_iter().rev() {
-        filled.replace_range(place, &entries);
-    }
-    filled
-}
-
-fn empty_places(text: &str, node: &Node, new: &Json, places: &mut Vec<(Range<usize>, String)>) {
-    let (Value::Map(entries), Json::Object(new)) = (&node.value, new) else { return };
-    for (key, value) in entries {
-        let Some(new) = new.get(&key.text) else { continue };
-        match (&value.value, new) {
-            (Value::Map(inner), Json::Object(new)) if inner.is_empty() && !new.is_empty() => {
-                let line = text[..value.span.start].rfind('\n').map_or(0, |at| at + 1);
-                let indent = &text[line..value.span.start];
-                let stands_alone = line > key.span.end && indent.trim().is_empty();
-                if stands_alone && text[value.span.start..].starts_with(EMPTY) {
-                    let entries =
-                        new.iter().map(|(key, value)| format!("{}: {}", word(key), on_one_line(value)));
-                    let entries: Vec<String> = entries.collect();
-                    let place = value.span.start..value.span.start + EMPTY.len();
-                    places.push((place, entries.join(&format!("\n{indent}"))));
-                }
-            }
-            _ => empty_places(text, value, new, places),
-        }
-    }
-}
-
-/// Carry every difference into the text.
-fn carry(text: &str, old: &Json, new: &Json) -> Result<String, Refused> {
-    let entangled = |error: yaml_edit::YamlError| Refused::Entangled(error.to_string());
-    let document = Document::from_str(text).map_err(entangled)?;
-    let (Some(mapping), Json::Object(old), Json::Object(new)) = (document.as_mapping(), old, new) else {
-        return Err(Refused::DoesNotFit(
-            "the file must stay a map with `version`, `sparks` and so on".into(),
-        ));
-    };
-    carry_map(&mapping, old, new)?;
-    Ok(document.to_string())
-}
-
-fn carry_map(mapping: &Mapping, old: &Map<String, Json>, new: &Map<String, Json>) -> Result<(), Refused> {
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
-        mapping.remove(key.as_str());
-    }
-    for (key, value) in new {
-        let before = old.get(key);
-        if before == Some(value) {
-            continue;
-        }
-        match (before, value) {
-            (Some(Json::Object(old)), Json::Object(new)) if !old.is_empty() => {
-                if let Some(inner) = mapping.get_mapping(key.as_str()) {
-                    carry_map(&inner, old, new)?;
-                    continue;
-                }
-            }
-            (Some(Json::Array(old)), Json::Array(new)) if !old.is_empty() && !new.is_empty() => {
-                if let Some(inner) = mapping.get_sequence(key.as_str()) {
-                    carry_list(&inner, old, new)?;
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        mapping.set(key.as_str(), node(value)?);
-    }
-    Ok(())
-}
-
-/// Where `new` is `old` without some of its items: which those are.
-fn without(old: &[Json], new: &[Json]) -> Option<Vec<usize>> {
-    let mut rest = new.iter().peekable();
-    let gone = (0..old.len()).filter(|index| rest.next_if(|next| **next == old[*index]).is_none()).collect();
-    rest.peek().is_none().then_some(gone)
-}
-
-fn carry_list(list: &Sequence, old: &[Json], new: &[Json]) -> Result<(), Refused> {
-    // Their comments go with them, and no others.
-    if let Some(gone) = without(old, new) {
-        for index in gone.into_iter().rev() {
-            list.remove(index);
-        }
-        return Ok(());
-    }
-    for index in (new.len()..old.len()).rev() {
-        list.remove(index);
-    }
-    for (index, value) in new.iter().enumerate() {
-        match old.get(index) {
-            None => list.push(node(value)?),
-            Some(before) if before == value => {}
-            Some(before) => {
-                let inner = list.get(index);
-                let inner = inner.as_ref().and_then(YamlNode::as_mapping);
-                match (before, value, inner) {
-                    (Json::Object(old), Json::Object(new), Some(inner)) if !old.is_empty() => {
-                        carry_map(inner, old, new)?;
-                    }
-                    _ => {
-                        list.set(index, node(value)?);
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A value as a node: on one line, as entries of this file mostly are.
-fn node(value: &Json) -> Result<YamlNode, Refused> {
-    let entangled = |why: String| Refused::Entangled(why);
-    let document = Document::from_str(&format!("v: {}", on_one_line(value)))
-        .map_err(|error| entangled(error.to_string()))?;
-    let mapping = document.as_mapping().ok_or_else(|| entangled("no map".into()))?;
-    mapping.get("v").ok_or_else(|| entangled("no value".into()))
-}
-
-fn on_one_line(value: &Json) -> String {
-    match value {
-        Json::Null | Json::Bool(_) | Json::Number(_) => value.to_string(),
-        Json::String(text) => word(text),
-        Json::Array(items) => {
-            let items: Vec<String> = items.iter().map(on_one_line).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Json::Object(entries) if entries.is_empty() => "{}".into(),
-        Json::Object(entries) => {
-            let entries: Vec<String> =
-                entries.iter().map(|(key, value)| format!("{}: {}", word(key), on_one_line(value))).collect();
-            format!("{{ {} }}", entries.join(", "))
-        }
-    }
-}
-
-/// Text as a scalar that every YAML parser reads as that text: plain when nobody could take it for something else, else
-/// in double quotes, whose escapes JSON shares.
-fn word(text: &str) -> String {
-    // YAML 1.1 takes these for booleans and null.
-    const TAKEN: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
-    let plain = text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '/')
-        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_./-".contains(letter))
-        && !TAKEN.contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { Json::from(text).to_string() }
-}
-
-/// A line of `text` that no difference is on, and that is not in `after` any more, or not in its order.
-fn lost_line<'a>(text: &'a str, before: &Node, new: &Json, after: &str) -> Option<&'a str> {
-    let mut touched = Vec::new();
-    touch(before, new, &mut touched);
-    let mut kept = after.lines();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let end = start + line.len();
-        let is_touched = touched.iter().any(|span| span.start < end && start < span.end.max(span.start + 1));
-        start = end;
-        let line = line.trim_end_matches('\n');
-        if !is_touched && !line.trim().is_empty() && !kept.any(|kept| kept == line) {
-            return Some(line);
-        }
-    }
-    None
-}
-
-/// The places of entries that differ from `new`, from the key to the end of the value.
-fn touch(node: &Node, new: &Json, touched: &mut Vec<Range<usize>>) {
-    match (&node.value, new) {
-        (Value::Map(entries), Json::Object(new)) if !entries.is_empty() => {
-            for (key, value) in entries {
-                match new.get(&key.text) {
-                    Some(new) if json(value) == *new => {}
-                    // One of which nothing stays is written anew, on its key's line.
-                    Some(new @ Json::Object(_)) if keeps_something(value, new) => {
-                        touch(value, new, touched);
-                        // Adding to a map on one line changes that line.
-                        touched.push(value.span.clone());
-                    }
-                    // What stands between the key and where the first entry comes is kept.
-                    Some(Json::Object(_)) if matches!(&value.value, Value::Map(inner) if inner.is_empty()) => {
-                        touched.push(value.span.clone());
-                    }
-                    Some(_) | None => touched.push(extent(key, value)),
-                }
-            }
-        }
-        _ => touched.push(node.span.clone()),
-    }
-}
-
-fn keeps_something(node: &Node, new: &Json) -> bool {
-    match &node.value {
-        Value::Map(entries) => entries.iter().any(|(key, _)| new.get(&key.text).is_some()),
-        _ => false,
-    }
-}
-
-fn extent(key: &Key, value: &Node) -> Range<usize> {
-    key.span.start..end(value).max(key.span.end)
-}
-
-fn end(node: &Node) -> usize {
-    let inside = match &node.value {
-        Value::List(items) => items.iter().map(end).max(),
-        Value::Map(entries) => entries.iter().map(|(_, value)| end(value)).max(),
-        _ => None,
-    };
-    inside.unwrap_or(0).max(node.span.end)
+    tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map(|node| node.json())
 }
 
 #[cfg(test)]
@@ -387,7 +190,7 @@ models:
             "models": { "small": { "sparks": ["spark1", "spark2"], "args": { "max-model-len": 4096 } } },
         }));
         let expected = FILE
-            .replace("under the desk\n", "under the desk\n  spark2: { address: \"192.0.2.2\", user: bob }\n")
+            .replace("under the desk\n", "under the desk\n  spark2: { address: 192.0.2.2, user: bob }\n")
             .replace("# head\n", "# head\n      - spark2\n    args: { max-model-len: 4096 }\n");
         assert_eq!(text, expected);
         let back = edited(&text, &Change::Merge(json!({ "sparks": { "spark2": null } }))).unwrap();
@@ -410,7 +213,10 @@ models:
     fn what_an_anchor_shares_is_not_changed_behind_its_back() {
         let text = "version: 1\nx-base: &base { user: alice }\nsparks:\n  a: *base\n  b: *base\n";
         let refused = edited(text, &Change::Merge(json!({ "x-base": { "user": "bob" } })));
-        assert!(matches!(refused, Err(Refused::Entangled(_))), "{refused:?}");
+        let Err(refused) = refused else { panic!("{refused:?}") };
+        let told = "line 4 of the file cannot be changed in part, because the anchor `&base` shares what stands there with other \
+                    places: `a: *base`; edit it by hand";
+        assert_eq!(refused.to_string(), told);
     }
 
     /// If this failed, the comments of an empty section would be gone with its next entry.
@@ -459,5 +265,131 @@ models:
         let old = json!({ "a": 1, "b": { "c/d": [1], "e": null } });
         let new = json!({ "b": { "c/d": [2] }, "f": {} });
         assert_eq!(differing(&old, &new), ["/a", "/b/e", "/b/c~1d", "/f"]);
+    }
+
+    fn changed(text: &str, patch: Json) -> String {
+        edited(text, &Change::Merge(patch)).unwrap_or_else(|refused| panic!("{refused}\n{text}"))
+    }
+
+    /// If this failed, a file that `check` calls valid could not be edited at all.
+    #[test]
+    fn a_file_is_edited_however_it_is_written() {
+        for (text, patch, expected) in [
+            // Something stands before the document, or behind it.
+            (
+                "# yaml-language-server: x\n---\nmodel: a # b\n",
+                json!({ "model": "c" }),
+                "# yaml-language-server: x\n---\nmodel: c # b\n",
+            ),
+            (
+                "%YAML 1.2\n---\nmodel: a\n...\n# end\n",
+                json!({ "x-b": 1 }),
+                "%YAML 1.2\n---\nmodel: a\nx-b: 1\n...\n# end\n",
+            ),
+            // People with two editors.
+            ("version: 1\r\nmodel: a\nx-b: 1\n", json!({ "model": "c" }), "version: 1\r\nmodel: c\nx-b: 1\n"),
+            // Brackets over several lines.
+            (
+                "sparks: { a: { address: 192.0.2.1, # one\n               user: alice } }\n",
+                json!({ "sparks": { "a": { "ssh_port": 22 } } }),
+                "sparks: { a: { address: 192.0.2.1, # one\n               user: alice, ssh_port: 22 } }\n",
+            ),
+            (
+                "holds: {\n  a: { owner: x },  # first\n  b: { owner: y }   # last\n}\n",
+                json!({ "holds": { "a": null, "c": { "owner": "z" } } }),
+                "holds: {\n  b: { owner: y },   # last\n  c: { owner: z }\n}\n",
+            ),
+            // JSON.
+            (
+                "{\n  \"version\": 1,\n  \"model\": \"a\"\n}\n",
+                json!({ "model": null, "x-b": ["yes", 1e-7] }),
+                "{\n  \"version\": 1,\n  \"x-b\": [\"yes\", 1.0e-7]\n}\n",
+            ),
+            // Lines that are commented out, as deep as nothing is.
+            (
+                "holds:\n  a: { owner: x }\n#  b: { owner: y }\nmodel: m\n",
+                json!({ "holds": { "a": null } }),
+                "holds:\n  {}\n#  b: { owner: y }\nmodel: m\n",
+            ),
+            // Keys and figures that are no JSON.
+            (
+                "x-a: { 1: one, 2: two }\nmodel: a\n",
+                json!({ "x-a": { "1": null } }),
+                "x-a: { 2: two }\nmodel: a\n",
+            ),
+            (
+                "x-a: 18446744073709551616\nmodel: a\n",
+                json!({ "model": "b" }),
+                "x-a: 18446744073709551616\nmodel: b\n",
+            ),
+            // Nothing, and blocks of text.
+            (
+                "model:   # to be chosen\nx-a: |\n  # no comment\n  b\nx-b: 1\n",
+                json!({ "model": "m", "x-a": "c" }),
+                "model: m   # to be chosen\nx-a: c\nx-b: 1\n",
+            ),
+        ] {
+            assert_eq!(changed(text, patch), expected);
+        }
+    }
+
+    /// If this failed, a comment would stand at what it does not speak of.
+    #[test]
+    fn comments_go_with_what_they_speak_of() {
+        let list = "x-list:\n  # about a\n  - a\n  - b   # b\n  # about c\n  - c   # c\n";
+        for (list, wanted, expected) in [
+            // Put in, taken out, moved.
+            (list, json!(["a", "x", "b", "c"]), list.replace("  - b", "  - x\n  - b")),
+            (list, json!(["x", "a", "b", "c"]), list.replace("  # about a", "  - x\n  # about a")),
+            (list, json!(["b", "c"]), list.replace("  # about a\n  - a\n", "")),
+            (list, json!(["b", "c", "a"]), list.replace("  # about a\n  - a\n", "") + "  # about a\n  - a\n"),
+            (list, json!(["a", "z", "c"]), list.replace("- b ", "- z ")),
+            (
+                "x-list:\n  -\n    - a   # a\n    - b\n",
+                json!([["a", "b", "c"]]),
+                "x-list:\n  -\n    - a   # a\n    - b\n    - c\n".into(),
+            ),
+            ("x-list:\n- - a   # a\n  - b\n", json!([["b"]]), "x-list:\n- - b\n".into()),
+        ] {
+            assert_eq!(changed(list, json!({ "x-list": wanted })), expected);
+        }
+        let text = "models:\n  # the small one\n  small: { repo: a/b }   # quick\n  # the large one\n  large: { repo: a/c }\n# end\n";
+        assert_eq!(
+            changed(text, json!({ "models": { "small": null } })),
+            "models:\n  # the large one\n  large: { repo: a/c }\n# end\n"
+        );
+        // Under another name it is what it was, where it was.
+        let moved = json!([{ "op": "move", "from": "/models/small", "path": "/models/tiny" }]);
+        let moved = edited(text, &Change::Patch(serde_json::from_value(moved).unwrap())).unwrap();
+        assert_eq!(moved, text.replace("small: {", "tiny: {"));
+        let plain = "x-a: one\n  two   # about both\nmodel: m\n";
+        assert_eq!(changed(plain, json!({ "x-a": "three" })), "x-a: three   # about both\nmodel: m\n");
+    }
+
+    /// If this failed, a line break of YAML 1.1 in a name would break the file for who reads it so.
+    #[test]
+    fn letters_that_somebody_takes_for_a_line_break_are_escaped() {
+        let text = changed("version: 1\n", json!({ "x-a": "a\u{85}b\u{2028}c", "1:30": 1e20 }));
+        assert_eq!(text, "version: 1\nx-a: \"a\\u0085b\\u2028c\"\n\"1:30\": 1.0e+20\n");
+    }
+
+    /// If this failed, `1` and `"1"` in one map would be two here and one to everybody else.
+    #[test]
+    fn a_key_is_there_once_however_it_is_written() {
+        let problem = value("x-a: { 1: a, \"1\": b }\n").unwrap_err();
+        assert_eq!(problem.message, "`1` is written twice");
+    }
+
+    #[test]
+    fn thousands_of_entries_come_and_go_at_once() {
+        let models = |count: usize| -> Json {
+            let entry = |number: usize| (format!("m{number}"), json!({ "repo": "a/b", "sparks": ["a"] }));
+            Json::Object((0..count).map(entry).collect())
+        };
+        let text = changed("version: 1\nmodels: {}\n", json!({ "models": models(4000) }));
+        assert_eq!(value(&text).unwrap()["models"].as_object().unwrap().len(), 4000);
+        let all_gone: serde_json::Map<_, _> =
+            (0..4000).map(|number| (format!("m{number}"), Json::Null)).collect();
+        assert_eq!(changed(&text, json!({ "models": all_gone })), "version: 1\nmodels: {}\n");
     }
 }

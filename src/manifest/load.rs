@@ -14,6 +14,9 @@ use super::{
 };
 use crate::core::name::nearest;
 
+/// Of one section. Nobody has a tenth of it; what has more is no cluster, and would take memory and time all the same.
+const MOST_ENTRIES: usize = 2000;
+
 const SECTIONS: [&str; 12] = [
     "version",
     "name",
@@ -170,6 +173,12 @@ fn many<K: DeserializeOwned + Ord, T: DeserializeOwned>(
             .push(Problem::at(node.span.clone(), format!("expected a map from names to {}", section.text)));
         return BTreeMap::new();
     };
+    if entries.len() > MOST_ENTRIES {
+        let message =
+            format!("`{}` has {} entries; at most {MOST_ENTRIES} are used", section.text, entries.len());
+        problems.push(Problem::at(section.span.clone(), message));
+        return BTreeMap::new();
+    }
     let mut read = BTreeMap::new();
     for (key, value) in entries {
         if key.text.starts_with("x-") {

@@ -30,6 +30,18 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Why the file cannot be read, with what to do.
+pub fn unreadable(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    if error.kind() == io::ErrorKind::NotFound {
+        return format!(
+            "there is no {path}; `spark-control init --spark <name>=<user>@<address>` writes one from what your Sparks run, \
+             `--file` names another, and `spark-control demo` shows it all on simulated Sparks"
+        );
+    }
+    format!("reading {path}: {error}")
+}
+
 /// # Errors
 /// What keeps them from being text, and where.
 pub fn text(bytes: Vec<u8>) -> Result<String, String> {

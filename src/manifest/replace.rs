@@ -64,6 +64,11 @@ pub fn replace(path: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<
         return Err(ReplaceError::ReadOnly(ErrorKind::PermissionDenied.into()));
     }
     let _turn = lock(&target)?;
+    // Almost every time, so that an edit that comes too late is at its place not even for a moment.
+    let found = fs::read(&target)?;
+    if found != expected {
+        return Err(ReplaceError::Changed(found));
+    }
     let beside = match write_beside(&target, Some(&metadata), new) {
         Ok(beside) => beside,
         // The folder is not ours to write in; the file is.
@@ -272,7 +277,7 @@ mod tests {
         only(folder.path(), &["link", "real"]);
     }
 
-    /// If this failed, an edit by hand at the same moment would be lost.
+    /// If this failed, an edit by hand a moment before would be lost.
     #[test]
     fn what_was_changed_meanwhile_stays() {
         let folder = folder();
@@ -282,6 +287,19 @@ mod tests {
         assert!(matches!(changed, Err(ReplaceError::Changed(bytes)) if bytes == b"by hand"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "by hand");
         only(folder.path(), &["file"]);
+    }
+
+    /// If this failed, an edit by hand at the very moment of the exchange would be lost.
+    #[test]
+    fn what_comes_out_of_the_exchange_goes_back() {
+        let folder = folder();
+        let (file, beside) = (folder.path().join("file"), folder.path().join("beside"));
+        fs::write(&file, "by hand").unwrap();
+        fs::write(&beside, "new").unwrap();
+        let changed = exchange(&beside, &file, b"old", b"new");
+        assert!(matches!(changed, Err(ReplaceError::Changed(bytes)) if bytes == b"by hand"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "by hand");
+        assert_eq!(fs::read_to_string(&beside).unwrap(), "new");
     }
 
     /// If this failed, two first edits would lose one of them, or a reader would find half a file.

@@ -36,6 +36,30 @@ pub fn told(problem: &Problem, text: &str, lines: &Lines) -> (usize, usize, Stri
     (number, column, message, hint)
 }
 
+/// A problem for a program: where, in the file's own terms, and what.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Told {
+    /// A JSON pointer; empty: the file as a whole.
+    pub pointer: String,
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+    /// What to write instead, when that is known.
+    pub hint: Option<String>,
+}
+
+/// Each of them, for a program.
+pub fn all_told(problems: &[Problem], text: &str) -> Vec<Told> {
+    let lines = Lines::of(text);
+    let tree = super::tree::parse(text).ok();
+    let each = problems.iter().map(|problem| {
+        let pointer = tree.as_ref().map_or_else(String::new, |tree| tree.pointer_at(problem.span.start));
+        let (line, column, message, hint) = told(problem, text, &lines);
+        Told { pointer, line, column, message, hint }
+    });
+    each.collect()
+}
+
 /// What stands there may be a secret, by its key or by what is wrong with it.
 fn is_hidden(problem: &Problem, text: &str, lines: &Lines, number: usize) -> bool {
     lines.is_secret(text, number) || problem.message.contains(SECRET_PLACE)

@@ -4,8 +4,9 @@
 //! becomes a tree first, under a budget that no input can exceed, and `decode` reads types out of the tree.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use serde_saphyr::Spanned;
-use std::{fmt, ops::Range};
+use std::{collections::BTreeSet, fmt, ops::Range};
 
 use super::Problem;
 
@@ -31,6 +32,62 @@ pub enum Value {
     Map(Vec<(Key, Node)>),
 }
 
+impl Node {
+    /// The deepest place that this byte is part of, as a JSON pointer; empty: the file as a whole.
+    pub fn pointer_at(&self, byte: usize) -> String {
+        self.find(byte).unwrap_or_default()
+    }
+
+    /// What a map or a list spans is not asked: in blocks it ends before its last entry does.
+    fn find(&self, byte: usize) -> Option<String> {
+        let holds = |span: &Range<usize>| span.contains(&byte) || span.start == byte;
+        match &self.value {
+            Value::Map(entries) => entries.iter().find_map(|(key, node)| {
+                let deeper = node.find(byte).or_else(|| holds(&key.span).then(String::new))?;
+                Some(format!("/{}{deeper}", key.text.replace('~', "~0").replace('/', "~1")))
+            }),
+            Value::List(items) => {
+                items.iter().enumerate().find_map(|(at, node)| Some(format!("/{at}{}", node.find(byte)?)))
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+                holds(&self.span).then(String::new)
+            }
+        }
+    }
+
+    /// As JSON has it.
+    pub fn json(&self) -> Json {
+        match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::from(*value),
+            Value::Int(value) => Json::from(*value),
+            Value::Float(value) => Json::from(*value),
+            Value::Text(text) => Json::from(text.as_str()),
+            Value::List(items) => Json::Array(items.iter().map(Self::json).collect()),
+            Value::Map(entries) => {
+                Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), value.json())).collect())
+            }
+        }
+    }
+
+    /// It is this value.
+    pub fn says(&self, value: &Json) -> bool {
+        match (&self.value, value) {
+            (Value::List(items), Json::Array(values)) => {
+                items.len() == values.len() && items.iter().zip(values).all(|(item, value)| item.says(value))
+            }
+            (Value::Map(entries), Json::Object(values)) => {
+                entries.len() == values.len()
+                    && entries
+                        .iter()
+                        .all(|(key, node)| values.get(&key.text).is_some_and(|value| node.says(value)))
+            }
+            (Value::List(_) | Value::Map(_), _) | (_, Json::Array(_) | Json::Object(_)) => false,
+            _ => self.json() == *value,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     pub text: String,
@@ -42,7 +99,7 @@ const PARSER_WORDS: [(&str, &str); 8] = [
     ("multiple YAML documents", "there is more than one document; take the `---` out"),
     ("null into string", "a key is blank or `null`; put it in quotes if it is meant"),
     ("Aliases", "more than 100 aliases (`*name`)"),
-    ("Nodes", "more than 200,000 values"),
+    ("Nodes", "more than 50,000 values"),
     ("Depth", "more than 32 levels inside each other"),
     ("budget breached", "the file is larger than any that is used"),
     ("recursive references", "an anchor (`&name`) contains itself"),
@@ -67,7 +124,7 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         strict_booleans: true,
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_nodes: 200_000,
+            max_nodes: 50_000,
             max_depth: 32,
             max_total_scalar_bytes: MAX_BYTES,
             max_aliases: 100,
@@ -89,7 +146,24 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         let place = if place == (0..0) { text.trim_end().len()..text.trim_end().len() } else { place };
         Problem::at(place, message.to_owned())
     })?;
-    Ok(node_of(node, text))
+    let node = node_of(node, text);
+    match twice(&node) {
+        Some(key) => Err(Problem::at(key.span.clone(), format!("`{}` is written twice", key.text))),
+        None => Ok(node),
+    }
+}
+
+/// A key that is there twice once it is text: `1` and `"1"` are two to YAML, and one to everybody who reads this file.
+fn twice(node: &Node) -> Option<&Key> {
+    match &node.value {
+        Value::List(items) => items.iter().find_map(twice),
+        Value::Map(entries) => {
+            let mut seen = BTreeSet::new();
+            let twice_here = entries.iter().find(|(key, _)| !seen.insert(key.text.as_str()));
+            twice_here.map(|(key, _)| key).or_else(|| entries.iter().find_map(|(_, value)| twice(value)))
+        }
+        _ => None,
+    }
 }
 
 fn bytes(location: &serde_saphyr::Location, text: &str) -> Range<usize> {

@@ -8,9 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value as Json;
 
-use crate::core::name::{
-    Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, ModelName,
-    NotifyName, PlainPath, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
+use crate::core::{
+    launcher,
+    name::{
+        Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, ModelName,
+        NotifyName, PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, Unfit, UserName,
+        Variable, WindowName,
+    },
 };
 
 /// Where a secret is: `{ env: NAME }` or `{ file: PATH }`, never its value.
@@ -154,6 +158,34 @@ pub struct Launcher {
     /// For `launch-cluster` and `docker`: what containers see of every Spark of the model, such as `/srv/cache:/cache`.
     #[serde(default)]
     pub volumes: Vec<Volume>,
+    /// For `launch-cluster` and `docker`, and models on one Spark: ports of the Spark and of the container, such as `8888:8000`. The
+    /// container then has a network of its own.
+    #[serde(default)]
+    pub ports: Vec<Publish>,
+    /// For `launch-cluster` and `docker`: GiB of the container's shared memory; the machine's own when absent.
+    pub shm_gib: Option<f64>,
+    /// For `launch-cluster` and `docker`: limits of the processes in the container, such as `memlock=-1`.
+    #[serde(default)]
+    pub ulimits: Vec<Ulimit>,
+    /// For `launch-cluster` and `docker`: `all` (when absent), a number, or `device=0`.
+    pub gpus: Option<Gpus>,
+    /// For `docker`: the program in the image that is run instead of `vllm`, with the words that it would get.
+    pub entrypoint: Option<PlainPath>,
+    /// For `launch-cluster` and `recipe`: earlyoom ends the engine before the Spark freezes.
+    pub earlyoom: Option<bool>,
+    /// For `launch-cluster` and `recipe`: containers without the rights of the machine.
+    pub non_privileged: Option<bool>,
+    /// For `launch-cluster` and `recipe`: what the image runs first is run first.
+    pub keep_entrypoint: Option<bool>,
+    /// For `launch-cluster` and `recipe`: what NCCL says of itself.
+    pub nccl_debug: Option<NcclDebug>,
+    /// For `launch-cluster` and `recipe`: pull requests of vLLM, by number, that are applied before it starts.
+    #[serde(default)]
+    pub vllm_prs: Vec<u32>,
+    /// For `launch-cluster` and `recipe`: the launcher's experimental profile of that name.
+    pub b12x: Option<bool>,
+    /// For `launch-cluster` and `recipe`: a checkout of vLLM that is run instead of the image's.
+    pub vllm_source_dir: Option<PlainPath>,
     /// For `command`: the program that starts the model, below `dir`.
     pub start: Option<PlainPath>,
     /// For `command`: the program that stops it, below `dir`.
@@ -164,12 +196,74 @@ pub struct Launcher {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^/[A-Za-z0-9/_.+@=%-]*:/[A-Za-z0-9/_.+@=%-]*(:ro|:rw)?$"))]
-pub struct Volume(pub crate::core::launcher::Volume);
+pub struct Volume(pub launcher::Volume);
 
 impl TryFrom<String> for Volume {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse().map(Self)
+    }
+}
+
+/// What NCCL says of itself, in its own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum NcclDebug {
+    Version,
+    Warn,
+    Info,
+    Trace,
+}
+
+/// Two ports: of the Spark, and of the container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^[0-9]{1,5}:[0-9]{1,5}$"))]
+pub struct Publish(pub launcher::Publish);
+
+impl TryFrom<String> for Publish {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+/// A limit as `docker run --ulimit` takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^[a-z]+=(-1|[0-9]+)(:(-1|[0-9]+))?$"))]
+pub struct Ulimit(pub launcher::Ulimit);
+
+impl TryFrom<String> for Ulimit {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+/// Which GPUs, as `docker run --gpus` takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(all|[0-9]{1,3}|device=[A-Za-z0-9,-]+)$"))]
+pub struct Gpus(pub launcher::Gpus);
+
+impl TryFrom<String> for Gpus {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+/// A repository, as an owner writes it: by its id, or by the address of its page.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Repo(pub RepoId);
+
+impl TryFrom<String> for Repo {
+    type Error = Unfit;
+    fn try_from(text: String) -> Result<Self, Unfit> {
+        RepoId::of_page(&text).map_or_else(|| RepoId::new(text), Ok).map(Self)
     }
 }
 
@@ -203,6 +297,8 @@ pub struct Vllm {
     pub drain: Option<Span>,
     /// How long a load may take, such as `45m`; learned when absent.
     pub load_deadline: Option<Span>,
+    /// The model is loaded anew once, when it was started before this time.
+    pub restart_after: Option<Time>,
     /// Look, but do nothing.
     pub suspend: Option<bool>,
 }
@@ -256,15 +352,16 @@ pub enum Weights {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Hugging Face repository.
-    pub repo: Option<RepoId>,
+    /// Hugging Face repository, such as `owner/name`, `owner/name:QUANT` for one of several GGUF files, or the address of its page;
+    /// or a place that the engine streams from, such as `s3://bucket/model`.
+    pub repo: Option<Repo>,
     /// Revision of `repo`.
     pub revision: Option<Flagless>,
     /// Directory that holds the model, at the same absolute path on every Spark of the model.
     pub local_path: Option<PlainPath>,
-    /// Name of a recipe of the launcher's checkout.
-    pub recipe: Option<PlainPath>,
-    /// Where it runs; the head first.
+    /// A recipe of the launcher's checkout; for `sparkrun` also `@registry/name` or an `https://` address.
+    pub recipe: Option<RecipeRef>,
+    /// Where it runs; the head first. A model on several is split over all of them (`tensor-parallel-size`), unless `args` say otherwise.
     pub sparks: Vec<SparkName>,
     /// Names that clients may send; the first is canonical. The model's own name when absent.
     #[serde(default)]

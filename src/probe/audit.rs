@@ -28,7 +28,7 @@ pub struct Act {
 /// # Errors
 /// When the Spark does not tell.
 pub async fn read(transport: &dyn Transport, cluster: &str, last: u32) -> Result<Vec<Act>, Unreachable> {
-    let program = Program::new("audit", include_str!("audit.sh"))
+    let program = Program::new("audit", concat!(include_str!("../host/place.sh"), include_str!("audit.sh")))
         .with("cluster", cluster)
         .with("last", last.to_string());
     let output = transport.run(&program, DEADLINE).await?;

@@ -13,8 +13,12 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-const BODY: &str =
-    concat!(include_str!("../host/alive.sh"), include_str!("../host/jobs.sh"), include_str!("bots.sh"));
+const BODY: &str = concat!(
+    include_str!("../host/place.sh"),
+    include_str!("../host/alive.sh"),
+    include_str!("../host/jobs.sh"),
+    include_str!("bots.sh")
+);
 
 /// Look into each of these sessions.
 pub async fn observe(

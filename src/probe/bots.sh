@@ -3,7 +3,6 @@
 #   job       whose log to print; empty: all jobs
 #   lines     of it, the last
 say() { printf '%s\n' "$1"; }
-state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
 if [ -n "$job" ]; then
     [ ! -r "$state/jobs/$job/log" ] || tail -n "$lines" "$state/jobs/$job/log"
     echo end

@@ -14,6 +14,7 @@ use super::{
 use crate::core::{
     desired::Secret,
     observed::{EndpointAnswer, EngineAnswer, EngineLoad, Proof, ServedModel},
+    visible,
 };
 
 /// Static answers come in milliseconds; a busy machine may need a second.
@@ -41,6 +42,20 @@ struct Models {
 struct Card {
     id: String,
     root: Option<String>,
+}
+
+/// A name that is asked for is 200 bytes at most; LoRA adapters are models of their own.
+const MAX_MODELS: usize = 256;
+const MAX_ID: usize = 256;
+const MAX_ROOT: usize = 1024;
+
+impl From<Card> for ServedModel {
+    fn from(card: Card) -> Self {
+        Self {
+            id: visible::short(&card.id, MAX_ID),
+            root: card.root.map(|root| visible::short(&root, MAX_ROOT)),
+        }
+    }
 }
 
 /// Ask. `before` is the last answer of this object, of whatever container.
@@ -77,8 +92,7 @@ pub async fn probe(
         Err(NoAnswer::Refused) => return EndpointAnswer::Refused,
         Err(NoAnswer::Silent(why)) => return EndpointAnswer::Silent { why },
     };
-    let models: Vec<ServedModel> =
-        models.into_iter().map(|card| ServedModel { root: card.root, id: card.id }).collect();
+    let models: Vec<ServedModel> = models.into_iter().take(MAX_MODELS).map(ServedModel::from).collect();
     let load = match metrics {
         Ok((200, body)) => load(&String::from_utf8_lossy(&body)),
         Ok(_) | Err(_) => None,

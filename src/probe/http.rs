@@ -52,6 +52,7 @@ impl Network {
     pub fn new(secret: fn(&Secret) -> Result<String, String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
+            .user_agent(concat!("spark-control/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .dns_resolver(Ipv4Only)
             .local_address(std::net::IpAddr::from([0, 0, 0, 0]))

@@ -7,11 +7,16 @@ use jiff::Timestamp;
 use crate::{
     core::{
         desired::SpecHash,
-        observed::{Checkout, Gpu, GpuProcess, Job, JobState, LauncherSeen, Token},
-        platform::{CacheSeen, Disk, Interface, Platform},
+        files::FilesSeen,
+        observed::{Checkout, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherSeen, Token},
+        platform::{Disk, Interface, Platform},
+        visible,
     },
     host::{Program, Transport, Unreachable, calls},
 };
+
+/// Of what another program said, in letters.
+const MAX_SAID: usize = 500;
 
 /// What the program said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,9 +26,8 @@ pub struct Machine {
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
     pub platform: Platform,
-    pub gpu: Option<Gpu>,
-    pub paths: BTreeMap<String, bool>,
-    pub caches: BTreeMap<String, CacheSeen>,
+    pub gpu: GpuSeen,
+    pub files: BTreeMap<String, FilesSeen>,
     pub launchers: BTreeMap<String, LauncherSeen>,
     pub programs: BTreeMap<String, bool>,
     pub entries: BTreeMap<String, bool>,
@@ -35,23 +39,37 @@ pub struct Machine {
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
     pub hf_home: Option<String>,
-    /// Directories.
-    pub paths: Vec<String>,
-    /// Repositories in the Hugging Face cache.
-    pub caches: Vec<Cached>,
+    pub files: Vec<Files>,
     /// Directories of `launch-cluster.sh`.
     pub launchers: Vec<String>,
     pub programs: Vec<String>,
     pub entries: Vec<Entry>,
 }
 
-/// A repository to look for in the cache.
+/// A model's files to look for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cached {
+pub struct Files {
     pub key: String,
-    pub repo: String,
-    pub revision: Option<String>,
+    pub at: FilesAt,
+    /// The engine is told of another.
+    pub tokenizer_elsewhere: bool,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FilesAt {
+    /// A directory, or one file.
+    Path(String),
+    /// In the Hugging Face cache.
+    Cache { repo: String, revision: Option<String> },
+}
+
+/// What may be on a disk that does not answer is asked by itself.
+const LOOK: &str = concat!(
+    include_str!("../host/files.sh"),
+    include_str!("../host/cached.sh"),
+    include_str!("look.sh"),
+    "\n\"$@\"\n"
+);
 
 /// A file or directory that may be in one of several places.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,36 +86,52 @@ pub async fn probe(
     asked: &Asked,
     deadline: Duration,
 ) -> Result<Machine, Unreachable> {
-    let folders: Vec<String> =
-        asked.caches.iter().map(|cached| format!("models--{}", cached.repo.replace('/', "--"))).collect();
-    let cached = asked.caches.iter().zip(&folders).map(|(cached, folder)| {
-        vec![cached.key.as_str(), folder, cached.revision.as_deref().unwrap_or_default()]
-    });
-    let entries = asked
-        .entries
-        .iter()
-        .map(|entry| [&entry.key].into_iter().chain(&entry.at).map(String::as_str).collect());
+    let look = Program::new("look", LOOK).with("hf_home", asked.hf_home.clone().unwrap_or_default());
     let program = Program::new(
         "machine",
         concat!(
+            include_str!("../host/place.sh"),
             include_str!("../host/alive.sh"),
-            include_str!("../host/cached.sh"),
+            include_str!("../host/alone.sh"),
             include_str!("../host/jobs.sh"),
             include_str!("machine.sh")
         ),
     )
     .with("cluster", cluster)
-    .with("hf_home", asked.hf_home.clone().unwrap_or_default())
-    .with("paths", asked.paths.join("\n"))
-    .with("caches", calls("cached", cached))
-    .with("launchers", asked.launchers.join("\n"))
-    .with("programs", asked.programs.join("\n"))
-    .with("entries", calls("entry", entries));
+    .with("look", look.script())
+    .with("questions", questions(asked));
     let output = transport.run(&program, deadline).await?;
     parse(&output.stdout).ok_or_else(|| {
-        let last = output.stderr.lines().last().unwrap_or("its answer was cut short").to_owned();
-        Unreachable::Connection(format!("the machine probe did not finish: {last}"))
+        Unreachable::Connection(format!("the machine probe did not finish: {}", output.why_cut()))
     })
+}
+
+/// As calls of `ask`.
+fn questions(asked: &Asked) -> String {
+    let mut questions: Vec<Vec<String>> = Vec::new();
+    for files in &asked.files {
+        let tokenizer = if files.tokenizer_elsewhere { "elsewhere" } else { "" };
+        questions.push(match &files.at {
+            FilesAt::Path(path) => vec!["path".into(), path.clone(), tokenizer.into()],
+            FilesAt::Cache { repo, revision } => vec![
+                "repository".into(),
+                files.key.clone(),
+                format!("models--{}", repo.replace('/', "--")),
+                revision.clone().unwrap_or_default(),
+                tokenizer.into(),
+            ],
+        });
+    }
+    questions.extend(asked.launchers.iter().map(|dir| vec!["checkout".into(), dir.clone()]));
+    questions.extend(asked.programs.iter().map(|program| vec!["program".into(), program.clone()]));
+    questions.extend(asked.entries.iter().map(|entry| {
+        ["entry", &entry.key]
+            .into_iter()
+            .chain(entry.at.iter().map(String::as_str))
+            .map(str::to_owned)
+            .collect()
+    }));
+    calls("ask", questions.iter().map(|words| words.iter().map(String::as_str).collect()))
 }
 
 /// Read what the program said; `None` when it was cut short.
@@ -130,15 +164,34 @@ pub fn parse(text: &str) -> Option<Machine> {
                 interface.into_iter().for_each(|interface| interface.addresses.extend(address));
             }
             "disk" => machine.platform.disks.extend(disk_of(value)),
+            "swap_file" => {
+                let (device, file) = value.split_once(' ')?;
+                machine
+                    .platform
+                    .swap_files
+                    .extend(device.parse().ok().map(|device| (file.to_owned(), device)));
+            }
+            "removes_ipc" => machine.platform.removes_ipc = Some(value == "yes"),
+            "lingers" => machine.platform.lingers = Some(value == "yes"),
             "gpu" => machine.gpu = gpu_of(value),
+            "gpu_missing" => machine.gpu = GpuSeen::Missing,
+            "gpu_refuses" => machine.gpu = gpu_refuses(value),
             "gpu_process" => {
-                machine.gpu.iter_mut().for_each(|gpu| gpu.processes.extend(gpu_process_of(value)));
+                if let GpuSeen::Answers(gpu) = &mut machine.gpu {
+                    gpu.processes.extend(gpu_process_of(value));
+                }
             }
-            "path" => {
-                let (there, path) = value.split_once(' ')?;
-                machine.paths.insert(path.to_owned(), there == "yes");
+            "files" => {
+                let (key, said) = value.split_once('\t')?;
+                machine.files.insert(key.to_owned(), FilesSeen::of(said)?);
             }
-            "cache" => machine.caches.extend(cache_of(value)),
+            "unanswered" => match value.split_once(' ') {
+                Some(("path" | "repository", key)) => {
+                    machine.files.insert(key.to_owned(), FilesSeen::Unanswered);
+                }
+                _ if value.trim_end() == "gpu" => machine.gpu = GpuSeen::Hangs,
+                _ => {}
+            },
             "launcher" => machine.launchers.extend(launcher_of(value)),
             "program" => {
                 let (there, program) = value.split_once(' ')?;
@@ -179,7 +232,7 @@ fn job_line(line: &str, jobs: &mut Vec<Job>) {
         Some(("job_said", value)) => {
             let (id, words) = value.split_once(' ').unwrap_or((value, ""));
             if let Some(job) = jobs.iter_mut().find(|job| job.id == id) {
-                job.last_words = Some(words.to_owned()).filter(|words| !words.is_empty());
+                job.said.extend(Some(visible::short(words, MAX_SAID)).filter(|words| !words.is_empty()));
             }
         }
         _ => {}
@@ -207,47 +260,39 @@ fn link_of(line: &str) -> Option<(String, Interface)> {
     Some((name, interface))
 }
 
-/// `BLOCK-BYTES BLOCKS FREE-BLOCKS PATH`
+/// `BLOCK-BYTES BLOCKS FREE-BLOCKS DEVICE PATH`
 fn disk_of(line: &str) -> Option<(String, Disk)> {
-    let mut fields = line.splitn(4, ' ');
+    let mut fields = line.splitn(5, ' ');
     let mut number = || fields.next()?.parse::<u64>().ok();
-    let (block, total, free) = (number()?, number()?, number()?);
-    let disk = Disk { total_bytes: block.checked_mul(total)?, free_bytes: block.checked_mul(free)? };
+    let (block, total, free, device) = (number()?, number()?, number()?, number()?);
+    let disk = Disk { total_bytes: block.checked_mul(total)?, free_bytes: block.checked_mul(free)?, device };
     Some((fields.next()?.to_owned(), disk))
 }
 
-fn cache_of(line: &str) -> Option<(String, CacheSeen)> {
-    let mut fields = line.splitn(3, ' ');
-    let (is, key) = (fields.next()?, fields.next()?);
-    let seen = match is {
-        "present" => CacheSeen::Present,
-        "partial" => CacheSeen::Partial { missing: fields.next().unwrap_or_default().to_owned() },
-        _ => CacheSeen::Absent,
-    };
-    Some((key.to_owned(), seen))
-}
-
 fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
-    let mut fields = line.splitn(3, ' ');
-    let (is, options, dir) = (fields.next()?, fields.next()?, fields.next()?);
+    let mut fields = line.splitn(4, ' ');
+    let (is, options, commit, dir) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let commit = (commit != "-").then(|| commit.to_owned());
     let options = options.split(',').filter(|option| option.starts_with("--")).map(str::to_owned).collect();
     let seen = match is {
         "missing" => LauncherSeen::Missing,
         is => {
             let nodes = is.strip_prefix("nodes:").unwrap_or_default().split(',');
             let nodes = nodes.filter_map(|node| node.parse().ok()).collect();
-            LauncherSeen::Present(Checkout { nodes, options })
+            LauncherSeen::Present(Checkout { nodes, options, commit })
         }
     };
     Some((dir.to_owned(), seen))
 }
 
-fn gpu_of(line: &str) -> Option<Gpu> {
+fn gpu_of(line: &str) -> GpuSeen {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    let [name, driver, temperature, power, utilization, clock] = fields[..] else { return None };
-    Some(Gpu {
-        name: name.into(),
-        driver: driver.into(),
+    let [name, driver, temperature, power, utilization, clock] = fields[..] else {
+        return GpuSeen::Refuses { code: 0, said: visible::short(line, MAX_SAID) };
+    };
+    GpuSeen::Answers(Gpu {
+        name: visible::short(name, MAX_SAID),
+        driver: visible::short(driver, MAX_SAID),
         temperature_c: temperature.parse().ok(),
         power_w: power.parse().ok(),
         utilization_percent: utilization.parse().ok(),
@@ -256,12 +301,19 @@ fn gpu_of(line: &str) -> Option<Gpu> {
     })
 }
 
+/// `CODE WORDS`
+fn gpu_refuses(line: &str) -> GpuSeen {
+    let (code, said) = line.split_once(' ').unwrap_or((line, ""));
+    let said = if said.is_empty() { "nothing" } else { said };
+    GpuSeen::Refuses { code: code.parse().unwrap_or(1), said: visible::short(said, MAX_SAID) }
+}
+
 /// `CONTAINER PID, NAME, MEBIBYTES`, with `-` for none.
 fn gpu_process_of(line: &str) -> Option<GpuProcess> {
     let (container, line) = line.split_once(' ')?;
     let mut fields = line.split(',').map(str::trim);
     let pid = fields.next()?.parse().ok()?;
-    let name = fields.next()?.to_owned();
+    let name = visible::short(fields.next()?, MAX_SAID);
     let mebibytes: Option<u64> = fields.next().and_then(|field| field.parse().ok());
     let memory_bytes = mebibytes.map(|mebibytes| mebibytes << 20);
     Some(GpuProcess { pid, name, memory_bytes, container: (container != "-").then(|| container.to_owned()) })
@@ -279,7 +331,7 @@ fn job_of(line: &str) -> Option<Job> {
     let started_at = Timestamp::from_second(fields.next()?.parse().ok()?).ok()?;
     let spec = SpecHash::of_label(fields.next()?);
     let object = fields.next()?.to_owned();
-    Some(Job { id, state, token, started_at, spec, object, last_words: None })
+    Some(Job { id, state, token, started_at, spec, object, said: Vec::new() })
 }
 
 #[cfg(test)]
@@ -290,16 +342,16 @@ mod tests {
         swap_total_kib 4\nearlyoom yes\nlistening 0016 22B8\n\
         link eth0 200000 <BROADCAST,UP,LOWER_UP> mtu 9000 qdisc mq state UP\n\
         link wg0 - <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 link/none \\    wireguard addrgenmode none\n\
-        address wg0 192.0.2.9\ndisk 4096 1000 10 /srv/m\n\
+        address wg0 192.0.2.9\ndisk 4096 1000 10 66306 /srv/m\n\
         gpu NVIDIA GB10, 580.1, 41, 12.09, [N/A], 2411\ngpu_process - 7, vllm, [N/A]\ngpu_process abc 8, python3, 2\n\
-        path yes /srv/m\ncache partial lab/a model-2.safetensors\ntoken 3.4.c-1\n\
-        launcher nodes:192.0.2.1,192.0.2.2 --config,--solo, spark-vllm-docker\nentry no mods/x\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
+        files /srv/m\twhole 12\nfiles lab/a\tpartial model-2.safetensors\nunanswered path /mnt/x\ntoken 3.4.c-1\n\
+        launcher nodes:192.0.2.1,192.0.2.2 --config,--solo, 0123456789ab spark-vllm-docker\nentry no mods/x\njob 3.4 exited:0 3.4.c-1 1700000000 v1-aa vllm\n\
         job_said 3.4 Error: no nodes\nend\n";
 
     #[test]
     fn readings_that_this_hardware_does_not_give_are_not_errors() {
         let machine = parse(ANSWER).unwrap();
-        let gpu = machine.gpu.unwrap();
+        let GpuSeen::Answers(gpu) = machine.gpu else { panic!() };
         assert_eq!(gpu.utilization_percent, None);
         assert_eq!(gpu.power_w, Some(12.09));
         assert_eq!((gpu.processes[0].memory_bytes, &gpu.processes[0].container), (None, &None));
@@ -309,16 +361,45 @@ mod tests {
         assert_eq!(platform.interfaces["eth0"].speed_mbps, Some(200_000));
         assert_eq!((platform.interfaces["wg0"].speed_mbps, platform.interfaces["wg0"].mtu), (None, 1420));
         assert_eq!(platform.listening, Some([22, 8888].into()));
-        assert_eq!(platform.disks["/srv/m"], Disk { total_bytes: 4_096_000, free_bytes: 40_960 });
+        assert_eq!(
+            platform.disks["/srv/m"],
+            Disk { total_bytes: 4_096_000, free_bytes: 40_960, device: 66306 }
+        );
         assert!(platform.earlyoom && platform.swap_total_bytes == 4096);
-        assert_eq!(machine.caches["lab/a"], CacheSeen::Partial { missing: "model-2.safetensors".into() });
+        assert_eq!(machine.files["lab/a"], FilesSeen::Partial { missing: "model-2.safetensors".into() });
+        assert_eq!(machine.files["/srv/m"], FilesSeen::Whole { weights_bytes: Some(12) });
+        assert_eq!(machine.files["/mnt/x"], FilesSeen::Unanswered);
         assert_eq!(machine.jobs[0].state, JobState::Exited(0));
-        assert_eq!(machine.jobs[0].last_words.as_deref(), Some("Error: no nodes"));
+        assert_eq!(machine.jobs[0].last_words(), Some("Error: no nodes"));
         let LauncherSeen::Present(checkout) = &machine.launchers["spark-vllm-docker"] else { panic!() };
         assert_eq!(checkout.nodes, [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)]);
         assert!(checkout.knows("--config") && !checkout.knows("--ray"));
         assert!(!machine.entries["mods/x"]);
         assert_eq!(machine.token.unwrap().to_string(), "3.4.c-1");
+    }
+
+    /// If these were the same, a swap would begin on a GPU that cannot be used, or a Spark that is well would count as gone.
+    #[test]
+    fn a_gpu_answers_says_why_not_hangs_or_is_missing() {
+        let gpu = |line: &str| parse(&ANSWER.replace("kernel 6.11.0", line)).unwrap().gpu;
+        let after = ANSWER
+            .replace("gpu NVIDIA GB10, 580.1, 41, 12.09, [N/A], 2411\n", "")
+            .replace("gpu_process", "x");
+        let alone = |line: &str| parse(&after.replace("kernel 6.11.0", line)).unwrap().gpu;
+        assert!(matches!(gpu("kernel 6.11.0"), GpuSeen::Answers(_)));
+        assert_eq!(alone("kernel 6.11.0"), GpuSeen::NotAsked);
+        let said = "Failed to initialize NVML: Driver/library version mismatch";
+        assert_eq!(
+            alone(&format!("gpu_refuses 18 {said}")),
+            GpuSeen::Refuses { code: 18, said: said.into() }
+        );
+        assert_eq!(alone("gpu_refuses 1"), GpuSeen::Refuses { code: 1, said: "nothing".into() });
+        assert_eq!(
+            alone("gpu No devices were found"),
+            GpuSeen::Refuses { code: 0, said: "No devices were found".into() }
+        );
+        assert_eq!(alone("unanswered gpu "), GpuSeen::Hangs);
+        assert_eq!(alone("gpu_missing"), GpuSeen::Missing);
     }
 
     /// If a cut answer were read as whole, a job could seem to be gone and be started again.

@@ -1,12 +1,8 @@
-# Everything about one machine in one round trip. Changes nothing. One `key value` a line. What a machine has no program
-# to tell is left out.
-#   cluster   whose jobs and token to read
-#   paths     directories to look for, one a line
-#   caches    calls of `cached` (`host/cached.sh`)
-#   launchers directories of launchers, one a line
-#   programs  files that must be there and can be run, one a line
-#   entries   calls of `entry` below
-#   hf_home   the Hugging Face cache; empty: the usual place
+# Everything about one machine in one round trip. Changes nothing but the locks of what is asked. One `key value` a line. What a
+# machine has no program to tell is left out; `unanswered QUESTION` is what was asked and did not answer in time.
+#   cluster    whose jobs and token to read
+#   look       `look.sh` with what it needs, and its parameters
+#   questions  calls of `ask` below
 # Who asked has long given up by then: what hangs here must not pile up, look after look. The whole group, because what
 # hangs is a child; it is this program's own, over SSH and here (`host/local.rs`).
 (trap 'kill "$nap"; exit' TERM; sleep 25 & nap=$!; wait "$nap" && kill -KILL 0) >/dev/null 2>&1 </dev/null &
@@ -14,8 +10,29 @@ watch=$!
 trap 'kill "$watch" 2>/dev/null' EXIT
 # What others wrote is printed as it is: some shells read escapes in the words of `echo`.
 say() { printf '%s\n' "$1"; }
-state="${XDG_STATE_HOME:-$HOME/.local/state}/spark-control/$cluster"
-[ -n "$hf_home" ] || hf_home="${HF_HOME:-$HOME/.cache/huggingface}"
+
+#   ask QUESTION WORD...    a function of `look.sh`; all of them at the same time
+asked=
+ask() {
+    (
+        of=$(printf '%s/' "$@" | cksum)
+        said=$(alone "${of%% *}" 8 sh -c "$look" look "$@")
+        case "$said" in
+        *"
+ended 0")
+            # Line by line: what is longer than a pipe takes at once would be torn by what others say.
+            printf '%s\n' "${said%
+ended 0}" | while IFS= read -r line; do [ -z "$line" ] || say "$line"; done
+            ;;
+        *) say "unanswered $1 $2" ;;
+        esac
+    ) &
+    asked="$asked $!"
+}
+ask gpu
+ask hub
+eval "$questions"
+
 read -r boot </proc/sys/kernel/random/boot_id
 echo "boot $boot"
 read -r uptime _ </proc/uptime
@@ -30,6 +47,16 @@ while read -r key value _; do
 done </proc/meminfo
 read -r kernel </proc/sys/kernel/osrelease && echo "kernel $kernel"
 pgrep -x earlyoom >/dev/null 2>&1 && echo "earlyoom yes"
+while read -r file kind _; do
+    case "$kind" in file) say "swap_file $(stat -c %d -- "$file" 2>/dev/null) $file" ;; esac
+done </proc/swaps
+# What logind does when the last session of this user ends: its own default, then its files, the last of which wins.
+if [ -d /run/systemd/system ] && [ "$(id -u)" -ge 1000 ]; then
+    removes=$(cat /usr/lib/systemd/logind.conf.d/*.conf /etc/systemd/logind.conf /etc/systemd/logind.conf.d/*.conf 2>/dev/null |
+        sed -n 's/^ *RemoveIPC *= *//p' | tail -n 1)
+    case "$removes" in no | false | off | 0) echo "removes_ipc no" ;; *) echo "removes_ipc yes" ;; esac
+    if [ -e "/var/lib/systemd/linger/$(id -un)" ]; then echo "lingers yes"; else echo "lingers no"; fi
+fi
 if ports=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { sub(".*:", "", $2); print $2 }'); then
     echo "listening" $ports
 fi
@@ -42,54 +69,11 @@ done
 ip -4 -o addr show 2>/dev/null | while read -r _ name _ address _; do
     case "$name" in lo) ;; *) echo "address $name ${address%/*}" ;; esac
 done
-if gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,temperature.gpu,power.draw,utilization.gpu,clocks.sm \
-    --format=csv,noheader,nounits 2>/dev/null); then
-    say "gpu $gpu"
-    timeout 5 nvidia-smi --query-compute-apps=pid,process_name,used_gpu_memory --format=csv,noheader,nounits \
-        2>/dev/null | while IFS= read -r line; do
-        container=
-        while IFS= read -r group; do
-            group=${group##*/} group=${group#docker-} group=${group%.scope}
-            [ ${#group} -eq 64 ] && container=$group
-        done 2>/dev/null <"/proc/${line%%,*}/cgroup"
-        say "gpu_process ${container:--} $line"
-    done
-fi
-printf '%s\n' "$paths" | while IFS= read -r path; do
-    [ -n "$path" ] || continue
-    if [ -d "$path" ]; then echo "path yes $path"; else echo "path no $path"; fi
-done
-printf '%s\n%s\n' "$paths" "$hf_home" | while IFS= read -r path; do [ ! -d "$path" ] || printf '%s\0' "$path"; done |
-    xargs -0 -r stat -f -c 'disk %S %b %a %n' 2>/dev/null
-eval "$caches"
-printf '%s\n' "$launchers" | (cd && while IFS= read -r dir; do
-    [ -n "$dir" ] || continue
-    if [ ! -r "$dir/launch-cluster.sh" ]; then
-        say "launcher missing - $dir"
-        continue
-    fi
-    # Options that came and went with the years, where its own parser names them: it has no version to ask for.
-    options=$(grep -oE -e '--(solo|config|launch-script|no-ray|ray|master-port)[|)]' "$dir/launch-cluster.sh" |
-        tr -d '|)' | sort -u | tr '\n' ,)
-    nodes=$(sed -n 's/^CLUSTER_NODES=//p' "$dir/.env" 2>/dev/null | tail -n 1 | tr -cd '0-9.,')
-    case "$nodes" in *,*) is="nodes:$nodes" ;; *) is=alone ;; esac
-    echo "launcher $is ${options:--} $dir"
-done)
-printf '%s\n' "$programs" | (cd && while IFS= read -r program; do
-    [ -n "$program" ] || continue
-    if [ -f "$program" ] && [ -x "$program" ]; then echo "program yes $program"; else echo "program no $program"; fi
-done)
-#   entry KEY PATH...   a file or directory that is at one of these places
-entry() {
-    key=$1 is=no
-    shift
-    for path; do if (cd && [ -e "$path" ]); then is=yes; fi; done
-    echo "entry $is $key"
-}
-eval "$entries"
 if [ -r "$state/token" ]; then
     read -r epoch sequence controller <"$state/token"
     echo "token $epoch.$sequence.$controller"
 fi
 jobs
+# Not for the watch.
+[ -z "$asked" ] || wait $asked
 echo end

@@ -10,16 +10,18 @@ pub mod http;
 pub mod machine;
 pub mod proof;
 pub mod recipes;
+pub mod socket;
 pub mod survey;
 pub mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use jiff::Timestamp;
 
 use crate::{
@@ -27,11 +29,13 @@ use crate::{
         desired::{Desired, Effective, Object, Place, Source, Wanted},
         group::Group,
         label,
+        launch::LaunchState,
         launcher::{How, Launcher},
         ledger::Ledger,
         name::{ContainerName, SparkName},
-        observed::{Endpoint, Facts, LoadSeen, Observed, SparkView},
+        observed::{Endpoint, EndpointAnswer, Facts, LoadSeen, Observed, SparkView},
         progress, ready, schedule,
+        serving::{Serving, serving},
     },
     docker,
     host::{SharedTransport, Transport, Unreachable},
@@ -44,6 +48,8 @@ const SPARK_DEADLINE: Duration = Duration::from_secs(15);
 /// The engine's wrapper traceback alone has 40; every rank has its own.
 const LOAD_LINES: u32 = 400;
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
+/// Below that of the Spark: that only its Engine hangs can be told then.
+const ENGINE_DEADLINE: Duration = Duration::from_secs(9);
 
 /// What is looked with.
 #[derive(Clone, Copy)]
@@ -67,14 +73,24 @@ pub async fn observe(
     let Eyes { transports, sessions, .. } = eyes;
     let names = container_names(desired);
     let images = images(desired);
-    let looking = desired.sparks.keys().map(|name| {
+    let looking = desired.sparks.iter().map(|(name, spark)| {
         let (names, images, now) = (&names, &images, &now);
         async move {
             let result = match transports.get(name) {
                 Some(transport) => {
-                    let asking = facts(transport.as_ref(), desired, ledger, name, names, images, now());
-                    let late = Err(Unreachable::Deadline(SPARK_DEADLINE));
-                    tokio::time::timeout(SPARK_DEADLINE, asking).await.unwrap_or(late)
+                    let way = transport.as_ref();
+                    let asking = facts(way, desired, ledger, name, names, images, now());
+                    // What one Spark says must not end the look at the others.
+                    let asking = AssertUnwindSafe(asking).catch_unwind();
+                    let seen = match tokio::time::timeout(SPARK_DEADLINE, asking).await {
+                        Ok(Ok(seen)) => seen,
+                        Ok(Err(_)) => Err(Unreachable::Bug),
+                        Err(_) => Err(Unreachable::Deadline(SPARK_DEADLINE)),
+                    };
+                    match seen {
+                        Err(why) => Err(socket::told(way, spark.docker_socket.as_str(), why).await),
+                        seen => seen,
+                    }
                 }
                 None => Err(Unreachable::Connection("there is no way to it yet".into())),
             };
@@ -101,15 +117,24 @@ pub async fn observe(
     observed
 }
 
-/// What the ranks of models that load say by now.
+/// What the ranks of models that load say by now, and those of models that served and do not any more.
 async fn loads(
     desired: &Desired,
     ledger: &Ledger,
     observed: &Observed,
     transports: &BTreeMap<SparkName, SharedTransport>,
 ) -> BTreeMap<Object, BTreeMap<SparkName, LoadSeen>> {
-    let loading = ledger.launches.iter().filter(|(object, _)| ledger.is_loading(object));
-    let ranks = loading.flat_map(|(object, launch)| {
+    let has_ended = |object: &Object, group: &Group| {
+        group.sparks.iter().any(|spark| {
+            let rank = ready::rank(object, group, spark, desired, observed, ledger);
+            rank.is_some_and(|rank| group.is_alive(spark, rank) == Some(false))
+        })
+    };
+    let heard = ledger.launches.iter().filter(|(object, launch)| {
+        ledger.is_loading(object)
+            || matches!(launch.state, LaunchState::Serving { .. }) && has_ended(object, &launch.group)
+    });
+    let ranks = heard.flat_map(|(object, launch)| {
         launch.group.sparks.iter().filter_map(move |spark| {
             let group = &launch.group;
             // What the owner's own program starts need not be known as ours yet.
@@ -140,15 +165,44 @@ pub async fn endpoints(
     previous: Option<&Observed>,
     now: &(impl Fn() -> Timestamp + Sync),
 ) -> BTreeMap<Object, Endpoint> {
-    let Eyes { http, proofs, .. } = eyes;
     let targets = targets(desired, ledger, observed, now());
     let probing = targets.into_iter().map(|(object, target)| async move {
-        let last = previous.and_then(|previous| previous.endpoints.get(&object)).cloned();
-        let asker = endpoint::Asker { object: &object, http, proofs };
-        let endpoint = endpoint::probe(asker, &target, last.as_ref(), now()).await;
+        let endpoint = ask(&object, &target, eyes, previous, now).await;
         (object, endpoint)
     });
     join_all(probing).await.into_iter().collect()
+}
+
+/// Ask one of them.
+pub async fn endpoint_of(
+    object: &Object,
+    desired: &Desired,
+    ledger: &Ledger,
+    observed: &Observed,
+    eyes: Eyes<'_>,
+    previous: Option<&Observed>,
+    now: &(impl Fn() -> Timestamp + Sync),
+) -> Option<Endpoint> {
+    let targets = targets(desired, ledger, observed, now());
+    let (object, target) = targets.into_iter().find(|(known, _)| known == object)?;
+    Some(ask(&object, &target, eyes, previous, now).await)
+}
+
+async fn ask(
+    object: &Object,
+    target: &endpoint::Target,
+    eyes: Eyes<'_>,
+    previous: Option<&Observed>,
+    now: &(impl Fn() -> Timestamp + Sync),
+) -> Endpoint {
+    let last = previous.and_then(|previous| previous.endpoints.get(object)).cloned();
+    let asker = endpoint::Asker { object, http: eyes.http, proofs: eyes.proofs };
+    let at = now();
+    let asking = AssertUnwindSafe(endpoint::probe(asker, target, last.as_ref(), at)).catch_unwind();
+    asking.await.unwrap_or_else(|_| {
+        let answer = EndpointAnswer::Silent { why: Unreachable::Bug.to_string() };
+        Endpoint { at, since: at, answer }
+    })
 }
 
 fn container_names(desired: &Desired) -> BTreeSet<String> {
@@ -178,23 +232,17 @@ fn asked(
         How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => None,
     });
     let programs = launchers.iter().flat_map(|launcher| launcher.how.programs());
-    let here = models.filter(|model| model.sparks.contains(spark));
-    let paths = here.filter_map(|model| match &model.source {
-        Source::LocalPath(path) => Some(path.to_string()),
-        Source::Repo { .. } | Source::Recipe(_) => None,
+    let wanted = desired.slots.iter().filter_map(|(object, slot)| {
+        let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return None };
+        Some((object, desired.effective(slot, &name)?))
     });
-    // What is under way or serves has been looked at.
-    let waited_for: Vec<Effective<'_>> = desired
-        .slots
-        .iter()
-        .filter_map(|(object, slot)| {
-            let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return None };
-            let effective = desired.effective(slot, &name)?;
-            let is_started = ledger.launched(object).is_some_and(|group| group.spec == effective.spec_hash());
-            (!is_started).then_some(effective)
-        })
-        .collect();
-    let recipes = waited_for.iter().filter_map(|effective| {
+    let wanted: Vec<(&Object, Effective<'_>)> = wanted.collect();
+    // What is under way or serves has been looked at. Of what loads a recipe still says how much memory it needs.
+    let is_waited_for = |(object, effective): &&(&Object, Effective<'_>)| {
+        ledger.launched(object).is_none_or(|group| group.spec != effective.spec_hash())
+    };
+    let is_to_be_read = |one: &&(&Object, Effective<'_>)| is_waited_for(one) || ledger.is_loading(one.0);
+    let recipes = wanted.iter().filter(is_to_be_read).filter_map(|(_, effective)| {
         let (How::Recipe { dir, .. }, Source::Recipe(recipe)) =
             (&effective.launcher.how, &effective.model.source)
         else {
@@ -207,28 +255,33 @@ fn asked(
             words: recipe::dry_run(effective, desired),
         })
     });
-    let here = waited_for.iter().filter(|effective| effective.model.sparks.contains(spark));
+    let waited_for = wanted.iter().filter(is_waited_for).map(|(_, effective)| effective);
+    let here = waited_for.clone().filter(|effective| effective.model.sparks.contains(spark));
     let entries = here.flat_map(|effective| {
         let is_head = effective.model.sparks[0] == *spark;
         effective.needed().into_iter().filter(move |needed| is_head || !needed.on_head)
     });
     let entries: BTreeSet<machine::Entry> =
         entries.map(|needed| machine::Entry { key: needed.name, at: needed.at }).collect();
-    let waited_for = waited_for.iter().map(|effective| effective.model);
+    let waited_for = waited_for.map(|effective| effective.model);
     let kept = desired.models.values().filter(|model| model.weights.is_some());
-    let caches = waited_for.chain(kept).filter(|model| model.sparks.contains(spark));
-    let caches = caches.filter_map(|model| match &model.source {
-        Source::Repo { repo, revision } => Some(machine::Cached {
-            key: model.source.cache_key()?,
-            repo: repo.to_string(),
-            revision: revision.clone(),
-        }),
-        Source::LocalPath(_) | Source::Recipe(_) => None,
+    let own = desired.models.values().filter(|model| matches!(model.source, Source::LocalPath(_)));
+    let here = waited_for.chain(kept).chain(own).filter(|model| model.sparks.contains(spark));
+    let files = here.filter_map(|model| {
+        let at = match &model.source {
+            Source::Repo { repo, revision } => {
+                machine::FilesAt::Cache { repo: repo.on_hub()?.to_owned(), revision: revision.clone() }
+            }
+            Source::LocalPath(path) => machine::FilesAt::Path(path.to_string()),
+            Source::Recipe(_) => return None,
+        };
+        let tokenizer = ["tokenizer", "skip-tokenizer-init", "tokenizer-mode"];
+        let tokenizer_elsewhere = model.args.keys().any(|flag| tokenizer.contains(&flag.as_str()));
+        Some(machine::Files { key: model.source.files_key()?, at, tokenizer_elsewhere })
     });
     let asked = machine::Asked {
         hf_home: desired.sparks.get(spark).and_then(|spark| spark.hf_home.as_ref()).map(ToString::to_string),
-        caches: caches.collect::<BTreeSet<_>>().into_iter().collect(),
-        paths: paths.collect::<BTreeSet<_>>().into_iter().collect(),
+        files: files.collect::<BTreeSet<_>>().into_iter().collect(),
         launchers: checkouts.collect::<BTreeSet<_>>().into_iter().collect(),
         programs: programs.collect::<BTreeSet<_>>().into_iter().collect(),
         entries: entries.into_iter().collect(),
@@ -263,15 +316,15 @@ async fn facts(
             || images.contains(&listed.image)
             || listed.image.strip_suffix(":latest").is_some_and(|image| images.contains(image))
     };
-    let image_ids = join_all(images.iter().map(|image| async move {
-        let id = docker::image_id(transport, image, SPARK_DEADLINE).await?;
-        Ok::<_, Unreachable>((image.clone(), id))
+    let images = join_all(images.iter().map(|image| async move {
+        let seen = docker::image(transport, image, ENGINE_DEADLINE).await?;
+        Ok::<_, Unreachable>((image.clone(), seen))
     }));
-    let (machine, recipes, containers, image_ids) = tokio::join!(
+    let (machine, recipes, containers, images) = tokio::join!(
         machine::probe(transport, desired.cluster.as_str(), &asked, SPARK_DEADLINE),
         recipes::probe(transport, &recipes),
-        docker::containers(transport, &inside, SPARK_DEADLINE),
-        image_ids,
+        docker::containers(transport, &inside, ENGINE_DEADLINE),
+        images,
     );
     let machine = machine?;
     Ok(Facts {
@@ -282,10 +335,9 @@ async fn facts(
         memory_available_bytes: machine.memory_available_bytes,
         platform: machine.platform,
         gpu: machine.gpu,
-        containers: containers?,
-        images: image_ids.into_iter().collect::<Result<_, _>>()?,
-        paths: machine.paths,
-        caches: machine.caches,
+        containers: containers.map_err(of_engine)?,
+        images: images.into_iter().collect::<Result<_, _>>().map_err(of_engine)?,
+        files: machine.files,
         launchers: machine.launchers,
         programs: machine.programs,
         entries: machine.entries,
@@ -293,6 +345,16 @@ async fn facts(
         jobs: machine.jobs,
         token: machine.token,
     })
+}
+
+/// The Spark itself has answered.
+fn of_engine(why: Unreachable) -> Unreachable {
+    match why {
+        Unreachable::Deadline(limit) => {
+            Unreachable::Engine(format!("no answer within {} s", limit.as_secs()))
+        }
+        why => why,
+    }
 }
 
 fn view(
@@ -327,32 +389,22 @@ fn targets(
 ) -> Vec<(Object, endpoint::Target)> {
     let mut targets = Vec::new();
     for (object, slot) in &desired.slots {
-        let launched = ledger.launched(object).cloned();
-        let group = launched.or_else(|| match schedule::wanted(object, slot, desired, now) {
-            Wanted::Model(name) => desired.effective(slot, &name).map(|effective| effective.group()),
-            Wanted::Watch | Wanted::Nothing => None,
-        });
+        let Some(Serving { group, spark, port }) = serving(object, slot, desired, observed, ledger, now)
+        else {
+            continue;
+        };
         let rank = group
             .as_ref()
             .filter(|group| group.is_labelled)
             .and_then(|group| ready::rank(object, group, group.head(), desired, observed, ledger));
-        let standing = slot.sparks.iter().find(|spark| {
-            observed
-                .facts(spark)
-                .and_then(|facts| facts.container(slot.container.as_str()))
-                .is_some_and(|c| c.running)
-        });
-        let spark = group.as_ref().map(Group::head).or(standing);
         // A Spark that was taken out of the file has no address any more.
-        let Some((spark, place)) = spark.and_then(|spark| desired.sparks.get_key_value(spark)) else {
-            continue;
-        };
+        let Some((spark, place)) = desired.sparks.get_key_value(&spark) else { continue };
         let named = || container_id(observed, spark, Some(&slot.container));
         targets.push((
             object.clone(),
             endpoint::Target {
                 address: place.address.to_string(),
-                port: group.as_ref().map_or(slot.port, |group| group.port),
+                port,
                 https: false,
                 ask: endpoint::Ask::Engine(engine::Engine {
                     served: group.as_ref().map(|group| group.served_as[0].to_string()),

@@ -1,14 +1,11 @@
 //! Questions that take long: the only ones that something which hangs does not answer. At most one is under way for an
 //! object, and a look does not wait for a slow one: what came of it is there at a later look.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::AbortHandle, time::timeout};
 
 use super::{
@@ -79,8 +76,8 @@ impl Proofs {
         Some(answer)
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<Object, Running>> {
-        self.running.lock().expect("nothing panics while it holds this")
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Object, Running>> {
+        self.running.lock()
     }
 }
 

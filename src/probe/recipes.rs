@@ -1,10 +1,13 @@
 //! What recipes would run, by the dry run of the launcher that knows how to read them. Apart from the machine's facts: it is
 //! somebody else's program, and one that hangs must not make its Spark unreachable.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
-    core::{name::RepoId, observed::RecipeSeen},
+    core::{command_line, name::RepoId, need, observed::RecipeSeen},
     host::{Program, Transport, calls},
 };
 
@@ -44,8 +47,16 @@ pub async fn probe(transport: &dyn Transport, asked: &[DryRun]) -> BTreeMap<Stri
     };
     for line in said.lines().filter_map(|line| line.strip_prefix("recipe ")) {
         let mut fields = line.splitn(3, ' ');
-        if let (Some(is), Some(key)) = (fields.next(), fields.next()) {
-            seen.insert(key.to_owned(), read(is, fields.next().unwrap_or_default()));
+        let (Some(is), Some(key)) = (fields.next(), fields.next()) else { continue };
+        let rest = fields.next().unwrap_or_default();
+        match (is, seen.get_mut(key)) {
+            ("sets", Some(RecipeSeen::Readable { sets, .. })) => {
+                sets.insert(rest.to_owned());
+            }
+            ("sets", _) => {}
+            _ => {
+                seen.insert(key.to_owned(), read(is, rest));
+            }
         }
     }
     seen
@@ -53,18 +64,27 @@ pub async fn probe(transport: &dyn Transport, asked: &[DryRun]) -> BTreeMap<Stri
 
 /// What a dry run said.
 pub fn read(is: &str, said: &str) -> RecipeSeen {
-    let root = said.split_once("vllm serve ").map(|(_, rest)| rest).filter(|_| is == "yes");
-    let root = root.and_then(|rest| rest.split_whitespace().next());
-    match root.map(|root| root.trim_matches(['\'', '"'])) {
+    let rest = said.split_once("vllm serve ").map(|(_, rest)| rest).filter(|_| is == "yes");
+    let Some(rest) = rest else {
+        let why = if said.is_empty() { "its dry run said nothing" } else { said };
+        return RecipeSeen::Unreadable { why: why.to_owned() };
+    };
+    // As a shell would split it, as far as its quotes say.
+    let words = rest.split_whitespace().map(|word| word.trim_matches(['\'', '"', '\\']).to_owned());
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
+    match words.first() {
         // A variable of the script's is no name.
         Some(root) if root.starts_with('/') && !root.contains(['$', '{']) || RepoId::new(root).is_ok() => {
-            RecipeSeen::Readable { root: root.to_owned() }
+            let line: Vec<String> =
+                ["vllm", "serve"].into_iter().map(str::to_owned).chain(words.clone()).collect();
+            let all = command_line::command(&line).map(|command| command.args).unwrap_or_default();
+            let args = all.into_iter().filter(|(flag, _)| need::TOLD_BY.contains(&flag.as_str()));
+            RecipeSeen::Readable { root: root.clone(), args: args.collect(), sets: BTreeSet::new() }
         }
         Some(root) => RecipeSeen::Unreadable {
             why: format!("its `vllm serve {root}` does not begin with a repository or an absolute path"),
         },
-        None if said.is_empty() => RecipeSeen::Unreadable { why: "its dry run said nothing".into() },
-        None => RecipeSeen::Unreadable { why: said.to_owned() },
+        None => RecipeSeen::Unreadable { why: "its `vllm serve` names no model".into() },
     }
 }
 
@@ -74,10 +94,22 @@ mod tests {
 
     #[test]
     fn a_recipe_names_what_it_loads() {
-        let root = |root: &str| RecipeSeen::Readable { root: root.into() };
+        let root = |root: &str| RecipeSeen::Readable {
+            root: root.into(),
+            args: BTreeMap::new(),
+            sets: BTreeSet::new(),
+        };
         assert_eq!(read("yes", "  vllm serve 'lab/a' \\"), root("lab/a"));
         assert_eq!(read("yes", "exec vllm serve /srv/models/a --port 1"), root("/srv/models/a"));
         assert_eq!(read("no", "Error: no recipe"), RecipeSeen::Unreadable { why: "Error: no recipe".into() });
+        let whole =
+            "  vllm serve 'lab/a'  --gpu-memory-utilization 0.7  --max-model-len 4096   -q awq --port 8000";
+        let RecipeSeen::Readable { args, .. } = read("yes", whole) else { panic!() };
+        assert_eq!(
+            args,
+            [("gpu-memory-utilization".to_owned(), 0.7.into()), ("quantization".to_owned(), "awq".into())]
+                .into()
+        );
         for said in [
             "vllm serve --model lab/a",
             "vllm serve $MODEL",

@@ -1,4 +1,5 @@
-# What recipes would run, as the launcher's own dry run prints it. One `recipe yes KEY COMMAND` or `recipe no KEY WHY` a line.
+# What recipes would run, as the launcher's own dry run prints it. One `recipe yes KEY COMMAND` or `recipe no KEY WHY` a line, and
+# `recipe sets KEY NAME` for each variable that it sets itself.
 #   calls     of `dry_run` below
 say() { printf '%s\n' "$1"; }
 #   dry_run KEY DIR NODES WORD...   NODES: `told` in the words, or `env` when only the launcher's own file can have them
@@ -11,8 +12,13 @@ dry_run() {
         return
     fi
     said=$(cd && cd "$dir" && timeout -k 1 8 ./run-recipe.sh "$@" </dev/null 2>&1)
-    command=$(printf '%s\n' "$said" | grep -m 1 'vllm serve ')
-    if [ -n "$command" ]; then say "recipe yes $key $command"; else
+    # A command goes on over lines that end in a backslash.
+    command=$(printf '%s\n' "$said" | sed -e ':a' -e '/\\$/{' -e 'N' -e 's/\\\n/ /' -e 'ta' -e '}' | grep -m 1 'vllm serve ' | cut -c 1-8000)
+    if [ -n "$command" ]; then
+        say "recipe yes $key $command"
+        printf '%s\n' "$said" | sed -n 's/^ *export \([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' |
+            while IFS= read -r name; do say "recipe sets $key $name"; done
+    else
         say "recipe no $key $(printf '%s\n' "$said" | grep . | tail -n 1)"
     fi
 }

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     core::{
-        observed::{Container, is_engine},
-        recognise::{self, Command},
+        command_line::{self, Command, is_engine},
+        observed::Container,
     },
     docker,
     host::{Program, Transport, Unreachable},
-    probe::machine::{self, Asked, Machine},
+    probe::{
+        machine::{self, Asked, Machine},
+        socket,
+    },
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -26,7 +29,14 @@ pub struct Survey {
 
 /// # Errors
 /// When it does not answer.
-pub async fn survey(transport: &dyn Transport, cluster: &str) -> Result<Survey, Unreachable> {
+pub async fn survey(transport: &dyn Transport, cluster: &str, socket: &str) -> Result<Survey, Unreachable> {
+    match seen(transport, cluster).await {
+        Err(why) => Err(socket::told(transport, socket, why).await),
+        seen => seen,
+    }
+}
+
+async fn seen(transport: &dyn Transport, cluster: &str) -> Result<Survey, Unreachable> {
     let asked = Asked { launchers: vec!["spark-vllm-docker".into()], ..Asked::default() };
     let (machine, containers) = tokio::join!(
         machine::probe(transport, cluster, &asked, DEADLINE),
@@ -50,13 +60,13 @@ pub async fn survey(transport: &dyn Transport, cluster: &str) -> Result<Survey, 
     }
     let engines = words
         .iter()
-        .filter_map(|(pid, words)| Some(((*of.get(pid)?).to_owned(), recognise::command(words)?)));
+        .filter_map(|(pid, words)| Some(((*of.get(pid)?).to_owned(), command_line::command(words)?)));
     let engines: BTreeMap<String, Command> = engines.collect();
     let mut images = BTreeMap::new();
     for container in containers.iter().filter(|container| engines.contains_key(&container.id)) {
         if !images.contains_key(&container.image) {
-            let id = docker::image_id(transport, &container.image, DEADLINE).await?;
-            images.insert(container.image.clone(), id);
+            let image = docker::image(transport, &container.image, DEADLINE).await?;
+            images.insert(container.image.clone(), image.map(|image| image.id));
         }
     }
     Ok(Survey { machine, containers, engines, images })

@@ -34,6 +34,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     };
     let token = Token { epoch, sequence, controller: parameter("controller") };
     let times = world.times;
+    let room = world.room(now);
     let machine = world.sparks.get_mut(spark).expect("transports are made for machines of the world");
     if machine.disk_full_until.is_some_and(|until| until > now) {
         return "refused cannot write the state directory".into();
@@ -69,14 +70,24 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     if !image.is_empty() && machine.images.get(&image) != Some(&parameter("expect_image_id")) {
         return format!("refused {image} is not the image any more that it was");
     }
+    let needed_kib: u64 = parameter("expect_memory_kib").parse().unwrap_or(0);
+    let free_kib = machine.memory_available(now) / 1024;
+    if free_kib < needed_kib {
+        let (free, needed) = (free_kib >> 20, needed_kib >> 20);
+        return format!("refused only {free} GiB of memory are free now, and {needed} are needed");
+    }
     let id = parameter("container");
     match parameter("act").as_str() {
         "advance" => "done".into(),
         // The engine's own parser knows no such word.
         "check" if parameter("words").contains("'--no-such-argument'") => {
-            "said invalid unrecognized arguments: --no-such-argument".into()
+            r#"said {"is": "invalid", "engine": "0.32.0", "why": "unrecognized arguments: --no-such-argument"}"#.into()
         }
-        "check" => "said valid".into(),
+        // One whose parser is nowhere that is known.
+        "check" if parameter("words").contains("'--unheard-of'") => {
+            r#"said {"is": "unknown", "engine": null, "why": "Elsewhere: make_arg_parser is nowhere"}"#.into()
+        }
+        "check" => r#"said {"is": "valid", "engine": "0.32.0", "why": ""}"#.into(),
         "stop" => {
             if machine.container(&id).is_none() {
                 return "already".into();
@@ -135,6 +146,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 started_at: now,
                 acts_at: later(now, length),
                 launch: launcher::read(&parameter("script")),
+                room,
                 transfer: is_transfer.then(|| transfer::read(&parameter("script"))).flatten(),
                 update,
                 said: String::new(),

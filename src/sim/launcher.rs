@@ -46,7 +46,7 @@ pub fn read(script: &str) -> Option<Launch> {
                 after("--name")?,
                 after("-t")?,
                 words.contains(&"--solo".to_owned()),
-                words[at + 1..].to_vec(),
+                engine_of(&words[at + 1..]),
             ));
         }
     }
@@ -56,6 +56,12 @@ pub fn read(script: &str) -> Option<Launch> {
         _ => Vec::new(),
     };
     Some(Launch { name, image, nodes, labels, command })
+}
+
+/// What takes the place of `env NAME=VALUE…`.
+fn engine_of(words: &[String]) -> Vec<String> {
+    let begins = words.iter().position(|word| word != "env" && !word.contains('='));
+    words[begins.unwrap_or(0)..].to_vec()
 }
 
 /// The words of a shell line, as far as `host::quote` makes them.

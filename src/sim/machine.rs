@@ -22,8 +22,11 @@ const MEMORY_LEFT: u64 = 2 << 30;
 const MEMORY_SYSTEM: u64 = 5 << 30;
 
 /// What an engine says that dies without a name for it.
-const DIES_OF: &str = "RuntimeError: NCCL error: unhandled system error";
+const DIES_OF: &str = "AcceleratorError: CUDA error: an illegal memory access was encountered";
 pub const RUNS_OUT: &str = "torch.OutOfMemoryError: CUDA out of memory.";
+/// An engine looks itself at what is free before it takes anything (`request_memory` in vLLM's `vllm/v1/worker/utils.py`).
+pub const NO_ROOM: &str = "ValueError: Free memory on device cuda:0 on startup is less than desired GPU memory utilization. \
+    Decrease GPU memory utilization or reduce GPU memory used by other processes.";
 
 pub struct Machine {
     pub address: String,
@@ -51,7 +54,7 @@ pub struct Machine {
     pub load_fails: u32,
     /// They say that they run out of memory.
     pub runs_out: bool,
-    pub memory_sticks: bool,
+    pub memory_sticks_until: Option<Timestamp>,
     /// Something that is not ours has nearly all of it.
     pub memory_taken_until: Option<Timestamp>,
     pub next_launch: NextLaunch,
@@ -129,6 +132,8 @@ pub struct Work {
     pub started_at: Timestamp,
     pub acts_at: Timestamp,
     pub launch: Option<Launch>,
+    /// What was free when it was accepted, by Spark, and not promised to another.
+    pub room: BTreeMap<String, u64>,
     /// Files that it brings instead.
     pub transfer: Option<Transfer>,
     /// Of a bot.
@@ -301,7 +306,7 @@ impl Machine {
 
     /// Stop a container, and remove it when it is made so or asked.
     pub fn stop(&mut self, id: &str, remove: bool, now: Timestamp, release: Duration) {
-        let sticks = self.memory_sticks;
+        let back_at = self.memory_is_back_at(now, release);
         let Some(container) = self.container(id) else { return };
         container.running = false;
         let freed = container.engine.take().map_or(0, |engine| engine.held(now));
@@ -310,9 +315,14 @@ impl Machine {
             self.containers.retain(|container| container.id != id);
         }
         if freed > 0 {
-            self.returning.push((if sticks { Timestamp::MAX } else { later(now, release) }, freed));
+            self.returning.push((back_at, freed));
         }
         self.tell("die", id);
+    }
+
+    /// When what ends now has given its memory back.
+    pub fn memory_is_back_at(&self, now: Timestamp, release: Duration) -> Timestamp {
+        later(now, release).max(self.memory_sticks_until.unwrap_or(Timestamp::MIN))
     }
 
     /// Names this boot.
@@ -325,7 +335,7 @@ impl Machine {
         self.boot += 1;
         self.booted_at = now;
         self.returning.clear();
-        self.memory_sticks = false;
+        self.memory_sticks_until = None;
         self.memory_taken_until = None;
         self.containers.retain(|container| !container.auto_remove);
         for container in &mut self.containers {

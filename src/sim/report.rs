@@ -12,6 +12,7 @@ use super::{
     world::Sim,
 };
 use crate::core::{
+    command_line::is_engine,
     desired::{Desired, Place, ServiceKind},
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
     observed::{self, EndpointAnswer, Facts, JobState, Observed, SparkView},
@@ -51,7 +52,7 @@ fn take(machine: &mut Machine, facts: &Facts, now: Timestamp) {
     machine.boot_id = Some(facts.boot_id.clone());
     let up = SignedDuration::from_secs(i64::try_from(facts.uptime_secs).unwrap_or(0));
     machine.booted_at = now.checked_sub(up).unwrap_or(now);
-    let images = facts.images.iter().filter_map(|(name, id)| Some((name.clone(), id.clone()?)));
+    let images = facts.images.iter().filter_map(|(name, id)| Some((name.clone(), id.as_ref()?.id.clone())));
     machine.images = images.collect();
     machine.token.clone_from(&facts.token);
     machine.jobs = facts
@@ -65,9 +66,10 @@ fn take(machine: &mut Machine, facts: &Facts, now: Timestamp) {
             started_at: job.started_at,
             acts_at: Timestamp::MAX,
             launch: None,
+            room: BTreeMap::new(),
             transfer: None,
             update: None,
-            said: job.last_words.clone().unwrap_or_default(),
+            said: job.last_words().unwrap_or_default().to_owned(),
             state: job.state,
             is_forgotten: false,
         })
@@ -117,14 +119,14 @@ fn container_of(
         .chain(token)
         .collect::<BTreeMap<_, _>>()
     });
-    let process = seen.processes.iter().flatten().find(|process| observed::is_engine(&process.command));
+    let process = seen.processes.iter().flatten().find(|process| is_engine(&process.command));
     let engine = process.filter(|_| seen.running).map(|process| {
         let words = process.command.split_whitespace();
         let words = words.skip_while(|word| !word.ends_with("vllm")).map(str::to_owned).collect();
         let began = seen.started_at.unwrap_or(now);
         let ready_at = if ready { now } else { now.checked_add(SignedDuration::from_mins(2)).unwrap_or(now) };
         let mut engine = Engine::fresh(process.pid, words, began.min(now), ready_at);
-        let on_gpu = facts.gpu.iter().flat_map(|gpu| &gpu.processes);
+        let on_gpu = facts.gpu_processes().iter();
         let held =
             on_gpu.filter(|one| one.container.as_ref() == Some(&seen.id)).filter_map(|one| one.memory_bytes);
         engine.memory = Some(held.sum()).filter(|held| *held > 0).unwrap_or(engine.memory);

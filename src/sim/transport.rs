@@ -51,6 +51,10 @@ impl Simulated {
         match program.name {
             "machine" => Ok(Some(machine_answer(&world.sparks[&self.spark], program, now))),
             "bots" => Ok(Some(bots_answer(&world.sparks[&self.spark], program))),
+            "socket" => {
+                let hangs = world.sparks[&self.spark].engine_hangs(now);
+                Ok(Some(if hangs { "dead running\n" } else { "answers\n" }.to_owned()))
+            }
             "audit" => {
                 let lines = &world.sparks[&self.spark].audit;
                 let last = program.parameter("last").and_then(|last| last.parse().ok()).unwrap_or(0);
@@ -98,7 +102,7 @@ impl Transport for Simulated {
             // Half of an answer is none: what came is not what was sent.
             let stdout =
                 if self.is(Machine::is_garbled) { stdout[..stdout.len() / 2].to_owned() } else { stdout };
-            Ok(Output { code: Some(0), stdout, stderr: String::new() })
+            Ok(Output { code: Some(0), stdout, is_whole: true, ..Output::default() })
         })
     }
 
@@ -171,25 +175,31 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
             let _ = writeln!(text, "gpu_process {} {}, vllm, {memory}", container.id, engine.pid);
         }
     }
-    let _ = writeln!(text, "kernel 6.11.0-1016-nvidia\nswap_total_kib 16777212\nswap_free_kib 16777212");
+    let _ = writeln!(
+        text,
+        "kernel 6.11.0-1016-nvidia\nearlyoom yes\nswap_total_kib 16777212\nswap_free_kib 16777212"
+    );
     let _ = writeln!(text, "link eth0 200000 <BROADCAST,UP,LOWER_UP> mtu 9000 state UP");
     let _ = writeln!(text, "address eth0 {}", machine.address);
-    for line in &machine.tells {
-        let _ = writeln!(text, "{line}");
-    }
     let ports: Vec<String> = machine.ports(now).map(|port| format!("{port:04X}")).collect();
     let _ = writeln!(text, "listening {}", ports.join(" "));
-    for call in program.parameter("caches").unwrap_or_default().lines() {
-        let mut words = call.split('\'').skip(1).step_by(2);
-        let (key, folder) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let is = if machine.lacks.contains(folder) { "absent" } else { "present" };
-        let _ = writeln!(text, "cache {is} {key}");
+    for call in program.parameter("questions").unwrap_or_default().lines() {
+        let words: Vec<&str> = call.split('\'').skip(1).step_by(2).collect();
+        let _ = match words[..] {
+            ["repository", key, folder, ..] if machine.lacks.contains(folder) => {
+                writeln!(text, "files {key}\tabsent")
+            }
+            ["repository", key, ..] | ["path", key, ..] => writeln!(text, "files {key}\twhole 0"),
+            // An owner's own are not there.
+            ["program", path, ..] => writeln!(text, "program no {path}"),
+            ["checkout", dir, ..] => {
+                writeln!(text, "launcher alone --config,--launch-script,--no-ray,--ray,--solo - {dir}")
+            }
+            _ => Ok(()),
+        };
     }
-    for path in program.parameter("paths").unwrap_or_default().lines().filter(|path| !path.is_empty()) {
-        let _ = writeln!(text, "path yes {path}");
-    }
-    for dir in program.parameter("launchers").unwrap_or_default().lines().filter(|dir| !dir.is_empty()) {
-        let _ = writeln!(text, "launcher alone --config,--launch-script,--no-ray,--ray,--solo {dir}");
+    for line in &machine.tells {
+        let _ = writeln!(text, "{line}");
     }
     if let Some(token) = &machine.token {
         let _ = writeln!(text, "token {token}");

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{
     launcher::Launch,
-    machine::{Container, Engine, Machine, NextLaunch, RUNS_OUT, Service, later},
+    machine::{Container, Engine, Machine, NO_ROOM, NextLaunch, RUNS_OUT, Service, later},
     transfer, update,
 };
 use crate::core::{desired::hex, observed::JobState};
@@ -72,7 +72,7 @@ pub enum Fault {
     LoadFails,
     /// The same, and it says that there is too little memory.
     RunsOut,
-    /// Memory of what is stopped does not come back.
+    /// Memory of what is stopped in that time comes back at its end.
     MemorySticks,
     /// Something else takes all the memory but a little.
     MemoryShrinks,
@@ -111,6 +111,31 @@ impl Fault {
         ("loses-launch", Self::LosesLaunch),
     ];
 
+    /// What goes wrong, for who plays with it.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Silent => "The machine answers nothing.",
+            Self::Slow => "Every answer takes eight seconds.",
+            Self::Garbage => "Every answer is cut in the middle, or is of something else.",
+            Self::TokensFreeze => "Engines answer for themselves, and no token moves.",
+            Self::TopFails => "What runs in containers cannot be read; the rest can.",
+            Self::EngineHangs => "The Engine answers nothing; the rest does.",
+            Self::EngineDies => "Engines on it die, their containers stay.",
+            Self::ContainersVanish => "Containers vanish, as by `docker stop` behind the program's back.",
+            Self::Reboot => "The machine restarts: containers of launchers, jobs and memory are gone.",
+            Self::LauncherLies => "The next launcher says that all is well and starts nothing.",
+            Self::LoadFails => "The next engine dies while it loads.",
+            Self::RunsOut => "The next engine dies while it loads, and says that there is too little memory.",
+            Self::MemorySticks => "Memory of what is stopped in that time comes back at its end.",
+            Self::MemoryShrinks => "Something else takes all the memory but a little.",
+            Self::DiskFull => "Nothing can be written there.",
+            Self::Forgets => "It loses what it knew of who acts and of jobs; these go on.",
+            Self::TransferFails => "The next download or copy fails.",
+            Self::RefusesLaunch => "The next launch is refused: Docker does not answer.",
+            Self::LosesLaunch => "The next launch never arrives.",
+        }
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
     }
@@ -138,7 +163,7 @@ pub struct Start {
     pub beside: usize,
     /// What it takes.
     pub memory: u64,
-    /// What was free on this Spark at that moment, and not to be taken by what loads already.
+    /// What was free on this Spark when its launch was accepted, and not to be taken by what loads or is launched already.
     pub available: u64,
 }
 
@@ -182,7 +207,7 @@ impl Sim {
             launcher_lies: false,
             load_fails: 0,
             runs_out: false,
-            memory_sticks: false,
+            memory_sticks_until: None,
             memory_taken_until: None,
             disk_full_until: None,
             audit: Vec::new(),
@@ -228,7 +253,8 @@ impl Sim {
             labels: BTreeMap::new(),
             command: command.iter().map(|word| (*word).to_owned()).collect(),
         };
-        start(&mut world, spark, &launch, now);
+        let room = world.room(now);
+        start(&mut world, spark, &launch, &room, now);
         let Some(machine) = world.sparks.get_mut(spark) else { return };
         let engines = machine.containers.iter_mut().filter(|known| known.name == container);
         for engine in engines.filter_map(|container| container.engine.as_mut()) {
@@ -289,7 +315,7 @@ impl Sim {
                 machine.load_fails += 1;
                 machine.runs_out = true;
             }
-            Fault::MemorySticks => machine.memory_sticks = true,
+            Fault::MemorySticks => machine.memory_sticks_until = Some(until),
             Fault::MemoryShrinks => machine.memory_taken_until = Some(until),
             Fault::TransferFails => machine.transfers_fail += 1,
             Fault::DiskFull => machine.disk_full_until = Some(until),
@@ -311,6 +337,28 @@ impl World {
         let id = hex(&Sha256::digest(self.next_id.to_be_bytes()));
         self.next_id += 1;
         id
+    }
+
+    /// What is free on each machine and promised to nobody: not to an engine that loads, and not to a launch that was accepted.
+    pub fn room(&self, now: Timestamp) -> BTreeMap<String, u64> {
+        let mut room: BTreeMap<String, u64> = self
+            .sparks
+            .iter()
+            .map(|(name, machine)| {
+                let loading: u64 = machine.engines().map(|engine| engine.memory - engine.held(now)).sum();
+                (name.clone(), machine.memory_available(now).saturating_sub(loading))
+            })
+            .collect();
+        for (head, machine) in &self.sparks {
+            let launches = machine.jobs.iter().filter(|job| job.state == JobState::Running);
+            for launch in launches.filter_map(|job| job.launch.as_ref()) {
+                let memory = Engine::fresh(0, launch.command.clone(), now, now).memory;
+                for member in members(self, head, launch) {
+                    room.entry(member).and_modify(|room| *room = room.saturating_sub(memory));
+                }
+            }
+        }
+        room
     }
 
     /// Bring everything to `now`: launchers act, engines load and die, memory comes back.
@@ -339,14 +387,15 @@ impl World {
                     (machine.jobs[index].state, machine.jobs[index].said) = (state, said);
                     continue;
                 }
-                let (launch, lies) = {
+                let (launch, lies, room) = {
                     let machine = self.sparks.get_mut(name).expect("a name of the map");
                     let job = &mut machine.jobs[index];
                     job.state = JobState::Exited(0);
-                    (job.launch.take(), std::mem::take(&mut machine.launcher_lies))
+                    let room = std::mem::take(&mut job.room);
+                    (job.launch.take(), std::mem::take(&mut machine.launcher_lies), room)
                 };
                 if let (Some(launch), false) = (launch, lies) {
-                    start(self, name, &launch, now);
+                    start(self, name, &launch, &room, now);
                 }
             }
         }
@@ -356,31 +405,16 @@ impl World {
                 freed += container.settle(now);
             }
             if freed > 0 {
-                let until =
-                    if machine.memory_sticks { Timestamp::MAX } else { later(now, self.times.release) };
-                machine.returning.push((until, freed));
+                let back_at = machine.memory_is_back_at(now, self.times.release);
+                machine.returning.push((back_at, freed));
             }
         }
     }
 }
 
 /// Start containers and engines, as the launcher does: a name that is taken is executed into.
-fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
-    let members: Vec<String> = if launch.nodes.is_empty() {
-        vec![head.to_owned()]
-    } else {
-        launch
-            .nodes
-            .iter()
-            .filter_map(|address| {
-                world
-                    .sparks
-                    .iter()
-                    .find(|(_, machine)| machine.address == *address)
-                    .map(|(name, _)| name.clone())
-            })
-            .collect()
-    };
+fn start(world: &mut World, head: &str, launch: &Launch, room: &BTreeMap<String, u64>, now: Timestamp) {
+    let members = members(world, head, launch);
     let ready_at = later(now, world.times.load);
     for (rank, member) in members.iter().enumerate() {
         let mut command = launch.command.clone();
@@ -406,8 +440,7 @@ fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
         let same =
             machine.containers.iter().filter(|container| container.running && container.name == launch.name);
         let beside = same.filter(|container| container.engine.is_some()).count();
-        let promised: u64 = machine.engines().map(|engine| engine.memory - engine.held(now)).sum();
-        let available = machine.memory_available(now).saturating_sub(promised);
+        let has_room = machine.memory_available(now);
         let fails = machine.load_fails > 0;
         machine.load_fails = machine.load_fails.saturating_sub(1);
         if !machine.containers.iter().any(|container| container.name == launch.name && container.running) {
@@ -437,8 +470,21 @@ fn start(world: &mut World, head: &str, launch: &Launch, now: Timestamp) {
             }
         }
         let (root, memory) = (engine.root.clone(), engine.memory);
+        if has_room < memory {
+            (engine.memory, engine.dies_at, engine.dies_of) = (0, Some(now.min(ready_at)), NO_ROOM);
+        }
+        let available = room.get(member).copied().unwrap_or(u64::MAX);
         container.engine = Some(engine);
         machine.tell("start", &id);
         world.starts.push(Start { spark: member.clone(), root, at: now, beside, memory, available });
     }
+}
+
+/// The machines of a launch, its head first.
+fn members(world: &World, head: &str, launch: &Launch) -> Vec<String> {
+    if launch.nodes.is_empty() {
+        return vec![head.to_owned()];
+    }
+    let at = |address: &String| world.sparks.iter().find(|(_, machine)| machine.address == *address);
+    launch.nodes.iter().filter_map(at).map(|(name, _)| name.clone()).collect()
 }

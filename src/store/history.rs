@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, moment};
+use crate::core::visible;
 
 pub(super) const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS event (
         number INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, object TEXT NOT NULL, message TEXT NOT NULL);";
 
 pub(super) const KEPT: i64 = 10_000;
+/// Of one line, in letters: 10,000 of them are 40 MB at most.
+const MAX_MESSAGE: usize = 4000;
 /// As many as one answer tells at most, of some hundred bytes each.
 const RECENT: u32 = 1000;
 
@@ -27,6 +30,11 @@ pub struct Event {
 
 /// The newest lines, oldest first.
 pub(super) type Recent = VecDeque<Arc<Event>>;
+
+/// A message as it is kept: what others said in it neither acts on what shows it, nor fills the store.
+pub fn kept(message: &str) -> String {
+    visible::short_lines(message, MAX_MESSAGE)
+}
 
 pub(super) fn recent(connection: &Connection) -> Result<Recent, StoreError> {
     let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
@@ -45,6 +53,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let at = moment(now);
+        let message = &*kept(message);
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
         self.connection.execute(sql, params![at, kind, object, message])?;
         let number = self.connection.last_insert_rowid();
@@ -120,6 +129,13 @@ fn select(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// If this failed, sixty edits of long names would make a database of hundreds of megabytes, or a name move a terminal's cursor.
+    #[test]
+    fn a_line_is_so_long_and_can_be_seen() {
+        assert!(kept(&"é".repeat(1 << 20)).chars().count() <= MAX_MESSAGE + 10);
+        assert!(!kept("a hold of \u{1b}]0;alice\u{7}\u{202e}").contains(['\u{1b}', '\u{7}', '\u{202e}']));
+    }
 
     /// If this failed, who comes back after many events would get lines twice, or none of those that are only in the store.
     #[test]

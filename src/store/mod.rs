@@ -5,7 +5,7 @@ pub mod history;
 pub mod spells;
 pub mod tokens;
 
-use std::{cell::RefCell, collections::VecDeque, path::Path};
+use std::{cell::RefCell, collections::VecDeque, os::unix::fs::PermissionsExt, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -31,10 +31,38 @@ const SET_LEDGER: &str =
 pub enum StoreError {
     #[error("the store in `{0}` was made by a newer Spark Control; use that one, or another data directory")]
     Newer(String),
+    #[error(
+        "{0} is damaged: {1}. Move it away and put a backup in its place; without one a new store begins, and takes over what serves \
+         (docs/operating.md, \"A damaged store\")"
+    )]
+    Damaged(String, String),
+    /// Its text has its cause.
     #[error("the store: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     #[error("the store holds something that cannot be read: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
+    #[error("{0}: {1}")]
+    Io(String, std::io::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let damaged = matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
+        );
+        let what = || error.to_string();
+        match &error {
+            _ if !damaged => Self::Sqlite(error),
+            _ => Self::Damaged("spark-control.db".into(), what()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
 }
 
 pub struct Store {
@@ -57,13 +85,37 @@ pub struct Letter {
     pub tries: u32,
 }
 
+/// For its owner alone, when it is there.
+fn keep_private(file: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(file) {
+        Ok(known) if known.permissions().mode() & 0o077 == 0 => Ok(()),
+        Ok(_) => std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 impl Store {
     /// Open or make the store in `directory`.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(directory.join("spark-control.db"))?;
+        let path = directory.join("spark-control.db");
+        Self::open_at(directory, &path).map_err(|error| match error {
+            StoreError::Damaged(_, what) => StoreError::Damaged(path.display().to_string(), what),
+            error => error,
+        })
+    }
+
+    fn open_at(directory: &Path, path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        // What the file holds, and who may ask, is nobody else's. Its log takes the mode from it.
+        for file in
+            [path.to_owned(), directory.join("spark-control.db-wal"), directory.join("spark-control.db-shm")]
+        {
+            keep_private(&file).map_err(|error| StoreError::Io(file.display().to_string(), error))?;
+        }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -365,7 +417,8 @@ mod tests {
             let sql = format!("SELECT COUNT(*) FROM {table}");
             store.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
         };
-        let mut plan = Plan { id: String::new(), revision: 1, at: now(), work: Vec::new() };
+        let mut plan =
+            Plan { id: String::new(), revision: 1, at: now(), work: Vec::new(), unseen: Vec::new() };
         for number in 0..=KEPT_REVISIONS {
             store.add_revision(&number.to_string(), now()).unwrap();
             plan.id = number.to_string();

@@ -74,7 +74,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/plans/{id}", get(plan))
         .route("/plans/{id}/shown", get(shown))
         .route("/plans/{id}/approve", post(approve))
-        .route("/retry/{object}", post(retry))
+        .route("/retry/{object}", get(plan_of_retry).post(retry))
         .route("/logs/{object}", get(logs))
         .route("/events", get(events))
         .route("/sparks/{spark}/audit", get(audit))
@@ -83,6 +83,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/tokens/{name}/renew", post(renew_token))
         .route("/tokens/{name}/revoke", post(revoke_token))
         .route("/desired", get(desired).post(edit))
+        .route("/desired/{revision}", get(revision))
         .with_state(controller)
 }
 
@@ -133,7 +134,18 @@ async fn retry(
     Json(by): Json<By>,
 ) -> Response {
     match controller.retry(&object, &by.by) {
-        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Ok(had_failed) => Json(had_failed).into_response(),
+        Err(error) => refused(error),
+    }
+}
+
+/// What a retry would do; `null` before anything was looked at.
+async fn plan_of_retry(
+    State(controller): State<Arc<Controller>>,
+    UrlPath(object): UrlPath<String>,
+) -> Response {
+    match controller.plan_of_retry(&object) {
+        Ok(plan) => Json(plan).into_response(),
         Err(error) => refused(error),
     }
 }
@@ -175,6 +187,14 @@ fn no_token(error: &NoToken) -> Response {
 async fn desired(State(controller): State<Arc<Controller>>) -> Response {
     match controller.desired_now() {
         Ok(current) => Json(current).into_response(),
+        Err(error) => refused(error),
+    }
+}
+
+/// The text of one, `null` when it is not kept.
+async fn revision(State(controller): State<Arc<Controller>>, UrlPath(revision): UrlPath<u64>) -> Response {
+    match controller.revision_text(revision) {
+        Ok(text) => Json(text).into_response(),
         Err(error) => refused(error),
     }
 }

@@ -56,9 +56,21 @@ pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> 
 
 fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>) -> Result<(), Problem> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    for name in [header::HOST, header::ORIGIN] {
+        if headers.get_all(&name).iter().nth(1).is_some() {
+            return Err(Problem::new(Code::UntrustedHost, format!("the request has more than one `{name}`")));
+        }
+    }
     let Some(host) = text(header::HOST).or(uri) else {
         return Err(Problem::new(Code::UntrustedHost, "the request names no host"));
     };
+    // An address with a host in it counts before the header (RFC 9112, 3.2.2): both must be ours, and the same.
+    if uri.is_some_and(|uri| {
+        !uri.eq_ignore_ascii_case(host_of(host).trim_matches(['[', ']']))
+            && !uri.eq_ignore_ascii_case(host_of(host))
+    }) {
+        return Err(Problem::new(Code::UntrustedHost, "the request's address and its `Host` name two hosts"));
+    }
     if !hosts.trusts(host) {
         let detail = format!(
             "`{}` is no address and not `localhost`; where this is reached by that name, start it with --allow-host",
@@ -90,10 +102,11 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let header = |(name, value): &(&str, &str)| {
-            (header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
-        };
-        pairs.iter().map(header).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        headers
     }
 
     fn is_let_in(method: &Method, pairs: &[(&str, &str)]) -> bool {
@@ -121,6 +134,17 @@ mod tests {
             assert_eq!(is_let_in(&Method::GET, &[("host", host)]), trusted, "{host:?}");
         }
         assert!(!is_let_in(&Method::GET, &[]));
+        assert!(!is_let_in(&Method::GET, &[("host", "127.0.0.1"), ("host", "evil.example")]), "two hosts");
+        for (uri, host, trusted) in [
+            ("127.0.0.1", "127.0.0.1:9999", true),
+            ("[::1]", "[::1]:9999", true),
+            ("evil.example", "127.0.0.1:9999", false),
+            ("127.0.0.1", "evil.example", false),
+        ] {
+            let hosts = Hosts::default();
+            let checked = check(&hosts, &Method::GET, &headers(&[("host", host)]), Some(uri));
+            assert_eq!(checked.is_ok(), trusted, "{uri} {host}");
+        }
     }
 
     /// If this failed, any page that an owner visits could swap the model.
@@ -140,6 +164,7 @@ mod tests {
                 (vec![host, ("origin", "http://spark.example:3000")], false),
                 (vec![host, ("origin", "https://evil.example")], false),
                 (vec![host, ("origin", "null")], false),
+                (vec![host, ("origin", "http://192.0.2.7:9999"), ("origin", "https://evil.example")], false),
             ] {
                 assert_eq!(is_let_in(&method, &pairs), let_in, "{method} {pairs:?}");
             }

@@ -16,6 +16,9 @@ use crate::{
     core::access::Role,
 };
 
+/// What is answered also when every place is taken.
+pub const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
 /// The routes.
 pub fn router(controller: Arc<Controller>) -> Router {
     // What tells of models and machines asks for what reading asks for.
@@ -32,7 +35,12 @@ async fn readyz(State(controller): State<Arc<Controller>>) -> impl IntoResponse 
     let snapshot = controller.snapshot();
     match (&snapshot.revision, &snapshot.plan, &snapshot.file_error) {
         (Some(_), Some(_), _) => (StatusCode::OK, "ready\n".to_owned()),
-        (None, _, Some(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("no usable file: {error}\n")),
+        // Lines of the file are for who may read it.
+        (None, _, Some(_)) => {
+            let told =
+                "no usable file: `spark-control check` and `GET /api/v1/status` tell what is wrong with it\n";
+            (StatusCode::SERVICE_UNAVAILABLE, told.to_owned())
+        }
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the first round has not ended\n".to_owned()),
     }
 }

@@ -113,16 +113,46 @@ async fn send(State(index): State<usize>, headers: HeaderMap) -> Response {
     }
     let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|accepts| accepts.to_str().ok());
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(file.kind))];
-    if accepts.is_some_and(|accepts| accepts.contains("gzip")) {
+    if accepts.is_some_and(takes_gzip) {
         let packed = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
         return (fixed, kind, packed, file.packed.as_slice()).into_response();
     }
     (fixed, kind, file.text).into_response()
 }
 
+/// As RFC 9110, 12.5.3 has it: named, or meant by `*`, and not with a weight of nothing.
+fn takes_gzip(accepts: &str) -> bool {
+    let weight = |wanted: &str| {
+        accepts.split(',').find_map(|entry| {
+            let mut parts = entry.split(';').map(str::trim);
+            let name = parts.next().filter(|name| name.eq_ignore_ascii_case(wanted))?;
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            Some((name, weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0))))
+        })
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|(_, weight)| weight > 0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        for (accepts, takes) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("*", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000, *", false),
+            ("br, *;q=0", false),
+            ("identity", false),
+            ("", false),
+            ("gzipped", false),
+        ] {
+            assert_eq!(takes_gzip(accepts), takes, "{accepts:?}");
+        }
+    }
 
     /// If this failed, the page would ask for one file after the other, or for one that is not there.
     #[test]

@@ -7,6 +7,7 @@ use spark_control::{
     core::{
         adopt::adoption,
         desired::{Object, SpecHash},
+        launch::{Launch, LaunchState},
         ledger::{Adopted, Ledger},
         name::{ModelName, SparkName},
         observed::{
@@ -19,6 +20,8 @@ use spark_control::{
     },
     manifest::load::load,
 };
+
+use crate::look::token;
 
 const SPARKS: &str = "version: 1
 sparks:
@@ -36,6 +39,7 @@ struct Stage {
     sparks: BTreeMap<SparkName, Facts>,
     models: Vec<ServedModel>,
     ledger: Ledger,
+    listens: bool,
 }
 
 fn spark(name: &str) -> SparkName {
@@ -45,7 +49,7 @@ fn spark(name: &str) -> SparkName {
 fn stage(launcher: &str, models: &str) -> Stage {
     let facts = |spark: &str| Facts {
         boot_id: format!("boot-of-{spark}"),
-        images: [("vllm-node".to_owned(), Some("sha256:aa".to_owned()))].into(),
+        images: [("vllm-node".to_owned(), Some("sha256:aa".into()))].into(),
         containers: vec![Container {
             id: format!("id-on-{spark}"),
             name: "vllm_node".into(),
@@ -62,6 +66,7 @@ fn stage(launcher: &str, models: &str) -> Stage {
         sparks: [(spark("spark1"), facts("spark1")), (spark("spark2"), facts("spark2"))].into(),
         models: vec![ServedModel { id: "own".into(), root: Some("lab/own".into()) }],
         ledger: Ledger::default(),
+        listens: true,
     }
 }
 
@@ -79,6 +84,16 @@ impl Stage {
         })
     }
 
+    /// The ledger knows of a launch of the slot.
+    fn launch(&mut self) {
+        let desired = load(&self.file).unwrap().desired;
+        let slot = &desired.slots[&Object::main()];
+        let group = desired.effective(slot, &ModelName::new("own").unwrap()).unwrap().group();
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let launch = Launch::new(group, token(1), now, LaunchState::Serving { since: now });
+        self.ledger.launches.insert(Object::main(), launch);
+    }
+
     fn run_both(self, command: &str) -> Self {
         self.runs("spark1", command).runs("spark2", command)
     }
@@ -94,7 +109,8 @@ impl Stage {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let object = Object::main();
         let engine = EngineAnswer { models: self.models, healthy: true, ..EngineAnswer::default() };
-        let endpoint = Endpoint { at: now, since: now, answer: EndpointAnswer::Engine(engine) };
+        let answer = if self.listens { EndpointAnswer::Engine(engine) } else { EndpointAnswer::Refused };
+        let endpoint = Endpoint { at: now, since: now, answer };
         let views = self.sparks.into_iter();
         let observed = Observed {
             at: now,
@@ -107,7 +123,7 @@ impl Stage {
         let slot = &desired.slots[&object];
         let target = desired.effective(slot, &ModelName::new("own").unwrap()).unwrap();
         let standing = standing(&object, slot, &desired, &observed, &self.ledger);
-        let work = adoption(&object, &target, &standing, &observed)?;
+        let work = adoption(&object, &target, &standing, &desired, &observed, &self.ledger)?;
         let [Item::Steps(steps)] = &work.items[..] else { panic!("{:?}", work.items) };
         let Step::Adopt { containers, .. } = &steps[0].step else { panic!("{:?}", steps[0]) };
         Some((containers.clone(), work.relies_on))
@@ -161,6 +177,17 @@ fn an_engine_is_taken_over_when_its_image_words_and_names_are_those_of_the_file(
     assert!(!engines().run_both(&bare).matches());
 }
 
+/// If this failed, beginning to use this program would stop a load that is under way, for one of the same words.
+#[test]
+fn what_still_loads_is_taken_over_and_waited_for() {
+    let mut loading = engines();
+    loading.listens = false;
+    assert!(loading.matches());
+    let mut other = engines().run_both("vllm serve lab/other --port 8888");
+    other.listens = false;
+    assert!(!other.matches());
+}
+
 #[test]
 fn what_is_somebody_elses_half_there_or_serves_something_else_is_not_taken_over() {
     let labels = |cluster: &str| Labels {
@@ -175,10 +202,14 @@ fn what_is_somebody_elses_half_there_or_serves_something_else_is_not_taken_over(
     assert!(!engines().on("spark2", |facts| facts.containers[0].processes = None).matches());
     assert!(!engines().on("spark2", |facts| facts.containers.clear()).matches());
     assert!(!engines().on("spark2", |facts| facts.containers[0].name = "other".into()).matches());
-    for cluster in ["default", "other"] {
-        let labelled = engines().on("spark2", |facts| facts.containers[0].labels = Some(labels(cluster)));
-        assert!(!labelled.matches(), "{cluster}");
-    }
+    let labelled =
+        |cluster: &str| engines().on("spark2", |facts| facts.containers[0].labels = Some(labels(cluster)));
+    assert!(!labelled("other").matches());
+    // Ours, from before a ledger was lost; one that knows of the slot knows what it was started from.
+    assert!(labelled("default").matches());
+    let mut known = labelled("default");
+    known.launch();
+    assert!(!known.matches());
     assert!(!engines().serves("own", "lab/other").matches());
     assert!(!engines().serves("other", "lab/own").matches());
     let mut once = engines();
@@ -213,7 +244,8 @@ fn what_a_recipe_or_a_script_adds_is_taken_as_it_is() {
     let by_recipe = || stage("vllm: { launcher: { kind: recipe } }\n", &recipe).run_both(&more);
     assert!(by_recipe().matches(), "nobody could read the recipe");
     let read = |root: &str| {
-        let seen = RecipeSeen::Readable { root: root.into() };
+        let seen =
+            RecipeSeen::Readable { root: root.into(), args: Default::default(), sets: Default::default() };
         by_recipe().on("spark1", |facts| facts.recipes = [("spark-vllm-docker/own".to_owned(), seen)].into())
     };
     assert!(read("lab/own").matches());

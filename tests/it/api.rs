@@ -103,6 +103,11 @@ impl Api {
     }
 }
 
+/// The revision that the answer's tag names.
+pub fn revision(answer: &Answer) -> Option<u64> {
+    answer.tag.as_deref()?.trim_matches('"').split_once('-')?.0.parse().ok()
+}
+
 pub fn code(answer: &Answer) -> (u16, &str, bool) {
     (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or(""), answer.body["happened"] == true)
 }
@@ -112,7 +117,8 @@ pub fn code(answer: &Answer) -> (u16, &str, bool) {
 async fn an_edit_names_the_revision_it_was_made_from() {
     let api = Api::new("model: alpha # the usual one").await;
     let first = api.get("/api/v1/desired").await;
-    assert_eq!((first.status.as_u16(), first.tag.as_deref()), (200, Some("\"1\"")));
+    assert_eq!((first.status.as_u16(), revision(&first)), (200, Some(1)));
+    let first_tag = first.tag.as_deref();
     assert_eq!((&first.body["revision"], &first.body["value"]["model"]), (&json!(1), &json!("alpha")));
     let yaml = api.request(Method::GET, "/api/v1/desired").header("accept", "application/yaml");
     assert_eq!(api.send(yaml).await.body, Value::String(api.file()));
@@ -120,7 +126,7 @@ async fn an_edit_names_the_revision_it_was_made_from() {
     let unnamed = api.merge(None, "", json!({ "model": "beta" })).await;
     assert_eq!(code(&unnamed), (428, "precondition_required", false));
     let before = api.file();
-    let preview = api.merge(Some("\"1\""), "?dry_run=true", json!({ "model": "beta" })).await;
+    let preview = api.merge(first_tag, "?dry_run=true", json!({ "model": "beta" })).await;
     assert_eq!((preview.status.as_u16(), &preview.body["written"]), (200, &json!(false)));
     assert!(
         preview.body["diff"].as_str().unwrap().contains("+model: beta # the usual one"),
@@ -130,18 +136,26 @@ async fn an_edit_names_the_revision_it_was_made_from() {
     assert!(preview.body["plan"]["text"].as_str().unwrap().contains("`beta`"), "{}", preview.body);
     assert_eq!(api.file(), before);
 
-    let edited = api.merge(Some("\"1\""), "", json!({ "model": "beta" })).await;
-    assert_eq!((edited.status.as_u16(), edited.tag.as_deref()), (200, Some("\"2\"")));
+    let edited = api.merge(first_tag, "", json!({ "model": "beta" })).await;
+    assert_eq!((edited.status.as_u16(), revision(&edited)), (200, Some(2)));
     assert!(api.file().contains("model: beta # the usual one"), "comments stay");
-    let late = api.merge(Some("\"1\""), "", json!({ "model": "wide" })).await;
+    let late = api.merge(first_tag, "", json!({ "model": "wide" })).await;
     assert_eq!(code(&late), (412, "conflict", false));
     assert_eq!((&late.body["fields"], &late.body["current"]["model"]), (&json!(["/model"]), &json!("beta")));
     assert_eq!(late.body["clashing"], json!(["/model"]));
-    let other = api.merge(Some("\"1\""), "", json!({ "models": { "alpha": null } })).await;
+    let other = api.merge(first_tag, "", json!({ "models": { "alpha": null } })).await;
     assert_eq!(code(&other), (412, "conflict", false), "nobody has seen both");
     assert_eq!((&other.body["fields"], &other.body["clashing"]), (&json!(["/model"]), &json!([])));
-    assert_eq!(api.merge(Some("*"), "", json!({ "model": "alpha" })).await.tag.as_deref(), Some("\"3\""));
-    for wrong in ["1", "W/\"1\"", "\"x\""] {
+    // What a proxy makes of a tag, and one of several, name the text just as well.
+    let tag = edited.tag.clone().unwrap();
+    let weak = format!("\"9-0123456789abcdef\", W/{}-gzip\"", tag.trim_end_matches('"'));
+    let third = api.merge(Some(&weak), "", json!({ "model": "alpha" })).await;
+    assert_eq!((third.status.as_u16(), revision(&third)), (200, Some(3)), "{}", third.body);
+    // A tag of before they said what the text holds is that of another text, and the answer brings the one of now.
+    let old = api.merge(Some("\"3\""), "", json!({ "model": "wide" })).await;
+    assert_eq!(code(&old), (412, "conflict", false));
+    assert_eq!(old.tag, third.tag);
+    for wrong in ["1", "W/1", "\"x\"", "\"\"", ""] {
         assert_eq!(
             code(&api.merge(Some(wrong), "", json!({})).await),
             (400, "invalid_request", false),
@@ -149,17 +163,16 @@ async fn an_edit_names_the_revision_it_was_made_from() {
         );
     }
 
-    let patch = |kind: &str, body: &str| {
-        let request = api.request(Method::PATCH, "/api/v1/desired").header("if-match", "\"3\"");
+    let patch = |base: &Answer, kind: &str, body: &str| {
+        let base = base.tag.clone().unwrap();
+        let request = api.request(Method::PATCH, "/api/v1/desired").header("if-match", base);
         request.header("content-type", kind.to_owned()).body(body.to_owned())
     };
     let operations = r#"[{ "op": "test", "path": "/model", "value": "alpha" }, { "op": "replace", "path": "/model", "value": "none" }]"#;
-    assert_eq!(
-        api.send(patch("application/json-patch+json", operations)).await.tag.as_deref(),
-        Some("\"4\"")
-    );
     let json_patch = "application/json-patch+json";
-    assert_eq!(code(&api.send(patch(json_patch, "[]")).await).1, "conflict", "revision 3 is gone");
+    let fourth = api.send(patch(&third, json_patch, operations)).await;
+    assert_eq!(revision(&fourth), Some(4));
+    assert_eq!(code(&api.send(patch(&third, json_patch, "[]")).await).1, "conflict", "revision 3 is gone");
     for (kind, body, expected) in [
         ("application/json", "{}", (415, "unsupported_type", false)),
         (json_patch, "[", (400, "invalid_request", false)),
@@ -167,11 +180,7 @@ async fn an_edit_names_the_revision_it_was_made_from() {
         (json_patch, r#"[{ "op": "remove", "path": "/nothing" }]"#, (422, "does_not_fit", false)),
         ("application/merge-patch+json", r#"{ "model": "nobody" }"#, (422, "invalid", false)),
     ] {
-        let request = patch(kind, body).header("if-match", "\"4\"");
-        // The later header of the same name is another one; name the revision that is there.
-        let mut request = request.build().unwrap();
-        request.headers_mut().insert("if-match", "\"4\"".parse().unwrap());
-        let request = RequestBuilder::from_parts(api.client.clone(), request);
+        let request = patch(&fourth, kind, body);
         assert_eq!(code(&api.send(request).await), expected, "{kind} {body}");
     }
 }
@@ -180,6 +189,7 @@ async fn an_edit_names_the_revision_it_was_made_from() {
 async fn a_file_is_put_whole_and_put_back() {
     let api = Api::new("model: alpha").await;
     let first = api.file();
+    let first_tag = api.get("/api/v1/desired").await.tag.unwrap();
     let put = |base: &str, kind: &str, text: String| {
         api.request(Method::PUT, "/api/v1/desired")
             .header("if-match", base.to_owned())
@@ -187,19 +197,20 @@ async fn a_file_is_put_whole_and_put_back() {
             .body(text)
     };
     let second = first.replace("model: alpha", "model: beta");
-    let edited = api.send(put("\"1\"", "application/yaml", second.clone())).await;
-    assert_eq!((edited.status.as_u16(), edited.tag.as_deref()), (200, Some("\"2\"")));
+    let edited = api.send(put(&first_tag, "application/yaml", second.clone())).await;
+    assert_eq!((edited.status.as_u16(), revision(&edited)), (200, Some(2)));
+    let tag = edited.tag.clone().unwrap();
     assert_eq!(api.file(), second);
     assert_eq!(
-        code(&api.send(put("\"2\"", "text/plain", first.clone())).await),
+        code(&api.send(put(&tag, "text/plain", first.clone())).await),
         (415, "unsupported_type", false)
     );
     assert_eq!(
-        code(&api.send(put("\"2\"", "application/yaml", "model: [".into())).await),
+        code(&api.send(put(&tag, "application/yaml", "model: [".into())).await),
         (422, "invalid", false)
     );
     let large = "#".repeat((1 << 20) + 1);
-    assert_eq!(code(&api.send(put("\"2\"", "application/yaml", large)).await), (413, "too_large", false));
+    assert_eq!(code(&api.send(put(&tag, "application/yaml", large)).await), (413, "too_large", false));
 
     let history = api.get("/api/v1/desired/history").await.body;
     let numbers: Vec<&Value> =
@@ -208,8 +219,8 @@ async fn a_file_is_put_whole_and_put_back() {
     assert_eq!(api.get("/api/v1/desired/1").await.body, Value::String(first.clone()));
     assert_eq!(code(&api.get("/api/v1/desired/9").await), (404, "no_such_revision", false));
     assert_eq!(code(&api.get("/api/v1/desired/x").await), (400, "invalid_request", false));
-    let revert = api.request(Method::POST, "/api/v1/desired/revert/1").header("if-match", "\"2\"");
-    assert_eq!(api.send(revert).await.tag.as_deref(), Some("\"3\""), "a step forward");
+    let revert = api.request(Method::POST, "/api/v1/desired/revert/1").header("if-match", tag);
+    assert_eq!(revision(&api.send(revert).await), Some(3), "a step forward");
     assert_eq!(api.file(), first);
 }
 
@@ -227,10 +238,10 @@ async fn a_swap_is_an_edit_and_says_when_it_waits() {
     assert_eq!(code(&held), (423, "held", false));
     assert_eq!(api.file(), before, "nothing is written");
 
-    let released = api.send(api.request(Method::DELETE, "/api/v1/holds/talk")).await;
+    let released = api.send(api.request(Method::DELETE, "/api/v1/holds/talk?owner=bob")).await;
     assert_eq!(released.status, 200);
     assert_eq!(
-        code(&api.send(api.request(Method::DELETE, "/api/v1/holds/talk")).await),
+        code(&api.send(api.request(Method::DELETE, "/api/v1/holds/talk?owner=bob")).await),
         (404, "no_such_hold", false)
     );
     let done = api.send(swap("beta")).await;
@@ -542,4 +553,64 @@ async fn logs_are_read_as_json_as_text_and_as_they_are_said() {
     let figures = api.get("/api/v1/figures").await.body;
     assert!(figures["memory"]["spark1"].as_array().unwrap().len() > 2, "{figures}");
     assert_eq!(figures["loads"]["alpha"].as_array().map(Vec::len), Some(1), "{figures}");
+}
+
+/// If this failed, whoever asks where a model is served would be sent to a port on which nothing listens.
+#[tokio::test]
+async fn an_endpoint_is_told_with_the_port_of_its_model() {
+    let api = Api::new("model: none").await;
+    let own = json!({ "models": { "alpha": { "port": 8890 } }, "model": "alpha" });
+    let edited = api.merge(Some("*"), "", own).await;
+    assert_eq!(edited.status, 200, "{}", edited.body);
+    for _ in 0..80 {
+        api.controller.round(Mode::Act).await.unwrap();
+        api.cluster.skip(std::time::Duration::from_secs(3));
+    }
+    let told = api.get("/api/endpoints").await;
+    let main = told.body["endpoints"].as_array().unwrap().iter().find(|one| one["object"] == "vllm").unwrap();
+    assert!(main["address"].as_str().unwrap().ends_with(":8890"), "{main}");
+    assert_eq!(main["health"], "Healthy", "{main}");
+}
+
+/// If this failed, a proxy that gathers answers would show a page that stands still.
+#[tokio::test]
+async fn a_proxy_is_told_to_pass_on_what_comes() {
+    let api = Api::new("model: none").await;
+    let events = api.request(Method::GET, "/api/v1/events").send().await.unwrap();
+    assert_eq!(events.headers()["x-accel-buffering"], "no");
+    let status = api.request(Method::GET, "/api/v1/status").send().await.unwrap();
+    assert_eq!(status.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(status.headers()["cache-control"], "no-store");
+}
+
+/// If this failed, a file that cannot be read could be repaired from no face but an editor.
+#[tokio::test]
+async fn a_broken_file_is_repaired_by_its_text_or_by_an_older_one() {
+    let api = Api::new("model: alpha").await;
+    let whole = api.file();
+    for (broken, is_yaml) in [("model: [", false), ("model: alpha\nsparks: 3\n", true)] {
+        std::fs::write(&api.controller.places.file, broken).unwrap();
+        api.controller.round(Mode::Act).await.unwrap();
+        let yaml = || api.request(Method::GET, "/api/v1/desired").header("accept", "application/yaml");
+        let seen = api.send(yaml()).await;
+        assert_eq!(seen.body, Value::String(broken.into()));
+        let tag = seen.tag.unwrap();
+        let merge = api.merge(Some(&tag), "", json!({ "model": "beta" })).await;
+        assert_eq!(code(&merge), (409, "file_invalid", false), "{is_yaml}");
+        let put = api
+            .request(Method::PUT, "/api/v1/desired")
+            .header("if-match", &tag)
+            .header("content-type", "application/yaml")
+            .body(whole.clone());
+        let put = api.send(put).await;
+        assert_eq!(put.status, 200, "{}", put.body);
+        assert_eq!(api.file(), whole);
+
+        std::fs::write(&api.controller.places.file, broken).unwrap();
+        let tag = api.send(yaml()).await.tag.unwrap();
+        let revert = api.request(Method::POST, "/api/v1/desired/revert/1").header("if-match", &tag);
+        let revert = api.send(revert).await;
+        assert_eq!(revert.status, 200, "{}", revert.body);
+        assert_eq!(api.file(), whole);
+    }
 }

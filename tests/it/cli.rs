@@ -2,11 +2,14 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
     process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
+
+use crate::environment::{command, spark_control};
 
 /// A Spark that is this machine, without an Engine.
 const FILE: &str = "version: 1
@@ -15,7 +18,7 @@ model: none
 ";
 
 fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spark-control"));
+    let mut command = spark_control(folder);
     command.args(["--data", "data"]).current_dir(folder).stdin(Stdio::null());
     command
 }
@@ -231,7 +234,7 @@ fn a_terminal_gets_colour_and_its_width_unless_told_otherwise() {
     let on_terminal = |environment: &str| {
         let line =
             format!("stty cols 70; {environment} {} --data data status", env!("CARGO_BIN_EXE_spark-control"));
-        let output = Command::new("script")
+        let output = command("script", folder)
             .args(["-qec", &line, "/dev/null"])
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -390,4 +393,171 @@ fn a_watch_ends_with_its_reader_and_tells_only_news() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     };
     assert_eq!(ended.code(), Some(0));
+}
+
+/// If this failed, a swap by its name would happen without being seen, or a script would wait for an answer.
+#[test]
+fn a_swap_by_name_is_shown_and_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let file = folder.join("cluster.yaml");
+    let models = "models: { one: { repo: lab/one, sparks: [here] } }\n";
+    fs::write(&file, format!("{FILE}{models}")).unwrap();
+    let before = fs::read_to_string(&file).unwrap();
+    for arguments in [&["use", "one", "--dry-run"][..], &["use", "one"], &["restart", "--dry-run"]] {
+        let shown = run(folder, arguments);
+        assert_eq!(shown.status.code(), Some(2), "{arguments:?}: {}", text(&shown));
+        assert!(text(&shown).contains("+model: one") || arguments[0] == "restart", "{}", text(&shown));
+        assert_eq!(fs::read_to_string(&file).unwrap(), before, "{arguments:?}");
+    }
+    assert!(text(&run(folder, &["use", "one"])).contains("`--yes` does it"));
+    let wrong = run(folder, &["use", "onee", "--yes"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong).contains("did you mean `one`?"), "{}", text(&wrong));
+    let wrong = text(&run(folder, &["restart", "vlm"]));
+    assert!(wrong.contains("did you mean `vllm`?"), "{wrong}");
+    assert_eq!(run(folder, &["use", "one", "--yes"]).status.code(), Some(0));
+    assert!(fs::read_to_string(&file).unwrap().contains("model: one"));
+    assert_eq!(run(folder, &["restart", "--yes"]).status.code(), Some(0));
+    assert!(fs::read_to_string(&file).unwrap().contains("restart_after: "));
+}
+
+/// If this failed, a new user would read of an error of the system where the first steps should be.
+#[test]
+fn a_draft_is_named_as_it_is_typed_and_a_missing_file_says_what_comes_first() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    for arguments in [&["check"][..], &["plan"], &["status"], &["trust", "spark1"], &["use", "one"]] {
+        let told = text(&run(folder, arguments));
+        assert!(told.contains("spark-control") && told.contains(" init --spark "), "{arguments:?}: {told}");
+        assert!(told.contains(" demo"), "{arguments:?}: {told}");
+    }
+    fs::write(folder.join("cluster.yaml"), FILE).unwrap();
+    fs::write(folder.join("draft.yaml"), FILE.replace("model: none", "model: nobody")).unwrap();
+    let checked = run(folder, &["check", "draft.yaml"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(text(&checked).contains("draft.yaml"), "{}", text(&checked));
+    assert_eq!(run(folder, &["check"]).status.code(), Some(0));
+    fs::write(folder.join("draft.yaml"), format!("{FILE}x-note: draft\n")).unwrap();
+    let planned = run(folder, &["plan", "draft.yaml"]);
+    assert_eq!(planned.status.code(), Some(2), "{}", text(&planned));
+    assert!(text(&planned).contains("+x-note: draft"), "{}", text(&planned));
+    assert!(!fs::read_to_string(folder.join("cluster.yaml")).unwrap().contains("x-note"));
+}
+
+/// If this failed, the command that a hint proposes would ask another store than the one it speaks of.
+#[test]
+fn a_hint_keeps_the_options_of_the_run() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("cluster.yaml"), FILE).unwrap();
+    let told = text(&run(folder, &["token", "revoke", "nobody"]));
+    assert!(told.contains("`spark-control --data data token list`"), "{told}");
+    let told = text(&run(folder, &["status", "--known"]));
+    assert!(told.contains("`spark-control --data data serve`"), "{told}");
+}
+
+/// If this failed, a command would stand in no group of the help, and nobody would find it.
+#[test]
+fn every_command_stands_in_one_group_of_the_help() {
+    use clap::CommandFactory;
+    use spark_control::cli::{Arguments, arguments::GROUPS};
+
+    let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    grouped.sort_unstable();
+    let command = Arguments::command();
+    let mut all: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    all.sort_unstable();
+    assert_eq!(grouped, all);
+    let help = Arguments::command().render_long_help().to_string();
+    for (group, _) in GROUPS {
+        assert!(help.contains(&format!("{group}:\n")), "{help}");
+    }
+}
+
+/// What a person at a terminal sees, who types that answer.
+fn at_a_terminal(folder: &Path, arguments: &str, answer: &str) -> String {
+    let alone = program(folder);
+    let line = format!("{} --data data {arguments}", alone.get_program().display());
+    let mut terminal = command("script", folder);
+    terminal.args(["-qec", &line, "/dev/null"]).current_dir(folder);
+    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+    text(&child.wait_with_output().unwrap())
+}
+
+/// If this failed, a patch that was typed would stop what serves before anybody saw that it does, or a script would be asked.
+#[test]
+fn a_patch_is_asked_for_at_a_terminal_and_only_there() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let file = folder.join("cluster.yaml");
+    fs::write(&file, WISHES).unwrap();
+    let patch = "desired patch '{\"model\":\"large\"}'";
+    let shown = at_a_terminal(folder, patch, "n");
+    assert!(shown.contains("+model: large") && shown.contains("vllm: "), "the plan, too: {shown}");
+    assert!(shown.contains("write it? [y/N]") && shown.contains("nothing was written"), "{shown}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), WISHES);
+    let written = at_a_terminal(folder, patch, "y");
+    assert!(written.contains("revision 2 is in force"), "{written}");
+    assert_eq!(written.matches("+model: large").count(), 1, "shown once: {written}");
+    let unasked = at_a_terminal(folder, "desired patch --yes '{\"model\":\"small\"}'", "");
+    assert!(unasked.contains("revision 3") && !unasked.contains("[y/N]"), "{unasked}");
+    let scripted = run(folder, &["desired", "patch", "{\"model\":\"large\"}"]);
+    assert_eq!(scripted.status.code(), Some(0), "{}", text(&scripted));
+    assert!(fs::read_to_string(&file).unwrap().contains("model: large"));
+}
+
+/// If this failed, who regrets an edit would have to write the file anew from memory.
+#[test]
+fn one_goes_back_to_what_the_file_was() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let file = folder.join("cluster.yaml");
+    fs::write(&file, WISHES).unwrap();
+    assert!(text(&run(folder, &["back", "--yes"])).contains("there is no revision before it"));
+    assert_eq!(run(folder, &["use", "large", "--yes"]).status.code(), Some(0));
+    let edited = fs::read_to_string(&file).unwrap();
+    let shown = run(folder, &["back"]);
+    assert_eq!(shown.status.code(), Some(2), "{}", text(&shown));
+    assert!(text(&shown).contains("+model: small") && text(&shown).contains("`--yes` does it"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), edited);
+    assert_eq!(run(folder, &["back", "--yes"]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), WISHES, "with its comments");
+    assert_eq!(run(folder, &["back", "2", "--yes"]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), edited);
+    let unknown = run(folder, &["back", "99"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown).contains("revision 99 is not kept"), "{}", text(&unknown));
+}
+
+/// If this failed, where both paths are too long for a socket, anybody could put a folder where ours is going to be.
+#[test]
+fn a_short_folder_for_sockets_has_a_name_that_nobody_guesses() {
+    let folder = TempDir::new().unwrap();
+    let long = folder.path().join("a-long-name/".repeat(8));
+    fs::create_dir_all(&long).unwrap();
+    fs::write(long.join("cluster.yaml"), FILE).unwrap();
+    let used = || {
+        let status = program(&long).env("XDG_RUNTIME_DIR", &long).arg("status").output().unwrap();
+        assert_eq!(status.status.code(), Some(4), "{}", text(&status));
+        fs::read_link(long.join("data/ssh-is-in")).unwrap()
+    };
+    let first = used();
+    assert!(first.as_os_str().len() <= 59 && first.is_dir(), "{}", first.display());
+    assert_eq!(used(), first);
+    // Gone when the machine started anew, and put there again by somebody else.
+    fs::remove_dir_all(&first).unwrap();
+    std::os::unix::fs::symlink(&long, &first).unwrap();
+    let second = used();
+    assert_ne!(second, first);
+    fs::remove_file(&first).unwrap();
+    fs::remove_dir_all(&second).unwrap();
+
+    // A data directory that is short enough has them itself.
+    let short = TempDir::new().unwrap();
+    fs::write(short.path().join("cluster.yaml"), FILE).unwrap();
+    let status = program(short.path()).env("XDG_RUNTIME_DIR", &long).arg("status").output().unwrap();
+    assert_eq!(status.status.code(), Some(4), "{}", text(&status));
+    assert!(short.path().join("data/ssh").is_dir());
 }

@@ -147,7 +147,7 @@ impl Cluster {
             quiet: Duration::ZERO,
         };
         let file = self.directory.path().join("cluster.yaml");
-        let places = Places { file, is_file_told: true, data };
+        let places = Places { file, is_file_told: true, data, allowed_secrets: Vec::new() };
         Controller::new(places, world).expect("a controller")
     }
 

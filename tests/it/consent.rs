@@ -11,8 +11,8 @@ use spark_control::{
         memory::{HolderOf, holders},
         name::{ServiceName, SparkName},
         observed::{
-            Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Gpu, GpuProcess, Labels, Observed,
-            Proof, ServiceAnswer,
+            Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Gpu, GpuProcess, GpuSeen, Labels,
+            Observed, Proof, ServiceAnswer,
         },
         plan::Consent,
         standing::Standing,
@@ -173,7 +173,7 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
             container("tts", None),
             container("web", None),
         ],
-        gpu: Some(Gpu {
+        gpu: GpuSeen::Answers(Gpu {
             processes: vec![
                 process(1, "python", Some("vllm_node")),
                 process(2, "python", Some("renamed")),

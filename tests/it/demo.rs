@@ -5,12 +5,14 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use crate::environment::spark_control;
 
 struct Demo {
     directory: TempDir,
@@ -21,7 +23,7 @@ impl Demo {
     fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
         let log = fs::File::create(directory.path().join("log")).expect("the log");
-        let child = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        let child = spark_control(directory.path())
             .args(["demo", "--listen", "127.0.0.1:0"])
             .current_dir(directory.path())
             .stdin(Stdio::null())
@@ -37,7 +39,7 @@ impl Demo {
     }
 
     fn command(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_spark-control"))
+        spark_control(self.directory.path())
             .args(["--data", ".spark-control-demo"])
             .args(arguments)
             .current_dir(self.directory.path())
@@ -116,6 +118,14 @@ fn the_demo_swaps_a_model_because_its_file_was_edited() {
         assert!(answer.contains(part), "{address}{path}: {answer}");
     }
 
+    // What each model of the catalog would take, and whether it fits, before one is chosen.
+    let told = demo.command(&["models", "--output", "json"]);
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let small = told["choices"].as_array().unwrap().iter().find(|choice| choice["model"] == "small").unwrap();
+    let row = &small["memory"][0];
+    assert_eq!((&row["spark"], &row["fits"]), (&"spark1".into(), &true.into()), "{small}");
+    assert!(row["verdict"].as_str().unwrap().starts_with("fits, "), "{row}");
+
     // Faults, as the help says.
     let output = demo.command(&["demo", "fault", "spark2", "silent", "8s"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -124,5 +134,8 @@ fn the_demo_swaps_a_model_because_its_file_was_edited() {
     assert!(serves("127.0.0.11:8888", "large"), "silence stops nothing");
     let output = demo.command(&["demo", "fault", "spark2", "sulks"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("faults are: silent"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("\n  silent            The machine answers nothing.")
+    );
 }

@@ -10,9 +10,9 @@ use spark_control::{
         launch::LaunchState,
         ledger::Ledger,
         name::{ServiceName, SparkName},
-        observed::{Container, Facts, Gpu, GpuProcess, Observed, SparkView},
+        observed::{Container, Facts, Gpu, GpuProcess, GpuSeen, Observed, SparkView},
         planner,
-        platform::{CacheSeen, Interface, Platform},
+        platform::{Interface, Platform},
     },
     manifest::load::load,
 };
@@ -52,8 +52,8 @@ fn facts(driver: &str, kernel: &str, mtu: u32, image: &str) -> Facts {
             interfaces: [("cx7".to_owned(), cx7)].into(),
             ..Platform::default()
         },
-        gpu: Some(Gpu { name: "NVIDIA GB10".into(), driver: driver.into(), ..Gpu::default() }),
-        images: [("vllm-node".to_owned(), Some(image.to_owned()))].into(),
+        gpu: GpuSeen::Answers(Gpu { name: "NVIDIA GB10".into(), driver: driver.into(), ..Gpu::default() }),
+        images: [("vllm-node".to_owned(), Some(image.into()))].into(),
         ..Facts::default()
     }
 }
@@ -107,7 +107,11 @@ fn a_restart_policy_is_a_second_authority_over_what_is_kept() {
         vec![container("kokoro-tts", Some("unless-stopped")), container("watched", Some("always"))];
     let found = reported(first, same());
     let told: Vec<_> = found.iter().map(|drift| drift.observed.as_str()).collect();
-    assert_eq!(told, ["Docker starts `kokoro-tts` too: its restart policy is `unless-stopped`"]);
+    let mend = "`docker update --restart=no kokoro-tts` there leaves it to this controller";
+    assert_eq!(
+        told,
+        [format!("Docker starts `kokoro-tts` too: its restart policy is `unless-stopped`; {mend}")]
+    );
 }
 
 /// If this failed, memory would be missing and nothing would say who has it; or a container whose name only begins like ours
@@ -123,7 +127,8 @@ fn who_uses_the_gpu_and_is_in_no_file_is_named() {
         memory_bytes: Some(20 << 30),
         container: container.map(str::to_owned),
     };
-    first.gpu.as_mut().unwrap().processes = vec![
+    let GpuSeen::Answers(gpu) = &mut first.gpu else { panic!() };
+    gpu.processes = vec![
         process(1, "python3", Some("id-of-kokoro-tts")),
         process(2, "python3", Some("id-of-comfyui")),
         process(3, "blender", None),
@@ -267,8 +272,10 @@ fn services_files_strangers_and_memory_are_told_when_they_differ() {
         );
         let mut look = Look::new(&file);
         if wish == "present" {
-            look.facts("spark1").caches.clear();
-            look.facts("spark1").caches.insert("lab/alpha".into(), CacheSeen::Absent);
+            look.facts("spark1").files.clear();
+            look.facts("spark1")
+                .files
+                .insert("lab/alpha".into(), spark_control::core::files::FilesSeen::Absent);
         }
         let found = look.differences();
         assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");

@@ -81,6 +81,31 @@ impl Writer<'_> {
         }
     }
 
+    /// In brackets over several lines, with comments between.
+    fn spread(&mut self, value: &Json, depth: usize) {
+        let inside = depth + self.indent;
+        let (open, close, entries): (_, _, Vec<(Option<&String>, &Json)>) = match value {
+            Json::Object(entries) => {
+                ("{", "}", entries.iter().map(|(key, value)| (Some(key), value)).collect())
+            }
+            Json::Array(items) => ("[", "]", items.iter().map(|item| (None, item)).collect()),
+            _ => unreachable!("only for collections"),
+        };
+        self.text += open;
+        self.end_of_line();
+        let last = entries.len() - 1;
+        let ends_with_comma = self.random.bool();
+        for (at, (key, value)) in entries.into_iter().enumerate() {
+            self.between(inside);
+            let key = key.map(|key| format!("{}: ", self.word(key, true))).unwrap_or_default();
+            let comma = if at < last || ends_with_comma { "," } else { "" };
+            let value = self.flow(value);
+            self.text += &format!("{}{key}{value}{comma}", " ".repeat(inside));
+            self.end_of_line();
+        }
+        self.text += &format!("{}{close}", " ".repeat(inside));
+    }
+
     fn end_of_line(&mut self) {
         if self.random.u8(..4) == 0 {
             let comment = self.comment();
@@ -134,6 +159,12 @@ impl Writer<'_> {
             self.block(value, depth + deeper);
             return;
         }
+        if collection && self.random.u8(..4) == 0 {
+            self.text.push(' ');
+            self.spread(value, depth);
+            self.end_of_line();
+            return;
+        }
         let written = match value {
             Json::Null if !in_list && self.random.bool() => String::new(),
             Json::String(text) => format!(" {}", self.word(text, false)),
@@ -157,10 +188,27 @@ fn file(value: &Json, random: &mut Rng) -> String {
         writer.text += &format!("{comment}\n");
     }
     let mut text = writer.text;
+    match random.u8(..16) {
+        0 => text = format!("# a licence\n---\n{text}"),
+        1 => text = format!("%YAML 1.2\n---\n{text}"),
+        2 => text = format!("{text}...\n# after the end\n"),
+        // As programs write it.
+        3 => text = serde_json::to_string_pretty(value).unwrap(),
+        4 => text = value.to_string(),
+        _ => {}
+    }
     if random.u8(..8) == 0 {
         text = text.trim_end().to_owned();
     }
-    if random.u8(..8) == 0 { text.replace('\n', "\r\n") } else { text }
+    match random.u8(..12) {
+        0 => text.replace('\n', "\r\n"),
+        // By people with different editors.
+        1 => text
+            .split_inclusive('\n')
+            .map(|line| if random.bool() { line.replace('\n', "\r\n") } else { line.into() })
+            .collect(),
+        _ => text,
+    }
 }
 
 /// A merge patch: some keys of the file, some new ones, some taken out.
@@ -188,7 +236,7 @@ fn patch(value: &Json, random: &mut Rng, depth: u8) -> Json {
 fn sections(text: &str) -> Vec<(String, String)> {
     let mut sections: Vec<(String, String)> = Vec::new();
     for line in text.split_inclusive('\n') {
-        let is_key = !line.starts_with([' ', '#', '-', '\n', '\r']);
+        let is_key = !line.starts_with([' ', '#', '-', '\n', '\r', '{', '}', '[', ']', '%', '.']);
         if is_key {
             let one = value(line.trim_end()).ok();
             let key = one.and_then(|one| Some(one.as_object()?.keys().next()?.clone()));
@@ -226,7 +274,12 @@ fn one(seed: u64) -> Told {
     let told = |after: &str| format!("seed {seed}\n{text}\n---- {patch}\n{after}");
     let after = match edited(&text, &Change::Merge(patch.clone())) {
         Ok(after) => after,
-        Err(Refused::Entangled(_)) => return Told::Refused,
+        Err(refused @ Refused::Entangled { .. }) => {
+            if std::env::var_os("SPARK_CONTROL_TRACE").is_some() {
+                println!("{refused}: {}", told(""));
+            }
+            return Told::Refused;
+        }
         Err(error) => panic!("{error}: {}", told("")),
     };
     assert_eq!(value(&after).as_ref(), Ok(&wanted), "{}", told(&after));
@@ -240,7 +293,7 @@ fn one(seed: u64) -> Told {
             let body = section.trim_end();
             let found = kept.iter().any(|(known, text)| *known == key && text.starts_with(body));
             // What follows the last line of an entry may belong to the next.
-            let lines: Vec<&str> = body.lines().take_while(|line| !line.starts_with('#')).collect();
+            let lines: Vec<&str> = body.lines().take_while(|line| !line.starts_with(['#', '.'])).collect();
             let whole = lines.join("\n");
             let found = found || after.replace('\r', "").contains(whole.trim_end());
             assert!(found, "the entry `{key}` was touched: {}", told(&after));
@@ -252,8 +305,11 @@ fn one(seed: u64) -> Told {
     let mut once = new.clone();
     once.dedup();
     assert_eq!(once, new, "a comment came twice: {}", told(&after));
-    if text.contains("\r\n") {
+    if text.contains("\r\n") && !text.replace("\r\n", "").contains('\n') {
         assert!(!after.replace("\r\n", "").contains('\n'), "mixed line ends: {}", told(&after));
+    }
+    if serde_json::from_str::<Json>(&text).is_ok() {
+        assert!(serde_json::from_str::<Json>(&after).is_ok(), "it is no JSON any more: {}", told(&after));
     }
     Told::Edited
 }

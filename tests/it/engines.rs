@@ -162,8 +162,9 @@ async fn engines_of_every_age_are_read() {
         assert_eq!(container.labels.is_some(), labelled, "{speaks}");
         assert_eq!(container.restarts.as_deref(), restarts.then_some("unless-stopped"), "{speaks}");
         assert!(container.started_at.is_some(), "{speaks}");
-        assert_eq!(docker::image_id(way, "vllm-node", LIMIT).await.unwrap().as_deref(), Some("sha256:aa"));
-        assert_eq!(docker::image_id(way, "gone", LIMIT).await.unwrap(), None);
+        let image = docker::image(way, "vllm-node", LIMIT).await.unwrap().unwrap();
+        assert_eq!(image.id, "sha256:aa");
+        assert_eq!(docker::image(way, "gone", LIMIT).await.unwrap(), None);
         assert_eq!(docker::logs(way, &container.id, 10, LIMIT).await.unwrap(), "hi\n");
         let mut events = docker::events(way, LIMIT).await.unwrap();
         assert!(events.next().await.unwrap().is_ok());
@@ -210,4 +211,31 @@ async fn what_is_no_engine_is_no_empty_engine() {
         "{refused}"
     );
     server.abort();
+}
+
+/// If this failed, one odd container of one Spark would end the look at all of them, or a name of a mebibyte reach the status.
+#[tokio::test]
+async fn what_an_engine_says_of_its_containers_is_checked() {
+    let long = "x".repeat(1 << 20);
+    for odd in ["abc def", "", "../../images", &long] {
+        let mut answers = recorded().remove(0);
+        answers.listed["Id"] = json!(odd);
+        let served = serve(answers);
+        let refused = docker::containers(&served.way, &|_| true, LIMIT).await.unwrap_err();
+        assert!(
+            matches!(&refused, Unreachable::Engine(why) if why.contains("which is none") && why.len() < 2000),
+            "{}",
+            refused.to_string().len()
+        );
+    }
+    let mut answers = recorded().remove(0);
+    answers.listed["Names"] = json!([format!("/{long}")]);
+    answers.listed["Image"] = json!(long);
+    answers.listed["ImageID"] = json!(long);
+    answers.listed["Labels"][&long] = json!("1");
+    answers.listed["Labels"]["spark-control.cluster"] = json!(long);
+    let served = serve(answers);
+    let container = docker::containers(&served.way, &|_| true, LIMIT).await.unwrap().remove(0);
+    let size = serde_json::to_string(&container).unwrap().len();
+    assert!(size < 8000, "{size} bytes");
 }

@@ -1,23 +1,18 @@
 //! The remote program, run by a real `sh` in a directory of its own, with a `docker` that keeps its containers as files.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
 
 use proptest::prelude::*;
 use spark_control::{
     apply::fence,
     core::observed::{Facts, Token},
-    host::{Answer, Answering, EventStream, Output, Program, Transport},
+    host::{Answer, Answering, EventStream, Frame, Output, Program, Transport},
     manifest::load::load,
     probe::audit,
 };
 use tempfile::TempDir;
+
+use crate::environment::{self, command};
 
 /// Just enough of the client: a container is a file named by its id that holds `true` or `false`.
 const DOCKER: &str = r#"#!/bin/sh
@@ -60,20 +55,21 @@ impl Spark {
     }
 
     fn all_of(&self, program: &Program) -> String {
-        let path = format!("{}/bin:{}", self.home.path().display(), std::env::var("PATH").unwrap());
-        let mut child = Command::new("sh")
-            .env("HOME", self.home.path())
+        let path = format!("{}/bin:{}", self.home.path().display(), environment::path().display());
+        let mut child = command("sh", self.home.path())
             .env("FAKE", self.home.path())
             .env("PATH", path)
-            .env_remove("XDG_STATE_HOME")
             .current_dir(self.home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(program.text().as_bytes()).unwrap();
+        let frame = Frame::new();
+        child.stdin.take().unwrap().write_all(program.text(&frame).as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let framed = frame.split(&String::from_utf8_lossy(&output.stdout));
+        assert!(framed.is_whole && framed.outside.ends_with('0'), "{framed:?}");
+        framed.inside
     }
 }
 
@@ -137,6 +133,38 @@ fn a_container_that_vanishes_between_two_questions_is_gone() {
     assert_eq!(spark.run(&stop), "refused Docker did not answer");
 }
 
+/// If this failed, a launch over several Sparks would begin on one whose memory went away since it was looked at.
+#[test]
+fn memory_that_is_not_there_any_more_refuses_a_start() {
+    let spark = Spark::new();
+    let needs = |sequence, kib: &str| act("advance", 1, sequence, "a").with("expect_memory_kib", kib);
+    assert_eq!(spark.run(&needs(1, "1024")), "done");
+    let said = spark.run(&needs(2, "1073741824000"));
+    assert!(
+        said.starts_with("refused only ")
+            && said.ends_with(" GiB of memory are free now, and 1024000 are needed"),
+        "{said}"
+    );
+    assert_eq!(spark.run(&needs(3, "0")), "done", "what is not known is not asked for");
+}
+
+/// If this failed, two machines that share a home would refuse each other's acts as messages of before.
+#[test]
+fn a_home_that_machines_share_has_a_place_for_each() {
+    let spark = Spark::new();
+    assert_eq!(spark.run(&act("advance", 1, 5, "a")), "done");
+    let state = spark.state();
+    let owner = fs::read_to_string(state.join("machine")).unwrap();
+    assert!(!owner.trim().is_empty());
+    // Another machine has been there first.
+    fs::write(state.join("machine"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    assert_eq!(spark.run(&act("advance", 1, 1, "a")), "done", "no message of this machine was seen");
+    let own = state.join("machines").join(owner.trim());
+    assert_eq!(fs::read_to_string(own.join("token")).unwrap(), "1 1 a\n");
+    assert_eq!(fs::read_to_string(state.join("token")).unwrap(), "1 5 a\n", "the other's is as it was");
+    assert_eq!(spark.run(&act("advance", 1, 1, "a")), "refused a newer message was seen (1.1)");
+}
+
 /// If this failed, a model would not be loaded because of a line in sudoers, or nobody would be told that it is missing.
 #[test]
 fn the_cache_of_files_is_dropped_where_it_is_asked_for_and_allowed() {
@@ -181,7 +209,8 @@ async fn what_the_fence_wrote_down_is_read_back() {
     let spark = Spark::new();
     spark.run(&act("advance", 1, 1, "a"));
     spark.run(&act("advance", 1, 1, "a"));
-    let program = Program::new("audit", include_str!("../../src/probe/audit.sh"));
+    let body = concat!(include_str!("../../src/host/place.sh"), include_str!("../../src/probe/audit.sh"));
+    let program = Program::new("audit", body);
     let program = program.with("cluster", "test").with("last", "10");
     let said = spark.all_of(&program);
     let told = Said(said);
@@ -200,7 +229,7 @@ struct Said(String);
 impl Transport for Said {
     fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, Output> {
         let stdout = self.0.clone();
-        Box::pin(async { Ok(Output { code: Some(0), stdout, stderr: String::new() }) })
+        Box::pin(async { Ok(Output { code: Some(0), stdout, is_whole: true, ..Output::default() }) })
     }
     fn run_stream<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, EventStream> {
         unreachable!("nobody follows it")
@@ -282,7 +311,7 @@ fn an_engine_that_does_not_answer_is_no_failure() {
     assert_eq!(spark.run(&stop), "refused Docker did not answer");
     let launch = act("launch", 1, 2, "a").with("expect_free", "vllm_node");
     assert_eq!(spark.run(&launch), "refused Docker did not answer");
-    let text = act("stop", 1, 3, "a").text();
+    let text = act("stop", 1, 3, "a").script();
     let calls = text.lines().filter(|line| line.contains("docker ") && !line.trim_start().starts_with('#'));
     for call in calls {
         assert!(call.contains("timeout "), "without a deadline: {call}");
@@ -302,15 +331,22 @@ fn a_check_answers_valid_invalid_or_unknown_and_takes_no_memory_from_what_serves
             .with("words", "'--entrypoint' 'python3' 'vllm-node' '-c' 'text' '--a' 'it'\\''s $(touch ran)'")
     };
     for (sequence, answer, expected) in [
-        (1, "echo arguments valid", "said valid"),
+        (1, r#"echo 'arguments {"is": "valid"}'"#, r#"said {"is": "valid"}"#),
+        // Whatever its imports print before and after it.
         (
             2,
-            "echo noise; echo 'arguments invalid unrecognized arguments: --x'",
-            "said invalid unrecognized arguments: --x",
+            r#"echo arguments; echo 'arguments {"is": "invalid", "why": "--x"}'; echo bye; exit 1"#,
+            r#"said {"is": "invalid", "why": "--x"}"#,
         ),
-        (3, "echo 'arguments unknown ImportError: x'", "said unknown ImportError: x"),
-        (4, "echo killed >&2; exit 137", "said unknown it ended with 137: killed"),
-        (5, "exit 124", "said unknown it ended with 124: "),
+        (3, "echo no such image >&2; exit 125", "said unknown it ended with 125: no such image"),
+        (4, "exit 137", "said unknown it was ended, perhaps because it took more than 4 GiB of memory"),
+        (5, "exit 124", "said unknown the engine did not answer within 300 s"),
+        // However much it says, no more than its last words are kept.
+        (
+            6,
+            "head -c 50000000 /dev/zero | tr '\\0' x; echo; echo no >&2; exit 2",
+            "said unknown it ended with 2: no",
+        ),
     ] {
         fs::write(spark.home.path().join("answer"), answer).unwrap();
         assert_eq!(spark.run(&check(sequence, "1")).trim_end(), expected.trim_end());
@@ -324,7 +360,7 @@ fn a_check_answers_valid_invalid_or_unknown_and_takes_no_memory_from_what_serves
     }
     assert!(!run.contains("--gpus") && !spark.home.path().join("ran").exists());
     let runs = calls.matches("run --rm").count();
-    assert_eq!(spark.run(&check(6, "999999999999")), "said unknown too little memory is free for it");
+    assert_eq!(spark.run(&check(7, "999999999999")), "said unknown too little memory is free for it");
     let calls = fs::read_to_string(spark.home.path().join("calls")).unwrap();
     assert_eq!(calls.matches("run --rm").count(), runs, "nothing was started for it");
 }
@@ -421,7 +457,7 @@ fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
     wait(&|| fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
     let sleeping = "for stat in /proc/[0-9]*/stat; do read -r pid _ _ _ group _ <$stat; [ $group != \"$0\" ] || echo $pid; done";
     wait(&|| {
-        let left = Command::new("sh").args(["-c", sleeping, &pid]).output().unwrap();
+        let left = command("sh", spark.home.path()).args(["-c", sleeping, &pid]).output().unwrap();
         let left = String::from_utf8_lossy(&left.stdout).into_owned();
         left.lines().all(|left| {
             fs::read_to_string(format!("/proc/{left}/stat")).map_or(true, |stat| stat.contains(") Z "))

@@ -59,7 +59,7 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     let verdict = |change: fn(&mut Look)| {
         let file = "model: none\nmodels: { alpha: { repo: lab/alpha, revision: abc, sparks: [spark1], weights: present } }";
         let mut look = Look::new(file);
-        look.facts("spark1").caches.clear();
+        look.facts("spark1").files.clear();
         look.now = at(100);
         change(&mut look);
         look.work("weights/alpha").unwrap().verdict
@@ -75,7 +75,7 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     let with = |transfer: &Transfer| {
         let file = "model: none\nmodels: { alpha: { repo: lab/alpha, revision: abc, sparks: [spark1], weights: present } }";
         let mut look = Look::new(file);
-        look.facts("spark1").caches.clear();
+        look.facts("spark1").files.clear();
         look.ledger.transfers.insert(object(), transfer.clone());
         look.work("weights/alpha").unwrap().verdict
     };
@@ -99,7 +99,7 @@ fn a_transfer_that_fails_is_tried_later_and_later_and_one_that_is_lost_at_once()
     let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: None };
     let mut look =
         Look::new("model: none\nmodels: { alpha: { repo: lab/alpha, sparks: [spark1], weights: present } }");
-    look.facts("spark1").caches.clear();
+    look.facts("spark1").files.clear();
     let fetch = Step::Fetch { object: object.clone(), spark: spark("spark1"), files: files.clone() };
     for (failed, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16)] {
         look.ledger.intend(&fetch, &token(failed), look.now);

@@ -1,10 +1,10 @@
 //! Files that nobody writes by accident, or only once: a clear answer in a moment, never a panic.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use spark_control::manifest::{load::load, read};
 
-use crate::golden::here;
+use crate::{environment::command, golden::here};
 
 const GOOD: &str = "version: 1\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
 
@@ -150,7 +150,7 @@ fn a_hostile_file_is_answered_in_a_hundred_mebibytes() {
     ] {
         let file = folder.path().join("cluster.yaml");
         fs::write(&file, bytes).unwrap();
-        let output = Command::new("python3")
+        let output = command("python3", folder.path())
             .args(["-c", MEASURE, env!("CARGO_BIN_EXE_spark-control"), "check", "--file"])
             .arg(&file)
             .output()

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use spark_control::core::{
+    cause::{NO_CAUSE, is_aftermath},
     desired::Object,
-    launch::{Attempts, FailureKind, Launch, LaunchState},
+    launch::{Attempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
     observed::{EndpointAnswer, Job, JobState, LoadSeen, ServiceAnswer, Token},
-    progress::{NO_CAUSE, Phase, Progress, is_aftermath},
+    progress::{Phase, Progress},
 };
 
 use crate::look::{Look, at, attempts, engine, release, spark, token};
@@ -26,13 +27,13 @@ fn loading(model: &str) -> Look {
         token: token(1),
         started_at: at(0),
         state: JobState::Running,
-        last_words: None,
+        said: Vec::new(),
     });
     look
 }
 
-fn says(look: &mut Look, on: &str, fatal: Option<&str>, log: &str) {
-    let progress = Progress { phase: Phase::Starting, shards: None, fatal: fatal.map(str::to_owned) };
+fn says(look: &mut Look, on: &str, gave_up: bool, log: &str) {
+    let progress = Progress { phase: Phase::Starting, shards: None, gave_up };
     let seen = LoadSeen { container: "c".into(), progress, log: Arc::from(log) };
     look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
 }
@@ -61,7 +62,8 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
     assert_eq!(told(&mut late), "");
     assert_eq!(late.state(), LaunchState::Loading);
     late.later(1);
-    assert_eq!(told(&mut late), "failed: `alpha` failed: it was not ready within 40 min");
+    let what = "failed: `alpha` failed: it was not ready within 40 min: the engine does not listen yet";
+    assert_eq!(told(&mut late), what);
     assert_eq!(tried(&late, "alpha"), Some((1, FailureKind::Unnamed)));
 
     // A silent Spark proves nothing: at the deadline it is left alone.
@@ -82,8 +84,9 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
         let mut gives_up = loading("alpha");
         gives_up.later(30);
         gives_up.answers(&answer);
-        says(&mut gives_up, "spark1", Some("unrecognized arguments: --x"), "");
-        let what = "failed: `alpha` failed: the engine gave up on `spark1`: unrecognized arguments: --x";
+        says(&mut gives_up, "spark1", true, "vllm serve: error: unrecognized arguments: --x");
+        let what =
+            "failed: `alpha` failed: the engine gave up on `spark1`: error: unrecognized arguments: --x";
         assert_eq!(told(&mut gives_up), what);
         assert_eq!(tried(&gives_up, "alpha"), Some((1, FailureKind::Named)));
     }
@@ -91,7 +94,7 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
     let mut serving = Look::new("model: alpha");
     serving.serves("alpha");
     serving.answers(&EndpointAnswer::Refused);
-    says(&mut serving, "spark1", Some("CUDA error"), "");
+    says(&mut serving, "spark1", true, "ValueError: once");
     assert_eq!(told(&mut serving), "");
 }
 
@@ -101,18 +104,53 @@ fn of_several_ranks_the_one_that_names_the_cause_is_quoted() {
     let cause = |first: Option<&str>, second: Option<&str>| {
         let mut look = loading("wide");
         look.later(30);
-        says(&mut look, "spark1", first, "");
-        says(&mut look, "spark2", second, "");
+        says(&mut look, "spark1", first.is_some(), first.unwrap_or_default());
+        says(&mut look, "spark2", second.is_some(), second.unwrap_or_default());
         told(&mut look).replace("failed: `wide` failed: the engine gave up on ", "")
     };
-    let aftermath = "RuntimeError: NCCL error: unhandled system error";
-    assert!(is_aftermath(aftermath));
-    assert_eq!(cause(Some(aftermath), Some("out of memory")), "`spark2`: out of memory");
-    assert_eq!(cause(Some("out of memory"), Some(aftermath)), "`spark1`: out of memory");
-    assert_eq!(cause(Some(NO_CAUSE), Some("out of memory")), "`spark2`: out of memory");
-    assert_eq!(cause(Some(aftermath), Some(NO_CAUSE)), format!("`spark1`: {aftermath}"));
-    assert_eq!(cause(None, Some(aftermath)), format!("`spark2`: {aftermath}"));
+    let (aftermath, memory) =
+        ("RuntimeError: NCCL error: unhandled system error", "MemoryError: out of memory");
+    let wordless = "its engine ended without a word, as one does that is killed";
+    assert!(is_aftermath(aftermath) && !is_aftermath(memory));
+    assert_eq!(cause(Some(aftermath), Some(memory)), format!("`spark2`: {memory}"));
+    assert_eq!(cause(Some(memory), Some(aftermath)), format!("`spark1`: {memory}"));
+    assert_eq!(cause(Some("EngineDeadError"), Some(memory)), format!("`spark2`: {memory}"));
+    assert_eq!(cause(Some(aftermath), Some(aftermath)), format!("`spark1`: {aftermath}"));
+    assert_eq!(cause(Some(aftermath), None), format!("`spark2`: {wordless}"));
+    assert_eq!(cause(None, Some(aftermath)), format!("`spark1`: {wordless}"));
+    assert_eq!(cause(Some("EngineDeadError"), None), format!("`spark1`: {NO_CAUSE}"));
     assert_eq!(cause(None, None), "");
+}
+
+/// If this failed, an engine that dies after it served would be started again without a word of why.
+#[test]
+fn what_served_tells_why_it_ended() {
+    let died = |model: &str, on: &str, log: &str| {
+        let mut look = Look::new(&format!("model: {model}"));
+        look.serves(model);
+        look.proven(model);
+        look.later(60);
+        for spark in look.group(model).sparks.clone() {
+            look.facts(spark.as_str()).containers[0].processes = Some(Vec::new());
+        }
+        look.answers(&EndpointAnswer::Refused);
+        says(&mut look, on, true, log);
+        told(&mut look)
+    };
+    let log = "INFO:     Application startup complete.\n\
+               ERROR 11-25 07:00:00 [serving.py:1] ValueError: this request is too long\n\
+               (EngineCore_0 pid=9) ERROR 11-25 09:00:00 [core.py:700] EngineCore encountered a fatal error.\n\
+               (EngineCore_0 pid=9) ERROR 11-25 09:00:00 [core.py:700] torch.AcceleratorError: CUDA error: an illegal memory access\n\
+               (APIServer pid=1) ERROR 11-25 09:00:01 [async_llm.py:480] vllm.v1.engine.exceptions.EngineDeadError: EngineCore \
+               encountered an issue. See stack trace (above) for the root cause.\n";
+    let why = "AcceleratorError: CUDA error: an illegal memory access";
+    let told = died("alpha", "spark1", log);
+    assert!(told.contains(&format!("no engine runs in `vllm_node` on `spark1`: {why};")), "{told}");
+    let told = died("wide", "spark2", log);
+    assert!(
+        told.contains(&format!("no engine runs in `vllm_node` on `spark1`; on `spark2`: {why};")),
+        "{told}"
+    );
 }
 
 #[test]
@@ -121,7 +159,7 @@ fn a_load_is_as_far_as_its_slowest_rank_and_does_not_go_back() {
     let mut seen = |first: (Phase, Option<(u32, u32)>), second: (Phase, Option<(u32, u32)>)| {
         look.later(5);
         for (on, (phase, shards)) in [("spark1", first), ("spark2", second)] {
-            let progress = Progress { phase, shards, fatal: None };
+            let progress = Progress { phase, shards, gave_up: false };
             let seen = LoadSeen { container: "c".into(), progress, log: "".into() };
             look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
         }
@@ -152,11 +190,11 @@ fn a_launcher_has_ten_minutes_and_its_engine_twenty_seconds_after_it() {
 
     let (first, mut look) = gone(5, JobState::Exited(1));
     assert_eq!(first, "");
-    look.facts("spark1").jobs[0].last_words = Some("Error: no such image".into());
+    look.facts("spark1").jobs[0].said = vec!["Error: no such image".into()];
     look.later(19);
     assert_eq!(told(&mut look), "");
     look.later(1);
-    let what = "failed: `alpha` failed: `vllm_node` is not running on `spark1`; the launcher's last words: Error: no such image";
+    let what = "failed: `alpha` failed: `vllm_node` is not running on `spark1`; its launcher said: Error: no such image";
     assert_eq!(told(&mut look), what);
 
     // Its engine's log has the cause, on the Spark that is at fault or on another one.
@@ -173,7 +211,7 @@ fn a_launcher_has_ten_minutes_and_its_engine_twenty_seconds_after_it() {
         look.facts("spark1").containers[0].processes = Some(Vec::new());
         look.later(5);
         assert_eq!(told(&mut look), "");
-        says(&mut look, on, None, "INFO x\nValueError: no such file\n");
+        says(&mut look, on, false, "INFO x\nValueError: no such file\n");
         look.later(20);
         assert_eq!(told(&mut look), format!("failed: `{model}` failed: {cause}"));
     }
@@ -182,7 +220,7 @@ fn a_launcher_has_ten_minutes_and_its_engine_twenty_seconds_after_it() {
 /// What a script prepares takes its time, unless an engine has given up already.
 #[test]
 fn an_engine_that_gave_up_is_not_waited_for() {
-    let ended = |fatal: Option<&str>| {
+    let ended = |gave_up: bool| {
         let mut look = loading("alpha");
         look.edit(
             "model: alpha\nvllm: { launcher: { kind: launch-cluster, script: own.sh } }\n\
@@ -196,13 +234,13 @@ fn an_engine_that_gave_up_is_not_waited_for() {
         look.facts("spark1").jobs[0].state = JobState::Exited(0);
         look.later(5);
         look.notice();
-        says(&mut look, "spark1", fatal, "");
+        says(&mut look, "spark1", gave_up, "");
         look.later(20);
         look.notice();
         look.state() != LaunchState::Loading
     };
-    assert!(!ended(None));
-    assert!(ended(Some("no such option")));
+    assert!(!ended(false));
+    assert!(ended(true));
 }
 
 /// If this failed, a message that never arrived would count as a failed load, or a lost job as one that never began.
@@ -245,12 +283,76 @@ fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     assert_eq!(tried(&look, "alpha"), None, "an hour is a clean slate");
 
     look.facts("spark1").containers[0].running = false;
-    assert_eq!(told(&mut look), "failed: `alpha` failed: `vllm_node` has stopped on `spark1`");
+    assert_eq!(
+        told(&mut look),
+        "died: `alpha` died: `vllm_node` has stopped on `spark1`; it is started again at once (death 1 of 5 within an hour)"
+    );
     assert_eq!(look.state(), LaunchState::Failed { at: at(3600), in_load: false });
-    assert_eq!(tried(&look, "alpha").unwrap().0, 1);
+    assert_eq!(tried(&look, "alpha").unwrap().0, 0, "no load failed");
     assert!(
         !look.ledger.attempts(&Object::main(), &look.group("alpha").spec).unwrap().is_spent(),
         "it is started again"
+    );
+}
+
+/// If this failed, two deaths of an engine that loads well would leave the slot empty; or one that dies for ever would be started for
+/// ever.
+#[test]
+fn an_engine_that_dies_after_it_served_has_a_budget_of_its_own() {
+    let mut look = Look::new("model: alpha");
+    look.serves("alpha");
+    let mut messages = Vec::new();
+    for death in 1..=MAX_DEATHS {
+        look.facts("spark1").containers[0].running = false;
+        messages.push(told(&mut look));
+        let attempts = look.ledger.attempts(&Object::main(), &look.group("alpha").spec).unwrap();
+        assert_eq!((attempts.deaths.len(), attempts.failed_loads), (death, 0));
+        assert_eq!(attempts.is_spent(), death == MAX_DEATHS);
+        look.facts("spark1").containers[0].running = true;
+        look.later(60);
+        look.launched("alpha", LaunchState::Serving { since: look.now });
+    }
+    let ends =
+        ["at once", "in 10 s", "in 20 s", "in 40 s", "within an hour, so it is not started again by itself"];
+    for (message, end) in messages.iter().zip(ends) {
+        assert!(message.contains(end), "{message}");
+    }
+    // Of one that dies once in a while none is the last.
+    let mut look = Look::new("model: alpha");
+    look.serves("alpha");
+    for _ in 0..3 * MAX_DEATHS {
+        look.facts("spark1").containers[0].running = false;
+        assert!(told(&mut look).contains("at once"));
+        look.facts("spark1").containers[0].running = true;
+        look.later(3601);
+        look.launched("alpha", LaunchState::Serving { since: look.now });
+    }
+}
+
+/// If this failed, what an owner is told to edit would change nothing.
+#[test]
+fn what_no_container_receives_is_an_edit_too() {
+    let stalled = |before: &str, after: &str| {
+        let mut look = Look::new(before);
+        look.failed("alpha", attempts(2, FailureKind::Unnamed, 0));
+        look.notice();
+        look.notice();
+        assert!(tried(&look, "alpha").is_some(), "nothing was edited");
+        look.edit(after);
+        look.notice();
+        tried(&look, "alpha").is_some()
+    };
+    let model = |more: &str| {
+        format!(
+            "model: alpha\nmodels: {{ alpha: {{ repo: lab/alpha, sparks: [spark1], {more} args: {{ gpu-memory-utilization: 0.5 }} }} }}"
+        )
+    };
+    assert!(!stalled(&model(""), &model("memory_gib: 40,")));
+    assert!(!stalled(&model("memory_gib: 40,"), &model("memory_gib: 30,")));
+    assert!(!stalled(&model(""), &format!("vllm: {{ load_deadline: 90m }}\n{}", model(""))));
+    assert!(
+        stalled(&model(""), &format!("reconcile: {{ interval: 7s }}\n{}", model(""))),
+        "that is of nothing"
     );
 }
 
@@ -342,7 +444,8 @@ fn what_lies_in_the_future_counts_as_of_now() {
     look.failed("alpha", refused.clone());
     look.notice();
     assert!(!look.ledger.launches[&Object::main()].clock_was_set, "now is not the future");
-    assert_eq!(look.ledger.attempts(&Object::main(), &spec), Some(&refused));
+    let attempts = look.ledger.attempts(&Object::main(), &spec).cloned().unwrap();
+    assert_eq!(Attempts { settings: None, ..attempts }, refused);
     look.later(-100);
     look.notice();
     let launch = &look.ledger.launches[&Object::main()];

@@ -7,6 +7,7 @@ use spark_control::{
     core::{
         desired::{Desired, Object, SpecHash},
         drift::{Drift, diff},
+        files::FilesSeen,
         group::Group,
         launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
         ledger::{Ledger, Noticed, Proven, Release},
@@ -18,7 +19,6 @@ use spark_control::{
         },
         plan::{Plan, Work},
         planner,
-        platform::CacheSeen,
         status::status,
     },
     manifest::load::load,
@@ -66,21 +66,23 @@ impl Look {
                 uptime_secs: 86_400,
                 memory_total_bytes: 120 << 30,
                 memory_available_bytes: 110 << 30,
-                images: [("vllm-node".to_owned(), Some("sha256:aa".to_owned()))].into(),
+                images: [("vllm-node".to_owned(), Some("sha256:aa".into()))].into(),
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
                     LauncherSeen::Present(Checkout {
                         nodes: Vec::new(),
                         options: ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into(),
+                        commit: None,
                     }),
                 )]
                 .into(),
                 ..Facts::default()
             };
             for repo in ["alpha", "beta", "wide"] {
-                facts.caches.insert(format!("lab/{repo}"), CacheSeen::Present);
+                facts.files.insert(format!("lab/{repo}"), FilesSeen::Whole { weights_bytes: None });
             }
             facts.platform.listening = Some([22].into());
+            facts.platform.earlyoom = true;
             facts
         };
         Self {
@@ -155,7 +157,7 @@ impl Look {
     /// It was the last that served in the main slot.
     pub fn proven(&mut self, model: &str) {
         let Group { model, spec, .. } = self.group(model);
-        let proven = Proven { model, spec, at: at(-600), image_id: None };
+        let proven = Proven { model, spec, at: at(-600), image_id: None, before: None };
         self.ledger.proven.insert(Object::main(), proven);
     }
 
@@ -228,7 +230,9 @@ impl Look {
     /// What people are told of this look; it is told once.
     pub fn news(&mut self, busy: &[Object]) -> Vec<String> {
         let (drift, busy) = (self.drift(), busy.iter().cloned().collect());
-        let (news, told) = news(&self.desired, &self.ledger, &self.plan(), &drift, &busy, self.now);
+        let plan = self.plan();
+        let lines = status(&self.desired, &self.observed(), &self.ledger, &plan, self.now);
+        let (news, told) = news(&self.desired, &self.ledger, &plan, &lines, &drift, &busy, self.now);
         self.ledger.told = told;
         news.into_iter().map(|one| format!("{} {}: {}", one.event.name(), one.about, one.message)).collect()
     }
@@ -250,7 +254,7 @@ impl Look {
 /// So many loads failed at second 0, for such a cause; not again before that second.
 pub fn attempts(failed_loads: u32, kind: FailureKind, not_before: i64) -> Attempts {
     let last = Failure { at: at(0), what: "no such option".into(), kind };
-    Attempts { failed_loads, refused: 0, last, not_before: at(not_before) }
+    Attempts::new(failed_loads, last, at(not_before))
 }
 
 /// These containers were stopped then.

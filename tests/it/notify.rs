@@ -36,6 +36,7 @@ async fn receive(State(hook): State<Hook>, headers: HeaderMap, body: Bytes) -> S
         *refuses -= 1;
         return StatusCode::BAD_GATEWAY;
     }
+    assert!(headers["user-agent"].to_str().unwrap().starts_with("spark-control/"));
     let signature = headers.get("x-spark-control-signature").map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(headers["content-type"], "application/json");
     hook.arrived.lock().unwrap().push((body, signature.unwrap_or_default()));

@@ -5,11 +5,13 @@ use std::slice::from_ref;
 use jiff::SignedDuration;
 use spark_control::core::{
     desired::Object,
+    files::FilesSeen,
+    image::ImageSeen,
     launch::{FailureKind, LaunchState},
     ledger::Approval,
-    observed::{EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
+    name::ServiceName,
+    observed::{Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
     plan::{LASTS, Plan, Reason, Verdict},
-    platform::CacheSeen,
     step::Step,
 };
 
@@ -44,7 +46,7 @@ fn a_plan_goes_stale_by_what_others_do_and_not_by_its_own_steps() {
     assert_eq!(holds(&look, &[stop.clone(), launch.clone()]), Ok(()));
 
     let image = |look: &mut Look, id: Option<&str>| {
-        look.facts("spark2").images.insert("vllm-node".into(), id.map(str::to_owned));
+        look.facts("spark2").images.insert("vllm-node".into(), id.map(ImageSeen::from));
     };
     for other in [Some("sha256:bb"), None] {
         image(&mut look, other);
@@ -66,7 +68,7 @@ fn a_step_excuses_its_own_container_and_no_other() {
                 beta: { repo: lab/beta, sparks: [spark2], args: { gpu-memory-utilization: 0.4 } }\n  \
                 tiny: { repo: lab/tiny, sparks: [spark2], args: { gpu-memory-utilization: 0.2 } }";
     let mut look = Look::new(file);
-    look.facts("spark2").caches.insert("lab/tiny".into(), CacheSeen::Present);
+    look.facts("spark2").files.insert("lab/tiny".into(), FilesSeen::Whole { weights_bytes: None });
     let plan = look.plan();
     let launches = steps(&plan);
     assert_eq!(launches.len(), 2, "{launches:?}");
@@ -134,7 +136,7 @@ fn a_policy_does_not_hide_what_is_in_the_way() {
     small.ledger.releases.insert(Object::main(), release(-400, &[]));
     small.facts("spark1").memory_available_bytes = 0;
     let verdict = small.work("vllm").unwrap().verdict;
-    assert!(matches!(verdict, Verdict::Blocked { reason: Reason::MemoryNotReleased, .. }), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Blocked { reason: Reason::MemoryStuck, .. }), "{verdict:?}");
 }
 
 /// A part of a model's files was enough once.
@@ -142,7 +144,7 @@ fn a_policy_does_not_hide_what_is_in_the_way() {
 fn what_was_loaded_from_a_part_is_loaded_from_it_again() {
     let mut look = Look::new("model: alpha");
     let missing = "x".to_owned();
-    look.facts("spark1").caches.insert("lab/alpha".into(), CacheSeen::Partial { missing });
+    look.facts("spark1").files.insert("lab/alpha".into(), FilesSeen::Partial { missing });
     let is_blocked = |look: &Look| matches!(look.work("vllm").unwrap().verdict, Verdict::Blocked { .. });
     assert!(is_blocked(&look));
     let spec = look.group("alpha").spec;
@@ -329,8 +331,41 @@ fn what_was_agreed_to_is_for_the_image_that_was_seen() {
          tiny: { repo: lab/tiny, image: other, sparks: [spark2], args: { gpu-memory-utilization: 0.2 } }",
     );
     two.facts("spark2").images.insert("other".into(), Some("sha256:cc".into()));
-    two.facts("spark2").caches.insert("lab/tiny".into(), CacheSeen::Present);
+    two.facts("spark2").files.insert("lab/tiny".into(), FilesSeen::Whole { weights_bytes: None });
     assert!(blocked(&two));
     two.ledger.approve(Approval::of(&two.plan(), "alice", two.now));
     assert!(!blocked(&two));
+}
+
+/// If this failed, a service that is only watched would be down for a night, and nobody be told.
+#[test]
+fn a_watched_service_that_is_down_is_told_after_two_minutes() {
+    let mut look = Look::new("model: none\nservices: { tts: { kind: tts, spark: spark1, port: 8880 } }");
+    let tts = Object::service(&ServiceName::new("tts").unwrap());
+    let answers = |look: &mut Look, answer: EndpointAnswer| {
+        let endpoint = Endpoint { at: look.now, since: look.now, answer };
+        look.endpoints.insert(tts.clone(), endpoint);
+    };
+    answers(&mut look, EndpointAnswer::Refused);
+    assert_eq!(look.news(&[]), [""; 0]);
+    look.later(121);
+    let told = look.news(&[]);
+    assert!(told.len() == 1 && told[0].starts_with("stalled tts: "), "{told:?}");
+    look.silent.insert(spark("spark1"));
+    assert_eq!(look.news(&[]), [""; 0], "what cannot be seen has not ended");
+    look.silent.clear();
+    answers(&mut look, EndpointAnswer::Up(ServiceAnswer::default()));
+    let told = look.news(&[]);
+    assert!(told.len() == 1 && told[0].starts_with("stalled_ended tts"), "{told:?}");
+}
+
+/// If this failed, a machine that freezes, or a container that Docker starts again in the middle of a swap, would be a surprise.
+#[test]
+fn what_is_worth_mending_is_noted_before_a_swap() {
+    let mut look = Look::new("model: alpha");
+    look.stands("spark1", "vllm_node").restarts = Some("always".into());
+    look.facts("spark1").platform.earlyoom = false;
+    let notes = look.work("vllm").unwrap().notes.join("\n");
+    assert!(notes.contains("`docker update --restart=no vllm_node`"), "{notes}");
+    assert!(notes.contains("`sudo apt install earlyoom`"), "{notes}");
 }

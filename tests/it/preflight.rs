@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde_json::json;
 use spark_control::{
     core::{
         desired::{Object, SpecHash},
+        files::FilesSeen,
+        image::ImageSeen,
         ledger::Ledger,
         name::{ModelName, SparkName},
         observed::{
-            Checkout, Container, Facts, Gpu, GpuProcess, Job, JobState, LauncherSeen, Observed, Process,
-            RecipeSeen, SparkView, Token,
+            Checkout, Container, Facts, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherSeen, Observed,
+            Process, RecipeSeen, SparkView, Token,
         },
         plan::{Reason, Verdict},
-        platform::{CacheSeen, Interface},
+        platform::Interface,
         preflight::{Before, preflight},
     },
     manifest::load::load,
@@ -40,11 +43,12 @@ impl Sparks {
             let cx7 = Interface { addresses: vec![[192, 0, 2, 100 + last].into()], ..Interface::default() };
             let mut facts = Facts {
                 memory_total_bytes: 120 << 30,
-                images: [("vllm-node".to_owned(), Some("sha256:a".to_owned()))].into(),
-                caches: [("lab/wide".to_owned(), CacheSeen::Present)].into(),
+                memory_available_bytes: 110 << 30,
+                images: [("vllm-node".to_owned(), Some("sha256:a".into()))].into(),
+                files: [("lab/wide".to_owned(), FilesSeen::Whole { weights_bytes: None })].into(),
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
-                    LauncherSeen::Present(Checkout { nodes: Vec::new(), options }),
+                    LauncherSeen::Present(Checkout { nodes: Vec::new(), options, commit: None }),
                 )]
                 .into(),
                 ..Facts::default()
@@ -82,7 +86,7 @@ impl Sparks {
         let object = Object::main();
         let target = desired.effective(&desired.slots[&object], &ModelName::new("wide").unwrap()).unwrap();
         let going = going.iter().copied().collect();
-        let before = Before { standing: &[], going: &going };
+        let before = Before { standing: &[], going: &going, stops: !going.is_empty() };
         preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now).err()
     }
 }
@@ -103,41 +107,57 @@ fn running(name: &str, image: &str) -> Container {
 fn what_a_launch_needs_is_looked_for_on_every_spark() {
     assert_eq!(Sparks::ready().refuse(TWO), None);
     let lacks = |change: fn(&mut Facts)| Sparks::ready().with("spark2", change).refuse(TWO).unwrap();
-    let image = |id: Option<&str>| [("vllm-node".to_owned(), id.map(str::to_owned))].into();
+    let image = |id: Option<&str>| [("vllm-node".to_owned(), id.map(ImageSeen::from))].into();
     assert_eq!(
         Sparks::ready().with("spark2", |facts| facts.images = image(None)).refuse(TWO).unwrap(),
         (Reason::ImageMissing, "`spark2` has no image `vllm-node`".into())
     );
     assert_eq!(
         Sparks::ready().with("spark2", |facts| facts.images = image(Some("sha256:b"))).refuse(TWO).unwrap(),
-        (Reason::ImageDiffers, "`vllm-node` on `spark2` is not the image that `spark1` has".into())
+        (
+            Reason::ImageDiffers,
+            "`vllm-node` on `spark2` is not the image that `spark1` has: neither its digest nor its layers"
+                .into()
+        )
     );
     let (reason, message) = lacks(|facts| {
         let missing = "model-00002.safetensors".to_owned();
-        facts.caches.insert("lab/wide".into(), CacheSeen::Partial { missing });
+        facts.files.insert("lab/wide".into(), FilesSeen::Partial { missing });
     });
     assert_eq!(reason, Reason::FilesMissing);
     assert!(message.contains("only a part of `lab/wide` (model-00002.safetensors)"), "{message}");
     let (reason, message) = lacks(|facts| {
-        facts.caches.insert("lab/wide".into(), CacheSeen::Absent);
+        facts.files.insert("lab/wide".into(), FilesSeen::Absent);
     });
     assert_eq!(reason, Reason::FilesMissing);
     assert!(message.contains("`spark2` has no files of `lab/wide`"), "{message}");
     let local = TWO.replace("repo: lab/wide", "local_path: /srv/wide");
-    for (there, reason) in
-        [(Some(true), None), (Some(false), Some(Reason::FilesMissing)), (None, Some(Reason::FilesMissing))]
-    {
-        let paths = |facts: &mut Facts| {
-            facts.paths = there.map(|there| ("/srv/wide".to_owned(), there)).into_iter().collect()
+    let partial = |missing: &str| FilesSeen::Partial { missing: missing.into() };
+    let lacking = |what: &str| FilesSeen::Lacking { what: what.into() };
+    for (seen, reason, part) in [
+        (Some(FilesSeen::Whole { weights_bytes: None }), None, ""),
+        (Some(FilesSeen::Absent), Some(Reason::FilesMissing), "is not there on `spark2`"),
+        (
+            Some(partial("model-2.safetensors")),
+            Some(Reason::FilesMissing),
+            "(model-2.safetensors); copy it there",
+        ),
+        (Some(lacking("config.json")), Some(Reason::FilesMissing), "config.json; copy it there"),
+        (Some(lacking("a tokenizer")), Some(Reason::FilesMissing), "or name one with `tokenizer` in `args`"),
+        (Some(FilesSeen::Unanswered), Some(Reason::Unknown), "is not known"),
+    ] {
+        let files =
+            |facts: &mut Facts| facts.files.extend(seen.clone().map(|seen| ("/srv/wide".to_owned(), seen)));
+        let whole = |facts: &mut Facts| {
+            facts.files.insert("/srv/wide".into(), FilesSeen::Whole { weights_bytes: None });
         };
-        let sparks =
-            Sparks::ready().with("spark1", |facts| facts.paths = [("/srv/wide".to_owned(), true)].into());
-        let refused = sparks.with("spark2", paths).refuse(&local);
-        assert_eq!(refused.map(|refused| refused.0), reason, "{there:?}");
+        let refused = Sparks::ready().with("spark1", whole).with("spark2", files).refuse(&local);
+        assert_eq!(refused.as_ref().map(|refused| refused.0), reason, "{seen:?}");
+        assert!(refused.is_none_or(|(_, message)| message.contains(part)), "{seen:?}");
     }
     // It takes its files from elsewhere.
     let absent = |facts: &mut Facts| {
-        facts.caches.insert("lab/wide".into(), CacheSeen::Absent);
+        facts.files.insert("lab/wide".into(), FilesSeen::Absent);
     };
     let script = "vllm: { launcher: { kind: launch-cluster, script: own.sh } }\nmodels:";
     for file in [
@@ -184,7 +204,7 @@ fn memory_counts_who_stays_and_who_goes() {
                 vec![Process { pid: 7, resident_bytes: resident_gib << 30, command: "vllm serve x".into() }]
             });
             facts.containers.push(Container { processes, ..running("old", "x") });
-            facts.gpu = Some(Gpu { processes: vec![process], ..Gpu::default() });
+            facts.gpu = GpuSeen::Answers(Gpu { processes: vec![process], ..Gpu::default() });
         })
     };
     let stranger = || gpu(None, "python3", Some(55));
@@ -195,14 +215,146 @@ fn memory_counts_who_stays_and_who_goes() {
     assert_eq!(with(60, gpu(None, "python3", None), 0).refuse(TWO), None, "what is not told is not known");
 
     let old = |gib: Option<u64>| gpu(Some("id-of-old"), "vllm", gib);
-    assert_eq!(with(10, old(Some(55)), 2).refuse_after(TWO, &["id-of-old"]), None);
+    assert_eq!(with(10, old(Some(56)), 2).refuse_after(TWO, &["id-of-old"]), None);
     let (reason, message) = with(10, old(Some(50)), 2).refuse_after(TWO, &["id-of-old"]).unwrap();
     assert_eq!(reason, Reason::CannotFit);
-    assert!(message.ends_with("when what serves is gone at most 62.0 GiB are free on `spark1`"), "{message}");
-    // Just enough, and one too little.
-    assert_eq!(with(9, old(Some(55)), 2).refuse_after(TWO, &["id-of-old"]), None);
-    assert!(with(8, old(Some(55)), 2).refuse_after(TWO, &["id-of-old"]).is_some());
+    assert!(
+        message.contains(
+            "on `spark1`: it asks for 60 GiB, 54 can be free: set `gpu-memory-utilization` to at most 0.45"
+        ),
+        "{message}"
+    );
+    // Just enough, and one too little; what is resident and on the GPU is one memory.
+    assert_eq!(with(10, old(Some(56)), 56).refuse_after(TWO, &["id-of-old"]), None);
+    assert!(with(9, old(Some(56)), 56).refuse_after(TWO, &["id-of-old"]).is_some());
+    assert_eq!(with(9, old(Some(56)), 57).refuse_after(TWO, &["id-of-old"]), None);
     assert_eq!(with(10, old(None), 2).refuse_after(TWO, &["id-of-old"]), None);
+}
+
+/// If this failed, a model that cannot fit on a Spark where nothing goes would be found out after the stop on another: five minutes
+/// without any.
+#[test]
+fn a_spark_where_nothing_goes_is_reckoned_too() {
+    let free = |gib: u64| {
+        let old = |facts: &mut Facts| {
+            let processes = Some(vec![Process { pid: 7, resident_bytes: 0, command: "vllm serve x".into() }]);
+            facts.containers.push(Container { processes, ..running("old", "x") });
+            let process = GpuProcess {
+                pid: 7,
+                name: "vllm".into(),
+                memory_bytes: Some(100 << 30),
+                container: Some("id-of-old".into()),
+            };
+            facts.gpu = GpuSeen::Answers(Gpu { processes: vec![process], ..Gpu::default() });
+            facts.memory_available_bytes = 10 << 30;
+        };
+        let other = |facts: &mut Facts| facts.memory_available_bytes = gib << 30;
+        Sparks::ready().with("spark1", old).with("spark2", other).refuse_after(TWO, &["id-of-old"])
+    };
+    assert_eq!(free(66), None);
+    let (reason, message) = free(65).unwrap();
+    assert_eq!(reason, Reason::CannotFit);
+    assert!(
+        message.contains("`wide` does not fit on `spark2`: it asks for 60 GiB, 59 can be free"),
+        "{message}"
+    );
+    // Nothing is stopped, and a moment later there may be more: the gate waits.
+    let low = |facts: &mut Facts| facts.memory_available_bytes = 1 << 30;
+    assert_eq!(Sparks::ready().with("spark2", low).refuse(TWO), None);
+}
+
+/// If this failed, what serves would be stopped for a model whose container cannot be given a GPU.
+#[test]
+fn a_gpu_that_says_why_not_or_hangs_is_in_the_way() {
+    let with = |gpu: GpuSeen| Sparks::ready().with("spark2", |facts| facts.gpu = gpu).refuse(TWO);
+    for gpu in [GpuSeen::NotAsked, GpuSeen::Missing, GpuSeen::Answers(Gpu::default())] {
+        assert_eq!(with(gpu), None);
+    }
+    let said = "Failed to initialize NVML: Driver/library version mismatch";
+    let (reason, message) = with(GpuSeen::Refuses { code: 18, said: said.into() }).unwrap();
+    assert_eq!(reason, Reason::GpuUnusable);
+    assert!(message.contains(said) && message.ends_with("reboot `spark2`"), "{message}");
+    assert_eq!(with(GpuSeen::Hangs).unwrap().0, Reason::GpuUnusable);
+}
+
+/// If this failed, two Sparks with other stores would never start one model, or two with other images would.
+#[test]
+fn an_image_is_the_same_by_its_digest_or_its_layers() {
+    let image = |id: &str, digest: &str, layer: &str| ImageSeen {
+        id: id.into(),
+        digests: [digest.to_owned()].into_iter().filter(|digest| !digest.is_empty()).collect(),
+        layers: [layer.to_owned()].into_iter().filter(|layer| !layer.is_empty()).collect(),
+        user: String::new(),
+    };
+    let pair = |one: ImageSeen, other: ImageSeen| {
+        let set = |seen: ImageSeen| {
+            move |facts: &mut Facts| facts.images = [("vllm-node".to_owned(), Some(seen))].into()
+        };
+        let sparks = Sparks::ready().with("spark1", set(one)).with("spark2", set(other));
+        sparks.refuse(TWO)
+    };
+    let differs = Some(Reason::ImageDiffers);
+    let (reason, message) = pair(image("a", "d", "l"), image("b", "d", "m")).unwrap();
+    assert_eq!(reason, Reason::ImageDiffers, "one pull, two stores, and a launcher that compares ids");
+    assert!(message.contains("is the same image on `spark2` and `spark1`"), "{message}");
+    let own = TWO
+        .replace("models:", "vllm: { launcher: { kind: sparkrun, image: vllm-node } }\nmodels:")
+        .replace("repo: lab/wide", "recipe: wide");
+    let own = own.replace("args:", "memory_gib: 60, args:");
+    let pair_of_own = |one: ImageSeen, other: ImageSeen| {
+        let set = |seen: ImageSeen| {
+            move |facts: &mut Facts| {
+                facts.programs = [(".local/bin/sparkrun".to_owned(), true)].into();
+                facts.images = [("vllm-node".to_owned(), Some(seen))].into();
+            }
+        };
+        Sparks::ready()
+            .with("spark1", set(one))
+            .with("spark2", set(other))
+            .refuse(&own)
+            .map(|refused| refused.0)
+    };
+    assert_eq!(pair_of_own(image("a", "d", "l"), image("b", "d", "m")), None, "one pull, two stores");
+    assert_eq!(pair_of_own(image("a", "", "l"), image("b", "", "l")), None, "loaded from a file");
+    assert_eq!(pair_of_own(image("a", "", "l"), image("b", "", "m")), Some(Reason::ImageDiffers));
+    let reason = |refused: Option<(Reason, String)>| refused.map(|refused| refused.0);
+    assert_eq!(reason(pair(image("a", "", ""), image("b", "", ""))), differs);
+    assert_eq!(reason(pair(image("a", "d", "l"), image("b", "e", "m"))), differs);
+}
+
+/// If this failed, a model over two Sparks would hang some time after its start, and nobody would know why.
+#[test]
+fn machines_that_a_load_does_not_survive_are_told_before_it() {
+    let file = TWO.replace("eth_if: cx7", "eth_if: cx7, ib_if: rocep1s0f0");
+    let kernel = |facts: &mut Facts| facts.platform.kernel = "7.0.0-1019-nvidia".into();
+    let (reason, message) = Sparks::ready().with("spark2", kernel).refuse(&file).unwrap();
+    assert_eq!(reason, Reason::SparkUnfit);
+    assert!(
+        message.contains("kernel 7.0.0-1019-nvidia of `spark2`") && message.contains("boot the kernel"),
+        "{message}"
+    );
+    assert_eq!(Sparks::ready().with("spark2", kernel).refuse(TWO), None, "without RoCE");
+    let with = |user: &str, lingers: Option<bool>, removes: Option<bool>| {
+        let set = |facts: &mut Facts| {
+            facts.platform.lingers = lingers;
+            facts.platform.removes_ipc = removes;
+        };
+        let image = ImageSeen { user: user.into(), ..ImageSeen::from("sha256:a") };
+        let image = move |facts: &mut Facts| facts.images = [("vllm-node".to_owned(), Some(image))].into();
+        Sparks::ready().with("spark2", set).with("spark2", image.clone()).with("spark1", image).refuse(&file)
+    };
+    let (reason, message) = with("1000:1000", Some(false), Some(true)).unwrap();
+    assert_eq!(reason, Reason::SparkUnfit);
+    assert!(message.contains("`sudo loginctl enable-linger alice`"), "{message}");
+    for (user, lingers, removes) in [
+        ("", Some(false), Some(true)),
+        ("0", Some(false), Some(true)),
+        ("1000", Some(true), Some(true)),
+        ("1000", Some(false), Some(false)),
+        ("1000", None, None),
+    ] {
+        assert_eq!(with(user, lingers, removes), None, "{user} {lingers:?} {removes:?}");
+    }
 }
 
 /// A launcher that has to find its nodes by itself would ask, or start on others.
@@ -276,20 +428,50 @@ fn a_recipe_must_be_readable() {
             })
             .refuse(&file)
     };
-    assert_eq!(seen(RecipeSeen::Readable { root: "lab/wide".into() }), None);
+    assert_eq!(
+        seen(RecipeSeen::Readable {
+            root: "lab/wide".into(),
+            args: BTreeMap::new(),
+            sets: Default::default()
+        }),
+        None
+    );
     let (reason, message) = seen(RecipeSeen::Unreadable { why: "no such recipe".into() }).unwrap();
     assert_eq!(reason, Reason::LauncherMissing);
     assert!(message.ends_with("no such recipe"), "{message}");
 }
 
+/// If this failed, a model over two Sparks whose recipe names a share would be reckoned with another where no recipe is read.
+#[test]
+fn a_recipes_share_counts_on_every_spark() {
+    let file = TWO
+        .replace("model: wide", "model: wide\nvllm: { launcher: { kind: recipe } }")
+        .replace("repo: lab/wide", "recipe: wide")
+        .replace("address: 192.0.2.2,", "address: 192.0.2.2, floor_gib: 50,")
+        .replace("args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }", "served_as: [wide]");
+    let refused = |share: f64| {
+        let args = [("gpu-memory-utilization".to_owned(), json!(share))].into();
+        let recipe = RecipeSeen::Readable { root: "lab/wide".into(), args, sets: Default::default() };
+        Sparks::ready()
+            .with("spark1", |facts| {
+                facts.programs = [("spark-vllm-docker/run-recipe.sh".to_owned(), true)].into();
+                facts.recipes = [("spark-vllm-docker/wide".to_owned(), recipe)].into();
+            })
+            .refuse(&file)
+    };
+    assert_eq!(refused(0.5), None);
+    assert_eq!(refused(0.9).map(|(reason, _)| reason), Some(Reason::CannotFit));
+}
+
 /// If this failed, a launch would fail on a port after the outage had begun; or a swap be refused for what it ends itself.
 #[test]
 fn a_port_is_free_or_goes_with_what_stands_in_the_slots_place() {
+    let half = "args: { gpu-memory-utilization: 0.5 }";
     let file = |model: &str| {
         format!(
-            "model: {model}\nmodels:\n  alpha: {{ repo: lab/alpha, sparks: [spark1] }}\n  beta: {{ repo: lab/beta, sparks: \
-             [spark2] }}\n  other: {{ repo: lab/alpha, port: 9000, sparks: [spark1] }}\n  wide: {{ repo: lab/wide, sparks: \
-             [spark1, spark2], args: {{ tensor-parallel-size: 2 }} }}"
+            "model: {model}\nmodels:\n  alpha: {{ repo: lab/alpha, sparks: [spark1], {half} }}\n  beta: {{ repo: lab/beta, \
+             sparks: [spark2], {half} }}\n  other: {{ repo: lab/alpha, port: 9000, sparks: [spark1], {half} }}\n  wide: {{ \
+             repo: lab/wide, sparks: [spark1, spark2], args: {{ gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }} }}"
         )
     };
     // What serves, what is wanted, and what listens on its head.
@@ -361,7 +543,7 @@ fn transfers_count_two_gibibytes_each_while_they_run() {
         token: Token { epoch: 1, sequence: 1, controller: "a".into() },
         started_at: "2026-11-24T12:00:00Z".parse().unwrap(),
         state,
-        last_words: None,
+        said: Vec::new(),
     };
     // 60 GiB needed and 6 kept free.
     let refused = |total_gib: u64, job: Job| {
@@ -369,7 +551,8 @@ fn transfers_count_two_gibibytes_each_while_they_run() {
             facts.memory_total_bytes = total_gib << 30;
             facts.jobs = vec![job.clone(), job.clone()];
         };
-        let file = TWO.replace("gpu-memory-utilization: 0.5", "kv-cache-memory-bytes: 64424509440");
+        let file = TWO.replace("gpu-memory-utilization: 0.5", "gpu-memory-utilization: 0.5, x: y");
+        let file = file.replace("args:", "memory_gib: 60, args:");
         Sparks::ready().with("spark2", change).refuse(&file).map(|refused| refused.1)
     };
     let running = || transfer("weights/other", JobState::Running);

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    process::{Command, Output},
+    process::Output,
     sync::{Arc, Mutex},
 };
 
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::golden::here;
+use crate::{environment::command, golden::here};
 
 const TOKEN: &str = "0123456789abcdef-token";
 const TOUCHED: [&str; 5] = [
@@ -46,7 +46,7 @@ fn tree() -> TempDir {
 
 fn git(tree: &Path, words: &[&str]) {
     let who = ["-c", "user.name=Alice", "-c", "user.email=alice@example.com"];
-    let done = Command::new("git").current_dir(tree).args(who).args(words).output().unwrap();
+    let done = command("git", tree).current_dir(tree).args(who).args(words).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -56,12 +56,9 @@ fn commit(tree: &Path) {
 }
 
 fn release(tree: &Path, words: &[&str], forge: Option<&str>) -> Output {
-    let mut command = Command::new("/usr/bin/python3");
+    let mut command = command("python3", tree);
     command.arg(here("scripts/release")).args(words).env("SPARK_CONTROL_TREE", tree);
     command.env("CARGO_TARGET_DIR", tree.join("target")).env("SPARK_CONTROL_RETRY_SECS", "0.01");
-    for name in ["GITEA_URL", "GITEA_REPO", "GITEA_TOKEN"] {
-        command.env_remove(name);
-    }
     if let Some(forge) = forge {
         command.env("GITEA_URL", forge).env("GITEA_REPO", "alice/spark-control").env("GITEA_TOKEN", TOKEN);
     }
@@ -330,12 +327,12 @@ async fn a_release_is_seen_when_it_is_whole() {
     let done = release(tree, &["publish"], Some(&address));
     assert!(done.status.success(), "{}", told(&done));
     assert!(forge.lock().unwrap().assets == files);
-    let head = Command::new("git").current_dir(tree).args(["rev-parse", "HEAD"]).output().unwrap().stdout;
+    let head = command("git", tree).current_dir(tree).args(["rev-parse", "HEAD"]).output().unwrap().stdout;
     let head = String::from_utf8(head).unwrap();
     assert_eq!(forge.lock().unwrap().releases[0]["target_commitish"], json!(head.trim()));
 
     // A wrong token is refused, and not told again by whoever refuses it.
-    let refused = Command::new("/usr/bin/python3")
+    let refused = command("python3", tree)
         .arg(here("scripts/release"))
         .arg("publish")
         .env("SPARK_CONTROL_TREE", tree)

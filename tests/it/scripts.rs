@@ -13,6 +13,7 @@
 //! - `clock TIME`: the controller's clock is set by so much, `-TIME` back.
 //! - `image SPARK ID`: what `vllm-node` names there from now on; `none` is nothing.
 //! - `lacks SPARK REPO`: the files of that repository are not there.
+//! - `tells SPARK LINE…`: its probe says that, too. `quiet SPARK`: it does not any more.
 //! - `requests SPARK N`: so many requests run at its engines. `show-first`: the plan that `plan` showed first, and an attempt
 //!   to agree to it.
 //! - `told`: what those who are not looking were told.
@@ -31,6 +32,7 @@ use spark_control::{
         Controller, Refusal,
         edit::{Asked, Request},
         round::Mode,
+        tag::Base,
     },
     core::{desired::ServiceKind, name::SparkName, render::render, step::short},
     host::SharedTransport,
@@ -169,6 +171,14 @@ impl Stage {
                 self.cluster.sim.world().sparks.get_mut(*spark).unwrap().lacks.insert(folder);
                 String::new()
             }
+            ["tells", spark, line @ ..] => {
+                self.cluster.sim.world().sparks.get_mut(*spark).unwrap().tells.push(line.join(" "));
+                String::new()
+            }
+            ["quiet", spark] => {
+                self.cluster.sim.world().sparks.get_mut(*spark).unwrap().tells.clear();
+                String::new()
+            }
             ["requests", spark, running] => {
                 let mut world = self.cluster.sim.world();
                 let containers = &mut world.sparks.get_mut(*spark).unwrap().containers;
@@ -228,20 +238,17 @@ impl Stage {
                 String::new()
             }
             ["patch", base @ ..] => {
-                let request = Request {
-                    base: base.first().map(|base| base.parse().unwrap()),
-                    change: match serde_json::from_str(text).unwrap() {
-                        list @ serde_json::Value::Array(_) => Asked::Patch(list),
-                        map => Asked::Merge(map),
-                    },
-                    dry_run: false,
-                    create: false,
-                    by: "alice".into(),
+                let change = match serde_json::from_str(text).unwrap() {
+                    list @ serde_json::Value::Array(_) => Asked::Patch(list),
+                    map => Asked::Merge(map),
                 };
+                let base = base.first().map(|base| Base::Revision(base.parse().unwrap()));
+                let request = Request::local(base, change, "alice".into());
                 let folder = format!("{}/", self.cluster.folder().display());
                 match self.controller.edit(&request) {
                     Ok(edited) => {
-                        edited.diff + &edited.waits.map_or(String::new(), |waits| format!("{waits}\n"))
+                        edited.diff
+                            + &edited.waits_because.map_or(String::new(), |waits| format!("{waits}\n"))
                     }
                     Err(error) => {
                         let problem = Problem::from(error);

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -13,13 +13,15 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::environment::{command, spark_control};
+
 fn serve(folder: &Path) -> Child {
     serve_at(folder, "127.0.0.1:0")
 }
 
 fn serve_at(folder: &Path, address: &str) -> Child {
     let log = fs::File::create(folder.join("log")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_spark-control"))
+    spark_control(folder)
         .args(["--data", "data", "serve", "--listen", address, "--log-json"])
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -68,7 +70,12 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
     let ready =
         wait("the first round", || Some(get(&address, "/readyz")).filter(|text| text.contains("no usable")));
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("name another with --file"), "{ready}");
+    assert!(
+        ready.starts_with("HTTP/1.1 503")
+            && ready.contains("`spark-control check`")
+            && !ready.contains("cluster.yaml"),
+        "{ready}"
+    );
 
     // A Spark that is this machine, without an Engine: it stays up and says so.
     let file = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\nmodel: none\n";
@@ -87,7 +94,7 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     }
     // Somebody asks about another file.
     fs::write(folder.path().join("draft.yaml"), file).unwrap();
-    let other = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+    let other = spark_control(folder.path())
         .args(["--data", "data", "--file", "draft.yaml", "plan"])
         .current_dir(folder.path())
         .output()
@@ -102,7 +109,7 @@ fn it_tells_its_health_logs_json_and_ends_when_told() {
     });
     assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200"));
 
-    let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    let kill = command("kill", folder.path()).args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let status = wait("its end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
@@ -221,7 +228,7 @@ fn it_warns_where_whoever_reaches_it_may_edit() {
     assert!(!warned(folder.path()), "this machine alone reaches it");
     served(folder.path(), "0.0.0.0:0");
     assert!(warned(folder.path()));
-    let token = Command::new(env!("CARGO_BIN_EXE_spark-control"))
+    let token = spark_control(folder.path())
         .args(["--data", "data", "token", "new", "owner", "--role", "approve"])
         .current_dir(folder.path())
         .output()
@@ -229,4 +236,127 @@ fn it_warns_where_whoever_reaches_it_may_edit() {
     assert!(token.status.success());
     served(folder.path(), "0.0.0.0:0");
     assert!(!warned(folder.path()), "with a token, who has none is refused");
+}
+
+/// Send a body and read the answer's status.
+fn send(address: &str, method: &str, query: &str, kind: &str, body: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} /api/v1/desired{query} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nif-match: *\r\n\
+         content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    // Refused by its head, it is not read to its end.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let head = String::from_utf8_lossy(&answer).into_owned();
+    head.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no answer: {head:?}"))
+}
+
+/// Resident memory of a process in bytes: now, or the most since it was last forgotten.
+fn resident(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// If this failed, one request of somebody on the network would take the machine's memory, or the file from everybody else.
+#[test]
+fn a_request_of_a_mebibyte_takes_64_at_most_and_nobody_out() {
+    const MOST: usize = (1 << 20) - 100;
+    const MERGE: &str = "application/merge-patch+json";
+    const PATCH: &str = "application/json-patch+json";
+    const YAML: &str = "application/yaml";
+    let start = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\n";
+    let filled = |item: &dyn Fn(usize) -> String, open: &str, close: &str| {
+        let mut text = open.to_owned();
+        for number in 0.. {
+            let next = item(number);
+            if text.len() + next.len() + close.len() + 1 > MOST {
+                break;
+            }
+            if number > 0 {
+                text.push(',');
+            }
+            text += &next;
+        }
+        text + close
+    };
+    let add = r#"{"op":"add","path":"/x-a","value":["aaaaaaaaaaaaaaaa"]}"#;
+    let copy = r#",{"op":"copy","from":"/x-a","path":"/x-a/-"}"#;
+    let model = |number: usize| format!(r#""m{number}":{{"repo":"lab/m{number}","sparks":["here"]}}"#);
+    let key = |number: usize| format!(r#""x-{number}":[{{"a":[1]}}]"#);
+    let test = |_: usize| r#"{"op":"test","path":"/version","value":1}"#.to_owned();
+    let attacks = [
+        ("a value that doubles", "PATCH", PATCH, format!("[{add}{}]", copy.repeat(26))),
+        ("a value that doubles often", "PATCH", PATCH, format!("[{add}{}]", copy.repeat(900))),
+        ("many operations", "PATCH", PATCH, filled(&test, "[", "]")),
+        ("many models", "PATCH", MERGE, filled(&model, r#"{"models":{"#, "}}")),
+        (
+            "as many models as are used",
+            "PATCH",
+            MERGE,
+            format!(r#"{{"models":{{{}}}}}"#, (0..2000).map(model).collect::<Vec<_>>().join(",")),
+        ),
+        (
+            "as many values as are used",
+            "PATCH",
+            MERGE,
+            format!("{{{}}}", (0..4_900).map(key).collect::<Vec<_>>().join(",")),
+        ),
+        ("many keys", "PATCH", MERGE, filled(&key, "{", "}")),
+        ("depth", "PATCH", MERGE, format!("{}1{}", r#"{"x-a":"#.repeat(100_000), "}".repeat(100_000))),
+        ("a long text", "PATCH", MERGE, format!(r#"{{"x-a":"{}"}}"#, "a".repeat(MOST - 20))),
+        ("a long name", "PATCH", MERGE, format!(r#"{{"{}":1}}"#, "a".repeat(MOST - 20))),
+        ("text that is escaped", "PATCH", MERGE, format!(r#"{{"x-a":"{}"}}"#, r"\u0000".repeat(MOST / 7))),
+        (
+            "a whole file of keys",
+            "PUT",
+            YAML,
+            format!("{start}{}", (0..60_000).map(|key| format!("x-{key}: [1]\n")).collect::<String>()),
+        ),
+        ("a whole file of depth", "PUT", YAML, format!("{start}x-a: {}", "[".repeat(900_000))),
+        (
+            "a whole file of aliases",
+            "PUT",
+            YAML,
+            format!(
+                "{start}{}",
+                fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/manifest/bomb.yaml"))
+                    .unwrap()
+            ),
+        ),
+        ("a whole file of one line", "PUT", YAML, format!("{start}x-a: \"{}\"\n", "a".repeat(900_000))),
+        ("no text", "PUT", YAML, "\u{feff}".repeat(MOST / 3)),
+    ];
+    for (what, method, kind, body) in &attacks {
+        assert!(body.len() <= 1 << 20, "{what}: {}", body.len());
+        // Another program for each: what one attack left of the heap is not there for the next.
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("cluster.yaml"), start).unwrap();
+        let mut child = serve(folder.path());
+        let address = wait("its address", || {
+            let lines = log(folder.path());
+            lines.iter().find_map(|line| line["fields"]["listen"].as_str().map(str::to_owned))
+        });
+        wait("readiness", || get(&address, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
+        let before = resident(child.id(), "VmRSS");
+        for query in ["?dry_run=true", ""] {
+            let status = send(&address, method, query, kind, body.as_bytes());
+            let most = resident(child.id(), "VmHWM").saturating_sub(before);
+            assert!(most <= 64 << 20, "{what}{query}: {status}, {} MiB", most >> 20);
+            assert!(child.try_wait().unwrap().is_none(), "{what} ended it");
+        }
+        // Whatever it wrote is taken back, by an edit that gets through.
+        assert_eq!(send(&address, "PUT", "", YAML, start.as_bytes()), 200, "after {what}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

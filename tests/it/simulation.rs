@@ -307,6 +307,33 @@ fn what_the_engine_refuses_stops_nothing() {
     });
 }
 
+/// If this failed, a rank would begin into memory that was there when its launch was decided and is not any more.
+#[test]
+fn memory_that_goes_away_before_a_rank_begins_takes_the_start_back() {
+    paused(async {
+        let cluster = Cluster::new();
+        let controller = cluster.controller("a");
+        // A launcher that takes its time on the second Spark.
+        cluster.sim.world().times.launcher = Duration::from_secs(60);
+        cluster.wish("wide");
+        while controller.events(50).unwrap().iter().all(|event| !event.message.contains("launch `wide`")) {
+            controller.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        cluster.sim.fault("spark2", Fault::MemoryShrinks, Duration::from_secs(600)).unwrap();
+        for _ in 0..30 {
+            controller.round(Mode::Act).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        assert!(cluster.sim.world().starts.is_empty(), "{:?}", cluster.sim.world().starts);
+        cluster.settle(&controller, HOUR).await;
+        assert_serves(&cluster, "wide", "when it was back");
+        assert_eq!(cluster.sim.world().starts.len(), 2);
+        let events = controller.events(50).unwrap();
+        assert!(events.iter().all(|event| event.kind != "failed"), "no load failed");
+    });
+}
+
 /// If this failed, two controllers that start at the same moment would keep each other from acting for good.
 #[test]
 fn of_two_that_claim_one_epoch_one_goes_on() {

@@ -37,14 +37,14 @@ fn a_status_is_of_what_is_and_of_what_is_being_done() {
     look.facts("spark1").containers.clear();
     look.endpoints.clear();
     look.silent.insert(spark("spark1"));
-    assert_eq!(look.status("vllm"), "Unknown Unknown: nothing");
+    assert_eq!(look.status("vllm"), "Unknown Unknown: not known");
     look.silent.clear();
     assert_eq!(look.status("vllm"), "InSync Healthy: nothing");
     look.edit("models: {}");
     assert_eq!(look.status("vllm"), "InSync Missing: nothing");
     look.silent.insert(spark("spark1"));
     look.silent.insert(spark("spark2"));
-    assert_eq!(look.status("vllm"), "Unknown Unknown: nothing");
+    assert_eq!(look.status("vllm"), "Unknown Unknown: not known");
     look.silent.clear();
     look.answers(&engine("alpha"));
     assert_eq!(look.status("vllm"), "InSync Healthy: alpha");
@@ -104,6 +104,6 @@ fn a_status_of_files_is_of_where_they_are() {
     look.silent.insert(spark("spark1"));
     assert_eq!(look.status("weights/alpha"), "Unknown Unknown: there on 0 of 1");
     look.silent.clear();
-    look.facts("spark1").caches.clear();
+    look.facts("spark1").files.clear();
     assert_eq!(look.status("weights/alpha"), "Drifted Progressing: there on 0 of 1");
 }

@@ -150,6 +150,32 @@ fn what_comes_in_a_fortnight_is_told_to_its_last_hour() {
     assert_eq!(spring.last().unwrap(), "2027-04-03T22:15:00Z");
 }
 
+/// If this failed, a window would not open on the night on which clocks are set forward, because another one's hour is skipped.
+#[test]
+fn where_a_clock_skips_an_hour_the_window_whose_time_it_is_opens() {
+    let look = Look::new(
+        "model: wide\nschedule:\n  a: { from: '02:00', to: '03:00', timezone: Europe/Berlin, model: alpha }\n  \
+         b: { from: '03:00', to: '04:00', timezone: Europe/Berlin, model: beta }",
+    );
+    let open = |at: &str| {
+        let found = schedule::open(&Object::main(), &look.desired, at.parse().unwrap());
+        found.map(|(name, ..)| name.to_string()).unwrap_or_default()
+    };
+    // On any night.
+    assert_eq!(open("2027-03-27T01:30:00Z"), "a");
+    assert_eq!(open("2027-03-27T02:30:00Z"), "b");
+    // 02:00 to 03:00 does not come that night.
+    assert_eq!(open("2027-03-28T00:59:59Z"), "");
+    assert_eq!(open("2027-03-28T01:30:00Z"), "b");
+    assert_eq!(open("2027-03-28T02:00:00Z"), "");
+    // Alone it has its hour.
+    let alone = Look::new(
+        "model: wide\nschedule: { a: { from: '02:00', to: '03:00', timezone: Europe/Berlin, model: alpha } }",
+    );
+    let found = schedule::open(&Object::main(), &alone.desired, "2027-03-28T01:30:00Z".parse().unwrap());
+    assert!(found.is_some());
+}
+
 /// If this failed, an outage would be longer than it has to be, or an owner's program be told to stop what it did not start.
 #[test]
 fn a_stop_knows_how_long_to_wait_what_else_to_call_and_where_the_words_are() {
@@ -286,7 +312,7 @@ fn launchers_that_run_for_nothing_are_ended_first() {
         token: token(7),
         started_at: at(0),
         state,
-        last_words: None,
+        said: Vec::new(),
     };
     let steps = |file: &str, job: Job| -> Vec<String> {
         let mut look = Look::new(file);

@@ -149,6 +149,22 @@ fn every_source_file_belongs_to_its_parent() {
     assert!(declared.is_empty(), "nobody declares {declared:?}");
 }
 
+/// If this failed, a test would see its machine's owner: `hf` on the PATH, an SSH agent, another language.
+#[test]
+fn every_program_of_a_test_gets_an_environment_of_its_own() {
+    let mut files = Vec::new();
+    rust_files(&here("tests/it"), &mut files);
+    // Where it is made; and cargo, which has to find the toolchain and what it fetched.
+    files.retain(|file| {
+        !file.ends_with("environment.rs") && !file.ends_with("licences.rs") && !file.ends_with("tidy.rs")
+    });
+    assert!(files.len() > 30, "the tests were not found");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("Command::new("), "{}: `environment::command` runs programs", file.display());
+    }
+}
+
 /// If this failed, a reviewed text would be checked by nobody.
 #[test]
 fn every_golden_has_its_question() {
@@ -231,8 +247,9 @@ fn the_architecture_page_names_every_folder() {
 fn the_operations_page_explains_every_reason() {
     let source = fs::read_to_string(here("src/core/plan.rs")).unwrap();
     let list = source.split("pub enum Reason {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
-    let mut reasons: BTreeSet<String> = list.split(',').map(|word| word.trim().to_owned()).collect();
-    reasons.remove("");
+    let names =
+        list.lines().filter_map(|line| line.trim().strip_suffix(',')).filter(|line| !line.starts_with("///"));
+    let mut reasons: BTreeSet<String> = names.map(str::to_owned).collect();
     // The file's own reason is decided where the file is read.
     reasons.insert("LargeRemoval".into());
     // Each stands in the way of some operator.
@@ -343,6 +360,53 @@ fn every_file(folder: &Path, found: &mut Vec<PathBuf>) {
             every_file(&path, found);
         } else {
             found.push(path);
+        }
+    }
+}
+
+/// If this failed, the page would promise a bound that the source does not have, or a new read from outside would have none.
+#[test]
+fn the_limits_page_has_the_figures_of_the_source() {
+    let page = fs::read_to_string(here("docs/limits.md")).unwrap();
+    let mut named: BTreeSet<(String, String)> = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let Some(place) =
+            row.trim_end_matches(" |").rsplit(" | ").next().filter(|place| place.starts_with('`'))
+        else {
+            assert!(row.starts_with("| read |"), "{row}");
+            continue;
+        };
+        for entry in place.split(", ") {
+            let file = entry.split('`').nth(1).unwrap();
+            let source = fs::read_to_string(here(&format!("src/{file}"))).unwrap();
+            let rest = entry.split_once("` `").unwrap().1;
+            let (name, value) = rest.split_once('`').unwrap();
+            if value.is_empty() {
+                assert!(source.contains(name), "{file} has no `{name}`");
+                continue;
+            }
+            let value = value.trim();
+            let declared = source
+                .lines()
+                .find(|line| line.contains(&format!("const {name}: ")))
+                .unwrap_or_else(|| panic!("{file}: {name}"));
+            let is_so =
+                declared.ends_with(&format!("= {value};")) || declared.ends_with(&format!("({value});"));
+            assert!(is_so, "{file}: {declared}, and the page says {value}");
+            named.insert((file.to_owned(), name.to_owned()));
+        }
+    }
+    assert!(named.len() > 30);
+    // Whatever else reads from outside names its bound there: these folders do nothing else.
+    for file in ["host/bounded.rs", "host/frame.rs", "host/engine.rs", "probe/http.rs", "web/api/bounded.rs"]
+    {
+        let source = fs::read_to_string(here(&format!("src/{file}"))).unwrap();
+        for line in source
+            .lines()
+            .filter(|line| line.trim_start().starts_with("const MAX_") || line.starts_with("pub const MAX_"))
+        {
+            let name = line.split("const ").nth(1).unwrap().split(':').next().unwrap();
+            assert!(named.contains(&(file.to_owned(), name.to_owned())), "docs/limits.md: {file} {name}");
         }
     }
 }

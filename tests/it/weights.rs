@@ -1,7 +1,7 @@
 //! The job that downloads a model's files, run by a real `sh` with a downloader that keeps the published command line and cache
 //! layout, and goes wrong in the known ways.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use spark_control::{
     apply::weights::fetch,
@@ -9,6 +9,8 @@ use spark_control::{
     manifest::load::load,
 };
 use tempfile::TempDir;
+
+use crate::environment::command;
 
 const DOWNLOADER: &str = r#"#!/bin/sh
 # hf download REPO [--revision REVISION] [--dry-run]
@@ -23,22 +25,23 @@ read -r mode <"$FAKE/mode"
 folder="$HF_HOME/hub/models--lab--m"
 mkdir -p "$folder/blobs" "$folder/refs" "$folder/snapshots/c0ffee"
 printf c0ffee >"$folder/refs/main"
-put() { # NAME CONTENT: as a blob that is named by its digest
-    digest=$(printf %s "$2" | sha256sum | cut -d ' ' -f 1)
-    [ -e "$folder/blobs/$digest" ] || { echo "$1" >>"$FAKE/brought"; printf %s "$2" >"$folder/blobs/$digest"; }
+whole() { printf "\00$1\0\0\0\0\0\0\0%-$1s" '{}'; } # SIZE: a safetensors file with a header of that size and no tensors
+put() { # NAME SIZE: as a blob that is named by its digest
+    digest=$(whole "$2" | sha256sum | cut -d ' ' -f 1)
+    [ -e "$folder/blobs/$digest" ] || { echo "$1" >>"$FAKE/brought"; whole "$2" >"$folder/blobs/$digest"; }
     ln -sf "../../blobs/$digest" "$folder/snapshots/c0ffee/$1"
 }
 small=$(printf 'blob 2\0{}' | sha1sum | cut -d ' ' -f 1)
 printf '{}' >"$folder/blobs/$small"
 ln -sf "../../blobs/$small" "$folder/snapshots/c0ffee/config.json"
 [ "$mode" = no-weights ] && exit 0
-put model-00001-of-00002.safetensors one
+put model-00001-of-00002.safetensors 2
 [ "$mode" = breaks ] || printf '{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}' \
     >"$folder/snapshots/c0ffee/model.safetensors.index.json"
 case "$mode" in
 breaks) printf tw >"$folder/blobs/abc.incomplete"; echo "ConnectionError: the network is unreachable" >&2; exit 1 ;;
-damaged) put model-00002-of-00002.safetensors two; printf twO >"$folder/blobs/$digest" ;;
-*) rm -f "$folder/blobs/abc.incomplete"; put model-00002-of-00002.safetensors two ;;
+damaged) put model-00002-of-00002.safetensors 3; printf twO >"$folder/blobs/$digest" ;;
+*) rm -f "$folder/blobs/abc.incomplete"; put model-00002-of-00002.safetensors 3 ;;
 esac
 "#;
 
@@ -72,9 +75,12 @@ impl Spark {
 
     /// What a look finds in the cache.
     fn cached(&self) -> String {
-        let look = format!("{}\ncached files models--lab--m ''", include_str!("../../src/host/cached.sh"));
+        let functions =
+            concat!(include_str!("../../src/host/files.sh"), include_str!("../../src/host/cached.sh"));
+        let look = format!("{functions}\ncached models--lab--m '' ''");
         let home = self.home.path().join(".cache/huggingface");
-        let output = Command::new("sh").args(["-c", &look]).env("hf_home", home).output().unwrap();
+        let output =
+            command("sh", self.home.path()).args(["-c", &look]).env("hf_home", home).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -91,12 +97,9 @@ impl Spark {
         let files = Files { repo: RepoId::new("lab/m").unwrap(), revision: revision.map(str::to_owned) };
         let script = fetch(&desired, desired.sparks.keys().next().unwrap(), &files, environment_file);
         fs::write(self.home.path().join("script"), script).unwrap();
-        let output = Command::new("sh")
+        let output = command("sh", self.home.path())
             .arg("./script")
-            .env("HOME", self.home.path())
             .env("FAKE", self.home.path())
-            .env_remove("HF_HOME")
-            .env_remove("HF_TOKEN")
             .current_dir(self.home.path())
             .output()
             .unwrap();
@@ -114,9 +117,9 @@ fn what_was_brought_is_verified_and_not_brought_again() {
         (code, said.as_str()),
         (Some(1), "the download ended with 1: ConnectionError: the network is unreachable")
     );
-    assert_eq!(spark.cached(), "cache partial files a transfer has not ended\n");
+    assert_eq!(spark.cached(), "partial a transfer has not ended\n");
     fs::remove_file(spark.folder().join(".unverified")).unwrap();
-    let part = "cache partial files model-00002-of-00002.safetensors\n";
+    let part = "partial model-00002-of-00002.safetensors\n";
     assert_eq!(spark.cached(), part, "a part of it is not all");
     let (code, said) = spark.fetch("damaged", None, None);
     assert_eq!(code, Some(1));
@@ -131,7 +134,7 @@ fn what_was_brought_is_verified_and_not_brought_again() {
     let (code, said) = other.fetch("no-weights", None, None);
     assert_eq!(
         (code, said.as_str()),
-        (Some(1), "the download ended well, but the cache has not all: partial files no weights")
+        (Some(1), "the download ended well, but the cache has not all: no weights")
     );
 }
 

@@ -102,7 +102,7 @@ impl<'a> Bot<'a> {
         wait_until(says, UPDATE, || ends().len() == wanted);
         let end = ends().pop().unwrap_or_default();
         assert!(end.contains(says), "{end}");
-        text(&controller.command(&["status"]))
+        text(&controller.command(&["status", "--now"]))
     }
 
     pub fn version(&self) -> String {
@@ -161,10 +161,12 @@ fn a_bot_is_brought_to_its_branch_as_its_own_user_and_a_failure_says_why() {
     let commit = bot.push("Dockerfile", slow);
     bot.asked += 1;
     save(&file, &bot.manifest());
-    wait_until("the build", UPDATE, || text(&controller.command(&["status"])).contains("building at"));
+    wait_until("the build", UPDATE, || {
+        text(&controller.command(&["status", "--now"])).contains("building at")
+    });
     bot.spark.cut();
     wait_until("the Spark to be missed", UPDATE, || {
-        text(&controller.command(&["status"])).contains("UNREACHABLE")
+        text(&controller.command(&["status", "--now"])).contains("UNREACHABLE")
     });
     bot.spark.mend();
     let history = || text(&controller.command(&["history", "--last", "10"]));

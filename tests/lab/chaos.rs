@@ -183,7 +183,7 @@ impl Chaos {
         let mut asked = Instant::now();
         loop {
             self.check(told);
-            let status = text(&self.controller.command(&["status"]));
+            let status = text(&self.controller.command(&["status", "--now"]));
             // One that can never be loaded is for a person; the fallback serves, if there is one.
             if wish == "broken" && status.contains("Stalled: ") {
                 return;
@@ -194,7 +194,7 @@ impl Chaos {
             if asked.elapsed() > Duration::from_secs(10) {
                 asked = Instant::now();
                 if status.contains("Stalled: ") {
-                    let _ = self.controller.command(&["retry", "vllm"]);
+                    let _ = self.controller.command(&["retry", "vllm", "--yes"]);
                 }
                 if status.contains("Fenced") {
                     self.restart();

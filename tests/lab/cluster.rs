@@ -30,7 +30,7 @@ pub fn serving(lab: &Lab, name: &str) -> bool {
 }
 
 pub fn in_sync(controller: &Controller) -> bool {
-    controller.command(&["plan"]).status.code() == Some(0)
+    controller.command(&["plan", "--now"]).status.code() == Some(0)
 }
 
 /// That model serves, and there is nothing left to do.

@@ -85,7 +85,7 @@ impl Controller {
 
     /// The plan of this moment.
     pub fn plan_id(&self) -> String {
-        let output = self.command(&["plan", "--output", "json"]);
+        let output = self.command(&["plan", "--now", "--output", "json"]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(told, "", "there is something else to say");
         let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -24,7 +24,7 @@ fn what_is_lost_on_one_spark_is_started_again() {
     spark.docker(&["stop", "--time", "1", CONTAINER]);
     wait_until("another container", SWAP, || spark.running(CONTAINER).is_some_and(|now| now != first));
     settles_on(&lab, &controller, "alpha");
-    assert!(controller.command(&["retry", "vllm"]).status.success());
+    assert!(controller.command(&["retry", "vllm", "--yes"]).status.success());
 
     // The engine dies, its container lives.
     let second = spark.running(CONTAINER).expect("it serves from there");
@@ -38,7 +38,7 @@ fn what_is_lost_on_one_spark_is_started_again() {
     settles_on(&lab, &controller, "alpha");
     let history = text(&controller.command(&["history"]));
     assert!(history.contains("no engine runs in `vllm_node`"), "{history}");
-    assert!(controller.command(&["retry", "vllm"]).status.success());
+    assert!(controller.command(&["retry", "vllm", "--yes"]).status.success());
 
     // A launcher that says that all is well and starts nothing.
     fs::write(spark.home().join("start-nothing"), "").unwrap();
@@ -112,10 +112,18 @@ fn a_load_that_fails_twice_falls_back_to_what_served() {
     settles_on(&lab, &controller, "alpha");
     save(&file, &lab.manifest(&format!("model: beta\n{models}")));
     wait_until("the fallback", SWAP * 2, || {
-        text(&controller.command(&["plan"])).contains("so `alpha` serves")
+        text(&controller.command(&["plan", "--now"])).contains("so `alpha` serves")
     });
     assert!(serving(&lab, "alpha"));
     assert_eq!(lab.spark("spark1").starts(CONTAINER), 4, "alpha, beta twice, alpha");
+    // Another try stops what serves: nobody who is not told so gets that.
+    let retry = controller.command(&["retry", "vllm"]);
+    assert_eq!(retry.status.code(), Some(2), "{}", text(&retry));
+    let told = text(&retry);
+    assert!(told.contains("swap `alpha` for `beta`") && told.contains("outage: "), "{told}");
+    assert!(told.contains("nothing was done: there is nobody to ask; `--yes` does it"), "{told}");
+    let log = text(&controller.command(&["history"]));
+    assert!(!log.contains("a retry was asked for"), "{log}");
     let log = text(&controller.command(&["logs", "vllm"]));
     assert!(log.contains("Starting to load model lab/alpha") && log.contains("vllm_node on spark1"), "{log}");
     let log = text(&controller.command(&["logs", "vllm", "--saved"]));
@@ -132,7 +140,7 @@ fn a_load_that_fails_twice_falls_back_to_what_served() {
     );
     wait_until("the fallback again", SWAP * 2, || {
         let history = text(&controller.command(&["history"]));
-        let plan = text(&controller.command(&["plan"]));
+        let plan = text(&controller.command(&["plan", "--now"]));
         history.contains("Free memory on device") && plan.contains("so `alpha` serves")
     });
     assert_eq!(lab.spark("spark1").starts(CONTAINER), 6, "and beta once, and alpha");

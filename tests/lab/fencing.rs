@@ -113,7 +113,7 @@ fn a_head_that_is_silent_in_any_phase_costs_only_time() {
         wait_until(name, SWAP, || is_reached(&controller.log()[seen..], &lab));
         head.cut();
         wait_until("the silence to be seen", SWAP, || {
-            text(&controller.command(&["status"])).contains("spark1: UNREACHABLE")
+            text(&controller.command(&["status", "--now"])).contains("spark1: UNREACHABLE")
         });
         head.mend();
         settles_on(&lab, &controller, model);
@@ -138,7 +138,7 @@ fn of_two_controllers_the_older_epoch_stops_acting() {
     let second = Controller::serve(&lab, "second", &second_file);
     wait_until("beta", SWAP, || serving(&lab, "beta"));
     wait_until("the first to know", SWAP, || {
-        let status = first.command(&["status"]);
+        let status = first.command(&["status", "--now"]);
         text(&status).contains("FENCED") && status.status.code() == Some(4)
     });
     let kept = spark.running(CONTAINER);
@@ -146,7 +146,7 @@ fn of_two_controllers_the_older_epoch_stops_acting() {
     // Its own wish changes nothing any more.
     save(&first_file, &manifest("none"));
     wait_until("the first to read its file", SWAP, || {
-        text(&first.command(&["plan"])).contains("blocked (Fenced)")
+        text(&first.command(&["plan", "--now"])).contains("blocked (Fenced)")
     });
     assert_eq!(spark.running(CONTAINER), kept);
     assert_eq!(spark.audit().lines().count(), acts, "{}", spark.audit());

@@ -24,8 +24,8 @@ fn a_load_tells_how_far_it_is_and_why_it_gave_up() {
     fs::write(&file, manifest("LAB_LOAD_MS: \"16000\"")).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
     wait_until("the shards to be told of", SWAP, || {
-        let status = text(&controller.command(&["status"]));
-        status.contains("loading the weights, 50 % (2 of 4 shards)")
+        let status = text(&controller.command(&["status", "--now"]));
+        status.contains("loading the weights, 50 % (2 of 4 files)")
     });
 
     // The other rank gives up, and neither its container nor its process ends.
@@ -41,7 +41,7 @@ fn a_load_tells_how_far_it_is_and_why_it_gave_up() {
     });
     assert!(began.elapsed() < SWAP, "long before its deadline");
     wait_until("the slot to be given up", 2 * SWAP, || {
-        text(&controller.command(&["status"])).contains(" Stalled: ")
+        text(&controller.command(&["status", "--now"])).contains(" Stalled: ")
     });
     wait_until("both to be cleared", SWAP, || {
         lab.sparks.iter().all(|spark| spark.running(CONTAINER).is_none())
@@ -73,7 +73,7 @@ fn arguments_that_the_engine_refuses_stop_nothing() {
     let before = spark.running(CONTAINER);
     save(&file, &manifest("beta", ", no-such-argument: 1"));
     wait_until("the refusal", SWAP, || {
-        text(&controller.command(&["plan"])).contains("blocked (ArgumentsInvalid): the engine refuses the arguments of `beta`: unrecognized arguments: --no-such-argument")
+        text(&controller.command(&["plan", "--now"])).contains("blocked (ArgumentsInvalid): the engine refuses the arguments of `beta`: unrecognized arguments: --no-such-argument")
     });
     assert_eq!(spark.running(CONTAINER), before, "what serves is left alone");
     assert!(serving(&lab, "alpha"));

@@ -23,6 +23,7 @@ mod ownership;
 mod page;
 mod preflight;
 mod reaching;
+mod refusals;
 mod secrets;
 mod services;
 mod swap;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    cluster::{MODELS, settles_on},
+    cluster::{MODELS, on_one_spark, settles_on},
     controller::{Controller, save},
     lab::{CONTAINER, Lab},
     shell::sh,
@@ -184,7 +184,7 @@ fn measure() {
             }
         });
         settles_on(&lab, &controller, "wide");
-        assert!(controller.command(&["retry", "vllm"]).status.success());
+        assert!(controller.command(&["retry", "vllm", "--yes"]).status.success());
         took
     });
 
@@ -217,4 +217,68 @@ fn measure() {
         resident / 1024.0
     );
     println!("the program: {} MB (asked: under 25)", program / 1_000_000);
+}
+
+/// When the container ended and began on that Spark since then, by its Engine's clock, in seconds.
+fn happened(spark: &Spark, what: &str, since: f64) -> Vec<f64> {
+    let now = sh("date +%s.%N");
+    let told = spark.docker(&[
+        "events",
+        "--since",
+        &format!("{since:.3}"),
+        "--until",
+        now.trim(),
+        "--filter",
+        &format!("container={CONTAINER}"),
+        "--filter",
+        &format!("event={what}"),
+        "--format",
+        "{{.TimeNano}}",
+    ]);
+    told.lines().map(|nanos| nanos.trim().parse::<f64>().unwrap() / 1e9).collect()
+}
+
+fn seconds(mut times: Vec<f64>) -> String {
+    times.sort_by(f64::total_cmp);
+    let (first, last) = (times[0], times[times.len() - 1]);
+    format!("{first:.1} / {:.1} / {last:.1} s (of {})", times[times.len() / 2], times.len())
+}
+
+/// What of an outage is neither the stop of the old container nor what the new one loads.
+#[test]
+#[ignore = "prints figures; run with `just bench`"]
+fn measure_outage() {
+    let lab = Lab::up(1);
+    let file = lab.directory.join("cluster.yaml");
+    let manifest = |model: &str| lab.manifest(&on_one_spark(&format!("model: {model}\n{MODELS}")));
+    fs::write(&file, manifest("alpha")).unwrap();
+    let controller = Controller::serve(&lab, "data", &file);
+    settles_on(&lab, &controller, "alpha");
+    let spark = lab.spark("spark1");
+    let now = || sh("date +%s.%N").trim().parse::<f64>().unwrap();
+    let mut between = Vec::new();
+    for model in ["beta", "alpha", "beta", "alpha", "beta"] {
+        let began = now();
+        save(&file, &manifest(model));
+        settles_on(&lab, &controller, if model == "beta" { "chat" } else { model });
+        let (ended, started) = (happened(spark, "die", began), happened(spark, "start", began));
+        between.push(started[0] - ended[0]);
+    }
+    let mut after_a_crash = Vec::new();
+    for _ in 0..3 {
+        assert!(controller.command(&["retry", "vllm", "--yes"]).status.success());
+        let began = now();
+        let top = spark.docker(&["top", CONTAINER, "-eo", "pid,args"]);
+        let engine = top.lines().find(|line| line.contains(" vllm serve")).expect("an engine").trim();
+        sh(&format!("kill -KILL {}", engine.split(' ').next().unwrap()));
+        let mut started = Vec::new();
+        while started.is_empty() {
+            std::thread::sleep(Duration::from_millis(200));
+            started = happened(spark, "start", began);
+        }
+        after_a_crash.push(started[0] - began);
+        settles_on(&lab, &controller, "chat");
+    }
+    println!("from the end of one model to the start of the next: {} (asked: at most 5)", seconds(between));
+    println!("from a crash of the engine to its start anew:       {}", seconds(after_a_crash));
 }

@@ -35,7 +35,8 @@ fn a_start_waits_until_the_memory_is_back() {
     fs::write(&file_of_memory, meminfo(1_000_000)).unwrap();
     save(&file, &manifest("beta"));
     wait_until("the gate", SWAP, || {
-        text(&controller.command(&["status"])).contains("MemoryNotReleased: 1.0 GiB free on `spark1`")
+        text(&controller.command(&["status", "--now"]))
+            .contains("MemoryNotReleased: 1.0 GiB free on `spark1`")
     });
     assert_eq!(spark.running(CONTAINER), None, "the old one is gone, the new one waits");
     assert_eq!(spark.starts(CONTAINER), 1);
@@ -63,10 +64,12 @@ fn a_model_is_given_up_before_its_spark_runs_out_of_memory() {
     fs::write(&file_of_memory, meminfo(200_000)).unwrap();
     wait_until("the model to be stopped", SWAP, || spark.running(CONTAINER).is_none());
     fs::write(&file_of_memory, meminfo(120_000_000)).unwrap();
-    let status = text(&controller.command(&["status"]));
-    assert!(status.contains("MemoryFloor: it was stopped: only 0.2 GiB were free on `spark1`"), "{status}");
+    wait_until("why to be told", SWAP, || {
+        let status = text(&controller.command(&["status", "--now"]));
+        status.contains("MemoryFloor: it was stopped: only 0.2 GiB were free on `spark1`")
+    });
     assert_eq!(spark.starts(CONTAINER), 1);
-    assert!(controller.command(&["retry", "vllm"]).status.success());
+    assert!(controller.command(&["retry", "vllm", "--yes"]).status.success());
     settles_on(&lab, &controller, "alpha");
     // The stream is lost with its session, and comes back.
     spark.stop_sshd();

@@ -8,6 +8,7 @@ use crate::{
     lab::{CONTAINER, Lab},
     shell::wait_until,
     spark::Spark,
+    spark::whole,
 };
 
 /// As an owner would by hand: a container without our labels, and an engine in it.
@@ -67,10 +68,10 @@ fn what_matches_is_adopted_and_what_does_not_waits_for_a_person() {
     wait_until("the engine", SWAP, || serving(&lab, "other"));
     let controller = Controller::serve(&lab, "data", &file);
     wait_until("the question", SWAP, || {
-        text(&controller.command(&["plan"]))
+        text(&controller.command(&["plan", "--now"]))
             .contains("blocked (ApprovalNeeded): it would stop or remove a container")
     });
-    assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
+    assert_eq!(controller.command(&["plan", "--now"]).status.code(), Some(4));
     assert_eq!(spark.running(CONTAINER), Some(stranger), "it is left alone");
     let approved = controller.command(&["approve", &controller.plan_id()]);
     assert!(approved.status.success(), "{}", text(&approved));
@@ -85,7 +86,7 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     let file = lab.directory.join("cluster.yaml");
     let data = lab.data("data");
     let models = spark.home().join("models/tiny");
-    fs::create_dir_all(&models).unwrap();
+    whole(&models);
     fs::write(models.join("config.json"), "{\"lab\":\"yes\"}").unwrap();
     let local = format!(
         "model: tiny\nmodels:\n  tiny: {{ local_path: {}, sparks: [spark1], args: {{ gpu-memory-utilization: 0.02 }} }}\n",
@@ -94,7 +95,7 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     fs::write(&file, lab.manifest(&local)).unwrap();
     let command = |arguments: &[&str]| crate::controller::command(&file, &data, arguments);
     let printed = || -> serde_json::Value {
-        let output = command(&["plan", "--output", "json"]);
+        let output = command(&["plan", "--now", "--output", "json"]);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     };
@@ -113,12 +114,12 @@ fn apply_performs_the_plan_that_was_printed_and_refuses_a_stale_one() {
     );
     spark.docker(&["rm", "-f", CONTAINER]);
 
-    let output = command(&["plan", "--output", "json"]);
+    let output = command(&["plan", "--now", "--output", "json"]);
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let applied = command(&["apply", plan["id"].as_str().unwrap()]);
     assert_eq!(applied.status.code(), Some(0), "{}", text(&applied));
     assert!(serving(&lab, "tiny"));
-    assert_eq!(command(&["plan"]).status.code(), Some(0), "nothing is left to do");
+    assert_eq!(command(&["plan", "--now"]).status.code(), Some(0), "nothing is left to do");
     let mounted = spark.docker(&["exec", CONTAINER, "cat", &format!("{}/config.json", models.display())]);
     assert!(mounted.contains("lab"), "the model's files are at the same path inside");
     assert_eq!(command(&["apply", "no-such-plan"]).status.code(), Some(3));
@@ -168,7 +169,7 @@ fn a_group_is_adopted_and_a_stranger_on_the_second_spark_waits_for_a_person() {
     save(&file, &manifest("wide"));
     let controller = Controller::serve(&lab, "data", &file);
     wait_until("the question", SWAP, || {
-        text(&controller.command(&["plan"])).contains("neither started nor adopted")
+        text(&controller.command(&["plan", "--now"])).contains("neither started nor adopted")
     });
     assert_eq!(ids(), [None, Some(stranger.clone())], "nothing is started beside it");
     let approved = controller.command(&["approve", &controller.plan_id()]);

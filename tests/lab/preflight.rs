@@ -10,6 +10,7 @@ use crate::{
     controller::{Controller, save, text},
     lab::{CONTAINER, Lab},
     shell::wait_until,
+    spark::EMPTY,
 };
 
 /// If this failed, an outage would begin for a model that cannot be started.
@@ -25,7 +26,7 @@ fn what_a_launch_needs_is_missed_before_anything_is_stopped() {
     let served = first.running(CONTAINER);
     let waits_for = |reason: &str, words: &str| {
         wait_until(&format!("{reason}: {words}"), SWAP, || {
-            let plan = text(&controller.command(&["plan"]));
+            let plan = text(&controller.command(&["plan", "--now"]));
             plan.contains(&format!("blocked ({reason}): ")) && plan.contains(words)
         });
     };
@@ -78,12 +79,18 @@ fn what_a_launch_needs_is_missed_before_anything_is_stopped() {
     let index =
         r#"{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"#;
     fs::write(snapshot.join("model.safetensors.index.json"), index).unwrap();
-    fs::write(snapshot.join("model-00001-of-00002.safetensors"), "").unwrap();
+    fs::write(snapshot.join("model-00001-of-00002.safetensors"), EMPTY).unwrap();
     waits_for("FilesMissing", "only a part of `lab/wide` (model-00002-of-00002.safetensors)");
     // A download of something else that has not ended says nothing of these.
     fs::create_dir_all(cached.join("blobs")).unwrap();
     fs::write(cached.join("blobs/0.incomplete"), "").unwrap();
-    fs::write(snapshot.join("model-00002-of-00002.safetensors"), "").unwrap();
+    fs::write(snapshot.join("model-00002-of-00002.safetensors"), &EMPTY[..9]).unwrap();
+    waits_for("FilesMissing", "it is shorter or longer than its header says");
+    fs::write(snapshot.join("model-00002-of-00002.safetensors"), EMPTY).unwrap();
+    let tokenizer = snapshot.join("tokenizer.json");
+    fs::rename(&tokenizer, snapshot.join("away")).unwrap();
+    waits_for("FilesMissing", "what a loader needs: a tokenizer");
+    fs::rename(snapshot.join("away"), &tokenizer).unwrap();
 
     // Nothing names the nodes; then the launcher's own file names others, then these.
     waits_for("FabricMissing", "`spark1` has no `fabric`");

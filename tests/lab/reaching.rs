@@ -19,7 +19,7 @@ fn manifest(lab: &Lab) -> String {
 }
 
 fn reachable(controller: &Controller) -> bool {
-    text(&controller.command(&["status"])).contains("spark1: reachable")
+    text(&controller.command(&["status", "--now"])).contains("spark1: reachable")
 }
 
 /// Process ids of ssh masters whose sockets are below that folder.
@@ -53,7 +53,7 @@ fn a_master_that_dies_and_an_sshd_that_restarts_cost_a_look() {
 
     spark.stop_sshd();
     wait_until("the silence to be told", SWAP, || !reachable(&controller));
-    let told = text(&controller.command(&["status"]));
+    let told = text(&controller.command(&["status", "--now"]));
     assert!(told.contains("UNREACHABLE since"), "{told}");
     spark.start_sshd();
     wait_until("the Spark to be back", SWAP, || reachable(&controller));
@@ -123,7 +123,7 @@ fn what_hangs_on_a_spark_ends_by_itself() {
     fs::write(&file, manifest(&lab)).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
     wait_until("the silence to be told", SWAP, || {
-        text(&controller.command(&["status"])).contains("it did not answer within")
+        text(&controller.command(&["status", "--now"])).contains("it did not answer within")
     });
     let hanging = || sh("pgrep -cf '^sleep 987654' || true").trim().parse::<usize>().unwrap();
     assert!(hanging() >= 1);

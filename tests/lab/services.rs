@@ -11,7 +11,7 @@ use crate::{
 
 /// The id of the plan that says so.
 fn wait_for_plan(controller: &Controller, part: &str) -> String {
-    wait_until(part, SWAP, || text(&controller.command(&["plan"])).contains(part));
+    wait_until(part, SWAP, || text(&controller.command(&["plan", "--now"])).contains(part));
     controller.plan_id()
 }
 
@@ -54,15 +54,15 @@ reconcile: {{ interval: 2s }}
         !spark.docker(&["inspect", "--format", "{{.State.Status}}", "unwanted"]).is_empty(),
         "it is not removed"
     );
-    wait_until("a quiet plan", SWAP, || controller.command(&["plan"]).status.code() == Some(0));
-    let status = text(&controller.command(&["status"]));
+    wait_until("a quiet plan", SWAP, || controller.command(&["plan", "--now"]).status.code() == Some(0));
+    let status = text(&controller.command(&["status", "--now"]));
     let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
     assert!(line("kept").contains("running") && line("kept").contains("up"), "{status}");
     assert!(line("watched").contains("watched") && line("watched").contains("Healthy"), "{status}");
     assert_eq!(line("disabled"), "", "{status}");
     // Docker starts it again by itself, later and later.
     wait_until("the crash to be seen", SWAP, || {
-        let status = text(&controller.command(&["status"]));
+        let status = text(&controller.command(&["status", "--now"]));
         status
             .lines()
             .any(|line| line.starts_with("crashing") && line.contains("restarting: it ended with code 3"))
@@ -72,7 +72,7 @@ reconcile: {{ interval: 2s }}
     spark.docker(&["stop", "--time", "1", "kept", "watched"]);
     wait_until("the kept service", SWAP, || spark.running("kept").is_some());
     wait_until("the watched one to be seen down", SWAP, || {
-        let status = text(&controller.command(&["status"]));
+        let status = text(&controller.command(&["status", "--now"]));
         status.lines().any(|line| line.starts_with("watched") && line.contains("down"))
     });
     assert_eq!(spark.running("watched"), None);
@@ -81,9 +81,9 @@ reconcile: {{ interval: 2s }}
     // Repair never stops what answers: somebody started it by hand.
     spark.docker(&["start", "unwanted"]);
     wait_until("the question", SWAP, || {
-        text(&controller.command(&["plan"])).contains("which never stops what answers")
+        text(&controller.command(&["plan", "--now"])).contains("which never stops what answers")
     });
     assert!(spark.running("unwanted").is_some());
     save(&file, &services("running"));
-    wait_until("a quiet plan", SWAP, || controller.command(&["plan"]).status.code() == Some(0));
+    wait_until("a quiet plan", SWAP, || controller.command(&["plan", "--now"]).status.code() == Some(0));
 }

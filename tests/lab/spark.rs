@@ -182,7 +182,7 @@ impl Spark {
             fs::create_dir_all(cached.join("refs")).expect("the cache");
             fs::create_dir_all(cached.join("snapshots/c0ffee")).expect("the cache");
             fs::write(cached.join("refs/main"), "c0ffee\n").expect("the cache");
-            fs::write(cached.join("snapshots/c0ffee/model.safetensors"), "").expect("the cache");
+            whole(&cached.join("snapshots/c0ffee"));
         }
         // With this on its PATH the engine accepts `--gpus all`.
         let hook = bin.join("nvidia-container-runtime-hook");
@@ -293,3 +293,14 @@ impl Spark {
         });
     }
 }
+
+/// What a loader needs of a model, with no tensors in it.
+pub fn whole(folder: &Path) {
+    fs::create_dir_all(folder).expect("the model's folder");
+    fs::write(folder.join("model.safetensors"), EMPTY).expect("weights");
+    fs::write(folder.join("config.json"), "{}").expect("a configuration");
+    fs::write(folder.join("tokenizer.json"), "{}").expect("a tokenizer");
+}
+
+/// A safetensors file with a header of two bytes and nothing behind it.
+pub const EMPTY: &[u8] = b"\x02\0\0\0\0\0\0\0{}";

@@ -61,7 +61,8 @@ fn an_edit_of_the_file_swaps_the_model_on_two_sparks() {
     wait_until("an empty slot", SWAP, || lab.sparks.iter().all(|spark| spark.running(CONTAINER).is_none()));
     for spark in &lab.sparks {
         let audit = spark.audit();
-        let good = |line: &str| line.ends_with("-> done") || line.ends_with("check  -> said valid");
+        let good =
+            |line: &str| line.ends_with("-> done") || line.contains("check  -> said {\"is\": \"valid\"");
         assert!(audit.lines().all(good), "{audit}");
     }
 }
@@ -78,9 +79,9 @@ fn an_unreachable_spark_blocks_its_model_and_nothing_is_stopped() {
     lab.spark("spark2").cut();
     save(&file, &lab.manifest(&format!("model: wide\n{MODELS}")));
     wait_until("the plan to say so", SWAP, || {
-        text(&controller.command(&["plan"])).contains("blocked (Unreachable)")
+        text(&controller.command(&["plan", "--now"])).contains("blocked (Unreachable)")
     });
-    assert_eq!(controller.command(&["plan"]).status.code(), Some(4));
+    assert_eq!(controller.command(&["plan", "--now"]).status.code(), Some(4));
     assert_eq!(lab.spark("spark1").running(CONTAINER), before, "what serves is left alone");
     lab.spark("spark2").mend();
     settles_on(&lab, &controller, "wide");
@@ -108,11 +109,11 @@ fn a_spark_that_is_silent_in_the_middle_of_a_swap_costs_only_time() {
     let ranks: Vec<_> = lab.sparks.iter().map(|spark| spark.running(CONTAINER)).collect();
     lab.spark("spark2").cut();
     wait_until("the silence to be seen", SWAP, || {
-        text(&controller.command(&["status"])).contains("spark2: UNREACHABLE")
+        text(&controller.command(&["status", "--now"])).contains("spark2: UNREACHABLE")
     });
     // Longer than the load: it ends while nobody can see all of it.
     std::thread::sleep(std::time::Duration::from_secs(20));
-    let status = text(&controller.command(&["status"]));
+    let status = text(&controller.command(&["status", "--now"]));
     assert!(status.contains("LoadInProgress"), "{status}");
     lab.spark("spark2").mend();
     settles_on(&lab, &controller, "wide");

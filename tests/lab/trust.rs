@@ -32,7 +32,7 @@ fn a_changed_host_key_is_refused_until_it_is_trusted_again() {
     // `Controller::serve` would pin the lab's keys: this one keeps what was pinned.
     let controller = Controller::resume(&controller.data, &file);
     wait_until("the refusal", SWAP, || {
-        let status = text(&controller.command(&["status"]));
+        let status = text(&controller.command(&["status", "--now"]));
         status.contains("spark1: UNREACHABLE") && status.to_lowercase().contains("host key")
     });
     assert_eq!(spark.running(CONTAINER), before, "what serves is left alone");
@@ -54,8 +54,8 @@ fn a_changed_host_key_is_refused_until_it_is_trusted_again() {
     assert!(pinning.status.success(), "{}", text(&pinning));
     known("same");
     wait_until("the Spark to be back", SWAP, || {
-        text(&controller.command(&["status"])).contains("spark1: reachable")
+        text(&controller.command(&["status", "--now"])).contains("spark1: reachable")
     });
-    wait_until("a quiet plan", SWAP, || controller.command(&["plan"]).status.code() == Some(0));
+    wait_until("a quiet plan", SWAP, || controller.command(&["plan", "--now"]).status.code() == Some(0));
     assert_eq!(spark.running(CONTAINER), before);
 }

@@ -12,14 +12,17 @@ use crate::{
 };
 
 /// Two large files and a small one, as the cache keeps them.
-const DOWNLOADER: &str = r#"#!/bin/sh
+const DOWNLOADER: &str = concat!(
+    "#!/bin/sh\n",
+    r#"part() { printf '\134\0\0\0\0\0\0\0%-92s' '{"t":{"dtype":"U8","shape":[19999900],"data_offsets":[0,19999900]}}'; yes "$1" | head -c 19999900; }"#,
+    r#"
 case "$*" in *--dry-run*) echo "[dry-run] Will download 2 files (out of 2) totalling 40.0M."; exit 0 ;; esac
 printf '%s\n' "$HF_TOKEN" >>"$HOME/tokens"
 folder="$HF_HOME/hub/models--lab--new"
 mkdir -p "$folder/blobs" "$folder/refs" "$folder/snapshots/c0ffee"
 printf c0ffee >"$folder/refs/main"
 for part in 1 2; do
-    yes "$part" | head -c 20000000 >"$folder/blobs/part.incomplete"
+    part "$part" >"$folder/blobs/part.incomplete"
     digest=$(sha256sum "$folder/blobs/part.incomplete" | cut -d ' ' -f 1)
     mv "$folder/blobs/part.incomplete" "$folder/blobs/$digest"
     ln -sf "../../blobs/$digest" "$folder/snapshots/c0ffee/model-0000$part-of-00002.safetensors"
@@ -28,7 +31,9 @@ for part in 1 2; do
 done
 printf '{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}' \
     >"$folder/snapshots/c0ffee/model.safetensors.index.json"
-"#;
+for name in config.json tokenizer.json; do printf '{}' >"$folder/snapshots/c0ffee/$name"; done
+"#
+);
 
 /// If this failed, a swap would begin before its files are there, a copy would be taken for whole that is not, or files would be
 /// deleted that nobody said to delete.
@@ -59,13 +64,14 @@ models:
     // What a copy that was cut off left there is not taken for whole.
     let there = lab.spark("spark2").home().join(".cache/huggingface/hub/models--lab--new");
     fs::create_dir_all(there.join("blobs")).unwrap();
-    let digest = sh("yes 1 | head -c 20000000 | sha256sum | cut -d ' ' -f 1");
+    let part = DOWNLOADER.lines().nth(1).expect("its function");
+    let digest = sh(&format!("{part}\npart 1 | sha256sum | cut -d ' ' -f 1"));
     fs::write(there.join("blobs").join(digest.trim()), "damaged").unwrap();
 
     let controller = Controller::serve(&lab, "data", &file);
     settles_on(&lab, &controller, "alpha");
     wait_until("the files on both Sparks", 2 * SWAP, || {
-        text(&controller.command(&["status"])).contains("there on 2 of 2")
+        text(&controller.command(&["status", "--now"])).contains("there on 2 of 2")
     });
     let history = text(&controller.command(&["history", "--last", "200"]));
     assert!(history.contains("the download ended with 1"), "it was interrupted once: {history}");
@@ -86,11 +92,11 @@ models:
     settles_on(&lab, &controller, "new");
     // What serves is not deleted; what does not waits for a person.
     save(&file, &manifest("new", "weights: absent,"));
-    wait_until("a refusal", SWAP, || text(&controller.command(&["plan"])).contains("FilesInUse"));
+    wait_until("a refusal", SWAP, || text(&controller.command(&["plan", "--now"])).contains("FilesInUse"));
     save(&file, &manifest("alpha", "weights: absent,"));
-    wait_until("a question", SWAP, || text(&controller.command(&["plan"])).contains("to agree: "));
+    wait_until("a question", SWAP, || text(&controller.command(&["plan", "--now"])).contains("to agree: "));
     assert!(there.exists());
-    let plan = text(&controller.command(&["plan"]));
+    let plan = text(&controller.command(&["plan", "--now"]));
     let id = plan.split(" approve ").nth(1).unwrap().lines().next().unwrap().to_owned();
     assert!(controller.command(&["approve", &id]).status.success());
     wait_until("the files to be gone", SWAP, || !there.exists());

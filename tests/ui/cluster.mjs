@@ -129,7 +129,7 @@ export const launch = () => chromium.launch({
 });
 
 /** A page that fails the test when it breaks its own policy, throws, or asks for something outside. */
-export async function open(browser, running, { path = "/", width = 1280, height = 900, scheme = "light", permissions = [] } = {}) {
+export async function open(browser, running, { path = "/", width = 1280, height = 900, scheme = "light", permissions = [], first = () => {} } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce", locale: "en-GB", permissions });
   const page = await context.newPage();
   page.wrong = [];
@@ -146,6 +146,7 @@ export async function open(browser, running, { path = "/", width = 1280, height 
     window.violations = [];
     document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
   });
+  await page.addInitScript(first);
   await page.goto(`${running.url}${path}`);
   page.setDefaultTimeout(20_000);
   return page;

@@ -18,6 +18,8 @@ type Choice = {
   model: string
   is_wanted: boolean
   sparks: string[]
+  /** By Spark, whether it fits: `fits, 31 GiB to spare`. */
+  memory: { spark: string; fits: boolean; verdict: string }[]
   plan: string | null
   blocked: string | null
   refused: string | null
@@ -47,9 +49,13 @@ const plan = (text: string) =>
 /** What is shown of a model before it is chosen. */
 export function outlook(choice: Choice): string {
   if (choice.refused) return choice.refused
-  return (
-    choice.plan ?? i18n('The Sparks were not seen; it is planned when they are')
+  if (choice.plan === null)
+    return i18n('The Sparks were not seen; it is planned when they are')
+  // Whether it fits comes before what would be done.
+  const memory = choice.memory.map(
+    ({ spark, verdict }) => `${spark}: ${verdict}`,
   )
+  return [...memory, choice.plan].join('\n')
 }
 
 const named = ({ model, sparks, is_wanted }: Choice): string => {

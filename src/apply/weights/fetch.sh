@@ -58,8 +58,9 @@ wait "$download" || {
 }
 verify "$hf_home/hub/$folder" || return 1
 rm -f "$unverified"
-is=$(cached files "$folder" "$revision")
+is=$(cached "$folder" "$revision" "")
 case "$is" in
-"cache present files") ;;
-*) echo "the download ended well, but the cache has not all: ${is#cache }"; return 1 ;;
+# What a loader needs beside, no download brings.
+"whole "* | "lacks "*) ;;
+*) echo "the download ended well, but the cache has not all: ${is#partial }"; return 1 ;;
 esac

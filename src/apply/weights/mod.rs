@@ -21,8 +21,12 @@ fn hf_home(desired: &Desired, spark: &SparkName) -> String {
 
 /// Download them. `environment_file` is where the token is brought to.
 pub fn fetch(desired: &Desired, spark: &SparkName, files: &Files, environment_file: Option<&str>) -> String {
-    let body =
-        concat!(include_str!("../../host/cached.sh"), include_str!("verify.sh"), include_str!("fetch.sh"));
+    let body = concat!(
+        include_str!("../../host/files.sh"),
+        include_str!("../../host/cached.sh"),
+        include_str!("verify.sh"),
+        include_str!("fetch.sh")
+    );
     Program::new("fetch", body)
         .with("repo", files.repo.as_str())
         .with("revision", files.revision.clone().unwrap_or_default())
@@ -30,7 +34,7 @@ pub fn fetch(desired: &Desired, spark: &SparkName, files: &Files, environment_fi
         .with("hf_home", hf_home(desired, spark))
         .with("margin_kib", MARGIN_KIB.to_string())
         .with("environment_file", environment_file.unwrap_or_default())
-        .text()
+        .script()
 }
 
 /// Copy them to other Sparks, over the fabric where there is one.
@@ -58,5 +62,5 @@ pub fn copy(desired: &Desired, spark: &SparkName, to: &[SparkName], files: &File
         .with("margin_kib", MARGIN_KIB.to_string())
         .with("verifying", include_str!("verify.sh"))
         .with("targets", targets)
-        .text()
+        .script()
 }

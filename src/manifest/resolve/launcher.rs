@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Resolver, v1};
+use super::{DEFAULT_PORT, Resolver, v1};
 use crate::core::{
-    launcher::{How, Launcher, Ranks},
-    name::{ImageRef, PlainPath},
+    launcher::{DockerOptions, How, Launcher, LauncherOptions, NcclDebug, Ranks},
+    name::{ImageRef, PlainPath, RecipeRef},
 };
 
 fn default_dir() -> PlainPath {
@@ -23,8 +23,13 @@ fn default_image() -> ImageRef {
 
 /// Of a slot that names none.
 fn common() -> Launcher {
-    let how =
-        How::LaunchCluster { dir: default_dir(), ranks: Ranks::Processes, script: None, volumes: Vec::new() };
+    let how = How::LaunchCluster {
+        dir: default_dir(),
+        ranks: Ranks::Processes,
+        script: None,
+        docker: DockerOptions::default(),
+        own: LauncherOptions::default(),
+    };
     Launcher { image: default_image(), how }
 }
 
@@ -36,7 +41,8 @@ impl Resolver {
         let kind = kind_name(written.kind);
         let dir = written.dir.clone();
         let ranks = if written.ray == Some(true) { Ranks::Ray } else { Ranks::Processes };
-        let volumes = || written.volumes.iter().map(|volume| volume.0.clone()).collect();
+        let docker = self.docker_options(path, written);
+        let own = own_options(written);
         let needed = |out: &mut Self, field: &str, there: bool| {
             if !there {
                 out.problem(path, format!("a launcher of kind `{kind}` needs `{field}`"), None);
@@ -47,12 +53,13 @@ impl Resolver {
                 dir: dir.unwrap_or_else(default_dir),
                 ranks,
                 script: written.script.clone(),
-                volumes: volumes(),
+                docker,
+                own,
             },
-            v1::LauncherKind::Recipe => How::Recipe { dir: dir.unwrap_or_else(default_dir), ranks },
+            v1::LauncherKind::Recipe => How::Recipe { dir: dir.unwrap_or_else(default_dir), ranks, own },
             v1::LauncherKind::Docker => {
                 needed(self, "image", written.image.is_some());
-                How::Docker { volumes: volumes() }
+                How::Docker { docker, entrypoint: written.entrypoint.clone() }
             }
             v1::LauncherKind::Command => {
                 needed(self, "image", written.image.is_some());
@@ -71,15 +78,38 @@ impl Resolver {
         (self.problems.len() == before).then_some(Launcher { image, how })
     }
 
+    fn docker_options(&mut self, path: &str, written: &v1::Launcher) -> DockerOptions {
+        let shm_bytes = written.shm_gib.and_then(|gib| self.gib(&format!("{path}/shm_gib"), gib));
+        DockerOptions {
+            volumes: written.volumes.iter().map(|volume| volume.0.clone()).collect(),
+            ports: written.ports.iter().map(|port| port.0).collect(),
+            shm_bytes,
+            ulimits: written.ulimits.iter().map(|limit| limit.0.clone()).collect(),
+            gpus: written.gpus.as_ref().map(|gpus| gpus.0.clone()),
+        }
+    }
+
     /// A field of another kind would silently do nothing.
     fn only_what_belongs(&mut self, path: &str, written: &v1::Launcher) {
         use v1::LauncherKind::{Command, Docker, LaunchCluster, Recipe, Sparkrun};
-        let fields: [(&str, bool, &[v1::LauncherKind]); 7] = [
+        let fields: [(&str, bool, &[v1::LauncherKind]); 19] = [
             ("program", written.program.is_some(), &[Sparkrun]),
             ("dir", written.dir.is_some(), &[LaunchCluster, Recipe, Command]),
             ("ray", written.ray.is_some(), &[LaunchCluster, Recipe, Sparkrun]),
             ("script", written.script.is_some(), &[LaunchCluster]),
             ("volumes", !written.volumes.is_empty(), &[LaunchCluster, Docker]),
+            ("ports", !written.ports.is_empty(), &[LaunchCluster, Docker]),
+            ("shm_gib", written.shm_gib.is_some(), &[LaunchCluster, Docker]),
+            ("ulimits", !written.ulimits.is_empty(), &[LaunchCluster, Docker]),
+            ("gpus", written.gpus.is_some(), &[LaunchCluster, Docker]),
+            ("entrypoint", written.entrypoint.is_some(), &[Docker]),
+            ("earlyoom", written.earlyoom.is_some(), &[LaunchCluster, Recipe]),
+            ("non_privileged", written.non_privileged.is_some(), &[LaunchCluster, Recipe]),
+            ("keep_entrypoint", written.keep_entrypoint.is_some(), &[LaunchCluster, Recipe]),
+            ("nccl_debug", written.nccl_debug.is_some(), &[LaunchCluster, Recipe]),
+            ("vllm_prs", !written.vllm_prs.is_empty(), &[LaunchCluster, Recipe]),
+            ("b12x", written.b12x.is_some(), &[LaunchCluster, Recipe]),
+            ("vllm_source_dir", written.vllm_source_dir.is_some(), &[LaunchCluster, Recipe]),
             ("start", written.start.is_some(), &[Command]),
             ("stop", written.stop.is_some(), &[Command]),
         ];
@@ -119,7 +149,8 @@ impl Resolver {
                 let image = slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image);
                 let ray = slot.and_then(|slot| slot.ray) == Some(true);
                 let ranks = if ray { Ranks::Ray } else { Ranks::Processes };
-                Some(Launcher { image, how: How::Recipe { dir, ranks } })
+                let own = slot.map(own_options).unwrap_or_default();
+                Some(Launcher { image, how: How::Recipe { dir, ranks, own } })
             }
             (None, None) => None,
         };
@@ -137,9 +168,27 @@ impl Resolver {
             };
             self.problem(&format!("{path}/launcher"), message, None);
         }
+        if kind == "recipe" && model.recipe.as_ref().is_some_and(RecipeRef::is_address) {
+            let message = "a recipe of a registry or at an address is for a launcher of kind `sparkrun`";
+            self.problem(&format!("{path}/recipe"), message, None);
+        }
         if kind == "docker" && model.sparks.len() > 1 {
             let message = "a launcher of kind `docker` starts a model on one Spark";
             self.problem(&format!("{path}/sparks"), message, None);
+        }
+        let ports = written.map(|written| written.ports.as_slice()).unwrap_or_default();
+        if !ports.is_empty() && model.recipe.is_none() {
+            let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.port.as_ref());
+            let port = model.port.as_ref().or(slot).map_or(DEFAULT_PORT, |port| port.0);
+            if model.sparks.len() > 1 {
+                let message = "`ports` give the container a network of its own, which models on several Sparks cannot have";
+                self.problem(&format!("{path}/sparks"), message, None);
+            } else if !ports.iter().any(|publish| publish.0.host == port) {
+                let message = format!(
+                    "`ports` of its launcher do not publish port {port}, on which the model is reached"
+                );
+                self.problem(&format!("{path}/launcher"), message, Some(format!("add `{port}:8000`")));
+            }
         }
         if !model.mods.is_empty() && !matches!(kind, "launch-cluster" | "recipe") {
             self.problem(&format!("{path}/mods"), format!("a launcher of kind `{kind}` has no mods"), None);
@@ -154,6 +203,23 @@ impl Resolver {
             self.problem(&format!("{path}/args"), message, Some("put them into the script".into()));
         }
         own
+    }
+}
+
+fn own_options(written: &v1::Launcher) -> LauncherOptions {
+    LauncherOptions {
+        earlyoom: written.earlyoom == Some(true),
+        non_privileged: written.non_privileged == Some(true),
+        keep_entrypoint: written.keep_entrypoint == Some(true),
+        nccl_debug: written.nccl_debug.map(|debug| match debug {
+            v1::NcclDebug::Version => NcclDebug::Version,
+            v1::NcclDebug::Warn => NcclDebug::Warn,
+            v1::NcclDebug::Info => NcclDebug::Info,
+            v1::NcclDebug::Trace => NcclDebug::Trace,
+        }),
+        vllm_prs: written.vllm_prs.clone(),
+        b12x: written.b12x == Some(true),
+        vllm_source_dir: written.vllm_source_dir.clone(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{GIB, Resolver};
 use crate::core::{
     desired::{Desired, Effective, Object, Wanted},
-    memory,
     name::{ModelName, SparkName},
+    need,
 };
 
 /// What the system sees of 128 GB on a DGX Spark.
@@ -76,7 +76,12 @@ impl Resolver {
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
 fn need_gib(effective: &Effective<'_>) -> f64 {
-    memory::need(effective, (SPARK_GIB * GIB) as u64, &[]).0 as f64 / GIB
+    let told = need::Told {
+        total_bytes: (SPARK_GIB * GIB) as u64,
+        weights_bytes: None,
+        of_recipe: &BTreeMap::new(),
+    };
+    need::need(effective, told, &[]).at_least_bytes() as f64 / GIB
 }
 
 #[allow(clippy::cast_precision_loss)]

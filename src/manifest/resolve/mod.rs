@@ -32,9 +32,12 @@ use crate::core::{
         Variable, nearest,
     },
     notify::Topic,
-    schedule,
+    schedule, visible,
 };
 use service::Entry;
+
+/// Of what an owner says in a word or two.
+const MAX_WORDS: usize = 200;
 
 const GIB: f64 = 1_073_741_824.0;
 /// The system, its page tables and sshd stay alive with this much on a machine of 121 GiB.
@@ -89,6 +92,7 @@ pub fn resolve(
             on_failure: on_failure(vllm.on_failure),
             drain: vllm.drain.map_or(DEFAULT_DRAIN, |span| span.0),
             load_deadline: vllm.load_deadline.map(|span| span.0),
+            restart_after: vllm.restart_after.map(|time| time.0),
             suspend: vllm.suspend.unwrap_or(false),
             sparks: sparks.keys().cloned().collect(),
         };
@@ -474,6 +478,13 @@ impl Resolver {
                 }
             },
         };
+        for (field, text) in [("owner", &written.owner), ("reason", &written.reason)] {
+            if visible::one_line(text) != text.as_str() || text.chars().count() > MAX_WORDS {
+                let message = format!("this is not a line of at most {MAX_WORDS} letters that show");
+                self.problem(&format!("holds/{name}/{field}"), message, None);
+                return None;
+            }
+        }
         let until = written.until.map(|until| until.0);
         Some(Hold { object, until, owner: written.owner.clone(), reason: written.reason.clone() })
     }

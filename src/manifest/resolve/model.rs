@@ -6,9 +6,10 @@ use serde_json::Value as Json;
 
 use super::{Resolver, v1};
 use crate::core::{
+    command_line,
     desired::{Model, Source, Weights},
-    memory::figure,
     name::{Flag, ModelName, ServedName, SparkName, nearest},
+    need::{figure, size},
 };
 
 /// Arguments that we set ourselves, or that the launcher adds.
@@ -26,6 +27,30 @@ const OURS: [&str; 12] = [
     "headless",
     "chat-template",
 ];
+
+/// Options with which an engine listens in another way than over HTTP on its port.
+const NOT_ASKED_SO: [&str; 6] =
+    ["ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "ssl-cert-reqs", "uds", "grpc"];
+
+/// How an engine is told to use several GPUs; a Spark has one.
+const SIZES: [&str; 3] = ["tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"];
+
+/// A model on several Sparks is split over all of them, unless its owner says otherwise.
+fn split(written: &v1::Model, args: &BTreeMap<Flag, Json>) -> Option<(Flag, Json)> {
+    let is_told = SIZES.iter().any(|size| args.keys().any(|flag| flag.as_str() == *size));
+    let flag = Flag::new("tensor-parallel-size").expect("a flag's name");
+    (written.sparks.len() > 1 && !is_told).then(|| (flag, written.sparks.len().into()))
+}
+
+/// How to write what is short for another name: `cc`, `cc.mode`, `O3`.
+fn short_for(flag: &str) -> Option<String> {
+    let (name, field) = flag.split_at(flag.find('.').unwrap_or(flag.len()));
+    if let Some((_, long)) = command_line::SHORT.iter().find(|(short, _)| *short == name) {
+        return Some(format!("write `{long}{field}`"));
+    }
+    let level = name.strip_prefix('O').filter(|level| field.is_empty() && level.parse::<u8>().is_ok())?;
+    Some(format!("write `optimization-level: {level}`"))
+}
 
 impl Resolver {
     /// The model, when nothing is wrong with it; otherwise `problems` has grown, unless what is wrong is a Spark that has
@@ -51,9 +76,13 @@ impl Resolver {
         if written.sparks.iter().collect::<BTreeSet<_>>().len() < written.sparks.len() {
             self.problem(&format!("{path}/sparks"), format!("`{name}` names a Spark twice"), None);
         }
-        let args = self.args(&path, &written.args);
+        let mut args = self.args(&path, &written.args);
         let launcher = self.launcher_of_model(&path, written, cluster);
-        self.ranks(name, written, &args, words_are_all(written, cluster));
+        let all_known = words_are_all(written, cluster);
+        if all_known {
+            args.extend(split(written, &args));
+        }
+        self.ranks(name, written, &args, all_known);
         self.template(&path, written);
         let memory_bytes = written.memory_gib.and_then(|gib| self.gib(&format!("{path}/memory_gib"), gib));
         if memory_bytes == Some(0) {
@@ -67,6 +96,10 @@ impl Resolver {
             }
             (Some(v1::Weights::Present), Some(_)) => {
                 let message = "the files of a `local_path` are the owner's to bring";
+                self.problem(&format!("{path}/weights"), message, None);
+            }
+            (Some(_), None) if written.repo.as_ref().is_some_and(|repo| repo.0.on_hub().is_none()) => {
+                let message = "the engine streams these files from where they are: none are kept on a Spark";
                 self.problem(&format!("{path}/weights"), message, None);
             }
             (Some(_), None) if written.recipe.is_some() => {
@@ -104,11 +137,19 @@ impl Resolver {
 
     /// Engine arguments under their one name; ours are refused, and figures that memory is reckoned from are figures.
     fn args(&mut self, path: &str, written: &BTreeMap<Flag, Json>) -> BTreeMap<Flag, Json> {
-        const FIGURES: [&str; 2] = ["gpu-memory-utilization", "kv-cache-memory-bytes"];
+        const FIGURES: [&str; 2] = ["gpu-memory-utilization", "gpu-memory-utilization-gb"];
+        const SIZE: &str = "kv-cache-memory-bytes";
         let mut args = BTreeMap::new();
         for (flag, value) in written {
             let path = format!("{path}/args/{flag}");
             let canonical = flag.canonical();
+            if let Some(hint) = short_for(canonical.as_str()) {
+                self.problem(
+                    &path,
+                    format!("`{flag}` is short for another name, and is one only behind a single dash"),
+                    Some(hint),
+                );
+            }
             if OURS.contains(&canonical.as_str()) {
                 let message = format!("`{flag}` is set by Spark Control or by the launcher");
                 self.problem(&path, message, Some("take it out of `args`".into()));
@@ -118,8 +159,27 @@ impl Resolver {
                 let hint = "take it out; a swap stops the container instead".to_owned();
                 self.problem(&path, message, Some(hint));
             }
+            if NOT_ASKED_SO.contains(&canonical.as_str()) && *value != Json::Bool(false) {
+                let message = format!(
+                    "with `{flag}` the engine does not answer plain HTTP on its port, where it is asked"
+                );
+                let hint = "take it out; a proxy in front of the engine can speak TLS".to_owned();
+                self.problem(&path, message, Some(hint));
+            }
             if FIGURES.contains(&canonical.as_str()) && figure(value).is_none_or(|figure| figure <= 0.0) {
                 self.problem(&path, format!("`{flag}` is not a positive number"), None);
+            }
+            if canonical.as_str() == SIZE && size(value).is_none_or(|size| size == 0) {
+                let hint = "write bytes, or a size such as `25G` (1024) or `25g` (1000)".to_owned();
+                self.problem(&path, format!("`{flag}` is not a size"), Some(hint));
+            }
+            if let Json::String(text) = value
+                && text.contains('.')
+                && text.ends_with(['K', 'M', 'G', 'T'])
+                && size(value).is_some()
+            {
+                let hint = format!("`{}` is what it takes", text.to_lowercase());
+                self.warning(&path, format!("the engine takes no fractions of 1024: `{text}`"), Some(hint));
             }
             if let Json::String(word) = value
                 && ["yes", "no", "on", "off"].contains(&word.to_lowercase().as_str())
@@ -141,7 +201,6 @@ impl Resolver {
     /// Sparks that it has no rank for, and gives up when there are too few. What a recipe or a script says of it is not known
     /// here.
     fn ranks(&mut self, name: &ModelName, written: &v1::Model, args: &BTreeMap<Flag, Json>, all_known: bool) {
-        const SIZES: [&str; 3] = ["tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"];
         // A figure in quotes is a figure to the engine.
         let figure = |value: &Json| value.as_u64().or_else(|| value.as_str()?.parse().ok());
         let size = |flag: &str| args.get(flag).map_or(Some(1), figure);
@@ -170,7 +229,8 @@ impl Resolver {
         let mounted = places.any(|to| {
             template.as_str().strip_prefix(to).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
-        if !inside && !mounted {
+        // A mod may write it where only the container is.
+        if !inside && !mounted && written.mods.is_empty() {
             let message = format!(
                 "`{template}` is not inside `local_path` or a volume of the model's launcher, so the container does not \
                  see it"
@@ -183,7 +243,7 @@ impl Resolver {
         let path = format!("models/{name}");
         match (&written.repo, &written.local_path, &written.recipe) {
             (Some(repo), None, None) => {
-                Some(Source::Repo { repo: repo.clone(), revision: written.revision.clone().map(|r| r.0) })
+                Some(Source::Repo { repo: repo.0.clone(), revision: written.revision.clone().map(|r| r.0) })
             }
             (None, Some(local), None) if local.as_str().starts_with('/') => {
                 Some(Source::LocalPath(local.clone()))

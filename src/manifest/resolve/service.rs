@@ -63,6 +63,7 @@ impl Resolver {
             self.not_yet(&format!("{path}/drain"), "drain");
         }
         if written.restart_after.is_some()
+            && written.model.is_none()
             && (written.container.is_none() || matches!(place, Place::Elsewhere(_)))
         {
             let message = format!("`{name}` has `restart_after`, but no `container` on a Spark to restart");
@@ -195,6 +196,7 @@ impl Resolver {
             on_failure: on_failure(written.on_failure),
             drain: written.drain.map_or(DEFAULT_DRAIN, |span| span.0),
             load_deadline: written.load_deadline.map(|span| span.0),
+            restart_after: written.restart_after.map(|time| time.0),
             suspend: written.suspend.unwrap_or(false),
             sparks: [spark.clone()].into(),
         })

@@ -72,23 +72,32 @@ fn asker(controller: &Shared, headers: &HeaderMap) -> Result<Asker, Problem> {
         let (scheme, token) = written.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
-    let known = match (bearer, cookie(headers)) {
-        (Some(token), _) => controller.asker_of(token),
-        (None, Some(cookie)) => controller.asker_of_browser(cookie),
-        (None, None) => None,
+    let known = match bearer {
+        Some(token) => controller.asker_of(token),
+        None => cookies(headers).find_map(|cookie| controller.asker_of_browser(cookie)),
     };
     known.ok_or_else(|| {
+        if controller.tokens_are_lost() {
+            return Problem::new(Code::NeedsToken, LOST);
+        }
         let detail = "name a token: `Authorization: Bearer …`, or sign in; `spark-control token` makes one";
         Problem::new(Code::NeedsToken, detail)
     })
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// Every cookie of ours that a browser sends: one of another path or an earlier start may stand before the good one.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|pairs| pairs.to_str().ok());
-    pairs
-        .flat_map(|pairs| pairs.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    let pairs = pairs.flat_map(|pairs| pairs.split(';'));
+    pairs.filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('=')).take(MOST_COOKIES)
 }
+
+/// For who has the machine.
+const LOST: &str = "this controller had tokens, and its store has none any more, so nobody is let in; on its machine: \
+                    `spark-control token new NAME --role approve`, or put a backup of the store back";
+
+/// Each is compared with what is kept.
+const MOST_COOKIES: usize = 8;
 
 /// Who asks, also when nobody may.
 pub async fn session(State(controller): State<Shared>, headers: HeaderMap) -> Result<Json<Session>, Problem> {
@@ -99,7 +108,7 @@ pub async fn session(State(controller): State<Shared>, headers: HeaderMap) -> Re
 /// A browser keeps a cookie instead of the token, which no script can read.
 pub async fn sign_in(
     State(controller): State<Shared>,
-    Who(by): Who,
+    Who { by, .. }: Who,
     headers: HeaderMap,
     Body(wish): Body<SignIn>,
 ) -> Result<Response, Problem> {
@@ -115,9 +124,10 @@ pub async fn sign_in(
 
 /// The browser's cookie is worth nothing any more.
 pub async fn sign_out(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
-    let asker = cookie(&headers).and_then(|cookie| controller.asker_of_browser(cookie));
-    if let Some(session) = asker.and_then(|asker| asker.session) {
-        controller.sign_out(&session.id)?;
+    for cookie in cookies(&headers) {
+        if let Some(session) = controller.asker_of_browser(cookie).and_then(|asker| asker.session) {
+            controller.sign_out(&session.id)?;
+        }
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::SET_COOKIE, keep("", 0, false));
@@ -136,5 +146,20 @@ fn told(controller: &Shared, asker: Asker) -> Session {
         name: asker.name,
         role: asker.role,
         until: asker.session.map(|session| session.until),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, a cookie of an earlier start that a browser still sends would keep its person out.
+    #[test]
+    fn a_stray_cookie_hides_no_good_one() {
+        let mut headers = HeaderMap::new();
+        for pairs in [format!("theme=dark; {COOKIE}=old"), format!("{COOKIE}=good; {COOKIE}x=other")] {
+            headers.append(header::COOKIE, HeaderValue::from_str(&pairs).unwrap());
+        }
+        assert_eq!(cookies(&headers).collect::<Vec<_>>(), ["old", "good"]);
     }
 }

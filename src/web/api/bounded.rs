@@ -1,10 +1,10 @@
 //! What a client may take: so much of a body, so long for it, so many streams.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, to_bytes},
-    extract::Request,
+    body::{Body, Bytes},
+    extract::{Request, State},
     http::Method,
     middleware::Next,
     response::{
@@ -12,8 +12,12 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures_util::stream::{Stream, unfold};
-use tokio::sync::OwnedSemaphorePermit;
+use bytes::BytesMut;
+use futures_util::{
+    StreamExt,
+    stream::{Stream, unfold},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Shared,
@@ -28,25 +32,70 @@ pub const MAX_BODY: usize = 1 << 20;
 const BODY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Proxies end what is silent for a minute.
-const ALIVE: Duration = Duration::from_secs(15);
+const ALIVE: Duration = Duration::from_secs(5);
 
-/// The whole body is here before anything is done with it, or nothing is done.
-pub async fn whole_body(request: Request, next: Next) -> Response {
+/// What all bodies that are here, or on their way, take together: one that does not fit is refused.
+const ALL_BODIES: usize = 32 << 20;
+/// Taken at once, so that not every piece asks.
+const STEP: usize = 64 << 10;
+
+/// Room for bodies, in bytes.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ALL_BODIES)))
+    }
+}
+
+/// Who may send a body has been let in before this. The whole body is here before anything is done with it, or nothing is done.
+pub async fn whole_body(State(room): State<Room>, request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Ok(Err(_)) => {
-            let detail = format!("a body is up to {} KiB, and whole", MAX_BODY / 1024);
-            Problem::new(Code::TooLarge, detail).into_response()
-        }
+    match tokio::time::timeout(BODY_DEADLINE, read(body, &room)).await {
+        Ok(Ok((body, _permit))) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(problem)) => problem.into_response(),
         Err(_) => {
             let detail = format!("the body did not come within {} s", BODY_DEADLINE.as_secs());
             Problem::new(Code::TooSlow, detail).into_response()
         }
     }
+}
+
+/// All of it, with the room that it takes.
+async fn read(body: Body, room: &Room) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    let too_large = || {
+        let detail = format!("a body is up to {} KiB, and whole", MAX_BODY / 1024);
+        Problem::new(Code::TooLarge, detail)
+    };
+    let take = |bytes: usize| {
+        let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
+        room.0.clone().try_acquire_many_owned(bytes).map_err(|_| {
+            let detail = format!(
+                "bodies of {} MiB are on their way already; send it again in a moment",
+                ALL_BODIES >> 20
+            );
+            Problem::new(Code::TooBusy, detail)
+        })
+    };
+    let mut held = take(0)?;
+    let mut whole = BytesMut::new();
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| too_large())?;
+        if whole.len() + piece.len() > MAX_BODY {
+            return Err(too_large());
+        }
+        let missing = (whole.len() + piece.len()).saturating_sub(held.num_permits());
+        if missing > 0 {
+            held.merge(take(missing.next_multiple_of(STEP))?);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok((whole.freeze(), held))
 }
 
 /// A place for one stream, for as long as it lives.
@@ -74,7 +123,8 @@ impl Place {
     }
 }
 
-/// What `next` makes of a state, as it makes it; with a word in between for proxies.
+/// What `next` makes of a state, as it makes it; with a `beat` in between: a proxy keeps the connection, and a page that hears nothing
+/// for three of them knows that it is not connected any more.
 pub fn stream<S: Send + 'static, F>(
     state: S,
     next: impl FnMut(S) -> F + Send + 'static,
@@ -82,5 +132,6 @@ pub fn stream<S: Send + 'static, F>(
 where
     F: Future<Output = Option<(Result<Event, Infallible>, S)>> + Send + 'static,
 {
-    Sse::new(unfold(state, next)).keep_alive(KeepAlive::new().interval(ALIVE))
+    let beat = Event::default().event("beat").data("{}");
+    Sse::new(unfold(state, next)).keep_alive(KeepAlive::new().interval(ALIVE).event(beat))
 }

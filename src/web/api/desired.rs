@@ -16,11 +16,15 @@ use super::{
     v1::desired::{DesiredState, DryRun, Edited, Hold, Revision, Revisions, Swap},
 };
 use crate::{
-    controller::edit::{Asked, NotEdited, Request},
+    controller::{
+        edit::{Asked, Holding, NotEdited, Request},
+        tag::{Base, Tag},
+    },
     core::{
         desired::Object,
         plan::{Reason, Verdict, Work},
     },
+    manifest::patch::{self, NotRead},
 };
 
 /// Ours, and what others send.
@@ -32,29 +36,35 @@ const MOST_REVISIONS: usize = 500;
 pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let current = controller.desired_now()?;
     let mut response = if YAMLS.iter().any(|kind| accepts(&headers, kind)) {
+        // Also one that cannot be in force: it is to be seen, and replaced.
         ([(header::CONTENT_TYPE, YAML)], current.text.to_string()).into_response()
     } else {
-        Json(DesiredState { revision: current.revision, value: current.value }).into_response()
+        Json(DesiredState { revision: current.revision, value: current.value()?.clone() }).into_response()
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-    Ok(tagged(response, current.revision))
+    Ok(tagged(response, &current.tag))
 }
 
 /// RFC 7396 or RFC 6902, by the type of the body.
 pub async fn patch(
     State(controller): State<Shared>,
     Query(how): Query<DryRun>,
-    Who(by): Who,
+    who: Who,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body?;
     let kind = content_type(&headers);
     let parse = || {
-        let value: Result<Value, _> = serde_json::from_slice(&body);
-        value.map_err(|_| Problem::new(Code::InvalidRequest, "the body is not JSON"))
+        patch::read(&body).map_err(|why| {
+            let code = match why {
+                NotRead::NotJson(_) => Code::InvalidRequest,
+                NotRead::TooLarge => Code::TooLarge,
+            };
+            Problem::new(code, why.to_string())
+        })
     };
-    let change = match kind {
+    let change = match kind.as_str() {
         MERGE_PATCH => Asked::Merge(parse()?),
         JSON_PATCH => Asked::Patch(parse()?),
         _ => {
@@ -63,25 +73,25 @@ pub async fn patch(
         }
     };
     let base = base(&headers)?;
-    edit(&controller, base, change, how.dry_run, by).await
+    edit(&controller, base, change, how.dry_run, who.of(how.owner)).await
 }
 
 /// The whole text.
 pub async fn put(
     State(controller): State<Shared>,
     Query(how): Query<DryRun>,
-    Who(by): Who,
+    who: Who,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body?;
-    if !YAMLS.contains(&content_type(&headers)) {
+    if !YAMLS.contains(&content_type(&headers).as_str()) {
         return Err(Problem::new(Code::UnsupportedType, "the whole file is `application/yaml`"));
     }
     let text = String::from_utf8(body.to_vec())
         .map_err(|_| Problem::new(Code::InvalidRequest, "the body is not UTF-8"))?;
     let base = base(&headers)?;
-    edit(&controller, base, Asked::Whole(text), how.dry_run, by).await
+    edit(&controller, base, Asked::Whole(text), how.dry_run, who.of(how.owner)).await
 }
 
 /// Which revisions are kept.
@@ -104,12 +114,12 @@ pub async fn revert(
     State(controller): State<Shared>,
     Part(revision): Part<u64>,
     Query(how): Query<DryRun>,
-    Who(by): Who,
+    who: Who,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let text = text_of(&controller, revision)?;
     let base = base(&headers)?;
-    edit(&controller, base, Asked::Whole(text), how.dry_run, by).await
+    edit(&controller, base, Asked::Whole(text), how.dry_run, who.of(how.owner)).await
 }
 
 fn text_of(controller: &Shared, revision: u64) -> Result<String, Problem> {
@@ -122,14 +132,16 @@ pub async fn hold(
     State(controller): State<Shared>,
     Part(name): Part<String>,
     Query(how): Query<DryRun>,
-    Who(by): Who,
+    who: Who,
     Body(hold): Body<Hold>,
 ) -> Result<Response, Problem> {
+    mine(&controller, &name, &hold.owner)?;
+    let who = who.of(Some(hold.owner.clone()));
     // A merge patch keeps what it does not name.
     let value =
         json!({ "owner": hold.owner, "reason": hold.reason, "until": hold.until, "object": hold.object });
     let change = Asked::Merge(json!({ "holds": { name: value } }));
-    edit(&controller, None, change, how.dry_run, by).await
+    edit(&controller, None, change, how.dry_run, who).await
 }
 
 /// The hold is over.
@@ -137,20 +149,41 @@ pub async fn release(
     State(controller): State<Shared>,
     Part(name): Part<String>,
     Query(how): Query<DryRun>,
-    Who(by): Who,
+    who: Who,
 ) -> Result<Response, Problem> {
-    let current = controller.desired_now()?;
-    if current.value["holds"].get(&name).is_none() {
+    let owner = how
+        .owner
+        .clone()
+        .or_else(|| who.owner.clone())
+        .ok_or_else(|| Problem::new(Code::InvalidRequest, "name whose hold it is: `?owner=…`"))?;
+    if !mine(&controller, &name, &owner)? {
         return Err(Problem::new(Code::NoSuchHold, format!("no hold is named `{name}`")));
     }
+    let current = controller.desired_now()?;
+    let who = who.of(Some(owner));
     let change = Asked::Merge(json!({ "holds": { name: Value::Null } }));
-    edit(&controller, current.revision, change, how.dry_run, by).await
+    edit(&controller, Some(Base::Tags(vec![current.tag])), change, how.dry_run, who).await
+}
+
+/// Is there a hold of this name?
+///
+/// # Errors
+/// [`Code::Held`] when it is in force and somebody else's.
+fn mine(controller: &Shared, name: &str, owner: &str) -> Result<bool, Problem> {
+    match controller.desired_now()?.hold(name, owner, controller.now())? {
+        Holding::Absent => Ok(false),
+        Holding::Free => Ok(true),
+        Holding::Of(holder) => {
+            let detail = format!("`{name}` is held by {holder}; it is theirs to release");
+            Err(Problem::new(Code::Held, detail).with("hold", name).with("owner", holder))
+        }
+    }
 }
 
 /// What callers of the original know: another model in the main slot.
 pub async fn swap(
     State(controller): State<Shared>,
-    Who(by): Who,
+    who: Who,
     Body(wish): Body<Swap>,
 ) -> Result<Response, Problem> {
     let change = || Asked::Merge(json!({ "model": wish.model }));
@@ -158,23 +191,23 @@ pub async fn swap(
         let work = edited.plan.as_ref().and_then(|plan| plan.of(&Object::main()));
         work.and_then(blocked)
     };
-    let request = |base, dry_run| Request { base, change: change(), dry_run, create: false, by: by.clone() };
-    let preview = edited(&controller, request(None, true)).await?;
+    let preview = edited(&controller, request(None, change(), true, &who)).await?;
     if let Some((Reason::Held, message)) = of_main(&preview) {
         return Err(Problem::new(Code::Held, message));
     }
     // What was looked at is what is written: a hold that came in between is a conflict.
-    let edited = edited(&controller, request(preview.revision, false)).await;
+    let base = Some(Base::Tags(vec![preview.tag]));
+    let edited = edited(&controller, request(base, change(), false, &who)).await;
     let edited = edited.map_err(|error| clash(&controller, error))?;
     let waits = of_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
+    let tag = edited.tag.clone();
     let answer = Edited::from(edited);
     if let Some((_, message)) = waits {
         let problem = Problem::new(Code::ApprovalNeeded, message);
         let id = answer.plan.as_ref().map(|plan| plan.id.clone());
         return Err(problem.with("plan", id).with("revision", answer.revision));
     }
-    let revision = answer.revision;
-    Ok(tagged((StatusCode::ACCEPTED, Json(answer)).into_response(), revision))
+    Ok(tagged((StatusCode::ACCEPTED, Json(answer)).into_response(), &tag))
 }
 
 fn blocked(work: &Work) -> Option<(Reason, String)> {
@@ -184,18 +217,22 @@ fn blocked(work: &Work) -> Option<(Reason, String)> {
     }
 }
 
+fn request(base: Option<Base>, change: Asked, dry_run: bool, who: &Who) -> Request {
+    let owner = who.owner.clone();
+    Request { dry_run, role: who.role, owner, ..Request::local(base, change, who.by.clone()) }
+}
+
 async fn edit(
     controller: &Shared,
-    base: Option<u64>,
+    base: Option<Base>,
     change: Asked,
     dry_run: bool,
-    by: String,
+    who: Who,
 ) -> Result<Response, Problem> {
-    let request = Request { base, change, dry_run, create: false, by };
+    let request = request(base, change, dry_run, &who);
     let edited = edited(controller, request).await.map_err(|error| clash(controller, error))?;
-    let answer = Edited::from(edited);
-    let revision = answer.revision;
-    Ok(tagged(Json(answer).into_response(), revision))
+    let tag = edited.tag.clone();
+    Ok(tagged(Json(Edited::from(edited)).into_response(), &tag))
 }
 
 /// Files and locks are waited for where nobody else waits behind them.
@@ -214,38 +251,47 @@ fn clash(controller: &Shared, error: NotEdited) -> Problem {
     let problem = Problem::from(error);
     match controller.desired_now() {
         Ok(current) if is_clash => {
-            problem.with("revision", current.revision).with("current", (*current.value).clone())
+            let value = current.value.as_deref().cloned().unwrap_or_default();
+            let problem =
+                problem.with("revision", current.revision).with("tag", format!("\"{}\"", current.tag));
+            problem.with("current", value)
         }
         Ok(_) | Err(_) => problem,
     }
 }
 
-/// `If-Match`: the revision in quotes, or `*` for whatever is there.
-fn base(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(written) = headers.get(header::IF_MATCH) else {
-        let detail = "name the revision that the edit was made from in `If-Match`: the ETag of `GET desired`";
+/// `If-Match`: tags as the ETag of `GET desired` has them, or `*` for whatever is there. A proxy that packs answers makes a weak one
+/// of it, or puts a word behind it: it names the same text.
+fn base(headers: &HeaderMap) -> Result<Option<Base>, Problem> {
+    let mut written =
+        headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).peekable();
+    if written.peek().is_none() {
+        let detail = "name what the edit was made from in `If-Match`: the ETag of `GET desired`";
         return Err(Problem::new(Code::PreconditionRequired, detail));
-    };
-    let written = written.to_str().unwrap_or_default().trim();
-    if written == "*" {
-        return Ok(None);
     }
-    let inside = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inside.and_then(|number| number.parse().ok()) {
-        Some(number) => Ok(Some(number)),
-        None => {
-            Err(Problem::new(Code::InvalidRequest, "`If-Match` is a revision in quotes, such as \"7\", or *"))
+    let mut tags = Vec::new();
+    for entry in written.flat_map(|written| written.split(',')).map(str::trim) {
+        if entry == "*" {
+            return Ok(None);
         }
+        let quoted = entry.strip_prefix("W/").unwrap_or(entry);
+        let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let tag = inside.and_then(|inside| inside.parse::<Tag>().ok()).ok_or_else(|| {
+            Problem::new(Code::InvalidRequest, "`If-Match` is the ETag of `GET desired` in its quotes, or *")
+        })?;
+        tags.push(tag);
     }
+    Ok(Some(Base::Tags(tags)))
 }
 
-fn content_type(headers: &HeaderMap) -> &str {
+/// The type of the body, in small letters.
+fn content_type(headers: &HeaderMap) -> String {
     let written = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    written.split(';').next().unwrap_or_default().trim()
+    written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn tagged(mut response: Response, revision: Option<u64>) -> Response {
-    if let Some(tag) = revision.and_then(|revision| HeaderValue::from_str(&format!("\"{revision}\"")).ok()) {
+fn tagged(mut response: Response, tag: &Tag) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response

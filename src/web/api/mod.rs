@@ -22,9 +22,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts},
-    http::{HeaderMap, StatusCode, header, request::Parts},
-    middleware,
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    middleware::{self, Next},
+    response::Response,
 };
 
 use self::{
@@ -35,7 +36,7 @@ use self::{
 };
 use crate::{
     controller::{Controller, access::Asker},
-    core::access::Role,
+    core::{access::Role, visible},
 };
 
 /// The controller that every handler asks.
@@ -73,7 +74,7 @@ pub fn operations() -> Vec<Operation> {
         name: "If-Match",
         says: "The revision that the edit was made from, in quotes as the ETag has it; `*` for whatever is there.",
         is_required: true,
-        pattern: "^(\"[0-9]{1,19}\"|\\*)$",
+        pattern: "^((W/)?\"[0-9]{1,19}(-[0-9a-f]{1,64})?\"|\\*)$",
     };
     let last_event = Header {
         name: "Last-Event-ID",
@@ -130,13 +131,14 @@ pub fn operations() -> Vec<Operation> {
             .takes::<Hold>()
             .answers::<Edited>(OK, "It is in the file.")
             .tagged()
-            .problems(edit),
+            .problems(edit)
+            .problems(&[Code::Held]),
         Operation::delete("/api/v1/holds/{name}", desired::release, "The end of a hold.")
             .query::<DryRun>()
             .answers::<Edited>(OK, "It is not in the file any more.")
             .tagged()
             .problems(edit)
-            .problems(&[Code::NoSuchHold]),
+            .problems(&[Code::NoSuchHold, Code::Held]),
         Operation::get("/api/v1/status", seen::status, "What is, at one moment.")
             .answers::<Status>(OK, "As the last look saw it."),
         Operation::get("/api/v1/drift", seen::drift, "What differs between the file and the Sparks.")
@@ -245,6 +247,7 @@ pub fn operations() -> Vec<Operation> {
 /// The routes.
 pub fn router(controller: Shared) -> Router {
     let under_way = UnderWay::default();
+    let room = bounded::Room::default();
     let mut router = Router::new();
     for operation in operations() {
         let door_of = Door { controller: controller.clone(), role: operation.role };
@@ -254,7 +257,10 @@ pub fn router(controller: Shared) -> Router {
             let known = (controller.clone(), under_way.clone());
             handler = handler.layer(middleware::from_fn_with_state(known, once));
         }
-        router = router.route(operation.path, handler.layer(middleware::from_fn_with_state(door_of, door)));
+        // From the inside out: nobody's body is read before it is known that they may send one.
+        let whole = middleware::from_fn_with_state(room.clone(), bounded::whole_body);
+        let entered = handler.layer(whole).layer(middleware::from_fn_with_state(door_of, door));
+        router = router.route(operation.path, entered);
     }
     router
         .route("/api/{*other}", axum::routing::any(no_such_address))
@@ -262,8 +268,22 @@ pub fn router(controller: Shared) -> Router {
         .layer(Extension(past::KeptHistory::default()))
         .layer(Extension(seen::KeptStatus::default()))
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(bounded::whole_body))
+        .layer(middleware::from_fn(headers))
         .with_state(controller)
+}
+
+/// Nobody keeps what the API says, and no browser takes it for something else than it is.
+async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    {
+        // nginx keeps an answer until it has a few kilobytes of it.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
+    response
 }
 
 async fn no_such_address() -> Problem {
@@ -280,8 +300,21 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     written.is_some_and(|written| written.contains(kind))
 }
 
-/// Who asks and from where, for the history.
-pub struct Who(pub String);
+/// Who asks and from where, for the history, and what they may.
+pub struct Who {
+    pub by: String,
+    pub role: Role,
+    /// Whose holds it is about: the token's name, when nobody says another.
+    pub owner: Option<String>,
+}
+
+impl Who {
+    /// The same, who says whose holds it is about.
+    fn of(self, owner: Option<String>) -> Self {
+        let owner = owner.or(self.owner);
+        Self { owner, ..self }
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = std::convert::Infallible;
@@ -289,13 +322,15 @@ impl<S: Sync> FromRequestParts<S> for Who {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
         let from = from.map_or(String::new(), |address| format!(" from {address}"));
-        let token = parts.extensions.get::<Asker>().and_then(|asker| asker.name.clone());
-        if let Some(token) = token {
-            return Ok(Self(format!("token `{token}`{from}")));
+        let asker = parts.extensions.get::<Asker>();
+        let role = asker.map_or(Role::Nobody, |asker| asker.role);
+        if let Some(token) = asker.and_then(|asker| asker.name.clone()) {
+            return Ok(Self { by: format!("token `{token}`{from}"), role, owner: Some(token) });
         }
         // Nobody is authenticated by this.
         let named = parts.headers.get("x-spark-control-user").and_then(|name| name.to_str().ok());
-        let plain = named.filter(|name| name.len() <= 64 && name.chars().all(|letter| !letter.is_control()));
-        Ok(Self(format!("{} over HTTP{from}", plain.unwrap_or("somebody"))))
+        let plain = named.filter(|name| name.len() <= 64 && visible::one_line(name) == **name);
+        let by = format!("{} over HTTP{from}", plain.unwrap_or("somebody"));
+        Ok(Self { by, role, owner: None })
     }
 }

@@ -1,9 +1,6 @@
 //! `Idempotency-Key`: a request that comes twice, since its answer was lost on the way, is done once.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     body::{Body, to_bytes},
@@ -12,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -36,14 +34,14 @@ struct Taken {
 
 impl UnderWay {
     fn take(&self, key: &str) -> Option<Taken> {
-        let is_new = self.0.lock().expect("nothing panics while it holds this").insert(key.to_owned());
+        let is_new = self.0.lock().insert(key.to_owned());
         is_new.then(|| Taken { key: key.to_owned(), all: self.clone() })
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.all.0.lock().expect("nothing panics while it holds this").remove(&self.key);
+        self.all.0.lock().remove(&self.key);
     }
 }
 

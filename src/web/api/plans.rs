@@ -41,7 +41,7 @@ pub async fn get(
 pub async fn approve(
     State(controller): State<Shared>,
     Part(id): Part<String>,
-    Who(by): Who,
+    Who { by, .. }: Who,
 ) -> Result<StatusCode, Problem> {
     controller.approve(&id, &by)?;
     Ok(StatusCode::NO_CONTENT)
@@ -59,7 +59,7 @@ pub async fn retry(
     State(controller): State<Shared>,
     Part(object): Part<String>,
     Query(how): Query<DryRun>,
-    Who(by): Who,
+    Who { by, .. }: Who,
 ) -> Result<Json<Plan>, Problem> {
     let plan = controller.plan_of_retry(&object)?;
     let plan = plan.ok_or_else(|| Problem::new(Code::NotLooked, nothing()))?;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     controller::{Refusal, edit::NotEdited},
+    manifest::edit::Refused,
     store::StoreError,
 };
 
@@ -49,9 +50,12 @@ pub enum Code {
     Store,
     Io,
     Unkept,
+    Internal,
     NotLooked,
     Unreachable,
     TooManyStreams,
+    TooManyConnections,
+    TooBusy,
 }
 
 impl Code {
@@ -90,7 +94,7 @@ const fn row(
 }
 
 /// Every code, in the order of their status.
-pub const TABLE: [Row; 36] = [
+pub const TABLE: [Row; 39] = [
     row(
         Code::InvalidRequest,
         "invalid_request",
@@ -146,7 +150,7 @@ pub const TABLE: [Row; 36] = [
         "file_invalid",
         StatusCode::CONFLICT,
         false,
-        "the file is not valid now, so it can only be edited by hand",
+        "the file is not valid now: it is replaced as a whole",
     ),
     row(Code::FileReadOnly, "file_read_only", StatusCode::CONFLICT, false, "the file cannot be written"),
     row(Code::Stale, "stale", StatusCode::CONFLICT, false, "what the plan relied on has changed"),
@@ -222,6 +226,7 @@ pub const TABLE: [Row; 36] = [
         "it is done, and its answer is too long to be kept for its key",
     )
     .happened(),
+    row(Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, false, "a mistake of this program"),
     row(
         Code::NotLooked,
         "not_looked",
@@ -236,6 +241,20 @@ pub const TABLE: [Row; 36] = [
         StatusCode::SERVICE_UNAVAILABLE,
         true,
         "too many streams are open",
+    ),
+    row(
+        Code::TooManyConnections,
+        "too_many_connections",
+        StatusCode::SERVICE_UNAVAILABLE,
+        true,
+        "every place for a connection is taken",
+    ),
+    row(
+        Code::TooBusy,
+        "too_busy",
+        StatusCode::SERVICE_UNAVAILABLE,
+        true,
+        "too much is being sent at the same time",
     ),
 ];
 
@@ -263,6 +282,9 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let row = self.code.row();
+        // What the file holds now, for who comes again with it.
+        let tag =
+            self.more.get("tag").and_then(Value::as_str).and_then(|tag| HeaderValue::from_str(tag).ok());
         let mut body = Map::new();
         body.insert("type".into(), format!("urn:spark-control:{}", row.name).into());
         body.insert("title".into(), row.title.into());
@@ -275,6 +297,9 @@ impl IntoResponse for Problem {
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response =
             (row.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response();
+        if let Some(tag) = tag {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
         if self.code == Code::NeedsToken {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -288,12 +313,15 @@ impl From<NotEdited> for Problem {
         let code = match &error {
             NotEdited::Conflict { .. } => Code::Conflict,
             NotEdited::Overtaken { .. } => Code::Overtaken,
-            NotEdited::FileInvalid(_) => Code::FileInvalid,
+            NotEdited::FileInvalid(_) | NotEdited::NoFile(_) => Code::FileInvalid,
             NotEdited::FileReadOnly(_) => Code::FileReadOnly,
             NotEdited::NotAPatch(_) => Code::NotAPatch,
-            NotEdited::Refused(crate::manifest::edit::Refused::DoesNotFit(_)) => Code::DoesNotFit,
-            NotEdited::Refused(_) => Code::Entangled,
-            NotEdited::Invalid(_) => Code::Invalid,
+            NotEdited::Refused(Refused::DoesNotFit(_)) => Code::DoesNotFit,
+            NotEdited::Refused(Refused::TooLarge(_)) => Code::TooLarge,
+            NotEdited::Refused(Refused::Unreadable(_)) => Code::FileInvalid,
+            NotEdited::Refused(Refused::Entangled { .. }) => Code::Entangled,
+            NotEdited::Loosens(_) => Code::MayNot,
+            NotEdited::Invalid { .. } => Code::Invalid,
             NotEdited::Io(_) => Code::Io,
             NotEdited::Store(_) => Code::Store,
         };
@@ -303,6 +331,8 @@ impl From<NotEdited> for Problem {
                 problem.with("fields", fields).with("clashing", clashing)
             }
             NotEdited::Overtaken { fields } => problem.with("fields", fields),
+            NotEdited::Loosens(what) => problem.with("loosens", what),
+            NotEdited::Invalid { problems, .. } => problem.with("problems", serde_json::json!(problems)),
             _ => problem,
         }
     }

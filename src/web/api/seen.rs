@@ -16,6 +16,7 @@ use super::{
 use crate::core::{
     desired::{Object, Place, ServiceKind},
     schedule,
+    serving::port_of_file,
 };
 
 /// The status that was told last, by its round.
@@ -81,9 +82,14 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
         |object: &Object| seen.status.iter().find(|line| line.object == *object).map(|line| line.health);
     let mut endpoints = Vec::new();
     for (object, slot) in &desired.slots {
-        let sparks = schedule::sparks(object, slot, &desired, controller.now());
-        let Some(spark) = sparks.first().and_then(|head| desired.sparks.get(head)) else { continue };
-        let address = format!("http://{}:{}", spark.address, slot.port);
+        // Before the first look: where the file has it.
+        let of_file = || {
+            let sparks = schedule::sparks(object, slot, &desired, controller.now());
+            Some((sparks.first()?.clone(), port_of_file(object, slot, &desired, controller.now())))
+        };
+        let Some((spark, port)) = seen.serving.get(object).cloned().or_else(of_file) else { continue };
+        let Some(spark) = desired.sparks.get(&spark) else { continue };
+        let address = format!("http://{}:{port}", spark.address);
         let (object, health) = (object.clone(), health(object));
         endpoints.push(Endpoint { object, kind: ServiceKind::Vllm, address, health, disabled: false });
     }

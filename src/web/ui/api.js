@@ -14,7 +14,7 @@ class Problem extends Error {
 }
 
 /** Answers with `{ value, tag, status, at }`, `at` by the controller's clock; throws a `Problem`. */
-export async function ask(method, path, { body, type, headers = {}, accept } = {}) {
+export async function ask(method, path, { body, type, headers = {}, accept, limit = 60_000 } = {}) {
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
   const kind = text === undefined ? {} : { "content-type": type ?? "application/json" };
   let response;
@@ -23,12 +23,13 @@ export async function ask(method, path, { body, type, headers = {}, accept } = {
       method,
       body: text,
       headers: { ...kind, ...(accept ? { accept } : {}), ...headers },
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(limit),
     });
   } catch {
     throw new Problem({ code: "offline", detail: words.error.offline });
   }
-  const answered = await response.text();
+  // What a file begins with is part of it, be it a mark that nobody sees.
+  const answered = new TextDecoder("utf-8", { ignoreBOM: true }).decode(await response.arrayBuffer());
   const isJson = (response.headers.get("content-type") ?? "").includes("json");
   const value = isJson ? parsed(answered) : answered;
   if (!response.ok) throw new Problem(value && typeof value === "object" ? value : { status: response.status });
@@ -44,11 +45,12 @@ function parsed(text) {
   }
 }
 
-export const get = async (path) => (await ask("GET", path)).value;
+export const get = async (path, limit) => (await ask("GET", path, { limit })).value;
 
 /** An edit, in one of the forms that the API has. The tag is the revision that it was made from. */
 export function edit(change, tag, dryRun) {
-  const query = dryRun ? "?dry_run=true" : "";
+  const wishes = new URLSearchParams({ ...(dryRun && { dry_run: "true" }), ...(change.owner && { owner: change.owner }) });
+  const query = wishes.size > 0 ? `?${wishes}` : "";
   const headers = { "if-match": tag ?? "*" };
   if (change.merge) {
     return ask("PATCH", `/api/v1/desired${query}`, { body: change.merge, type: "application/merge-patch+json", headers });
@@ -69,35 +71,67 @@ export const retry = (object, dryRun) => ask("POST", `/api/v1/retry/${part(objec
 export const part = (name) => encodeURIComponent(name);
 
 const AGAIN_MS = 3000;
+/** The server beats every five seconds: after three of them without a word nobody is there any more, whatever the browser thinks. */
+const SILENT_MS = 16_000;
 
-/** Follows a stream until the returned function is called. `on` has a function for each event, and `state`. */
+/** Follows a stream until the returned function is called. `on` has a function for each event, which is told whether it is the first
+ * of its connection; `state`, for `connecting`, `live` and `broken`; and `again`, for what came while nobody listened.
+ *
+ * A browser opens six connections to one server: a page that nobody sees gives its own back. */
 export function follow(path, on) {
   let source;
   let timer;
-  let ended = false;
-  const open = () => {
+  let heard = 0;
+  const close = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = undefined;
+  };
+  const broken = () => {
+    close();
+    on.state?.("broken");
+    timer = setTimeout(() => open(true), AGAIN_MS);
+  };
+  const open = (isAgain) => {
+    close();
+    if (document.hidden) return;
     on.state?.("connecting");
-    source = new EventSource(path);
-    source.onopen = () => on.state?.("live");
-    source.onerror = () => {
-      on.state?.("broken");
-      // A browser tries again by itself, except after an answer that is no stream.
-      if (source.readyState === EventSource.CLOSED && !ended) {
-        timer = setTimeout(() => {
-          open();
-          // It does not know what came meanwhile.
-          on.again?.();
-        }, AGAIN_MS);
-      }
+    if (isAgain) on.again?.();
+    const mine = new EventSource(path);
+    let isFirst = true;
+    source = mine;
+    heard = Date.now();
+    mine.onopen = () => {
+      heard = Date.now();
+      on.state?.("live");
     };
-    for (const [name, told] of Object.entries(on)) {
-      if (name !== "state" && name !== "again") source.addEventListener(name, (event) => told(JSON.parse(event.data)));
+    mine.onerror = broken;
+    for (const [name, told] of Object.entries({ beat: () => {}, ...on })) {
+      if (name === "state" || name === "again") continue;
+      mine.addEventListener(name, (event) => {
+        heard = Date.now();
+        if (name === "beat") return;
+        told(JSON.parse(event.data), isFirst);
+        isFirst = false;
+      });
     }
   };
-  open();
+  const watch = setInterval(() => {
+    if (source && Date.now() - heard > SILENT_MS) broken();
+  }, 2000);
+  const seen = () => (document.hidden ? close() : open(true));
+  const online = () => open(true);
+  // A page that the browser kept whole, with a connection that it did not.
+  const restored = (event) => event.persisted && open(true);
+  document.addEventListener("visibilitychange", seen);
+  window.addEventListener("online", online);
+  window.addEventListener("pageshow", restored);
+  open(false);
   return () => {
-    ended = true;
-    clearTimeout(timer);
-    source.close();
+    close();
+    clearInterval(watch);
+    document.removeEventListener("visibilitychange", seen);
+    window.removeEventListener("online", online);
+    window.removeEventListener("pageshow", restored);
   };
 }

@@ -23,9 +23,11 @@ const ROLES = ["nobody", "read", "edit", "approve"];
 const NOBODY = { needs_token: true, role: "nobody" };
 /** Of the history, for the timelines; the view of the history asks for more. */
 const KEPT_EVENTS = 200;
+/** What is known already is answered at once: a connection that died meanwhile is not waited for. */
+const SOON_MS = 10_000;
 
 function App() {
-  const [seen, setSeen] = useState({ session: null, status: null, drift: [], problem: null });
+  const [seen, setSeen] = useState({ session: null, status: null, drift: [], problem: null, isOld: false });
   const [events, setEvents] = useState([]);
   const [live, setLive] = useState("connecting");
   const [change, setChange] = useState(null);
@@ -43,8 +45,8 @@ function App() {
     do {
       now.again = false;
       try {
-        const [status, drift] = await Promise.all([get("/api/v1/status"), get("/api/v1/drift")]);
-        setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null }));
+        const [status, drift] = await Promise.all([get("/api/v1/status", SOON_MS), get("/api/v1/drift", SOON_MS)]);
+        setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null, isOld: false }));
       } catch (problem) {
         // Somebody made a first token, or took ours away.
         const session = problem.code === "needs_token" ? NOBODY : undefined;
@@ -80,7 +82,11 @@ function App() {
     if (!isIn) return undefined;
     return follow("/api/v1/events", {
       state: setLive,
-      again: begin,
+      // The stream is back, and what is shown is of before until it was asked for.
+      again: () => {
+        setSeen((before) => ({ ...before, isOld: true }));
+        begin();
+      },
       seen: refresh,
       history: (event) => setEvents((before) => (before.some((known) => known.number === event.number) ? before : before.concat(event).slice(-KEPT_EVENTS))),
     });
@@ -107,7 +113,7 @@ function App() {
       <nav aria-label=${words.nav.label}>${["overview", "models", "times", "history", "logs", "file"].map(
         (name) => html`<a href=${name === "overview" ? "#/" : `#/${name}`} aria-current=${view.name === name ? "page" : undefined}>${words.nav[name]}</a>`,
       )}<a href="/api">${words.nav.api}</a></nav>
-      <${Live} live=${live} at=${status?.at} />
+      <${Live} live=${live === "live" && seen.isOld ? "connecting" : live} at=${status?.at} />
       ${session?.needs_token && html`<span class="who"><small>${words.sign.as(session.name, session.role)}</small> <button class="quiet" onClick=${async () => { await ask("DELETE", "/api/v1/session"); location.reload(); }}>${words.sign.out}</button></span>`}
     </header>
     <main id="content" tabindex="-1">

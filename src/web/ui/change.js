@@ -9,19 +9,23 @@ import { words } from "./words.js";
 const says = words.change;
 
 /** `change` is one of `{ merge }`, `{ text }` and `{ revert }`; `tag` is the revision that it was made from, when somebody read it. */
-export function Change({ title, note, change, tag, onClose, onWritten }) {
+export function Change({ title, note, change, tag, onClose, onWritten, onInvalid }) {
   const [state, set] = useState({ preview: null, tag: null, problem: null, busy: true });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let wanted = true;
     (async () => {
       try {
-        // Only what is in force is known by its number; anything else is whatever is there.
-        const known = turn === 0 && tag !== undefined ? tag : (await ask("GET", "/api/v1/desired")).tag;
+        // The text has a tag also while it is not valid, and is to be put back.
+        const known = turn === 0 && tag !== undefined ? tag : (await ask("GET", "/api/v1/desired", { accept: "application/yaml" })).tag;
         const preview = (await edit(change, known, true)).value;
         if (wanted) set({ preview, tag: known, problem: null, busy: false });
       } catch (problem) {
-        if (wanted) set({ preview: null, tag: null, problem, busy: false });
+        // A form that asked shows what is wrong where it was typed.
+        if (wanted && problem.code === "invalid" && onInvalid) {
+          onInvalid(problem.body.problems);
+          onClose();
+        } else if (wanted) set({ preview: null, tag: null, problem, busy: false });
       }
     })();
     return () => {
@@ -55,7 +59,7 @@ export function Change({ title, note, change, tag, onClose, onWritten }) {
       ${isNothing && html`<p>${says.nothing}</p>`}
       ${preview && !isNothing && html`
         <${Costs} plan=${preview.plan} />
-        ${preview.waits && html`<p class="cost">${preview.waits}</p>`}
+        ${preview.waits_because && html`<p class="cost">${preview.waits_because}</p>`}
         ${preview.warnings.length > 0 && html`<h3>${says.warnings}</h3><ul>${preview.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
         <h3>${words.plan.heading}</h3>
         <${Plan} plan=${preview.plan} />

@@ -28,7 +28,7 @@ function Spark({ spark, samples }) {
     ${spark.memory_total_bytes && html`<${Memory} spark=${spark} />`}
     ${samples.length > 1 && html`<${Line} max=${samples[0].total_bytes} label=${says.memoryFigures(gib(samples[0].available_bytes), gib(samples[samples.length - 1].available_bytes))} points=${samples.map((one) => [Date.parse(one.at), one.available_bytes])} />`}
     <dl class="figures">
-      <dt>${says.gpu}</dt><dd>${spark.gpu ? gpuText(spark.gpu) : spark.seen_at ? says.noGpu : says.notSeen}</dd>
+      <dt>${says.gpu}</dt><dd>${spark.gpu ? gpuText(spark.gpu) : spark.gpu_trouble ? html`<span class="trouble">${says.gpuTrouble(spark.gpu_trouble)}</span>` : spark.seen_at ? says.noGpu : says.notSeen}</dd>
       ${spark.disks.length > 0 && html`<dt>${says.disks}</dt><dd>${spark.disks.map((disk) => html`<div>${says.disk(disk.path, gib(disk.free_bytes), gib(disk.total_bytes))}</div>`)}</dd>`}
     </dl>
     ${spark.uptime_secs !== null && html`<p><small>${says.up(duration(spark.uptime_secs))}</small></p>`}

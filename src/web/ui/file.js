@@ -7,6 +7,14 @@ import { words } from "./words.js";
 
 const says = words.file;
 const QUIET_MS = 500;
+/** A text area knows one end of line: what is written goes back with the ends that the file has. */
+const asFile = (text, known) => {
+  const ends = known?.includes("\r\n") ? text.replaceAll("\n", "\r\n") : text;
+  return known?.startsWith("\ufeff") && !ends.startsWith("\ufeff") ? `\ufeff${ends}` : ends;
+};
+const asShown = (text) => text.replace(/^\ufeff/, "").replaceAll("\r\n", "\n");
+/** The revision that a tag names; `null`: what the file holds is not in force. Proxies that pack answers make tags weak. */
+const revisionOf = (tag) => Number.parseInt(tag.replace(/^W\//, "").replaceAll('"', ""), 10) || null;
 /** What was written and is not in the file yet: it outlives a look at another view. */
 let draft = null;
 
@@ -17,8 +25,9 @@ export function File({ status, may, open }) {
   const read = async () => {
     try {
       const { value, tag } = await ask("GET", "/api/v1/desired", { accept: "application/yaml" });
-      setKnown({ text: value, tag, problem: null });
-      setText(value);
+      // What is not in force has no number: it is as new as the revision that was in force when it was read.
+      setKnown({ text: asShown(value), raw: value, tag, problem: null, revision: revisionOf(tag) ?? status.revision });
+      setText(asShown(value));
       draft = null;
     } catch (problem) {
       setKnown({ text: null, tag: undefined, problem });
@@ -43,7 +52,7 @@ export function File({ status, may, open }) {
     let wanted = true;
     const timer = setTimeout(async () => {
       try {
-        const { value } = await edit({ text }, known.tag, true);
+        const { value } = await edit({ text: asFile(text, known.raw) }, known.tag, true);
         if (wanted) setChecked({ state: "valid", warnings: value.warnings });
       } catch (problem) {
         if (wanted) setChecked({ state: "invalid", problem });
@@ -56,7 +65,7 @@ export function File({ status, may, open }) {
   }, [text, known]);
   // Somebody else's edit while nothing was written here is simply read.
   // A look may be older than what was just read: only a newer revision counts.
-  const isStale = Boolean(known.tag) && status.revision !== null && Number(known.tag.replaceAll('"', "")) < status.revision;
+  const isStale = known.text !== null && known.revision !== null && status.revision !== null && known.revision < status.revision;
   useEffect(() => {
     if (isStale && text === known.text) read();
   }, [isStale, text, known, status.revision]);
@@ -76,7 +85,7 @@ export function File({ status, may, open }) {
       ${checked.state === "invalid" && html`<pre class="trouble" tabindex="0">${checked.problem.message}</pre>`}
     </div>
     <div class="actions">
-      <button class="primary" disabled=${checked.state !== "valid" || !may("edit")} onClick=${() => open({ title: says.heading, change: { text }, tag: known.tag, onWritten: read })}>${says.preview}</button>
+      <button class="primary" disabled=${checked.state !== "valid" || !may("edit")} onClick=${() => open({ title: says.heading, change: { text: asFile(text, known.raw) }, tag: known.tag, onWritten: read })}>${says.preview}</button>
       <button onClick=${read}>${says.reload}</button>
     </div>
   <//>`;

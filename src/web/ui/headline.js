@@ -11,26 +11,28 @@ const nameOf = (object) => (object.sort === "slot" ? nameOfSlot(object.object) :
 export function Headline({ status, may, open, say }) {
   const says = words.headline;
   const [approving, setApproving] = useState(false);
-  // What somebody asked to be left alone is no trouble; what waits for a yes is asked for by itself.
-  const blocked = status.objects.filter((object) => object.work?.verdict === "blocked");
-  const asks = blocked.filter((object) => object.reason === "ApprovalNeeded");
-  const kept = blocked.filter((object) => ["Suspended", "Held", "ReportOnly"].includes(object.reason));
-  const stuck = blocked.filter((object) => !asks.includes(object) && !kept.includes(object));
-  const moving = status.objects.filter((object) => object.sync === "Drifted" && !blocked.includes(object) && object.health !== "Suspended");
-  const silent = status.sparks.filter((spark) => !spark.reachable).map((spark) => spark.name);
-  const sick = status.objects.filter((object) => object.sync === "InSync" && ["Degraded", "Missing"].includes(object.health));
-  const tone = stuck.length || silent.length || sick.length || status.fenced || status.file_error ? "bad" : moving.length || asks.length ? "moving" : "good";
+  // Whom each concerns is said by the controller; here it is only put into words.
+  const of = (concern) => status.objects.filter((object) => object.concern === concern);
+  const [stuck, asks, passing, kept, unseen] = ["needs_you", "asks_for_approval", "passing", "as_wished", "out_of_sight"].map(of);
+  // What failed and is tried again is no change that somebody made.
+  const again = passing.filter((object) => object.outlook?.failure);
+  const moving = passing.filter((object) => !object.outlook?.failure);
+  const silent = status.headline.silent;
+  const tone = { fine: "good", as_wished: "good", passing: "moving", asks_for_approval: "moving", out_of_sight: "bad", needs_you: "bad" }[status.headline.concern];
+  // What keeps it where it is; of what nothing is done about, how it is.
+  const why = (object) => `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason ?? words.health[object.health]}`;
   const names = (objects) => objects.map((object) => nameOf(object)).join(", ");
   return html`<div class=${`headline ${tone}`}>
     <div role="status">
       ${status.suspended && html`<p>${says.suspended}</p>`}
       ${status.fenced && html`<p>${says.fenced(status.fenced)}</p>`}
-      ${silent.length > 0 && html`<p>${says.silent(silent)}</p>`}
-      ${stuck.length > 0 && html`<p>${says.stuck(stuck.length)} <span>${stuck.map((object) => `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason}`).join("; ")}</span></p>`}
+      ${silent.map((name) => html`<p>${says.silent(name, status.sparks.find((spark) => spark.name === name)?.why)}</p>`)}
+      ${stuck.length > 0 && html`<p>${says.stuck(stuck.length)} <span>${stuck.map(why).join("; ")}</span></p>`}
+      ${silent.length === 0 && unseen.length > 0 && html`<p>${says.unseen(unseen.length)} <span>${unseen.map(why).join("; ")}</span></p>`}
       ${asks.length > 0 && html`<p>${says.asks(asks.length)} <span>${names(asks)}</span></p>`}
+      ${again.length > 0 && html`<p>${says.again(again.length)} <span>${again.map((object) => `${nameOf(object)}: ${object.outlook.failure.what}`).join("; ")}</span></p>`}
       ${moving.length > 0 && html`<p>${says.moving(moving.length)} <span>${names(moving)}</span></p>`}
-      ${kept.length > 0 && !status.suspended && html`<p>${says.kept(kept.length)} <span>${kept.map((object) => `${nameOf(object)}: ${words.reasons[object.reason]}`).join("; ")}</span></p>`}
-      ${sick.length > 0 && html`<p>${sick.map((object) => `${nameOf(object)}: ${words.health[object.health]}`).join("; ")}</p>`}
+      ${kept.length > 0 && !status.suspended && html`<p>${says.kept(kept.length)} <span>${kept.map(why).join("; ")}</span></p>`}
       ${tone === "good" && kept.length === 0 && !status.suspended && html`<p>${says.good}</p>`}
     </div>
     ${status.file_error && html`<p>${status.waits ? says.waits : says.fileError}</p><details open=${Boolean(status.waits)}><summary>${words.file.heading}</summary><pre tabindex="0">${status.file_error}</pre></details>`}

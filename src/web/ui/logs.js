@@ -1,6 +1,6 @@
 // What containers say, as they say it, or what was saved before they were stopped.
 
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
 import { follow, get, part } from "./api.js";
 import { Section, Trouble, html } from "./parts.js";
 import { words } from "./words.js";
@@ -36,25 +36,29 @@ export function Logs({ whose, status }) {
 export function Log({ whose, lines }) {
   const [state, set] = useState({ lines: [], errors: [], live: "connecting" });
   const box = useRef(null);
+  // Whoever scrolled up reads. Judged when they scroll: what is appended since would move the end away.
+  const follows = useRef(true);
   useEffect(
     () =>
       follow(pathOf(whose), {
-        state: (live) => set((before) => ({ ...before, lines: live === "broken" ? before.lines : [], live })),
-        lines: ({ lines: more, errors }) => set((before) => ({ ...before, errors, lines: before.lines.concat(more).slice(-lines) })),
+        state: (live) => set((before) => ({ ...before, live })),
+        // A new connection begins with the last lines: what stands there is not put before them.
+        lines: ({ lines: more, errors }, isFirst) => set((before) => ({ ...before, errors, lines: (isFirst ? [] : before.lines).concat(more).slice(-lines) })),
       }),
     whose,
   );
-  useEffect(() => {
-    const element = box.current;
-    // Whoever scrolled up reads.
-    if (element && element.scrollHeight - element.scrollTop - element.clientHeight < 80) element.scrollTop = element.scrollHeight;
+  useLayoutEffect(() => {
+    if (box.current && follows.current) box.current.scrollTop = box.current.scrollHeight;
   }, [state.lines]);
+  const scrolled = ({ target }) => {
+    follows.current = target.scrollHeight - target.scrollTop - target.clientHeight < 80;
+  };
   const several = new Set(state.lines.map((line) => line.spark)).size > 1;
   return html`<div>
     ${state.live === "broken" && html`<p class="trouble">${says.broken}</p>`}
     ${state.errors.map((one) => html`<p class="trouble">${says.unread(one.container, one.spark, one.error)}</p>`)}
     ${state.lines.length === 0 && state.errors.length === 0 && state.live !== "broken" && html`<p>${state.live === "live" ? says.nothing : says.connecting}</p>`}
-    <pre ref=${box} class="log" role="log" aria-label=${says.label(says.whose(whose))} tabindex="0">${state.lines.map((one) => `${several ? `${one.spark} | ` : ""}${one.line}\n`).join("")}</pre>
+    <pre ref=${box} onScroll=${scrolled} class="log" role="log" aria-label=${says.label(says.whose(whose))} tabindex="0">${state.lines.map((one) => `${several ? `${one.spark} | ` : ""}${one.line}\n`).join("")}</pre>
   </div>`;
 }
 

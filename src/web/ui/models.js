@@ -4,7 +4,7 @@ import { useState } from "./vendor/hooks.js";
 import { get } from "./api.js";
 import { Columns } from "./charts.js";
 import { duration } from "./format.js";
-import { Badge, Dialog, Section, Trouble, html, useAsked } from "./parts.js";
+import { Badge, Dialog, Section, Trouble, byField, html, useAsked } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.models;
@@ -41,8 +41,19 @@ export function Models({ status, may, open }) {
   <//>`;
 }
 
+/** Where in the form each place of the file is typed. */
+const FIELDS = [
+  [/^\/models\/[^/]+\/(repo|local_path)/, "place"],
+  [/^\/models\/[^/]+\/sparks/, "sparks"],
+  [/^\/models\/[^/]+\/args\/tensor-parallel-size/, "tensor"],
+  [/^\/models\/[^/]+\/memory_gib/, "memory"],
+  [/^\/models\/[^/]+$/, "name"],
+];
+
 function Add({ sparks, onClose, open }) {
   const form = says.form;
+  const [wrong, setWrong] = useState({});
+  const told = (field) => wrong[field]?.map((message) => html`<span class="trouble" role="alert">${message}</span>`);
   const submit = (event) => {
     event.preventDefault();
     const fields = new FormData(event.target);
@@ -56,22 +67,25 @@ function Add({ sparks, onClose, open }) {
     const merge = { models: { [name]: model }, ...(fields.get("serve") ? { model: name } : {}) };
     // What was typed stays until it is in the file.
     const dialog = event.target.closest("dialog");
-    open({ title: says.adding, change: { merge }, onWritten: () => dialog.close() });
+    setWrong({});
+    open({ title: says.adding, change: { merge }, onWritten: () => dialog.close(), onInvalid: (problems) => setWrong(byField(problems, FIELDS)) });
   };
   return html`<${Dialog} title=${says.adding} onClose=${onClose}>
     <form onSubmit=${submit}>
-      <label>${form.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" autofocus /></label>
+      ${told("all")}
+      <label>${form.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" autofocus /></label>${told("name")}
       <fieldset><legend>${form.from}</legend>
-        <label><input type="radio" name="from" value="repo" checked /> ${form.repo}</label>
+        <label><input type="radio" name="from" value="repo" defaultChecked /> ${form.repo}</label>
         <label><input type="radio" name="from" value="local_path" /> ${form.local}</label>
       </fieldset>
-      <label>${form.place} <input name="place" required /></label>
+      <label>${form.place} <input name="place" required /></label>${told("place")}
       <fieldset><legend>${form.sparks}</legend>
         <label>${form.head} <select name="head">${sparks.map((name) => html`<option value=${name}>${name}</option>`)}</select></label>
         ${sparks.length > 1 && sparks.map((name) => html`<label><input type="checkbox" name="sparks" value=${name} /> ${name}</label>`)}
+        ${told("sparks")}
       </fieldset>
-      <label>${form.tensor} <input name="tensor" type="number" min="1" max="8" /></label>
-      <label>${form.memory} <input name="memory" type="number" min="1" step="any" /></label>
+      <label>${form.tensor} <input name="tensor" type="number" min="1" max="8" /></label>${told("tensor")}
+      <label>${form.memory} <input name="memory" type="number" min="1" step="any" /></label>${told("memory")}
       <label><input type="checkbox" name="serve" value="yes" /> ${form.serve}</label>
       <div class="actions"><button class="primary">${form.preview}</button></div>
     </form>

@@ -49,6 +49,16 @@ export function Section({ title, actions, children, id }) {
   </section>`;
 }
 
+/** What is wrong with an edit, by the field of a form where it was typed. `fields`: pairs of a place in the file and a field's name. */
+export function byField(problems, fields) {
+  const at = {};
+  for (const { pointer, message, hint } of problems) {
+    const field = fields.find(([place]) => place.test(pointer))?.[1] ?? "all";
+    at[field] = [...(at[field] ?? []), hint ? `${message}: ${hint}` : message];
+  }
+  return at;
+}
+
 export function Trouble({ problem }) {
   if (!problem) return null;
   return html`<div class="trouble" role="alert"><strong>${words.error.heading}.</strong> <span class="detail">${problem.message}</span></div>`;

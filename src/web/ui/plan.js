@@ -18,9 +18,13 @@ function Work({ work }) {
     <h3>${work.object}: <${Text}>${work.goal}<//></h3>
     ${mark && html`<${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//><${Why} reason=${work.reason} message=${work.message} verdict=${work.verdict} />`}
     <${Items} items=${work.items} />
+    ${work.arguments && html`<p><${Text}>${argumentsText(work.arguments)}<//></p>`}
     ${work.memory.length > 0 && html`<${Memory} rows=${work.memory} />`}
+    ${work.notes.map((note) => html`<p class="note"><${Text}>${note}<//></p>`)}
   </article>`;
 }
+
+const argumentsText = (known) => says.arguments[known.is]?.(known) ?? known.is;
 
 function Items({ items }) {
   if (items.length === 0) return null;
@@ -61,15 +65,17 @@ export function costs(plan) {
     });
 }
 
+const fitTone = { fits: "good", too_large: "bad", unknown: "moving" };
+
 function Memory({ rows }) {
   const head = says.memory;
   return html`<div class="wide" tabindex="0" role="region" aria-label=${head.caption}><table>
     <caption>${head.caption}</caption>
-    <thead><tr><th scope="col">${head.spark}</th><th scope="col">${head.total}</th><th scope="col">${head.available}</th><th scope="col">${head.needed}</th><th scope="col">${head.floor}</th><th scope="col">${head.holders}</th></tr></thead>
+    <thead><tr><th scope="col">${head.spark}</th><th scope="col">${head.verdict}</th><th scope="col">${head.total}</th><th scope="col">${head.available}</th><th scope="col">${head.needed}</th><th scope="col">${head.floor}</th><th scope="col">${head.holders}</th></tr></thead>
     <tbody>${rows.map(
       (row) => html`<tr>
-        <th scope="row">${row.spark}</th><td>${gib(row.total_bytes)}</td><td>${gib(row.available_bytes)}</td>
-        <td>${gib(row.needed_bytes)}<br /><small>${row.basis}</small></td><td>${gib(row.floor_bytes)}</td>
+        <th scope="row">${row.spark}</th><td><${Badge} tone=${fitTone[row.fit.is]}><${Text}>${row.verdict}<//><//></td><td>${gib(row.total_bytes)}</td><td>${gib(row.available_bytes)}</td>
+        <td>${row.needed_bytes === null ? says.unknown : gib(row.needed_bytes)}<br /><small>${row.basis}</small></td><td>${gib(row.floor_bytes)}</td>
         <td>${row.holders.map((holder) => html`<div>${holderName(holder)} ${gib(holder.bytes)}${holder.goes ? ` (${says.goes})` : ""}</div>`)}</td>
       </tr>`,
     )}</tbody>

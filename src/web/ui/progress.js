@@ -17,7 +17,7 @@ export function Progress({ slot, events }) {
   const items = slot.work?.items ?? [];
   const elapsed = load ? (now - new Date(load.since).getTime()) / 1000 : 0;
   const deadline = load ? (new Date(load.deadline) - new Date(load.since)) / 1000 : 0;
-  const percent = load?.expected_secs ? Math.min(99, Math.round((100 * elapsed) / load.expected_secs)) : null;
+  const percent = load?.expected_secs ? Math.min(99, Math.round((100 * elapsed) / load.expected_secs)) : ofFiles(load);
   const says = words.progress;
   return html`<div class="progress" role="group" aria-label=${says.heading}>
     <h4>${says.heading}</h4>
@@ -25,13 +25,19 @@ export function Progress({ slot, events }) {
       ${done.map((event) => html`<li key=${event.number} class="done"><span class="mark">${says.done}</span> <${Text}>${event.message}<//> <small><${When} at=${event.at} /></small></li>`)}
       ${load && html`<li class="now"><span class="mark">${says.now}</span> ${says.loads(load.model)}
         <progress aria-label=${says.loads(load.model)} max="100" value=${percent}></progress>
-        <small>${percent === null ? "" : `${percent} %, `}${says.elapsed(duration(elapsed))}; ${load.expected_secs ? says.expected(duration(load.expected_secs)) : says.unexpected}; ${says.deadline(duration(deadline))}</small>
+        <small>${load.expected_secs ? `${percent} %, ` : ""}${says.elapsed(duration(elapsed))}; ${load.expected_secs ? says.expected(duration(load.expected_secs)) : says.unexpected}; ${says.deadline(duration(deadline))}</small>
         <ul>${load.ranks.map((rank) => html`<li>${says.rank(rank.spark, rank.phase ? says.phase[rank.phase] : says.silent)}${rank.shards ? `, ${says.shards(rank.shards)}` : ""}</li>`)}</ul>
       </li>`}
       ${items.map((item, index) => html`<li key=${item.key ?? index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> <${Text}>${itemText(item)}<//></li>`)}
     </ol>
     ${load && html`<details><summary>${says.log}</summary><${Log} whose=${[slot.object]} lines=${12} /></details>`}
   </div>`;
+}
+
+/** How far a first load is, of which nobody knows how long it takes: by the files that its slowest rank has read. */
+function ofFiles(load) {
+  const parts = (load?.ranks ?? []).filter((rank) => rank.shards).map(({ shards: [done, all] }) => done / all);
+  return parts.length > 0 ? Math.round(100 * Math.min(...parts)) : null;
 }
 
 /** Steps for the object since something served there last. */

@@ -33,7 +33,7 @@ function Tile({ object, plan, may, open, say }) {
   return html`<article class="tile" aria-label=${name}>
     <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
     <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
-    <p>${object.desired} → ${object.observed} <${Sync} sync=${object.sync} /></p>
+    <p>${object.desired} → ${object.observed} ${object.desired !== "watched" && html`<${Sync} sync=${object.sync} />`}</p>
     ${object.reason && html`<${Why} reason=${object.reason} message=${object.message} verdict=${object.work?.verdict} />`}
     ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} whose=${[name]} lines=${40} /></details>`}
     ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} say=${say} />`}

@@ -4,7 +4,7 @@ import { useState } from "./vendor/hooks.js";
 import { get, part } from "./api.js";
 import { Again, Approve } from "./consent.js";
 import { clock } from "./format.js";
-import { Dialog, Health, Section, Sync, Text, Trouble, Why, html, useAsked } from "./parts.js";
+import { Dialog, Health, Section, Sync, Text, Trouble, Why, byField, html, useAsked } from "./parts.js";
 import { Progress, isRunning } from "./progress.js";
 import { words } from "./words.js";
 
@@ -43,7 +43,7 @@ function Slot({ slot, status, events, may, open, say }) {
         ? html`<a class="button" href="#/models">${says.choose}</a>`
         : html`<button disabled=${!may("edit")} onClick=${() => setDialog("choose")}>${says.choose}</button>`}
       ${outlook.hold
-        ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(outlook.hold.name), change: { merge: { holds: { [outlook.hold.name]: null } } } })}>${says.release(outlook.hold.name)}</button>`
+        ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(outlook.hold.name), change: { merge: { holds: { [outlook.hold.name]: null } }, owner: outlook.hold.owner } })}>${says.release(outlook.hold.name)}</button>`
         : html`<button disabled=${!may("edit")} onClick=${() => setDialog("hold")}>${says.hold}</button>`}
       <button disabled=${!may("edit")} onClick=${() => open({ title: slot.suspended ? says.resume : says.suspend, note: slot.suspended ? null : says.suspendHelp, change: { merge: suspend(slot.suspended ? null : true) } })}>${slot.suspended ? says.resume : says.suspend}</button>
       <a class="button" href=${`#/logs/${part(slot.object)}`}>${says.logs}</a>
@@ -82,8 +82,18 @@ function Choose({ slot, onClose, open }) {
   <//>`;
 }
 
+/** Where in the form each place of the file is typed. */
+const FIELDS = [
+  [/^\/holds\/[^/]+\/owner/, "owner"],
+  [/^\/holds\/[^/]+\/reason/, "reason"],
+  [/^\/holds\/[^/]+\/until/, "until"],
+  [/^\/holds\/[^/]+$/, "name"],
+];
+
 function Hold({ object, onClose, open }) {
   const says = words.hold;
+  const [wrong, setWrong] = useState({});
+  const told = (field) => wrong[field]?.map((message) => html`<span class="trouble" role="alert">${message}</span>`);
   const submit = (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
@@ -93,15 +103,22 @@ function Hold({ object, onClose, open }) {
     // A hold of that name that is about something else becomes one about this.
     hold.object = object === "vllm" ? null : object;
     const dialog = event.target.closest("dialog");
-    open({ title: says.heading, change: { merge: { holds: { [form.get("name")]: hold } } }, onWritten: () => dialog.close() });
+    setWrong({});
+    open({
+      title: says.heading,
+      change: { merge: { holds: { [form.get("name")]: hold } } },
+      onWritten: () => dialog.close(),
+      onInvalid: (problems) => setWrong(byField(problems, FIELDS)),
+    });
   };
   return html`<${Dialog} title=${says.heading} onClose=${onClose}>
     <p>${says.help}</p>
     <form onSubmit=${submit}>
-      <label>${says.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" defaultValue=${object === "vllm" ? "hold" : `hold-${object.replace("/", "-")}`} autofocus /></label>
-      <label>${says.owner} <input name="owner" required autocomplete="name" /></label>
-      <label>${says.reason} <input name="reason" required /></label>
-      <label>${says.until} <input name="until" type="datetime-local" /></label>
+      <label>${says.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" defaultValue=${object === "vllm" ? "hold" : `hold-${object.replace("/", "-")}`} autofocus /></label>${told("name")}
+      <label>${says.owner} <input name="owner" required autocomplete="name" /></label>${told("owner")}
+      <label>${says.reason} <input name="reason" required /></label>${told("reason")}
+      <label>${says.until} <input name="until" type="datetime-local" /></label>${told("until")}
+      ${told("all")}
       <div class="actions"><button class="primary">${says.preview}</button></div>
     </form>
   <//>`;

@@ -387,7 +387,7 @@ impl Play {
             (machine.load_fails, machine.launcher_lies, machine.runs_out) = (0, false, false);
             machine.next_launch = NextLaunch::Arrives;
             (machine.transfers_fail, machine.lacks) = (0, BTreeSet::new());
-            if machine.memory_sticks {
+            if machine.memory_sticks_until.is_some() {
                 machine.reboot(now);
             }
         }

@@ -36,8 +36,8 @@ fn main() {
         let knows = args.get(2).is_some_and(|text| text.contains("make_arg_parser"));
         match words.iter().find(|word| word.starts_with("--no-such")) {
             _ if !knows => println!("what is this"),
-            Some(word) => println!("arguments invalid unrecognized arguments: {word}"),
-            None => println!("arguments valid"),
+            Some(word) => println!("arguments {{\"is\": \"invalid\", \"engine\": \"0.0.0\", \"why\": \"unrecognized arguments: {word}\"}}"),
+            None => println!("arguments {{\"is\": \"valid\", \"engine\": \"0.0.0\", \"why\": \"\"}}"),
         }
         return;
     }

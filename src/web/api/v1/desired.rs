@@ -38,8 +38,10 @@ pub struct Edited {
     /// In force now.
     pub revision: Option<u64>,
     pub written: bool,
-    /// Why it is written and not in force: it takes much out.
+    /// What to approve for it to come into force: it takes much out. As `waits` of the status.
     pub waits: Option<String>,
+    /// That in words.
+    pub waits_because: Option<String>,
     /// Of the file, unified.
     pub diff: String,
     pub warnings: Vec<String>,
@@ -53,6 +55,7 @@ impl From<edit::Edited> for Edited {
             revision: edited.revision,
             written: edited.written,
             waits: edited.waits,
+            waits_because: edited.waits_because,
             diff: edited.diff,
             warnings: edited.warnings,
             plan: edited.plan.as_ref().map(Plan::from),
@@ -88,4 +91,7 @@ pub struct DryRun {
     /// Tell what would happen, and write nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// Whose holds may be changed and released by it; absent: the token's name.
+    #[serde(default)]
+    pub owner: Option<String>,
 }

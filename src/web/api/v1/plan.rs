@@ -37,8 +37,12 @@ pub struct Work {
     pub items: Vec<PlanItem>,
     /// What is needed and there, for each Spark.
     pub memory: Vec<memory::Row>,
+    /// Whether the engine takes the model's arguments; `null` when no model is started.
+    pub arguments: Option<plan::ArgumentsCheck>,
     /// What it costs while nothing serves; `null` when nothing that serves is stopped.
     pub outage: Option<plan::Outage>,
+    /// What of the machines is worth mending before, each with how.
+    pub notes: Vec<String>,
 }
 
 /// Whether the open steps may be taken now.
@@ -107,7 +111,9 @@ impl From<&plan::Work> for Work {
             message: why.map(|(_, message)| message.clone()),
             items: items.collect(),
             memory: work.memory.clone(),
+            arguments: work.arguments.clone(),
             outage: work.outage.clone(),
+            notes: work.notes.clone(),
         }
     }
 }

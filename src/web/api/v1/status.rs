@@ -10,6 +10,7 @@ use super::plan::Work;
 use crate::{
     controller::Snapshot,
     core::{
+        concern::{Concern, Headline},
         desired::{Desired, Object, Place, ServiceKind},
         drift, memory,
         name::SparkName,
@@ -43,6 +44,8 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// What to approve for steps that wait for a person.
     pub plan: Option<String>,
+    /// Whom all of it concerns.
+    pub headline: Headline,
     pub objects: Vec<ObjectStatus>,
     pub sparks: Vec<Spark>,
 }
@@ -71,6 +74,8 @@ pub struct ObjectStatus {
     /// Why nothing is done, of the closed list.
     pub reason: Option<Reason>,
     pub message: String,
+    /// Whom that concerns.
+    pub concern: Concern,
     /// `suspend` is on.
     pub suspended: bool,
     /// Of a slot.
@@ -97,6 +102,8 @@ pub struct Spark {
     /// Who is on its GPU, the largest first.
     pub holders: Vec<memory::Holder>,
     pub gpu: Option<Gpu>,
+    /// Why no model can be started on its GPU.
+    pub gpu_trouble: Option<String>,
     pub disks: Vec<Disk>,
     /// Its address in a WireGuard network.
     pub vpn: Option<String>,
@@ -173,13 +180,14 @@ impl Spark {
             memory_floor_bytes: desired.sparks.get(name).map(|spark| spark.floor_bytes),
             holders: facts
                 .map_or_else(Vec::new, |facts| memory::holders(name, facts, desired, &BTreeSet::new())),
-            gpu: facts.and_then(|facts| facts.gpu.as_ref()).map(|gpu| Gpu {
+            gpu: facts.and_then(Facts::gpu).map(|gpu| Gpu {
                 name: gpu.name.clone(),
                 driver: gpu.driver.clone(),
                 temperature_c: gpu.temperature_c,
                 power_w: gpu.power_w,
                 utilization_percent: gpu.utilization_percent,
             }),
+            gpu_trouble: facts.and_then(|facts| facts.gpu.trouble()),
             disks: facts.map_or_else(Vec::new, disks),
             vpn: facts.and_then(|facts| facts.platform.wireguard()).map(|address| address.to_string()),
             containers: facts.map_or_else(Vec::new, |facts| containers(name, facts, desired)),
@@ -235,6 +243,7 @@ impl From<&Snapshot> for Status {
                 observed: line.observed.clone(),
                 reason: line.reason,
                 message: line.message.clone(),
+                concern: line.concern,
                 suspended,
                 outlook: seen.outlook.iter().find(|outlook| outlook.object == line.object).cloned(),
                 work: planned.get(&line.object).map(|work| Work::from(*work)),
@@ -253,6 +262,7 @@ impl From<&Snapshot> for Status {
             suspended: desired.is_some_and(|desired| desired.policy.suspend),
             warnings: seen.warnings.clone(),
             plan: seen.plan.as_ref().filter(|plan| plan.has_steps()).map(|plan| plan.id.clone()),
+            headline: seen.headline.clone(),
             objects: seen.status.iter().map(object).collect(),
             sparks: desired.map_or_else(Vec::new, |desired| {
                 sparks.map(|(name, view)| Spark::new(name, view, desired)).collect()
