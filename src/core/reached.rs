@@ -7,7 +7,7 @@ use super::{
     observed::{Observed, SparkView},
 };
 
-/// A line for the history.
+/// A line for the history, which names the Spark before the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub spark: SparkName,
@@ -23,11 +23,11 @@ pub fn changes(previous: &Observed, observed: &Observed) -> Vec<Change> {
         let mut say = |kind, message| changes.push(Change { spark: spark.clone(), kind, message });
         match (before, view) {
             (SparkView::Reachable(_), SparkView::Unreachable { why, .. }) => {
-                say("silent", format!("`{spark}` cannot be looked at any more: {why}"));
+                say("silent", format!("cannot be looked at any more: {why}"));
             }
             (SparkView::Unreachable { since, .. }, SparkView::Reachable(facts)) => {
                 let away = length(*since, facts.at);
-                say("back", format!("`{spark}` answers again, after {away}"));
+                say("back", format!("answers again, after {away}"));
             }
             _ => {}
         }
@@ -35,7 +35,7 @@ pub fn changes(previous: &Observed, observed: &Observed) -> Vec<Change> {
             && old.boot_id != new.boot_id
         {
             let up = new.uptime_secs;
-            say("rebooted", format!("`{spark}` was started anew {} ago", seconds(up)));
+            say("rebooted", format!("rebooted {} ago", seconds(up)));
         }
     }
     changes

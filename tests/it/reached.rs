@@ -15,16 +15,16 @@ fn a_spark_that_falls_silent_comes_back_or_reboots_is_told() {
     };
     assert_eq!(told(&look, &before), [""; 0]);
     look.silent.insert(spark("spark1"));
-    assert_eq!(told(&look, &before), ["silent: `spark1` cannot be looked at any more: no answer"]);
+    assert_eq!(told(&look, &before), ["silent: cannot be looked at any more: no answer"]);
     let silent = look.observed();
     assert_eq!(told(&look, &silent), [""; 0], "once");
     look.silent.clear();
     look.later(300);
     look.facts("spark1").at = look.now;
     let back = told(&look, &silent);
-    assert!(back[0].starts_with("back: `spark1` answers again, after "), "{back:?}");
+    assert!(back[0].starts_with("back: answers again, after "), "{back:?}");
     assert_eq!(back.len(), 1);
     look.facts("spark1").boot_id = "another".into();
     look.facts("spark1").uptime_secs = 90;
-    assert_eq!(told(&look, &before), ["rebooted: `spark1` was started anew 90 s ago"]);
+    assert_eq!(told(&look, &before), ["rebooted: rebooted 90 s ago"]);
 }

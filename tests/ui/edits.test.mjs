@@ -204,7 +204,8 @@ test("a file that takes much out waits, and is agreed to", async () => {
 test("a Spark that falls silent is said to be silent", async () => {
   const page = await open(browser, demo);
   demo.command("demo", "fault", "spark2", "silent", "15s");
-  await page.getByText("spark2 cannot be looked at").waitFor({ timeout: 60_000 });
+  await page.getByText(/^spark2 cannot be looked at: /).waitFor({ timeout: 60_000 });
+  await page.getByRole("listitem").filter({ hasText: /spark2 cannot be looked at any more: / }).waitFor();
   await page.getByRole("article", { name: "spark2" }).getByText(/What follows is from/).waitFor();
   await page.getByText("Everything is as the file says.").waitFor({ timeout: 90_000 });
   await close(page);

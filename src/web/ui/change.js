@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "./vendor/hooks.js";
 import { ask, edit } from "./api.js";
-import { Dialog, Diff, Trouble, html } from "./parts.js";
+import { Dialog, Diff, Trouble, html, shut } from "./parts.js";
 import { Costs, Plan, costs } from "./plan.js";
 import { words } from "./words.js";
 
@@ -49,7 +49,7 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
   const lost = costs(preview?.plan);
   const isConflict = problem?.code === "conflict" || problem?.code === "overtaken";
   const isNothing = preview && preview.diff === "";
-  const close = (event) => event.target.closest("dialog").close();
+  const close = (event) => shut(event.target);
   return html`<${Dialog} title=${title} onClose=${onClose}>
     ${note && html`<p>${note}</p>`}
     <p role="status">${busy ? says.reading : preview && !isNothing ? says.preview : ""}</p>

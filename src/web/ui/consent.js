@@ -4,11 +4,11 @@
 import { useState } from "./vendor/hooks.js";
 import { approve, ask, edit, get, part, retry } from "./api.js";
 import { lineDiff } from "./format.js";
-import { Dialog, Diff, Trouble, html, useAsked } from "./parts.js";
+import { Dialog, Diff, Trouble, html, shut, useAsked } from "./parts.js";
 import { Costs, Plan, costs } from "./plan.js";
 import { words } from "./words.js";
 
-const closeOf = (event) => event.target.closest("dialog").close();
+const closeOf = (event) => shut(event.target);
 
 /** Cancel, and the one button that does it. `agreed` is said when it is done. */
 function Agree({ label, disabled, does, agreed, setProblem, say }) {
@@ -17,7 +17,7 @@ function Agree({ label, disabled, does, agreed, setProblem, say }) {
     try {
       await does();
       say(agreed);
-      dialog.close();
+      shut(dialog);
     } catch (problem) {
       setProblem(problem);
     }

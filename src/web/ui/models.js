@@ -4,7 +4,7 @@ import { useState } from "./vendor/hooks.js";
 import { get } from "./api.js";
 import { Columns } from "./charts.js";
 import { duration } from "./format.js";
-import { Badge, Dialog, Section, Trouble, byField, html, useAsked } from "./parts.js";
+import { Badge, Dialog, Section, Trouble, byField, html, shut, useAsked } from "./parts.js";
 import { words } from "./words.js";
 
 const says = words.models;
@@ -68,7 +68,7 @@ function Add({ sparks, onClose, open }) {
     // What was typed stays until it is in the file.
     const dialog = event.target.closest("dialog");
     setWrong({});
-    open({ title: says.adding, change: { merge }, onWritten: () => dialog.close(), onInvalid: (problems) => setWrong(byField(problems, FIELDS)) });
+    open({ title: says.adding, change: { merge }, onWritten: () => shut(dialog), onInvalid: (problems) => setWrong(byField(problems, FIELDS)) });
   };
   return html`<${Dialog} title=${says.adding} onClose=${onClose}>
     <form onSubmit=${submit}>

@@ -64,20 +64,32 @@ export function Trouble({ problem }) {
   return html`<div class="trouble" role="alert"><strong>${words.error.heading}.</strong> <span class="detail">${problem.message}</span></div>`;
 }
 
+/** Closes the dialog that an element is in, and tells its owner at once. By itself the browser tells only in a task of its own: a dialog
+ * that was opened in between would be taken for the closed one. */
+export function shut(element) {
+  const dialog = element.closest("dialog");
+  dialog.close();
+  dialog.dispatchEvent(new Event("close"));
+}
+
 /** In front of everything until it is closed; focus goes back to where it was. */
 export function Dialog({ title, onClose, children }) {
   const dialog = useRef(null);
   useEffect(() => {
     const element = dialog.current;
     element.showModal();
-    const closed = () => onClose();
-    element.addEventListener("close", closed);
-    return () => element.removeEventListener("close", closed);
+    element.addEventListener("close", onClose, { once: true });
+    const escaped = () => shut(element);
+    element.addEventListener("cancel", escaped);
+    return () => {
+      element.removeEventListener("close", onClose);
+      element.removeEventListener("cancel", escaped);
+    };
   }, []);
   return html`<dialog ref=${dialog} aria-labelledby="dialog-title">
     <div class="head">
       <h2 id="dialog-title">${title}</h2>
-      <button class="quiet" onClick=${() => dialog.current.close()}>${words.close}</button>
+      <button class="quiet" onClick=${() => shut(dialog.current)}>${words.close}</button>
     </div>
     ${children}
   </dialog>`;

@@ -4,7 +4,7 @@ import { useState } from "./vendor/hooks.js";
 import { get, part } from "./api.js";
 import { Again, Approve } from "./consent.js";
 import { clock } from "./format.js";
-import { Dialog, Health, Section, Sync, Text, Trouble, Why, byField, html, useAsked } from "./parts.js";
+import { Dialog, Health, Section, Sync, Text, Trouble, Why, byField, html, shut, useAsked } from "./parts.js";
 import { Progress, isRunning } from "./progress.js";
 import { words } from "./words.js";
 
@@ -72,7 +72,7 @@ function Choose({ slot, onClose, open }) {
   const [spark] = slot.sparks;
   const fitting = (value?.models ?? []).filter((model) => model.sparks.length === 1 && model.sparks[0] === spark && model.name !== slot.desired);
   const choose = (event, name) => {
-    event.target.closest("dialog").close();
+    shut(event.target);
     open({ title: words.models.choose(name), change: { merge: { services: { [slot.object]: { model: name } } } } });
   };
   return html`<${Dialog} title=${says.choose} onClose=${onClose}>
@@ -107,7 +107,7 @@ function Hold({ object, onClose, open }) {
     open({
       title: says.heading,
       change: { merge: { holds: { [form.get("name")]: hold } } },
-      onWritten: () => dialog.close(),
+      onWritten: () => shut(dialog),
       onInvalid: (problems) => setWrong(byField(problems, FIELDS)),
     });
   };
