@@ -35,6 +35,7 @@ fn cluster() -> (Sim, String) {
         release: Duration::from_secs(1),
         launcher: Duration::from_secs(1),
         stop: Duration::from_secs(1),
+        check: Duration::ZERO,
         latency: Duration::ZERO,
         patience: Duration::MAX,
     };

@@ -26,6 +26,7 @@ async fn look(sparks: usize) -> Duration {
         release: Duration::from_secs(1),
         launcher: Duration::from_secs(1),
         stop: Duration::from_secs(1),
+        check: Duration::ZERO,
         latency: Duration::from_millis(20),
         patience: Duration::MAX,
     };

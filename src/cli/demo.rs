@@ -31,6 +31,7 @@ const TIMES: Times = Times {
     release: Duration::from_secs(2),
     launcher: Duration::from_secs(1),
     stop: Duration::from_secs(1),
+    check: Duration::from_secs(1),
     latency: Duration::ZERO,
     patience: Duration::MAX,
 };

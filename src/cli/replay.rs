@@ -32,6 +32,7 @@ const TIMES: Times = Times {
     release: Duration::from_secs(15),
     launcher: Duration::from_secs(2),
     stop: Duration::from_secs(10),
+    check: Duration::ZERO,
     latency: Duration::ZERO,
     patience: Duration::ZERO,
 };

@@ -87,29 +87,45 @@ pub struct Acts {
 
 /// Objects for which something is being done.
 #[derive(Clone, Default)]
-pub(super) struct BusyObjects(Arc<parking_lot::Mutex<BTreeSet<Object>>>);
+pub(super) struct BusyObjects(Arc<parking_lot::Mutex<BTreeSet<(Object, Doing)>>>);
+
+/// What is being done for an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Doing {
+    /// A question to an engine, which takes minutes on a machine that serves meanwhile and changes nothing.
+    Asks,
+    Acts,
+}
 
 /// Something is being done for this object, for as long as this lives.
 struct Busy {
-    object: Object,
+    what: (Object, Doing),
     all: BusyObjects,
 }
 
 impl BusyObjects {
-    /// `None`: it is busy already.
-    fn with(&self, object: &Object) -> Option<Busy> {
-        let is_new = self.set().insert(object.clone());
-        is_new.then(|| Busy { object: object.clone(), all: self.clone() })
+    /// `None`: it is busy already. Nobody who acts waits for a question: memory that runs out does not wait.
+    fn with(&self, work: &Work) -> Option<Busy> {
+        let asks = work.open().into_iter().flatten().all(|planned| planned.step.is_question());
+        let what = (work.object.clone(), if asks { Doing::Asks } else { Doing::Acts });
+        let mut all = self.0.lock();
+        if asks && all.contains(&(work.object.clone(), Doing::Acts)) {
+            return None;
+        }
+        let is_new = all.insert(what.clone());
+        is_new.then(|| Busy { what, all: self.clone() })
     }
 
-    fn set(&self) -> parking_lot::MutexGuard<'_, BTreeSet<Object>> {
-        self.0.lock()
+    /// At which something is being done: what is seen of them may be from before.
+    fn acted_on(&self) -> BTreeSet<Object> {
+        let all = self.0.lock();
+        all.iter().filter(|(_, doing)| *doing == Doing::Acts).map(|(object, _)| object.clone()).collect()
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.all.set().remove(&self.object);
+        self.all.0.lock().remove(&self.what);
     }
 }
 
@@ -135,13 +151,13 @@ impl Controller {
         let _turn = self.turn.lock().await;
         let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         // What is seen of these may be from before an act that ends meanwhile.
-        let mut busy = self.busy.set().clone();
+        let mut busy = self.busy.acted_on();
         // While a file that was just written is waited for, the Sparks are asked for what it says so far.
         let ((), early) = tokio::join!(self.file_is_quiet(), self.early_look());
         // What cannot be read is told in the snapshot.
         let _ = self.read_file(mode != Mode::Preview)?;
         let Some(Current { revision, desired, .. }) = self.state().current.clone() else {
-            self.publish(None, round, 0);
+            self.publish(None, &busy, round, 0);
             return Ok((Turn::default(), None));
         };
         let transports = self.transports(&desired);
@@ -165,7 +181,7 @@ impl Controller {
             self.keep_connectivity(state, &observed.endpoints)?;
             figures::keep(&mut state.trails, &observed);
             let mut ledger = state.ledger.clone();
-            busy.extend(self.busy.set().iter().cloned());
+            busy.extend(self.busy.acted_on());
             let noticed = ledger.notice(&desired, &observed, &busy, now());
             for change in previous.iter().flat_map(|previous| reached::changes(previous, &observed)) {
                 info!(spark = %change.spark, kind = change.kind, "{}", change.message);
@@ -194,7 +210,7 @@ impl Controller {
             }
             plan
         };
-        self.publish(Some((&plan, &observed, &desired)), round, looked_ms);
+        self.publish(Some((&plan, &observed, &desired)), &busy, round, looked_ms);
         if mode != Mode::Preview {
             let mut state = self.state();
             state.ledger.take_drains(&plan, now());
@@ -221,10 +237,8 @@ impl Controller {
             return Ok((turn, None));
         }
         // What is being done for an object is done before more is.
-        let works: Vec<(Work, Busy)> = works
-            .into_iter()
-            .filter_map(|work| self.busy.with(&work.object).map(|busy| (work, busy)))
-            .collect();
+        let works: Vec<(Work, Busy)> =
+            works.into_iter().filter_map(|work| self.busy.with(&work).map(|busy| (work, busy))).collect();
         if works.is_empty() {
             return Ok((Turn { waiting: true, ..turn }, None));
         }
@@ -476,7 +490,7 @@ impl Controller {
         log: Option<Result<String, String>>,
     ) -> Result<bool, StoreError> {
         let turn = step.spark().map(|spark| self.turn_of(spark));
-        let _turn = match &turn {
+        let turn = match &turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
@@ -496,11 +510,14 @@ impl Controller {
             token
         };
         info!(object = %step.object(), step = %step.key(), "{step}");
+        // A question that comes after a later message is refused there, and asked again: nobody waits for its answer.
+        let turn = turn.filter(|_| !step.is_question());
         let transport = match step {
             Step::Update { object, .. } => at.sessions.get(object),
             _ => step.spark().and_then(|spark| at.transports.get(spark)),
         };
         let outcome = apply::perform(step, &token, batch, at.desired, at.observed, transport, log).await;
+        drop(turn);
         self.conclude(step, &token, &outcome)
     }
 
@@ -593,10 +610,17 @@ impl Controller {
         }
     }
 
-    fn publish(&self, seen: Option<(&Plan, &Observed, &Arc<Desired>)>, round: u64, looked_ms: u64) {
+    fn publish(
+        &self,
+        seen: Option<(&Plan, &Observed, &Arc<Desired>)>,
+        busy: &BTreeSet<Object>,
+        round: u64,
+        looked_ms: u64,
+    ) {
+        let before = self.snapshot();
         let mut state = self.state();
         let now = (self.world.now)();
-        let (status, drift, outlook) = match seen {
+        let (mut status, drift, outlook) = match seen {
             Some((plan, observed, desired)) => (
                 status::status(desired, observed, &state.ledger, plan, now),
                 drift::diff(desired, observed, &state.ledger, plan, now),
@@ -604,6 +628,7 @@ impl Controller {
             ),
             None => (Vec::new(), Vec::new(), Vec::new()),
         };
+        status::keep_while_busy(&mut status, &before.status, busy);
         state.ledger.date(&drift);
         let file = match (&state.pending, &state.file_error) {
             (Some(_), _) => FileState::Asks,

@@ -1,5 +1,7 @@
 //! What is, in the two words that everything has: sync and health.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -164,6 +166,17 @@ pub fn status(
         lines.push(Line { object, sync, health, desired, observed, reason, message, concern });
     }
     lines
+}
+
+/// What is being changed cannot always be read, such as a container that ends: until the act is over, an object that it is done at
+/// is as it was `before`.
+pub fn keep_while_busy(lines: &mut [Line], before: &[Line], busy: &BTreeSet<Object>) {
+    let unread = lines.iter_mut().filter(|line| line.reason == Some(Reason::Unknown));
+    for line in unread.filter(|line| busy.contains(&line.object)) {
+        if let Some(known) = before.iter().find(|known| known.object == line.object) {
+            *line = known.clone();
+        }
+    }
 }
 
 /// Why nothing is done now, or what is.

@@ -119,6 +119,11 @@ impl Step {
         }
     }
 
+    /// It asks and changes nothing: nobody who acts waits for its answer.
+    pub fn is_question(&self) -> bool {
+        matches!(self, Self::Check { .. })
+    }
+
     /// The same step in two plans has the same key: approvals are kept by it.
     pub fn key(&self) -> String {
         match self {

@@ -94,7 +94,8 @@ impl Transport for Simulated {
             let half = if stops { self.sim.world().times.stop / 2 } else { Duration::ZERO };
             tokio::time::sleep(half).await;
             let Some(stdout) = self.perform(program)? else { return std::future::pending().await };
-            tokio::time::sleep(half).await;
+            let asks = program.parameter("act") == Some("check");
+            tokio::time::sleep(if asks { self.sim.world().times.check } else { half }).await;
             // The act happened; whether its answer arrives is another matter.
             if self.silent() {
                 return Err(Unreachable::Connection("the connection broke".into()));

@@ -39,6 +39,8 @@ pub struct Times {
     pub launcher: Duration,
     /// `docker stop` of a process that ignores SIGTERM.
     pub stop: Duration,
+    /// Until an engine answers what it takes.
+    pub check: Duration,
     /// Of the network, each way.
     pub latency: Duration,
     /// The longest that a caller waits for a machine that is silent or slow.

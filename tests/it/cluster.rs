@@ -83,6 +83,7 @@ impl Cluster {
             release: Duration::from_secs(15),
             launcher: Duration::from_secs(2),
             stop: Duration::from_secs(10),
+            check: Duration::ZERO,
             latency: Duration::ZERO,
             patience: Duration::MAX,
         };

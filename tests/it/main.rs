@@ -48,5 +48,6 @@ mod simulation;
 mod status;
 mod swaps;
 mod tidy;
+mod turns;
 mod weights;
 mod writers;

@@ -1,0 +1,85 @@
+//! What waits for what: acts, and questions that take minutes, on one Spark.
+
+use std::{sync::Arc, time::Duration};
+
+use spark_control::{
+    controller::{Controller, round::Mode},
+    core::{desired::Object, name::SparkName, plan::Reason, status::Health},
+    host::SharedTransport,
+    sim::{Fault, transport::Simulated},
+};
+
+use crate::cluster::{Cluster, SPARKS, paused};
+
+/// If this failed, memory that runs out while an engine is asked for its arguments would take the Spark with it: the question
+/// takes up to five minutes where the old model serves.
+#[test]
+fn nobody_who_acts_waits_for_a_question() {
+    paused(async {
+        let cluster = Cluster::new();
+        let file = |model: &str| {
+            format!(
+                "{SPARKS}model: {model}\nmodels:\n  alpha: {{ repo: lab/alpha, sparks: [spark1], args: {{ gpu-memory-utilization: 0.7 }} }}\n  \
+                 again: {{ repo: lab/again, sparks: [spark1], args: {{ gpu-memory-utilization: 0.6 }} }}\n"
+            )
+        };
+        cluster.edit(&file("alpha"));
+        let controller = Arc::new(cluster.controller("one"));
+        cluster.settle(&controller, Duration::from_secs(600)).await;
+        assert_eq!(cluster.serving(), [("spark1".to_owned(), "lab/alpha".to_owned())]);
+
+        cluster.sim.world().times.check = Duration::from_secs(250);
+        cluster.edit(&file("again"));
+        let (_, asks) = controller.decide(Mode::Act).await.unwrap();
+        let asker = controller.clone();
+        let asking = tokio::spawn(async move { asker.perform_all(asks.expect("the question")).await });
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let (again, more) = controller.decide(Mode::Act).await.unwrap();
+        assert!(again.waiting && more.is_none(), "one question is enough");
+
+        cluster.sim.fault("spark1", Fault::MemoryShrinks, Duration::from_secs(60)).unwrap();
+        let way: SharedTransport = Arc::new(Simulated { sim: cluster.sim.clone(), spark: "spark1".into() });
+        let name = SparkName::new("spark1").unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(15), controller.watch_floor(&name, &way)).await;
+        let (_, acts) = controller.decide(Mode::Act).await.unwrap();
+        assert!(controller.perform_all(acts.expect("the stop")).await.unwrap());
+        assert_eq!(cluster.sim.world().sparks["spark1"].containers.len(), 0);
+        assert!(!asking.is_finished(), "the question is still open");
+        assert!(asking.await.unwrap().unwrap());
+    });
+}
+
+/// If this failed, most stops would show "the processes could not be read", of a container that is ending.
+#[test]
+fn what_cannot_be_read_while_it_is_stopped_is_as_it_was() {
+    let vllm = |controller: &Controller| {
+        let snapshot = controller.snapshot();
+        let line = snapshot.status.iter().find(|line| line.object == Object::main()).unwrap();
+        (line.reason, line.health)
+    };
+    for is_stopping in [true, false] {
+        paused(async {
+            let cluster = Cluster::new();
+            cluster.wish("alpha");
+            let controller = Arc::new(cluster.controller("one"));
+            cluster.settle(&controller, Duration::from_secs(600)).await;
+            // What is left of it is cleared away, before the same is loaded again.
+            cluster.sim.fault("spark1", Fault::EngineDies, Duration::ZERO).unwrap();
+            let mode = if is_stopping { Mode::Act } else { Mode::Preview };
+            let (_, stop) = controller.decide(mode).await.unwrap();
+            let before = vllm(&controller);
+            let stopper = controller.clone();
+            let stopping = stop.map(|stop| tokio::spawn(async move { stopper.perform_all(stop).await }));
+            assert_eq!(stopping.is_some(), is_stopping);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            cluster.sim.fault("spark1", Fault::TopFails, Duration::from_secs(60)).unwrap();
+            controller.decide(Mode::Preview).await.unwrap();
+            let expected = if is_stopping { before } else { (Some(Reason::Unknown), Health::Unknown) };
+            assert_eq!(vllm(&controller), expected);
+            if let Some(stopping) = stopping {
+                assert!(!stopping.is_finished());
+                stopping.await.unwrap().unwrap();
+            }
+        });
+    }
+}
