@@ -275,9 +275,7 @@ impl Controller {
             let current = state.current.as_ref();
             let removal = current.and_then(|current| removal::large(&current.desired, &after.desired));
             edited.waits = removal.as_ref().map(|_| removal_id(&new));
-            edited.waits_because = removal.map(|what| {
-                format!("LargeRemoval: {what}, which may be half a file; it would wait for somebody to agree")
-            });
+            edited.waits_because = removal.map(|why| format!("{why}; it would wait for somebody to agree"));
         }
         if request.dry_run || (new.as_bytes() == bytes && is_there) {
             return Ok(edited);

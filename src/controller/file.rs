@@ -121,11 +121,9 @@ impl Controller {
         let id = removal_id(text);
         let removal =
             state.current.as_ref().and_then(|current| removal::large(&current.desired, &loaded.desired));
-        if let Some(what) = removal.filter(|_| !state.ledger.accepted_removals.contains(&id)) {
+        if let Some(why) = removal.filter(|_| !state.ledger.accepted_removals.contains(&id)) {
             state.pending = Some(Pending { id: id.clone() });
-            let message = format!(
-                "LargeRemoval: {what}, which may be half a file; to agree: spark-control approve {id}"
-            );
+            let message = format!("{why}; to agree: spark-control approve {id}");
             return self.refuse(state, message, record);
         }
         let now = (self.world.now)();

@@ -57,7 +57,7 @@ impl Reason {
             | Self::Staging
             | Self::Updating => Concern::Passing,
             Self::ReportOnly | Self::Held | Self::Suspended | Self::WindowCloses => Concern::AsWished,
-            Self::ApprovalNeeded => Concern::AsksForApproval,
+            Self::ApprovalNeeded | Self::LargeRemoval => Concern::AsksForApproval,
             Self::Unreachable | Self::Unknown | Self::StopOwed => Concern::OutOfSight,
             Self::MemoryStuck
             | Self::MemoryUnknown

@@ -11,6 +11,7 @@ use super::{
     bot::{Update, UpdateState},
     cause,
     desired::{Object, ServiceState, Slot, SpecHash},
+    files::FilesSeen,
     floor::Watch,
     group::Group,
     launch::{
@@ -44,6 +45,8 @@ pub struct Ledger {
     pub proven: BTreeMap<Object, Proven>,
     /// Seconds that loads took, newest last, by spec.
     pub load_secs: BTreeMap<String, Vec<u64>>,
+    /// What the last load of a spec that became ready had of its files, on each of its Sparks where that was seen.
+    pub loaded_from: BTreeMap<String, BTreeMap<SparkName, FilesSeen>>,
     /// Bytes of memory that loads took, newest last, by [`peak_key`].
     pub peaks: BTreeMap<String, Vec<u64>>,
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
@@ -398,6 +401,12 @@ impl Ledger {
     ) {
         let failed_loads = self.attempts(object, spec).map_or(0, |before| before.failed_loads);
         self.attempted(object, spec, failed_loads, Failure { at: now, what, kind });
+    }
+
+    /// It became ready when its files there were as they are seen now. A load whose files nobody saw counts for any.
+    pub(super) fn loaded_from(&self, spec: &SpecHash, spark: &SparkName, seen: &FilesSeen) -> bool {
+        let was = self.loaded_from.get(spec.as_str()).and_then(|sparks| sparks.get(spark));
+        was.map_or_else(|| self.load_secs.contains_key(spec.as_str()), |was| was == seen)
     }
 
     /// It serves, and may be gone back to.

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     cause,
     desired::{Desired, Object, Place, Slot, Wanted},
+    files::FilesSeen,
     group::{Group, Sign},
     launch::{
         CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, LOAD_DEADLINE, Launch, LaunchState,
@@ -73,6 +74,7 @@ impl Ledger {
         // Of models that left the file some is kept: they come back.
         if self.load_secs.len() > KEPT_SPECS {
             self.load_secs.retain(|spec, _| known(&format!("{spec} ")));
+            self.loaded_from.retain(|spec, _| known(&format!("{spec} ")));
         }
         if self.peaks.len() > KEPT_SPECS {
             self.peaks.retain(|key, _| known(key));
@@ -222,6 +224,9 @@ impl Ledger {
                 let took = u64::try_from(now.duration_since(launch.at).as_secs()).ok();
                 let took = took.filter(|_| !launch.clock_was_set);
                 self.proved(object, group, took, now);
+                if let Some(from) = files_of(group, slot, desired, observed) {
+                    self.loaded_from.insert(group.spec.as_str().to_owned(), from);
+                }
                 let after =
                     took.map_or("; the clock was set meanwhile".into(), |took| format!(" after {took} s"));
                 let message = format!("`{}` is ready{after}", group.model);
@@ -422,4 +427,17 @@ impl Ledger {
         self.releases.remove(object);
         self.consume_approvals(object);
     }
+}
+
+/// What is seen of the files of a group, as far as the file still says where they are.
+fn files_of(
+    group: &Group,
+    slot: &Slot,
+    desired: &Desired,
+    observed: &Observed,
+) -> Option<BTreeMap<SparkName, FilesSeen>> {
+    let effective = desired.effective(slot, &group.model)?;
+    let key = effective.model.source.files_key().filter(|_| effective.spec_hash() == group.spec)?;
+    let seen = |spark: &SparkName| Some((spark.clone(), observed.facts(spark)?.files.get(&key)?.clone()));
+    Some(group.sparks.iter().filter_map(seen).collect())
 }

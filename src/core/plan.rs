@@ -153,6 +153,8 @@ pub enum Reason {
     Unreachable,
     Unknown,
     ApprovalNeeded,
+    /// A file that takes much out, and so may be half of one.
+    LargeRemoval,
     ReportOnly,
     Held,
     Suspended,

@@ -114,15 +114,18 @@ fn files(target: &Effective<'_>, spark: &SparkName, facts: &Facts, ledger: &Ledg
     let Some(key) = target.model.source.files_key().filter(|_| looks_for_files(target)) else {
         return Ok(());
     };
-    // It was enough once.
-    let loaded = ledger.load_secs.contains_key(target.spec_hash().as_str());
     let is_own = matches!(target.model.source, Source::LocalPath(_));
     let place = if is_own { "" } else { " in its Hugging Face cache" };
     let mend = if is_own { "copy it there" } else { "download it there first" };
     let missing = |message: String| Err((Reason::FilesMissing, message));
-    match facts.files.get(&key) {
+    let seen = facts.files.get(&key);
+    let is_odd = matches!(seen, Some(FilesSeen::Partial { .. } | FilesSeen::Lacking { .. }));
+    // What it lacks it did without once; what went since is missed.
+    if is_odd && seen.is_some_and(|seen| ledger.loaded_from(&target.spec_hash(), spark, seen)) {
+        return Ok(());
+    }
+    match seen {
         Some(FilesSeen::Whole { .. }) => Ok(()),
-        Some(FilesSeen::Partial { .. } | FilesSeen::Lacking { .. }) if loaded => Ok(()),
         Some(FilesSeen::Partial { missing: what }) => {
             missing(format!("`{spark}` has only a part of `{key}` ({what}){place}; {mend}"))
         }

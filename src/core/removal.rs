@@ -1,11 +1,18 @@
-//! A truncated prefix of a file is often a valid file. What takes much out waits for a person (`LargeRemoval`).
+//! A truncated prefix of a file is often a valid file. What takes much out waits for a person.
 
 use std::collections::BTreeMap;
 
-use super::desired::Desired;
+use super::{desired::Desired, plan::Reason};
 
 /// What `new` takes out of `old`, when it is a Spark, or more than half of the models or services.
+///
+/// The reason and what it is, in words.
 pub fn large(old: &Desired, new: &Desired) -> Option<String> {
+    let what = removed(old, new)?;
+    Some(format!("{:?}: {what}, which may be half a file", Reason::LargeRemoval))
+}
+
+fn removed(old: &Desired, new: &Desired) -> Option<String> {
     if let Some(spark) = old.sparks.keys().find(|name| !new.sparks.contains_key(*name)) {
         return Some(format!("it takes the Spark `{spark}` out"));
     }

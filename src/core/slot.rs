@@ -257,7 +257,7 @@ fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) 
 ///
 /// # Errors
 /// Why nothing takes over.
-fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Result<Effective<'a>, String> {
+pub(super) fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Result<Effective<'a>, String> {
     if case.slot.on_failure != OnFailure::Fallback {
         return Err("`on_failure` is `stall`".into());
     }

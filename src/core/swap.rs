@@ -16,7 +16,7 @@ use super::{
     plan::{ArgumentsCheck, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
     preflight::{Before, preflight},
     schedule,
-    slot::{Case, push},
+    slot::{self, Case, push},
     standing::{Standing, relied_on},
     step::{self, Instead, Step},
 };
@@ -105,8 +105,11 @@ pub(super) fn replace(
         work.verdict = verdict;
         return work;
     }
-    let gate =
-        if clearing { Some(Verdict::Open) } else { case.release_gate(target).or_else(|| case.busy(&group)) };
+    let gate = if clearing {
+        Some(Verdict::Open)
+    } else {
+        case.release_gate(wanted, target).or_else(|| case.busy(&group))
+    };
     if let Some(verdict) = gate {
         work.items.push(Item::Gate(Gate::Released { sparks: group.sparks.clone() }));
         work.verdict = verdict;
@@ -289,7 +292,7 @@ impl Case<'_> {
     }
 
     /// Nothing is in the way any more: is the memory back, and is it time? `None` when the launch may begin.
-    fn release_gate(self, target: &Effective<'_>) -> Option<Verdict> {
+    fn release_gate(self, wanted: &Effective<'_>, target: &Effective<'_>) -> Option<Verdict> {
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
             // What is not known was blocked before anything was stopped.
@@ -303,6 +306,7 @@ impl Case<'_> {
                     return Some(Verdict::Waiting { reason: Reason::MemorySettling, message });
                 }
                 Released::Freeing(message) => {
+                    let message = format!("{message}{}", self.and_then(wanted, target));
                     return Some(Verdict::Waiting { reason: Reason::MemoryNotReleased, message });
                 }
                 Released::Stuck(message) => {
@@ -315,5 +319,14 @@ impl Case<'_> {
         let early = attempts.filter(|attempts| attempts.not_before > self.now)?;
         let message = format!("{}; again at {:.0}", early.last.what, early.not_before);
         Some(Verdict::Waiting { reason: Reason::Backoff, message })
+    }
+
+    /// What comes when memory does not come back: `takes_over` has to find that it can.
+    fn and_then(self, wanted: &Effective<'_>, target: &Effective<'_>) -> String {
+        let is_wanted = wanted.spec_hash() == target.spec_hash();
+        match slot::fallback(self, wanted) {
+            Ok(before) if is_wanted => format!(", then goes back to `{}` if that fits", before.name),
+            Ok(_) | Err(_) => String::new(),
+        }
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use spark_control::core::{
     cause::{NO_CAUSE, is_aftermath},
     desired::Object,
+    files::FilesSeen,
     launch::{Attempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
     observed::{EndpointAnswer, Job, JobState, LoadSeen, ServiceAnswer, Token},
+    plan::{Reason, Verdict},
     progress::{Phase, Progress},
 };
 
@@ -151,6 +153,37 @@ fn what_served_tells_why_it_ended() {
         told.contains(&format!("no engine runs in `vllm_node` on `spark1`; on `spark2`: {why};")),
         "{told}"
     );
+}
+
+/// If this failed, a model whose weights were deleted since would be stopped for, because it loaded once; or one that loads without a
+/// tokenizer of its own never again.
+#[test]
+fn what_a_model_did_without_once_is_not_missed_and_what_went_since_is() {
+    let lacking = || FilesSeen::Lacking { what: "a tokenizer".into() };
+    let partial = |missing: &str| FilesSeen::Partial { missing: missing.into() };
+    let whole = || FilesSeen::Whole { weights_bytes: Some(1 << 30) };
+    let is_missed = |then: Option<FilesSeen>, now: FilesSeen| {
+        let mut look = loading("alpha");
+        look.facts("spark1").files.clear();
+        look.facts("spark1").files.extend(then.map(|then| ("lab/alpha".to_owned(), then)));
+        look.later(90);
+        look.answers(&engine("alpha"));
+        assert_eq!(told(&mut look), "ready: `alpha` is ready after 90 s");
+        // Then it is gone, and to be loaded again.
+        look.facts("spark1").files.insert("lab/alpha".into(), now);
+        look.facts("spark1").containers.clear();
+        look.facts("spark1").jobs.clear();
+        look.endpoints.clear();
+        look.ledger.launches.clear();
+        let verdict = look.work("vllm").unwrap().verdict;
+        matches!(verdict, Verdict::Blocked { reason: Reason::FilesMissing, .. })
+    };
+    assert!(!is_missed(Some(whole()), whole()));
+    assert!(!is_missed(Some(lacking()), lacking()));
+    assert!(is_missed(Some(whole()), lacking()));
+    assert!(is_missed(Some(lacking()), partial("model-00002-of-00002.safetensors")));
+    assert!(is_missed(Some(partial("1 file")), partial("2 files")));
+    assert!(!is_missed(None, lacking()), "nobody saw what it loaded from");
 }
 
 #[test]

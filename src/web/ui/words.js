@@ -326,6 +326,7 @@ export const words = {
     Unreachable: "a Spark that is needed does not answer",
     Unknown: "something that must be known could not be read",
     ApprovalNeeded: "somebody must approve it",
+    LargeRemoval: "the file takes much out, and may be half of one: agree to it, or mend the file",
     ReportOnly: "the file says that differences are only reported",
     Held: "a hold keeps it as it is: wait, or release the hold",
     Suspended: "it is suspended: resume it",
