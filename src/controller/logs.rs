@@ -9,6 +9,7 @@ use std::{
 };
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ use crate::{
         observed::{Observed, SparkView},
         standing::standing,
     },
-    probe::{bots, words},
+    probe::{jobs, words},
 };
 
 /// As much as a person scrolls back.
@@ -122,17 +123,15 @@ fn unseen(spark: &SparkName, container: &str, observed: &Observed) -> Option<Log
     Some(Log { spark: spark.clone(), container: container.to_owned(), text })
 }
 
-/// The last lines of the launcher, while its model does not serve yet or failed to: there may be no container to ask.
-fn launcher_log(object: &Object, ledger: &Ledger, observed: &Observed) -> Option<Log> {
+/// The launcher's job, while its model does not serve yet or failed to: there may be no container to ask.
+fn launcher_job(object: &Object, ledger: &Ledger, observed: &Observed) -> Option<(SparkName, String)> {
     let launch = ledger.launches.get(object)?;
     if !matches!(launch.state, LaunchState::Loading | LaunchState::Failed { .. }) {
         return None;
     }
     let spark = launch.group.head();
-    let job =
-        observed.facts(spark)?.jobs.iter().find(|job| job.token == launch.token && !job.said.is_empty())?;
-    let container = format!("launcher {}", job.id);
-    Some(Log { spark: spark.clone(), container, text: Ok(job.said.join("\n") + "\n") })
+    let job = observed.facts(spark)?.jobs.iter().find(|job| job.token == launch.token)?;
+    Some((spark.clone(), job.id.clone()))
 }
 
 impl Controller {
@@ -143,6 +142,7 @@ impl Controller {
     pub async fn logs(&self, object: &str) -> Result<Vec<Log>, Refusal> {
         let mut places = Vec::new();
         let mut others = Vec::new();
+        let mut launchers = Vec::new();
         let desired = {
             let state = self.state();
             let (Some(current), Some(observed)) = (&state.current, &state.observed) else {
@@ -165,7 +165,8 @@ impl Controller {
             }
             let slots = desired.slots.iter().filter(|(name, _)| name.as_str() == object);
             for (name, slot) in slots {
-                others.extend(launcher_log(name, &state.ledger, observed));
+                let job = launcher_job(name, &state.ledger, observed);
+                launchers.extend(job.and_then(|(spark, job)| Some((way_to(&spark)?, spark, job))));
                 let container = slot.container.as_str();
                 others.extend(slot.sparks.iter().filter_map(|spark| unseen(spark, container, observed)));
             }
@@ -193,7 +194,13 @@ impl Controller {
                 Log { spark, container, text: text.map_err(|error| error.to_string()) }
             }
         });
-        let mut logs = futures_util::future::join_all(reading).await;
+        let cluster = desired.cluster.as_str();
+        let of_launchers = launchers.into_iter().map(|(way, spark, job)| async move {
+            let text = jobs::log(way.as_ref(), cluster, &job, LINES, DEADLINE).await;
+            Log { spark, container: format!("launcher {job}"), text: text.map_err(|error| error.to_string()) }
+        });
+        let (mut logs, of_launchers) = tokio::join!(join_all(reading), join_all(of_launchers));
+        logs.extend(of_launchers.into_iter().filter(|log| log.text.as_deref() != Ok("")));
         logs.extend(others);
         logs.extend(self.update_log(object).await);
         Ok(logs)
@@ -235,7 +242,7 @@ impl Controller {
             let Place::Spark(spark) = &service.place else { return None };
             (current.desired.cluster.clone(), spark.clone(), update.job.clone(), way.clone())
         };
-        let text = bots::log(way.as_ref(), cluster.as_str(), &job, LINES, DEADLINE).await;
+        let text = jobs::log(way.as_ref(), cluster.as_str(), &job, LINES, DEADLINE).await;
         let container = format!("update {job}");
         Some(Log { spark, container, text: text.map_err(|error| error.to_string()) })
     }

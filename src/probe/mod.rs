@@ -1,12 +1,12 @@
 //! Looking: all Sparks and endpoints at once, a deadline each. Decides nothing and changes nothing.
 
 pub mod audit;
-pub mod bots;
 pub mod deep;
 pub mod endpoint;
 pub mod engine;
 pub mod floor;
 pub mod http;
+pub mod jobs;
 pub mod machine;
 pub mod proof;
 pub mod recipes;
@@ -109,7 +109,7 @@ pub async fn observe(
     let (endpoints, loads, bots) = tokio::join!(
         endpoints(desired, ledger, &observed, eyes, previous, &now),
         loads(desired, ledger, &observed, transports),
-        bots::observe(desired.cluster.as_str(), sessions, &now)
+        jobs::observe(desired.cluster.as_str(), sessions, &now)
     );
     observed.bots = bots;
     observed.endpoints = endpoints;

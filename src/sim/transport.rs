@@ -50,7 +50,7 @@ impl Simulated {
         let mut world = self.sim.world();
         match program.name {
             "machine" => Ok(Some(machine_answer(&world.sparks[&self.spark], program, now))),
-            "bots" => Ok(Some(bots_answer(&world.sparks[&self.spark], program))),
+            "jobs" => Ok(Some(jobs_answer(&world.sparks[&self.spark], program))),
             "socket" => {
                 let hangs = world.sparks[&self.spark].engine_hangs(now);
                 Ok(Some(if hangs { "dead running\n" } else { "answers\n" }.to_owned()))
@@ -209,13 +209,17 @@ fn machine_answer(machine: &Machine, program: &Program, now: jiff::Timestamp) ->
     text + "end\n"
 }
 
-/// What `bots.sh` would print.
-fn bots_answer(machine: &Machine, program: &Program) -> String {
+/// What `jobs.sh` would print.
+fn jobs_answer(machine: &Machine, program: &Program) -> String {
     let mut text = String::new();
     let wanted = program.parameter("job").unwrap_or_default();
     match machine.jobs.iter().find(|job| job.id == wanted) {
-        Some(job) if job.state == JobState::Running => text = format!("== {}\n", update::PHASE),
-        Some(job) => text = format!("== {}\n{}\n", update::PHASE, job.said),
+        Some(job) if job.update.is_some() && job.state == JobState::Running => {
+            text = format!("== {}\n", update::PHASE);
+        }
+        Some(job) if job.update.is_some() => text = format!("== {}\n{}\n", update::PHASE, job.said),
+        Some(job) if job.said.is_empty() => {}
+        Some(job) => text = format!("{}\n", job.said),
         None => jobs(machine, &mut text),
     }
     text + "end\n"

@@ -12,7 +12,10 @@ use std::{
 use spark_control::{
     core::{files::FilesSeen, observed::GpuSeen},
     host::{Answer, Answering, EventStream, Output, Program, Transport},
-    probe::machine::{Asked, Entry, Files, FilesAt, Machine, probe},
+    probe::{
+        jobs,
+        machine::{Asked, Entry, Files, FilesAt, Machine, probe},
+    },
 };
 use tempfile::TempDir;
 
@@ -421,4 +424,21 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
     }
     assert_eq!(checkout.nodes.len(), 2);
     assert_eq!(seen["nowhere"], spark_control::core::observed::LauncherSeen::Missing);
+}
+
+/// If this failed, of a launcher that failed a few short lines would be shown, and the cause be above them.
+#[tokio::test]
+async fn the_log_of_a_job_is_read_as_long_as_it_is() {
+    let here = Here::new();
+    let job = here.home.path().join(".local/state/spark-control/test/jobs/7.2");
+    fs::create_dir_all(&job).unwrap();
+    let log: String = (0..600).map(|number| format!("{number}: {}\n", "x".repeat(400))).collect();
+    fs::write(job.join("log"), &log).unwrap();
+    let read = |job: &'static str, lines| jobs::log(&here, "test", job, lines, Duration::from_secs(10));
+    assert_eq!(read("7.2", 1000).await.unwrap(), log);
+    assert_eq!(
+        read("7.2", 500).await.unwrap(),
+        log.lines().skip(100).map(|line| format!("{line}\n")).collect::<String>()
+    );
+    assert_eq!(read("9.9", 500).await.unwrap(), "");
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use spark_control::{
-    controller::{Controller, round::Mode},
+    controller::{Controller, logs::Log, round::Mode},
     core::{desired::Object, name::SparkName, plan::Reason, status::Health},
     host::SharedTransport,
     sim::{Fault, transport::Simulated},
@@ -82,4 +82,36 @@ fn what_cannot_be_read_while_it_is_stopped_is_as_it_was() {
             }
         });
     }
+}
+
+/// If this failed, a launcher that builds an image for half an hour would say nothing to anybody, and one that failed a part of it.
+#[test]
+fn what_a_launcher_says_is_shown_while_it_runs_and_after_it_failed() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.sim.world().times.launcher = Duration::from_secs(60);
+        cluster.wish("alpha");
+        let controller = cluster.controller("one");
+        let logs = async || {
+            let logs = controller.logs("vllm").await.unwrap();
+            let told = |log: Log| format!("{} on {}: {}", log.container, log.spark, log.text.unwrap());
+            logs.into_iter().map(told).collect::<Vec<_>>()
+        };
+        controller.round(Mode::Act).await.unwrap();
+        while cluster.sim.world().sparks["spark1"].jobs.is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            controller.round(Mode::Act).await.unwrap();
+        }
+        controller.round(Mode::Act).await.unwrap();
+        assert_eq!(logs().await, [""; 0], "it said nothing yet");
+        let id = {
+            let mut world = cluster.sim.world();
+            let job = &mut world.sparks.get_mut("spark1").unwrap().jobs[0];
+            job.said = "#1 building\n#2 copying".into();
+            job.id.clone()
+        };
+        assert_eq!(logs().await, [format!("launcher {id} on spark1: #1 building\n#2 copying\n")]);
+        cluster.settle(&controller, Duration::from_secs(600)).await;
+        assert!(logs().await.iter().all(|log| !log.starts_with("launcher")), "it serves");
+    });
 }

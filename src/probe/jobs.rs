@@ -1,4 +1,4 @@
-//! The sessions of bots' users: what became of their jobs.
+//! Jobs on a Spark: what became of those of bots' users, and what any of them says.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +17,7 @@ const BODY: &str = concat!(
     include_str!("../host/place.sh"),
     include_str!("../host/alive.sh"),
     include_str!("../host/jobs.sh"),
-    include_str!("bots.sh")
+    include_str!("jobs.sh")
 );
 
 /// Look into each of these sessions.
@@ -44,7 +44,7 @@ pub async fn observe(
     join_all(looking).await.into_iter().collect()
 }
 
-/// The last lines of a job's log.
+/// The last lines of the log of a job of the user that `way` reaches.
 ///
 /// # Errors
 /// When it could not be read.
@@ -61,5 +61,5 @@ pub async fn log(
 }
 
 fn program(cluster: &str, job: &str) -> Program {
-    Program::new("bots", BODY).with("cluster", cluster).with("job", job).with("lines", "0")
+    Program::new("jobs", BODY).with("cluster", cluster).with("job", job).with("lines", "0")
 }
