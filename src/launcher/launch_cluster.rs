@@ -22,11 +22,20 @@ pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks, launch_script: Op
     let mut text = prepare(order, dir);
     let mut words = common_words(order, ranks);
     words.push("-d".into());
+    let set = assignments(effective);
+    let mut brings_script = false;
     match (launch_script, effective.model.source.root()) {
-        (Some(script), _) => words.extend(["--launch-script".into(), script.to_string()]),
+        (Some(script), _) if set.is_empty() => words.extend(["--launch-script".into(), script.to_string()]),
+        (Some(script), _) => {
+            write_launch_script(&mut text, script, &set);
+            brings_script = true;
+        }
         (None, Some(root)) => {
             words.push("exec".into());
-            words.extend(environment_first(effective));
+            if !set.is_empty() {
+                words.push("env".into());
+                words.extend(set);
+            }
             words.extend(["vllm", "serve", root].map(String::from));
             words.extend(effective.arguments());
         }
@@ -39,8 +48,30 @@ pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks, launch_script: Op
     for word in &words {
         let _ = write!(text, " {}", quote(word));
     }
+    if brings_script {
+        text.push_str(" --launch-script \"$script\"");
+    }
     text.push('\n');
     text
+}
+
+/// The owner's launch script with the file's environment in front, which wins there over what the launcher sets with `-e`. In
+/// `$script`; where the launcher would find none either, its own words for it, so that it says so.
+fn write_launch_script(text: &mut String, script: &PlainPath, set: &[String]) {
+    let _ = writeln!(text, "script={}", quote(script.as_str()));
+    text.push_str("for at in \"$script\" \"examples/$script\" \"examples/$script.sh\"; do\n");
+    text.push_str("    [ -f \"$at\" ] || continue\n    {\n");
+    text.push_str("        sed -n '1{/^#!/p;}' \"$at\"\n");
+    for one in set {
+        let _ = writeln!(text, "        printf 'export %s\\n' {}", quote(&quoted_value(one)));
+    }
+    text.push_str("        sed '1{/^#!/d;}' \"$at\"\n    } >\"$job/launch-script\" && script=$job/launch-script\n    break\ndone\n");
+}
+
+/// `NAME='value'`, for a line of a shell script.
+fn quoted_value(assignment: &str) -> String {
+    let (name, value) = assignment.split_once('=').expect("made with one");
+    format!("{name}={}", quote(value))
 }
 
 /// Into its directory, with its configuration and its hook set: what `run-recipe.sh` of the same checkout needs too.
@@ -86,14 +117,13 @@ pub(super) fn common_words(order: Order<'_>, ranks: Ranks) -> Vec<String> {
 }
 
 /// What the file says of the environment wins over what the launcher sets with `-e`, which `--env-file` does not: the engine gets
-/// it from `env`, which the engine then takes the place of. Secrets are never words.
-fn environment_first(effective: &Effective<'_>) -> Vec<String> {
+/// it from `env`, which the engine then takes the place of, or from its launch script. Secrets are never words.
+fn assignments(effective: &Effective<'_>) -> Vec<String> {
     let plain = effective.env.iter().filter_map(|(name, value)| match value {
         EnvValue::Plain(text) => Some(format!("{name}={text}")),
         EnvValue::Secret(_) => None,
     });
-    let set: Vec<String> = plain.collect();
-    if set.is_empty() { set } else { std::iter::once("env".to_owned()).chain(set).collect() }
+    plain.collect()
 }
 
 /// Ray was all there was, then the default beside `--no-ray`, then an option beside the other default.

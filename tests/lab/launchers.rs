@@ -374,7 +374,7 @@ vllm: {{ on_failure: stall }}
 models:
   wide: {{ repo: lab/wide, {both}, {args}, mods: [mods/fix], launcher: {{ kind: launch-cluster, volumes: [\"{cache}:/lab-cache:ro\"] }} }}
   rayed: {{ repo: lab/wide, {both}, {args}, launcher: {{ kind: launch-cluster, ray: true }} }}
-  scripted: {{ repo: lab/wide, {both}, launcher: {{ kind: launch-cluster, script: examples/wide.sh }} }}
+  scripted: {{ repo: lab/wide, {both}, env: {{ VLLM_HOST_IP: \"it's $(id)\" }}, launcher: {{ kind: launch-cluster, script: examples/wide.sh }} }}
   cooked: {{ recipe: the-alpha, {both}, {args} }}
 ",
         cache = cache.display()
@@ -422,6 +422,18 @@ models:
     let (head, other) = swap("scripted");
     assert_eq!(head[..2], ["serve", "lab/wide"]);
     assert!(other.expect("a rank on each").contains(&"--headless".to_owned()));
+    for spark in &lab.sparks {
+        // The launcher sets it with `-e`, and the file says otherwise.
+        let set = spark.docker(&["inspect", "--format", "{{json .Config.Env}}", CONTAINER]);
+        assert!(set.contains("\"VLLM_HOST_IP=192."), "{set}");
+        let running = spark.docker(&["top", CONTAINER, "-eo", "pid,args"]);
+        let engine = running.lines().find(|line| line.contains("serve lab/wide")).expect("an engine").trim();
+        let pid = engine.split(' ').next().unwrap();
+        let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        let host: Vec<&str> =
+            environment.split('\0').filter(|one| one.starts_with("VLLM_HOST_IP=")).collect();
+        assert_eq!(host, ["VLLM_HOST_IP=it's $(id)"], "{}", spark.name);
+    }
 
     let (head, other) = swap("cooked");
     assert_eq!(head[..2], ["serve", "lab/alpha"]);
