@@ -1,7 +1,7 @@
 //! Edits of desired state that do not come from an editor: read, check, change and replace the file, and lose nobody's
 //! edit (promise 16). Whoever edits holds the data directory's lock, or asks the controller that does.
 
-use std::{collections::BTreeSet, io::ErrorKind, sync::Arc};
+use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -177,9 +177,18 @@ pub enum NotEdited {
     Invalid { text: String, problems: Vec<Told> },
     #[error("writing the file: {0}")]
     Io(#[from] std::io::Error),
+    #[error("another edit has not ended within {} s; nothing is written, try again", EDIT_TURN.as_secs())]
+    Busy,
+    #[error(
+        "the edit has not ended within {0} s, and may yet be written: look at the file again before you repeat it"
+    )]
+    Late(u64),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// How long an edit waits for the one before it. Each is over in a second, unless the disk of the file hangs.
+const EDIT_TURN: Duration = Duration::from_secs(5);
 
 impl Controller {
     /// What the file holds, valid or not, and whether that is in force.
@@ -238,7 +247,11 @@ impl Controller {
     pub fn edit(&self, request: &Request) -> Result<Edited, NotEdited> {
         let wanted = change(&request.change)?;
         // Who only looks waits for nobody, and nobody waits for them.
-        let _edit = (!request.dry_run).then(|| self.edits.lock());
+        let _turn = if request.dry_run {
+            None
+        } else {
+            Some(self.edits.try_lock_for(EDIT_TURN).ok_or(NotEdited::Busy)?)
+        };
         let Before { bytes, text, loaded: before, is_there } =
             self.before(request.create, matches!(wanted, Change::Whole(_)))?;
         if let Some(base) = &request.base {

@@ -225,7 +225,7 @@ mod tests {
     use crate::{
         controller::{
             Places, World,
-            edit::{Asked, Request},
+            edit::{Asked, NotEdited, Request},
         },
         probe::http::Network,
     };
@@ -275,5 +275,22 @@ mod tests {
         let current = state.current.as_ref().unwrap();
         assert_eq!(current.revision, 2);
         assert!(current.text.contains("talk"), "{}", current.text);
+    }
+
+    /// If this failed, whoever edits while the disk of the file hangs would wait for ever, each on a thread of its own.
+    #[test]
+    fn an_edit_waits_for_the_one_before_it_for_some_seconds() {
+        let folder = tempfile::tempdir().unwrap();
+        let controller = controller(folder.path());
+        let merge = serde_json::json!({ "holds": { "talk": { "owner": "alice", "reason": "a talk" } } });
+        let request = Request::local(None, Asked::Merge(merge), "alice".into());
+        let hangs = controller.edits.lock();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| controller.edit(&request));
+            assert!(matches!(waiting.join().unwrap(), Err(NotEdited::Busy)));
+        });
+        assert_eq!(std::fs::read_to_string(&controller.places.file).unwrap(), FILE);
+        drop(hangs);
+        controller.edit(&request).unwrap();
     }
 }

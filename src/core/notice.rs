@@ -229,7 +229,14 @@ impl Ledger {
                 }
                 let after =
                     took.map_or("; the clock was set meanwhile".into(), |took| format!(" after {took} s"));
-                let message = format!("`{}` is ready{after}", group.model);
+                let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
+                let on_trust = match answer {
+                    Some(EndpointAnswer::Engine(engine)) if !ready::tells_root(group, engine) => {
+                        "; it does not tell which files it loaded (`root`), so its names and its command line count"
+                    }
+                    _ => "",
+                };
+                let message = format!("`{}` is ready{after}{on_trust}", group.model);
                 noticed.push(Noticed { object: object.clone(), kind: "ready", message });
                 LaunchState::Serving { since: now }
             }

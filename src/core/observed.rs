@@ -140,6 +140,9 @@ pub struct Checkout {
     pub nodes: Vec<Ipv4Addr>,
     /// Options that its own parser knows.
     pub options: BTreeSet<String>,
+    /// The same of `run-recipe.sh`, which hands them on; empty when it is not there or tells none.
+    #[serde(default)]
+    pub recipe_options: BTreeSet<String>,
     /// What is checked out; `None` when git does not tell.
     #[serde(default)]
     pub commit: Option<String>,
@@ -148,6 +151,10 @@ pub struct Checkout {
 impl Checkout {
     pub fn knows(&self, option: &str) -> bool {
         self.options.contains(option)
+    }
+
+    pub fn hands_on(&self, option: &str) -> bool {
+        self.recipe_options.is_empty() || self.recipe_options.contains(option)
     }
 }
 

@@ -246,6 +246,15 @@ fn checkout(
         );
         return Err((Reason::LauncherMissing, message));
     }
+    let is_recipe = matches!(target.launcher.how, How::Recipe { .. });
+    if let Some(option) = asked.iter().find(|option| is_recipe && !seen.hands_on(&option.words[0])) {
+        let message = format!(
+            "`run-recipe.sh` in `{dir}` on `{head}` does not hand `{}` on to `launch-cluster.sh`; update it, or take it out of \
+             the file",
+            option.words[0]
+        );
+        return Err((Reason::LauncherMissing, message));
+    }
     // Before that option Ray was all there was.
     if sparks.len() > 1 && ranks == Ranks::Processes && !seen.knows("--no-ray") {
         let message = format!(

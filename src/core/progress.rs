@@ -148,6 +148,27 @@ mod tests {
         assert_eq!(progress.to_string(), "loading the weights, 12 % (3 of 25 files)");
     }
 
+    /// If this failed, files that other loaders read would be loaded without anybody seeing how far.
+    #[test]
+    fn every_loader_draws_its_bar_and_the_last_file_is_not_the_end() {
+        let starts = "INFO Starting to load model lab/a\n";
+        let bar = |bar: &str| read(&format!("{starts}{bar}")).to_string();
+        let half = "loading the weights, 50 % (2 of 4 files)";
+        assert_eq!(
+            bar("Loading safetensors checkpoint shards:  50% Completed | 2/4 [00:01<00:01,  1.20it/s]"),
+            half
+        );
+        assert_eq!(bar("Multi-thread loading shards:  50% Completed | 2/4 [00:01<00:01,  1.20it/s]"), half);
+        assert_eq!(
+            bar("Loading safetensors using InstantTensor loader:  50% Completed | 2/4 [00:01<00:01]"),
+            half
+        );
+        assert_eq!(
+            bar("Loading safetensors using Fastsafetensor loader: 100% Completed | 4/4 [00:02<00:00]"),
+            "loading the weights, all of 4 files read"
+        );
+    }
+
     #[test]
     fn phases_come_in_their_order_whatever_is_logged_between() {
         let mut seen = Phase::Starting;

@@ -156,6 +156,13 @@ pub fn readiness(
     }
 }
 
+/// The engine says of what it serves for `group` which files it loaded. Where it does not, that it is the right one rests on its
+/// names and on the words that it was started with.
+pub fn tells_root(group: &Group, engine: &EngineAnswer) -> bool {
+    let is_ours = |id: &str| group.served_as.iter().any(|name| name.as_str() == id);
+    group.root.is_none() || engine.models.iter().all(|model| model.root.is_some() || !is_ours(&model.id))
+}
+
 /// Every name of `group` is served, and is what was to be loaded, as far as either is known.
 ///
 /// # Errors

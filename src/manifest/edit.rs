@@ -337,6 +337,8 @@ models:
     #[test]
     fn comments_go_with_what_they_speak_of() {
         let list = "x-list:\n  # about a\n  - a\n  - b   # b\n  # about c\n  - c   # c\n";
+        let brackets = "x-list: [\n  # about a\n  a,\n  b,   # b\n  c   # c\n]\n";
+        let closed = "x-list: [\n  a, # a\n  b, # b\n]\n";
         for (list, wanted, expected) in [
             // Put in, taken out, moved.
             (list, json!(["a", "x", "b", "c"]), list.replace("  - b", "  - x\n  - b")),
@@ -344,6 +346,14 @@ models:
             (list, json!(["b", "c"]), list.replace("  # about a\n  - a\n", "")),
             (list, json!(["b", "c", "a"]), list.replace("  # about a\n  - a\n", "") + "  # about a\n  - a\n"),
             (list, json!(["a", "z", "c"]), list.replace("- b ", "- z ")),
+            (
+                brackets,
+                json!(["b", "c", "a"]),
+                "x-list: [\n  b,   # b\n  c,   # c\n  # about a\n  a\n]\n".into(),
+            ),
+            (brackets, json!(["c", "x", "a"]), "x-list: [\n  c,   # c\n  x,\n  # about a\n  a\n]\n".into()),
+            (closed, json!(["b", "a"]), "x-list: [\n  b, # b\n  a, # a\n]\n".into()),
+            ("x-list: [a, b, # both\n  c]\n", json!(["c", "a", "b"]), "x-list: [c, a, b]\n".into()),
             (
                 "x-list:\n  -\n    - a   # a\n    - b\n",
                 json!([["a", "b", "c"]]),

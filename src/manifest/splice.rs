@@ -538,6 +538,9 @@ impl Splicer<'_> {
             }
             spans.push(item.span.start..self.flow_end(item)?);
         }
+        if self.flow_reordered(node, items, &spans, new)? {
+            return Ok(());
+        }
         let mut gone = BTreeSet::new();
         let mut comes: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for op in aligned(items, new) {
@@ -562,6 +565,69 @@ impl Splicer<'_> {
             comes.entry(old.end).or_default().extend(written);
         }
         self.flow(node, &spans, &gone, &comes)
+    }
+
+    /// Items of brackets that stand in lines of their own, and change places: each takes its lines, and its comments, with it.
+    fn flow_reordered(
+        &mut self,
+        node: &Node,
+        items: &[Node],
+        spans: &[Range<usize>],
+        new: &[Json],
+    ) -> Result<bool, NoPlace> {
+        let stays: BTreeSet<usize> = aligned(items, new)
+            .iter()
+            .filter(|op| matches!(op, DiffOp::Equal { .. }))
+            .flat_map(DiffOp::new_range)
+            .collect();
+        let moves =
+            |(at, value): (usize, &Json)| !stays.contains(&at) && items.iter().any(|item| item.says(value));
+        let close = self.flow_end(node)? - 1;
+        let lines = self.flow_lines(node, spans, close);
+        let Some(lines) = lines.filter(|_| new.iter().enumerate().any(moves)) else { return Ok(false) };
+        let last = spans.len() - 1;
+        let ends_with_comma = self.comma_after(spans[last].end, close).is_some();
+        let indent = &self.text.text[self.text.start_of(spans[0].start)..spans[0].start];
+        let mut left: Vec<usize> = (0..items.len()).collect();
+        let mut text = String::new();
+        for (at, value) in new.iter().enumerate() {
+            let comma = if at + 1 < new.len() || ends_with_comma { "," } else { "" };
+            let Some(from) = left.iter().position(|from| items[*from].says(value)) else {
+                text +=
+                    &format!("{indent}{}{comma}{}", self.written(value), self.text.line_break(spans[0].end));
+                continue;
+            };
+            let from = left.remove(from);
+            let (whole, behind) = (&lines[from], self.comma_after(spans[from].end, close));
+            text += &self.text.text[whole.start..spans[from].end];
+            text += comma;
+            text += &self.text.text[behind.map_or(spans[from].end, |comma| comma + 1)..whole.end];
+        }
+        self.cut(lines[0].start..lines[last].end, text);
+        Ok(true)
+    }
+
+    /// The lines of each item in brackets, from its comments to its end; `None` where one shares a line with something else.
+    fn flow_lines(&self, node: &Node, spans: &[Range<usize>], close: usize) -> Option<Vec<Range<usize>>> {
+        let inside = node.span.start + 1;
+        let mut lines: Vec<Range<usize>> = Vec::new();
+        for span in spans {
+            let start = self.text.start_of(span.start);
+            let behind = self.comma_after(span.end, close).map_or(span.end, |comma| comma + 1);
+            let end = self.text.end_of(behind);
+            let rest = self.text.text[behind..end].trim();
+            let is_alone = start > node.span.start
+                && self.text.text[start..span.start].trim().is_empty()
+                && (rest.is_empty() || rest.starts_with('#'));
+            let head = self.text.head(start, inside, self.text.column(span.start));
+            // A comment between two of them speaks of neither.
+            let is_next = lines.last().is_none_or(|before| before.end == head);
+            if !is_alone || !is_next {
+                return None;
+            }
+            lines.push(head..end);
+        }
+        Some(lines)
     }
 
     /// Take entries out of brackets and put others in, each behind the entry before that number.

@@ -23,7 +23,11 @@ checkout() {
     nodes=$(sed -n 's/^CLUSTER_NODES=//p' "$1/.env" 2>/dev/null | tail -n 1 | tr -cd '0-9.,')
     case "$nodes" in *,*) is="nodes:$nodes" ;; *) is=alone ;; esac
     commit=$(git -C "$1" rev-parse --short=12 HEAD 2>/dev/null)
+    # It hands them on to the other, and ends at one that it does not know.
+    recipes=$(cat "$1/run-recipe.sh" "$1/run-recipe.py" 2>/dev/null | grep -oE -e '["'"'"' (|]--[a-z][a-z-]+["'"'"' |)]' |
+        grep -oE -e '--[a-z][a-z-]+' | sort -u | tr '\n' ,)
     say "launcher $is ${options:--} ${commit:--} $1"
+    [ -z "$recipes" ] || say "launcher_recipes $recipes $1"
 }
 
 #   program PATH    that must be there and can be run

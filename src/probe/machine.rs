@@ -1,6 +1,10 @@
 //! One machine's facts by one small program, `machine.sh`.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -202,6 +206,12 @@ pub fn parse(text: &str) -> Option<Machine> {
                 machine.entries.insert(entry.to_owned(), there == "yes");
             }
             "token" => machine.token = value.parse().ok(),
+            "launcher_recipes" => {
+                let (options, dir) = value.split_once(' ')?;
+                if let Some(LauncherSeen::Present(checkout)) = machine.launchers.get_mut(dir) {
+                    checkout.recipe_options = options_of(options);
+                }
+            }
             "job" | "job_said" => job_line(line, &mut machine.jobs),
             _ => {}
         }
@@ -273,16 +283,20 @@ fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
     let mut fields = line.splitn(4, ' ');
     let (is, options, commit, dir) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let commit = (commit != "-").then(|| commit.to_owned());
-    let options = options.split(',').filter(|option| option.starts_with("--")).map(str::to_owned).collect();
+    let options = options_of(options);
     let seen = match is {
         "missing" => LauncherSeen::Missing,
         is => {
             let nodes = is.strip_prefix("nodes:").unwrap_or_default().split(',');
             let nodes = nodes.filter_map(|node| node.parse().ok()).collect();
-            LauncherSeen::Present(Checkout { nodes, options, commit })
+            LauncherSeen::Present(Checkout { nodes, options, recipe_options: BTreeSet::new(), commit })
         }
     };
     Some((dir.to_owned(), seen))
+}
+
+fn options_of(list: &str) -> BTreeSet<String> {
+    list.split(',').filter(|option| option.starts_with("--")).map(str::to_owned).collect()
 }
 
 fn gpu_of(line: &str) -> GpuSeen {

@@ -39,3 +39,31 @@ async fn survive(request: Request, next: Next) -> Response {
         Problem::new(Code::Internal, "a mistake of this program; its log has the place").into_response()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    /// If this failed, one request could end the process, and with it what is under way.
+    #[tokio::test]
+    async fn a_request_that_panics_ends_alone() {
+        let fails = || async {
+            if std::hint::black_box(true) {
+                panic!("a mistake");
+            }
+        };
+        let router = Router::new().route("/fails", get(fails)).route("/well", get(|| async { "well" }));
+        let router = router.layer(middleware::from_fn(survive));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async { axum::serve(listener, router).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        for (path, status) in [("fails", 500), ("well", 200), ("fails", 500), ("well", 200)] {
+            let answer = client.get(format!("http://{address}/{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{path}");
+        }
+    }
+}

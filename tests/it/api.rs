@@ -5,11 +5,16 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use spark_control::{
-    controller::{Controller, round::Mode},
+    controller::{
+        Controller,
+        edit::{Asked, NotEdited, Request},
+        round::Mode,
+    },
     core::desired::ServiceKind,
     sim::{Fault, Service},
     web::{
-        self, api,
+        self,
+        api::{self, desired, problem::Problem},
         guard::Hosts,
         listen::{Limits, listen},
     },
@@ -183,6 +188,42 @@ async fn an_edit_names_the_revision_it_was_made_from() {
         let request = patch(&fourth, kind, body);
         assert_eq!(code(&api.send(request).await), expected, "{kind} {body}");
     }
+}
+
+/// If this failed, whoever asks what is would wait for a Spark that does not answer.
+#[tokio::test]
+async fn what_is_known_is_told_while_a_silent_spark_is_waited_for() {
+    let api = Api::new("model: alpha").await;
+    api.cluster.sim.fault("spark2", Fault::Silent, Duration::from_secs(600)).unwrap();
+    let controller = api.controller.clone();
+    let looking = tokio::spawn(async move { controller.decide(Mode::Preview).await.map(|(turn, _)| turn) });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let status = api.get("/api/v1/status").await;
+    assert_eq!(status.body["objects"][0]["object"], "vllm", "{}", status.body);
+    assert!(!looking.is_finished(), "the Spark is still waited for");
+    looking.await.unwrap().unwrap();
+    assert_eq!(api.get("/api/v1/status").await.body["sparks"][1]["reachable"], false);
+}
+
+/// If this failed, a client would wait for as long as the disk of the file hangs, or be told that nothing happened.
+#[tokio::test]
+async fn an_edit_that_does_not_end_is_said_to_be_open() {
+    let api = Api::new("model: alpha").await;
+    let folder = std::fs::File::open(api.cluster.folder()).unwrap();
+    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let request = Request::local(None, Asked::Merge(json!({ "model": "beta" })), "alice".into());
+    let limit = Duration::from_millis(200);
+    let late = desired::edited_within(limit, &api.controller, request).await.unwrap_err();
+    assert!(matches!(late, NotEdited::Late(_)), "{late}");
+    assert_eq!(Problem::from(late).code.row().name, "edit_late");
+    drop(folder);
+    // It goes on: what it wrote is in force when it ends.
+    let written = async {
+        while !api.file().contains("model: beta") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), written).await.expect("it ends");
 }
 
 #[tokio::test]

@@ -56,6 +56,16 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
     ready.later(90);
     ready.answers(&engine("alpha"));
     assert_eq!(told(&mut ready), "ready: `alpha` is ready after 90 s");
+    let mut tight_lipped = loading("alpha");
+    tight_lipped.later(90);
+    let mut answer = engine("alpha");
+    let EndpointAnswer::Engine(said) = &mut answer else { unreachable!("made as one") };
+    said.models[0].root = None;
+    tight_lipped.answers(&answer);
+    assert_eq!(
+        told(&mut tight_lipped),
+        "ready: `alpha` is ready after 90 s; it does not tell which files it loaded (`root`), so its names and its command line count"
+    );
     assert_eq!(ready.state(), LaunchState::Serving { since: at(90) });
     assert_eq!(ready.ledger.load_secs.values().next().unwrap(), &[90]);
 
@@ -205,6 +215,35 @@ fn a_load_is_as_far_as_its_slowest_rank_and_does_not_go_back() {
     assert_eq!(seen(weights(4), weights(3)), weights(3));
     assert_eq!(seen(weights(2), weights(5)), weights(3), "a log that was turned over");
     assert_eq!(seen(weights(4), weights(5)), weights(4));
+}
+
+/// If this failed, somebody who watches a load would not know whether to wait on, or why another model than the file's loads.
+#[test]
+fn a_load_says_how_it_compares_and_what_it_is_for() {
+    let message = |look: &mut Look| {
+        look.notice();
+        match look.work("vllm").unwrap().verdict {
+            Verdict::Waiting { reason: Reason::LoadInProgress, message } => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut look = loading("alpha");
+    let spec = look.group("alpha").spec;
+    look.ledger.load_secs.insert(spec.to_string(), vec![60]);
+    says(&mut look, "spark1", false, "");
+    look.later(30);
+    assert_eq!(message(&mut look), "starting; 30 s of about 60");
+    look.later(60);
+    assert_eq!(message(&mut look), "starting; 90 s, longer than the usual 60 s");
+
+    let mut look = loading("alpha");
+    look.proven("alpha");
+    look.edit("model: beta");
+    look.failed("beta", attempts(5, FailureKind::Named, 0));
+    assert_eq!(
+        message(&mut look),
+        "the engine does not listen yet; it takes over, because `beta` failed: no such option"
+    );
 }
 
 /// If this failed, a launch would wait for a launcher that is gone, or be given up while it is at work.

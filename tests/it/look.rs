@@ -70,9 +70,8 @@ impl Look {
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
                     LauncherSeen::Present(Checkout {
-                        nodes: Vec::new(),
                         options: ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into(),
-                        commit: None,
+                        ..Checkout::default()
                     }),
                 )]
                 .into(),

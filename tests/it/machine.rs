@@ -10,11 +10,15 @@ use std::{
 };
 
 use spark_control::{
-    core::{files::FilesSeen, observed::GpuSeen},
+    core::{
+        files::FilesSeen,
+        observed::{GpuSeen, RecipeSeen},
+    },
     host::{Answer, Answering, EventStream, Output, Program, Transport},
     probe::{
         jobs,
         machine::{Asked, Entry, Files, FilesAt, Machine, probe},
+        recipes::{self, DryRun},
     },
 };
 use tempfile::TempDir;
@@ -408,6 +412,9 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
         --earlyoom) X=1 ;;\n  esac\n  shift\ndone\necho \"use --launch-script with care\"\n";
     fs::write(dir.join("launch-cluster.sh"), script).unwrap();
     fs::write(dir.join(".env"), "CLUSTER_NODES=\"192.0.2.1,192.0.2.2\"\n").unwrap();
+    let recipes =
+        "parser.add_argument('--solo', action='store_true')\nparser.add_argument(\"-t\", \"--container\")\n";
+    fs::write(dir.join("run-recipe.py"), recipes).unwrap();
     let asked = Asked { launchers: vec!["spark-vllm-docker".into(), "nowhere".into()], ..Asked::default() };
     let seen = here.look(&asked).await.launchers;
     let spark_control::core::observed::LauncherSeen::Present(checkout) = &seen["spark-vllm-docker"] else {
@@ -423,6 +430,9 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
         assert_eq!(checkout.knows(option), knows, "{option}: {:?}", checkout.options);
     }
     assert_eq!(checkout.nodes.len(), 2);
+    for (option, is_handed_on) in [("--solo", true), ("--container", true), ("--earlyoom", false)] {
+        assert_eq!(checkout.hands_on(option), is_handed_on, "{option}: {:?}", checkout.recipe_options);
+    }
     assert_eq!(seen["nowhere"], spark_control::core::observed::LauncherSeen::Missing);
 }
 
@@ -441,4 +451,27 @@ async fn the_log_of_a_job_is_read_as_long_as_it_is() {
         log.lines().skip(100).map(|line| format!("{line}\n")).collect::<String>()
     );
     assert_eq!(read("9.9", 500).await.unwrap(), "");
+}
+
+/// If this failed, a recipe's own share of memory would be lost where its command goes on over lines, and 0.92 be reckoned instead.
+#[tokio::test]
+async fn a_recipes_command_goes_on_over_lines() {
+    let here = Here::new();
+    let dir = here.home.path().join("vllm");
+    fs::create_dir(&dir).unwrap();
+    let script = "#!/bin/sh\ncat <<'END'\nRecipe: own\n=== Generated launch script ===\n#!/bin/bash\nexport VLLM_USE_X=\"1\"\n  export OTHER='a b'\n\n\
+        vllm serve lab/own \\\n  --port 8000 \\\n  --gpu-memory-utilization 0.7 \\\n  --quantization fp8\nEND\n";
+    fs::write(dir.join("run-recipe.sh"), script).unwrap();
+    fs::set_permissions(dir.join("run-recipe.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let asked =
+        DryRun { key: "vllm/own".into(), dir: "vllm".into(), names_nodes: true, words: vec!["own".into()] };
+    let RecipeSeen::Readable { root, args, sets } =
+        recipes::probe(&here, &[asked]).await.remove("vllm/own").unwrap()
+    else {
+        panic!("it is readable")
+    };
+    assert_eq!(root, "lab/own");
+    assert_eq!(args["gpu-memory-utilization"], 0.7);
+    assert_eq!(args["quantization"], "fp8");
+    assert_eq!(sets, ["OTHER".to_owned(), "VLLM_USE_X".to_owned()].into());
 }

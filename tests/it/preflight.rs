@@ -48,7 +48,7 @@ impl Sparks {
                 files: [("lab/wide".to_owned(), FilesSeen::Whole { weights_bytes: None })].into(),
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
-                    LauncherSeen::Present(Checkout { nodes: Vec::new(), options, commit: None }),
+                    LauncherSeen::Present(Checkout { options, ..Checkout::default() }),
                 )]
                 .into(),
                 ..Facts::default()
@@ -531,6 +531,56 @@ fn a_checkout_that_knows_only_ray_is_enough_for_one_spark_or_with_ray() {
     assert_eq!(old(&alone), None);
     let bare = alone.replace(", fabric: { ip: 192.0.2.101, eth_if: cx7 }", "");
     assert_eq!(old(&bare), None, "one Spark needs no fabric");
+}
+
+/// If this failed, what serves would be stopped for a launcher that ends at once at an option that it does not know.
+#[test]
+fn an_option_that_a_checkout_has_not_is_in_the_way() {
+    let refused = |kind: &str, options: &str, known: &[&str], handed_on: &[&str]| {
+        let file =
+            TWO.replace("models:", &format!("vllm: {{ launcher: {{ kind: {kind}, {options} }} }}\nmodels:"));
+        let file = match kind {
+            _ if options.starts_with("ports") => {
+                file.replace("[spark1, spark2]", "[spark1]").replace(", tensor-parallel-size: 2", "")
+            }
+            "recipe" => file
+                .replace("repo: lab/wide", "recipe: wide")
+                .replace("args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }", "memory_gib: 50"),
+            _ => file,
+        };
+        let checkout = |facts: &mut Facts| {
+            let Some(LauncherSeen::Present(seen)) = facts.launchers.get_mut("spark-vllm-docker") else {
+                panic!()
+            };
+            seen.options.extend(known.iter().map(|&option| option.to_owned()));
+            seen.recipe_options = handed_on.iter().map(|&option| option.to_owned()).collect();
+            facts.programs = [("spark-vllm-docker/run-recipe.sh".to_owned(), true)].into();
+        };
+        Sparks::ready().with("spark1", checkout).refuse(&file)
+    };
+    let told = |refused: Option<(Reason, String)>| {
+        let (reason, message) = refused.expect("it is in the way");
+        assert_eq!(reason, Reason::LauncherMissing);
+        message
+    };
+    let (plain, oom) = ("launch-cluster", "--earlyoom");
+    assert_eq!(refused(plain, "earlyoom: true", &[oom], &[]), None);
+    assert_eq!(
+        told(refused(plain, "earlyoom: true", &[], &[])),
+        "`launch-cluster.sh` in `spark-vllm-docker` on `spark1` has no `--earlyoom`, which came on 2026-07-10; update it, or take \
+         it out of the file"
+    );
+    assert_eq!(refused(plain, "ports: ['8888:8000']", &["--publish"], &[]), None);
+    let message = told(refused(plain, "ports: ['8888:8000']", &[], &[]));
+    assert!(message.contains("has no `--publish`, which came on 2026-06-03"), "{message}");
+
+    assert_eq!(refused("recipe", "earlyoom: true", &[oom], &[oom]), None);
+    assert_eq!(refused("recipe", "earlyoom: true", &[oom], &[]), None, "it does not tell");
+    assert_eq!(
+        told(refused("recipe", "earlyoom: true", &[oom], &["--solo"])),
+        "`run-recipe.sh` in `spark-vllm-docker` on `spark1` does not hand `--earlyoom` on to `launch-cluster.sh`; update it, or take \
+         it out of the file"
+    );
 }
 
 /// What is on its way takes memory too.

@@ -154,14 +154,18 @@ fn every_source_file_belongs_to_its_parent() {
 fn every_program_of_a_test_gets_an_environment_of_its_own() {
     let mut files = Vec::new();
     rust_files(&here("tests/it"), &mut files);
+    rust_files(&here("tests/lab"), &mut files);
     // Where it is made; and cargo, which has to find the toolchain and what it fetched.
-    files.retain(|file| {
-        !file.ends_with("environment.rs") && !file.ends_with("licences.rs") && !file.ends_with("tidy.rs")
-    });
+    let makers = ["environment.rs", "shell.rs", "licences.rs", "tidy.rs"];
+    files.retain(|file| !makers.iter().any(|maker| file.ends_with(maker)));
     assert!(files.len() > 30, "the tests were not found");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        assert!(!text.contains("Command::new("), "{}: `environment::command` runs programs", file.display());
+        assert!(
+            !text.contains("Command::new("),
+            "{}: `environment::command`, or `shell::hermetic` of the lab, runs programs",
+            file.display()
+        );
     }
 }
 

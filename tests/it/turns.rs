@@ -1,15 +1,19 @@
 //! What waits for what: acts, and questions that take minutes, on one Spark.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spark_control::{
     controller::{Controller, logs::Log, round::Mode},
-    core::{desired::Object, name::SparkName, plan::Reason, status::Health},
-    host::SharedTransport,
+    core::{
+        desired::Object, ledger::Ledger, name::SparkName, observed::SparkView, plan::Reason, status::Health,
+    },
+    host::{Answer, Answering, EventStream, Output, Program, SharedTransport, Transport},
+    manifest::load::load,
+    probe::{Eyes, observe, proof::Proofs},
     sim::{Fault, transport::Simulated},
 };
 
-use crate::cluster::{Cluster, SPARKS, paused};
+use crate::cluster::{Cluster, MODELS, SPARKS, paused};
 
 /// If this failed, memory that runs out while an engine is asked for its arguments would take the Spark with it: the question
 /// takes up to five minutes where the old model serves.
@@ -113,5 +117,47 @@ fn what_a_launcher_says_is_shown_while_it_runs_and_after_it_failed() {
         assert_eq!(logs().await, [format!("launcher {id} on spark1: #1 building\n#2 copying\n")]);
         cluster.settle(&controller, Duration::from_secs(600)).await;
         assert!(logs().await.iter().all(|log| !log.starts_with("launcher")), "it serves");
+    });
+}
+
+/// A Spark whose answers this program makes a mistake about.
+struct Panics;
+
+impl Transport for Panics {
+    fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, Output> {
+        Box::pin(async { panic!("a mistake") })
+    }
+
+    fn run_stream<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async { panic!("a mistake") })
+    }
+
+    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, Answer> {
+        Box::pin(async { panic!("a mistake") })
+    }
+
+    fn engine_stream<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, EventStream> {
+        Box::pin(async { panic!("a mistake") })
+    }
+}
+
+/// If this failed, what one Spark says could end the look at the others, or the process.
+#[test]
+fn a_look_that_panics_is_that_of_one_spark() {
+    paused(async {
+        let cluster = Cluster::new();
+        let desired = load(&format!("{SPARKS}model: none\n{MODELS}")).unwrap().desired;
+        let well: SharedTransport = Arc::new(Simulated { sim: cluster.sim.clone(), spark: "spark2".into() });
+        let name = |spark: &str| SparkName::new(spark).unwrap();
+        let transports =
+            [(name("spark1"), Arc::new(Panics) as SharedTransport), (name("spark2"), well)].into();
+        let (sessions, proofs) = (BTreeMap::new(), Proofs::default());
+        let eyes =
+            Eyes { transports: &transports, sessions: &sessions, http: &cluster.http, proofs: &proofs };
+        let observed = observe(&desired, &Ledger::default(), eyes, None, || cluster.sim.now()).await;
+        assert!(
+            matches!(&observed.sparks[&name("spark1")], SparkView::Unreachable { why, .. } if !why.is_empty())
+        );
+        assert!(matches!(observed.sparks[&name("spark2")], SparkView::Reachable(_)));
     });
 }

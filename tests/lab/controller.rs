@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{lab::Lab, shell::wait_until, spark::Spark};
+use crate::{
+    lab::Lab,
+    shell::{hermetic, wait_until},
+    spark::Spark,
+};
 
 /// The program, or another build of it (`just measure`).
 pub fn program() -> PathBuf {
@@ -34,7 +38,7 @@ impl Controller {
     /// `serve` on that Spark: in its network, with its home and programs.
     pub fn serve_on(lab: &Lab, spark: &Spark, name: &str, file: &Path) -> Self {
         let (namespace, path) = spark.place();
-        let mut command = Command::new("nsenter");
+        let mut command = hermetic("nsenter");
         command
             .arg(format!("--net={}", namespace.display()))
             .arg(program())
@@ -45,12 +49,12 @@ impl Controller {
 
     /// `serve`, with what is in that data directory.
     pub fn resume(data: &Path, file: &Path) -> Self {
-        Self::start(Command::new(program()), data, file)
+        Self::start(hermetic(program()), data, file)
     }
 
     /// `serve` with more in its environment.
     pub fn serve_with(lab: &Lab, name: &str, file: &Path, variable: &str, value: &Path) -> Self {
-        let mut command = Command::new(program());
+        let mut command = hermetic(program());
         command.env(variable, value);
         Self::start(command, &lab.data(name), file)
     }
@@ -138,7 +142,7 @@ impl Drop for Controller {
 }
 
 pub fn command(file: &Path, data: &Path, arguments: &[&str]) -> Output {
-    Command::new(program())
+    hermetic(program())
         .arg("--file")
         .arg(file)
         .arg("--data")

@@ -3,10 +3,9 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use crate::shell::{run, sh};
+use crate::shell::{run, sh, toolchain};
 
 /// The image as a tar file: busybox and the lab's engine. Made once per build of the engine.
 pub fn image(base: &Path) -> PathBuf {
@@ -29,7 +28,7 @@ pub fn image(base: &Path) -> PathBuf {
     for applet in ["sh", "sleep", "cat", "echo", "kill", "true", "sed", "tail", "httpd"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("an applet");
     }
-    run(Command::new("rustc")
+    run(toolchain("rustc")
         .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"])
         .arg(root.join("usr/bin/vllm"))
         .arg(&source));

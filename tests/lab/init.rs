@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::{
     cluster::{SWAP, in_sync},
     controller::{Controller, command, text},
     lab::{CONTAINER, Lab},
-    shell::{sh, wait_until},
+    shell::{hermetic, sh, wait_until},
 };
 
 fn init(lab: &Lab, file: &Path, data: &Path, more: &[&str]) -> Output {
@@ -125,7 +125,7 @@ fn what_runs_is_described_and_taken_over_as_it_is() {
         .iter()
         .map(|spark| {
             let public = spark.directory.join("host_key.pub");
-            let printed = Command::new("ssh-keygen").arg("-lf").arg(public).output().unwrap();
+            let printed = hermetic("ssh-keygen").arg("-lf").arg(public).output().unwrap();
             let printed = String::from_utf8(printed.stdout).unwrap();
             let fingerprint = printed.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
             format!("{}={fingerprint}", spark.name)
@@ -236,7 +236,7 @@ fn the_files_of_the_original_system_are_taken_over() {
         file.display(),
         lab.directory.join("asked").display()
     );
-    let asked = Command::new("sh").arg("-c").arg(script).stdin(Stdio::null()).output().unwrap();
+    let asked = hermetic("sh").arg("-c").arg(script).stdin(Stdio::null()).output().unwrap();
     assert!(text(&asked).contains("Is it the same? [y/N]"), "{}", text(&asked));
     let pinned = fs::read_to_string(lab.directory.join("asked/known_hosts")).unwrap();
     assert!(pinned.starts_with(&spark.address.to_string()), "{pinned}");

@@ -13,7 +13,7 @@ use crate::{
     cluster::{MODELS, on_one_spark, settles_on},
     controller::{Controller, save},
     lab::{CONTAINER, Lab},
-    shell::sh,
+    shell::{hermetic, sh},
     spark::Spark,
 };
 
@@ -51,7 +51,7 @@ fn timed(work: impl FnOnce()) -> Duration {
 
 /// The lab's ssh, with or without one connection for all.
 fn ssh(lab: &Lab, spark: &Spark, shared: bool) -> Command {
-    let mut command = Command::new("ssh");
+    let mut command = hermetic("ssh");
     command.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
     command.args(["-o", "LogLevel=ERROR", "-o", "UserKnownHostsFile=/dev/null"]);
     if shared {

@@ -1,10 +1,10 @@
 //! A file that is mounted by itself, as containers do: it cannot be exchanged.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use crate::{
     controller::{command, text},
-    shell::sh,
+    shell::{hermetic, sh},
 };
 
 struct Mounted(String);
@@ -27,7 +27,7 @@ fn a_file_that_is_mounted_by_itself_is_written_over_and_kept_first() {
     let _mounted = Mounted(inside.display().to_string());
     sh(&format!("mount --bind {} {}", outside.display(), inside.display()));
     // The exchange really is impossible here.
-    let renamed = Command::new("mv").arg(&outside).arg(&inside).output().unwrap();
+    let renamed = hermetic("mv").arg(&outside).arg(&inside).output().unwrap();
     assert!(!renamed.status.success());
 
     let data = folder.path().join("data");

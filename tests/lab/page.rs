@@ -1,13 +1,13 @@
 //! The page in a real browser, on a real Spark.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use crate::{
     bots::Bot,
     cluster::{MODELS, on_one_spark, serving, settles_on},
     controller::{Controller, program},
     lab::Lab,
-    shell::run,
+    shell::{hermetic, run, toolchain},
 };
 
 /// If this failed, the page would work on the demo and not on what it is for. `scripts/test` runs it after the others: beside
@@ -17,7 +17,7 @@ use crate::{
 fn the_page_swaps_a_model_keeps_services_and_brings_a_bot_to_its_branch() {
     let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     if !ui.join("node_modules").is_dir() {
-        run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&ui));
+        run(toolchain("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&ui));
     }
     let lab = Lab::up(1);
     let spark = lab.spark("spark1");
@@ -41,7 +41,7 @@ reconcile: {{ interval: 2s }}
     fs::write(&file, manifest).unwrap();
     let controller = Controller::serve(&lab, "data", &file);
     settles_on(&lab, &controller, "alpha");
-    let mut browsing = Command::new("node");
+    let mut browsing = hermetic("node");
     browsing
         .args(["--test", "lab.test.mjs"])
         .current_dir(&ui)

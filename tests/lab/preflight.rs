@@ -1,15 +1,12 @@
 //! What would make a launch fail is found on real Sparks while what serves goes on serving.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::{fs, process::Stdio};
 
 use crate::{
     cluster::{MODELS, SWAP, settles_on},
     controller::{Controller, save, text},
     lab::{CONTAINER, Lab},
-    shell::wait_until,
+    shell::{hermetic, wait_until},
     spark::EMPTY,
 };
 
@@ -48,7 +45,7 @@ fn what_a_launch_needs_is_missed_before_anything_is_stopped() {
         "sleep",
         "600",
     ]);
-    let listener = Command::new("nsenter")
+    let listener = hermetic("nsenter")
         .arg(format!("--net=/run/netns/{}", first.namespace))
         .args(["/usr/bin/python3", "-m", "http.server", "29501", "--bind", "127.0.0.1"])
         .current_dir(&lab.directory)
@@ -65,7 +62,7 @@ fn what_a_launch_needs_is_missed_before_anything_is_stopped() {
 
     waits_for("ImageMissing", "`spark2` has no image `vllm-node`");
     let empty = lab.directory.join("empty.tar");
-    let made = Command::new("tar").arg("-cf").arg(&empty).args(["-T", "/dev/null"]).status().unwrap();
+    let made = hermetic("tar").arg("-cf").arg(&empty).args(["-T", "/dev/null"]).status().unwrap();
     assert!(made.success());
     second.docker(&["import", empty.to_str().unwrap(), "vllm-node:latest"]);
     waits_for("ImageDiffers", "is not the image that `spark1` has");

@@ -1,24 +1,18 @@
 //! What a Spark refuses, told apart: real `sshd`, real keys, a real Docker Engine. Each cause is mended in another place.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, process::Output};
 
 use crate::{
     cluster::{MODELS, on_one_spark},
     controller::{program, text},
     lab::Lab,
-    shell::sh,
+    shell::{hermetic, sh},
     spark::BOT,
 };
 
 /// A command with a controller of its own.
 fn command(file: &Path, data: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(program());
+    let mut command = hermetic(program());
     command.arg("--file").arg(file).arg("--data").arg(data).args(arguments);
     command.output().unwrap()
 }

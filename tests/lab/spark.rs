@@ -6,11 +6,11 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     time::Duration,
 };
 
-use crate::shell::{run, sh, wait_until};
+use crate::shell::{hermetic, run, sh, wait_until};
 
 /// A second user there, where a test made one.
 pub const BOT: &str = "helper";
@@ -41,7 +41,7 @@ impl Spark {
     /// A command of its user, as over SSH.
     pub fn by_ssh(&self, command: &str) -> String {
         let key = self.directory.parent().expect("the lab").join("key");
-        run(Command::new("ssh")
+        run(hermetic("ssh")
             .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i"])
             .arg(key)
@@ -52,7 +52,7 @@ impl Spark {
 
     /// Ask this Spark's Docker engine.
     pub fn try_docker(&self, arguments: &[&str]) -> Output {
-        Command::new("/usr/bin/docker")
+        hermetic("/usr/bin/docker")
             .arg("-H")
             .arg(format!("unix://{}", self.socket().display()))
             .args(arguments)
@@ -256,7 +256,7 @@ impl Spark {
              --pidfile {d}/docker.pid --cgroup-parent /sclab{number}-{index} --bridge none \
              --storage-driver vfs --iptables=false"
         );
-        Command::new("nsenter")
+        hermetic("nsenter")
             .arg(format!("--net=/run/netns/{}", self.namespace))
             .args(["unshare", "-u", "setsid", "--fork", "sh", "-c", &script])
             .stdin(Stdio::null())
@@ -274,7 +274,7 @@ impl Spark {
 
     pub fn wait_for_sshd(&self, lab: &Path) {
         wait_until(&format!("sshd of {}", self.name), Duration::from_secs(20), || {
-            Command::new("ssh")
+            hermetic("ssh")
                 .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2"])
                 .args([
                     "-o",

@@ -1,5 +1,7 @@
 //! Desired state: read, changed, put back. An edit names the revision that it was made from.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::Bytes,
@@ -31,6 +33,9 @@ use crate::{
 const YAMLS: [&str; 3] = [YAML, "application/x-yaml", "text/yaml"];
 /// More than a person scrolls through.
 const MOST_REVISIONS: usize = 500;
+
+/// An edit takes milliseconds, unless the disk of the file hangs.
+const EDIT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the file holds: the text for who accepts YAML, its value for everybody else.
 pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -240,9 +245,22 @@ pub async fn edited(
     controller: &Shared,
     request: Request,
 ) -> Result<crate::controller::edit::Edited, NotEdited> {
+    edited_within(EDIT_DEADLINE, controller, request).await
+}
+
+/// The same, for so long.
+///
+/// # Errors
+/// [`NotEdited::Late`] when it did not end: it goes on, and nobody waits for it.
+pub async fn edited_within(
+    limit: Duration,
+    controller: &Shared,
+    request: Request,
+) -> Result<crate::controller::edit::Edited, NotEdited> {
     let controller = controller.clone();
     let editing = tokio::task::spawn_blocking(move || controller.edit(&request));
-    editing.await.map_err(|error| NotEdited::Io(std::io::Error::other(error)))?
+    let ended = tokio::time::timeout(limit, editing).await.map_err(|_| NotEdited::Late(limit.as_secs()))?;
+    ended.map_err(|error| NotEdited::Io(std::io::Error::other(error)))?
 }
 
 /// Who meets somebody else's edit is told what the file holds now.

@@ -56,6 +56,7 @@ pub enum Code {
     TooManyStreams,
     TooManyConnections,
     TooBusy,
+    EditLate,
 }
 
 impl Code {
@@ -94,7 +95,7 @@ const fn row(
 }
 
 /// Every code, in the order of their status.
-pub const TABLE: [Row; 39] = [
+pub const TABLE: [Row; 40] = [
     row(
         Code::InvalidRequest,
         "invalid_request",
@@ -256,6 +257,13 @@ pub const TABLE: [Row; 39] = [
         true,
         "too much is being sent at the same time",
     ),
+    row(
+        Code::EditLate,
+        "edit_late",
+        StatusCode::GATEWAY_TIMEOUT,
+        false,
+        "the edit did not end in time, and may yet be written: read the file again",
+    ),
 ];
 
 /// An answer that is an error.
@@ -323,6 +331,8 @@ impl From<NotEdited> for Problem {
             NotEdited::Loosens(_) => Code::MayNot,
             NotEdited::Invalid { .. } => Code::Invalid,
             NotEdited::Io(_) => Code::Io,
+            NotEdited::Busy => Code::TooBusy,
+            NotEdited::Late(_) => Code::EditLate,
             NotEdited::Store(_) => Code::Store,
         };
         let problem = Self::new(code, detail);
