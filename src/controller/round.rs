@@ -236,9 +236,13 @@ impl Controller {
         if fenced || works.is_empty() {
             return Ok((turn, None));
         }
-        // What is being done for an object is done before more is.
-        let works: Vec<(Work, Busy)> =
-            works.into_iter().filter_map(|work| self.busy.with(&work).map(|busy| (work, busy))).collect();
+        // What is being done for an object is done before more is. That it ended meanwhile changes nothing: what was seen may be from
+        // before its end, and would be done a second time.
+        let works: Vec<(Work, Busy)> = works
+            .into_iter()
+            .filter(|work| !busy.contains(&work.object))
+            .filter_map(|work| self.busy.with(&work).map(|busy| (work, busy)))
+            .collect();
         if works.is_empty() {
             return Ok((Turn { waiting: true, ..turn }, None));
         }

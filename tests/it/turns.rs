@@ -53,6 +53,31 @@ fn nobody_who_acts_waits_for_a_question() {
     });
 }
 
+/// If this failed, a container that is stopped while a slow look is under way would be stopped a second time.
+#[test]
+fn what_was_seen_before_an_act_ended_is_not_acted_on() {
+    paused(async {
+        let cluster = Cluster::new();
+        cluster.wish("alpha");
+        let controller = Arc::new(cluster.controller("one"));
+        cluster.settle(&controller, Duration::from_secs(600)).await;
+        cluster.wish("none");
+        let (_, stop) = controller.decide(Mode::Act).await.unwrap();
+        let stopper = controller.clone();
+        let stopping = tokio::spawn(async move { stopper.perform_all(stop.expect("the stop")).await });
+        cluster.sim.world().times.stop = Duration::from_secs(4);
+        // It sees the container, and is held up by the other Spark until that is gone.
+        cluster.sim.fault("spark2", Fault::Slow, Duration::from_secs(10)).unwrap();
+        let (turn, again) = controller.decide(Mode::Act).await.unwrap();
+        assert!(stopping.is_finished(), "the look was the longer");
+        assert!(again.is_none() && turn.waiting, "it looks again before it acts");
+        assert!(stopping.await.unwrap().unwrap());
+        cluster.settle(&controller, Duration::from_secs(60)).await;
+        let audit = cluster.sim.world().sparks["spark1"].audit.clone();
+        assert_eq!(audit.iter().filter(|line| line.contains(" stop ")).count(), 1, "{audit:#?}");
+    });
+}
+
 /// If this failed, most stops would show "the processes could not be read", of a container that is ending.
 #[test]
 fn what_cannot_be_read_while_it_is_stopped_is_as_it_was() {
