@@ -95,6 +95,21 @@ fn keep_private(file: &Path) -> std::io::Result<()> {
     }
 }
 
+/// The store as an older program wrote it, beside the one that it becomes: whoever goes back to that program puts it in place.
+fn keep_before(connection: &Connection, directory: &Path, version: i64) -> Result<(), StoreError> {
+    let kept = directory.join(format!("spark-control.db.version-{version}"));
+    let half = directory.join("spark-control.db.half");
+    if kept.exists() {
+        return Ok(());
+    }
+    let failed = |error| StoreError::Io(kept.display().to_string(), error);
+    if half.exists() {
+        std::fs::remove_file(&half).map_err(failed)?;
+    }
+    connection.execute("VACUUM INTO ?1", [half.to_string_lossy()])?;
+    keep_private(&half).and_then(|()| std::fs::rename(&half, &kept)).map_err(failed)
+}
+
 impl Store {
     /// Open or make the store in `directory`.
     ///
@@ -121,6 +136,10 @@ impl Store {
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version > VERSION {
             return Err(StoreError::Newer(directory.display().to_string()));
+        }
+        // One that was just made has none.
+        if (1..VERSION).contains(&version) {
+            keep_before(&connection, directory, version)?;
         }
         let (history, spells, tokens, answers) =
             (history::TABLE, spells::TABLE, tokens::TABLES, answers::TABLE);

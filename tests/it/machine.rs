@@ -12,7 +12,7 @@ use std::{
 use spark_control::{
     core::{
         files::FilesSeen,
-        observed::{GpuSeen, RecipeSeen},
+        observed::{GpuSeen, JobState, RecipeSeen, Token},
     },
     host::{Answer, Answering, EventStream, Output, Program, Transport},
     probe::{
@@ -23,7 +23,10 @@ use spark_control::{
 };
 use tempfile::TempDir;
 
-use crate::environment::{command, path};
+use crate::{
+    environment::{command, path},
+    golden,
+};
 
 /// This machine, for somebody with a home of his own.
 struct Here {
@@ -474,4 +477,25 @@ async fn a_recipes_command_goes_on_over_lines() {
     assert_eq!(args["gpu-memory-utilization"], 0.7);
     assert_eq!(args["quantization"], "fp8");
     assert_eq!(sets, ["OTHER".to_owned(), "VLLM_USE_X".to_owned()].into());
+}
+
+/// If this failed, an update of this program would start a job a second time, or wait for one that has ended.
+#[tokio::test]
+async fn a_job_that_an_older_program_started_is_known() {
+    let here = Here::new();
+    let state = here.home.path().join(".local/state/spark-control/test");
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    let from = golden::here("tests/it/before/state");
+    assert!(command("cp", here.home.path()).arg("-r").arg(from).arg(&state).status().unwrap().success());
+    let seen = here.look(&Asked::default()).await;
+    let token: Token = "3.4.a".parse().unwrap();
+    assert_eq!(seen.token, Some(token.clone()));
+    let [job] = &seen.jobs[..] else { panic!("{:?}", seen.jobs) };
+    assert_eq!((job.id.as_str(), job.object.as_str(), &job.token), ("3.4", "vllm", &token));
+    assert_eq!((job.spec.as_str(), job.state), ("v1-0123456789abcdef", JobState::Exited(3)));
+    assert_eq!(job.said, ["building", "Error: no nodes"]);
+    assert_eq!(
+        jobs::log(&here, "test", "3.4", 10, Duration::from_secs(10)).await.unwrap(),
+        "building\nError: no nodes\n"
+    );
 }

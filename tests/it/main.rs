@@ -6,6 +6,7 @@ mod access;
 mod adoption;
 mod api;
 mod arguments;
+mod before;
 mod bots;
 mod causes;
 mod cli;
