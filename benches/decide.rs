@@ -11,7 +11,7 @@ use spark_control::{
         drift,
         ledger::Ledger,
         name::SparkName,
-        observed::{Container, Facts, Observed, Process, SparkView},
+        observed::{Container, Observed, Process, SparkFacts, SparkView},
         planner, status,
     },
     manifest::load::load,
@@ -57,14 +57,14 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
             labels: None,
             processes: Some(vec![Process { pid: 1, resident_bytes: 0, command: "x".into() }]),
         });
-        let facts = Facts {
+        let facts = SparkFacts {
             at: now,
             boot_id: "b".into(),
             uptime_secs: 1,
             memory_total_bytes: 120 << 30,
             memory_available_bytes: 100 << 30,
             containers: containers.collect(),
-            ..Facts::default()
+            ..SparkFacts::default()
         };
         (name.clone(), SparkView::Reachable(Box::new(facts)))
     };

@@ -11,13 +11,13 @@ use std::{
 
 use jiff::Timestamp;
 use spark_control::{
-    controller::{Controller, Places, World, round::Mode},
+    controller::{Controller, ControllerPaths, OutsideWorld, round::RoundMode},
     core::desired::ServiceKind,
-    sim::{Service, Sim, Times, http::InMemory, transport::Simulated},
+    sim::{Service, Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
     web::{
         self,
         guard::Hosts,
-        listen::{Limits, listen},
+        listen::{ConnectionLimits, listen},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ const LINES: usize = 200;
 const STREAMS: usize = 1000;
 
 fn cluster() -> (Sim, String) {
-    let times = Times {
+    let times = SimulatedTimes {
         load: Duration::from_secs(1),
         release: Duration::from_secs(1),
         launcher: Duration::from_secs(1),
@@ -141,9 +141,9 @@ fn main() {
     let data: PathBuf = directory.path().join("data");
     std::fs::create_dir_all(&data).expect("the data directory");
     let for_world = sim.clone();
-    let world = World {
+    let world = OutsideWorld {
         connect: Box::new(move |spark, _| {
-            Arc::new(Simulated { sim: for_world.clone(), spark: spark.to_string() })
+            Arc::new(SimulatedTransport { sim: for_world.clone(), spark: spark.to_string() })
         }),
         http: Arc::new(InMemory { sim }),
         now: Box::new(Timestamp::now),
@@ -151,13 +151,13 @@ fn main() {
         start: "1".into(),
         quiet: Duration::ZERO,
     };
-    let places = Places { file, is_file_told: true, data, allowed_secrets: Vec::new() };
+    let places = ControllerPaths { file, is_file_told: true, data, allowed_secrets: Vec::new() };
     let controller = Arc::new(Controller::new(places, world).expect("a controller"));
     let address = runtime.block_on(async {
         // As after some days: revisions, lines of the history, looks.
         for number in 0..REVISIONS {
             std::fs::write(&controller.places.file, format!("# {number}\n{text}")).expect("the file");
-            controller.round(Mode::Act).await.expect("a round");
+            controller.round(RoundMode::Act).await.expect("a round");
         }
         for _ in 0..LINES {
             controller.retry("tts1", "bench").expect("a line");
@@ -165,7 +165,7 @@ fn main() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         let router = web::router(controller.clone(), Hosts::default());
-        let limits = Limits::of_this_process();
+        let limits = ConnectionLimits::of_this_process();
         tokio::spawn(listen(listener, router, limits, CancellationToken::new()));
         address
     });
@@ -226,7 +226,7 @@ fn main() {
         ));
         assert_eq!(client.answer().0, 200);
         answered.push(began.elapsed());
-        runtime.block_on(async { controller.round(Mode::Preview).await.expect("a round") });
+        runtime.block_on(async { controller.round(RoundMode::Preview).await.expect("a round") });
         planned.push(began.elapsed());
     }
     println!(
@@ -247,7 +247,7 @@ fn main() {
     let idle = resident();
     let began = Instant::now();
     for _ in 0..5 {
-        runtime.block_on(async { controller.round(Mode::Preview).await.expect("a round") });
+        runtime.block_on(async { controller.round(RoundMode::Preview).await.expect("a round") });
         std::thread::sleep(Duration::from_millis(200));
     }
     println!(

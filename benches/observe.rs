@@ -13,15 +13,15 @@ use spark_control::{
     core::{desired::ServiceKind, ledger::Ledger},
     host::SharedTransport,
     manifest::load::load,
-    probe::{Eyes, http::Http, observe, proof::Proofs},
-    sim::{Service, Sim, Times, http::InMemory, transport::Simulated},
+    probe::{ProbeContext, http::Http, observe, pending_checks::PendingChecks},
+    sim::{Service, Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
 };
 
 const RUNS: usize = 15;
 
 /// Median time of a look at that many Sparks, each with two services.
 async fn look(sparks: usize) -> Duration {
-    let times = Times {
+    let times = SimulatedTimes {
         load: Duration::from_secs(1),
         release: Duration::from_secs(1),
         launcher: Duration::from_secs(1),
@@ -51,7 +51,7 @@ async fn look(sparks: usize) -> Duration {
         .sparks
         .keys()
         .map(|name| {
-            let way = Simulated { sim: sim.clone(), spark: name.to_string() };
+            let way = SimulatedTransport { sim: sim.clone(), spark: name.to_string() };
             (name.clone(), Arc::new(way) as SharedTransport)
         })
         .collect();
@@ -60,9 +60,10 @@ async fn look(sparks: usize) -> Duration {
     let mut took = Vec::new();
     for _ in 0..RUNS {
         // Nothing is known from before.
-        let proofs = Proofs::default();
+        let proofs = PendingChecks::default();
         let sessions = std::collections::BTreeMap::new();
-        let eyes = Eyes { transports: &transports, sessions: &sessions, http: &http, proofs: &proofs };
+        let eyes =
+            ProbeContext { transports: &transports, sessions: &sessions, http: &http, proofs: &proofs };
         let began = Instant::now();
         let observed = observe(&desired, &ledger, eyes, None, Timestamp::now).await;
         took.push(began.elapsed());

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use spark_control::{
-    core::{cause, conceal, ledger::Ledger, observed::Observed, planner, progress},
+    core::{cause, ledger::Ledger, observed::Observed, planner, progress, redact},
     docker::wire,
     manifest::{
-        edit::{self, Change},
+        edit::{self, TextChange},
         load::load,
         read, render, report,
     },
@@ -65,7 +65,7 @@ pub fn an_edit(bytes: &[u8]) {
         return;
     }
     let Ok(mut wanted) = edit::value(file) else { return };
-    let Ok(edited) = edit::edited(file, &Change::Merge(patch.clone())) else { return };
+    let Ok(edited) = edit::edited(file, &TextChange::Merge(patch.clone())) else { return };
     json_patch::merge(&mut wanted, &patch);
     let Ok(found) = edit::value(&edited) else { panic!("the edited file cannot be read:\n{edited}") };
     assert_eq!(found, wanted, "{edited}");
@@ -80,7 +80,7 @@ pub fn log(bytes: &[u8]) {
         assert!(told.chars().count() <= 300 && !told.chars().any(char::is_control), "{told:?}");
         let _ = (cause::is_named(&told), cause::is_aftermath(&told));
     }
-    let _ = conceal::without_secrets(&text);
+    let _ = redact::without_secrets(&text);
 }
 
 /// Prometheus text of an engine.

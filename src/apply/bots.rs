@@ -1,13 +1,13 @@
 //! A bot's update as a job in its user's session: fixed text and quoted parameters, like everything that runs there.
 
 use crate::{
-    core::bot::{Checkout, UPDATE_LIMIT, spec},
-    core::{desired::Object, observed::Token},
+    core::bot::{BotCheckout, UPDATE_LIMIT, spec},
+    core::{desired::Object, observed::FencingToken},
     host::Program,
 };
 
 /// The fence's program, and what it starts. Whatever is left of it at its limit is ended with it.
-pub fn update(act: Program, object: &Object, checkout: &Checkout, token: &Token) -> Program {
+pub fn update(act: Program, object: &Object, checkout: &BotCheckout, token: &FencingToken) -> Program {
     let script = Program::new("update", include_str!("bots.sh"))
         .with("dir", checkout.dir.as_str())
         .with("branch", checkout.branch.as_str())

@@ -9,9 +9,9 @@ use crate::{
         desired::Desired,
         launch::LAUNCH_DEADLINE,
         name::SparkName,
-        observed::{Facts, Token},
+        observed::{FencingToken, SparkFacts},
     },
-    host::{Output, Program, Transport, Unreachable},
+    host::{Program, ProgramOutput, Transport, Unreachable},
 };
 
 /// Longer than the longest acts. A stop: the lock, an owner's program of 60 s, a stop and a removal of 65 s each, and four answers
@@ -40,7 +40,13 @@ pub enum Verdict {
 const LATEST_SECS: u64 = 180;
 
 /// An act on `spark` with its token. The rest of its parameters is the caller's. `seen` is what it was decided on.
-pub fn program(act: &str, desired: &Desired, spark: &SparkName, token: &Token, seen: &Facts) -> Program {
+pub fn program(
+    act: &str,
+    desired: &Desired,
+    spark: &SparkName,
+    token: &FencingToken,
+    seen: &SparkFacts,
+) -> Program {
     let socket = desired.sparks.get(spark).map_or("", |spark| spark.docker_socket.as_str());
     let body =
         concat!(include_str!("../host/place.sh"), include_str!("../host/alive.sh"), include_str!("fence.sh"));
@@ -68,7 +74,7 @@ pub async fn perform(transport: &dyn Transport, program: &Program) -> Verdict {
     verdict(transport.run(program, DEADLINE).await)
 }
 
-fn verdict(answer: Result<Output, Unreachable>) -> Verdict {
+fn verdict(answer: Result<ProgramOutput, Unreachable>) -> Verdict {
     let output = match answer {
         Ok(output) => output,
         Err(error) => return Verdict::Unknown(error.to_string()),

@@ -6,16 +6,16 @@ pub mod weights;
 
 use crate::{
     core::{
-        desired::{Desired, Effective, EnvValue, Object, Secret},
-        group::Group,
+        desired::{Desired, EnvValue, Object, ResolvedModel, Secret},
         launch::LAUNCH_DEADLINE,
-        observed::{Checkout, Facts, LauncherSeen, Observed, Token},
+        launch_spec::LaunchSpec,
+        observed::{FencingToken, LauncherCheckout, LauncherSeen, Observed, SparkFacts},
         step::Step,
-        weights::Files,
+        weights::ModelFiles,
     },
     host::{Program, SharedTransport, quote},
-    launcher::{self, Order, environment::environment},
-    probe::words,
+    launcher::{self, LaunchOrder, environment::environment},
+    probe::container_log,
 };
 
 use fence::Verdict;
@@ -26,7 +26,7 @@ const LOG_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct StepOutcome {
     pub verdict: Verdict,
     /// The container's last words, when it was to be stopped, or why they could not be read.
     pub log: Option<Result<String, String>>,
@@ -36,14 +36,14 @@ pub struct Outcome {
 /// number for the steps of one launch.
 pub async fn perform(
     step: &Step,
-    token: &Token,
+    token: &FencingToken,
     batch: u64,
     desired: &Desired,
     observed: &Observed,
     transport: Option<&SharedTransport>,
     log: Option<Result<String, String>>,
-) -> Outcome {
-    let plain = |verdict| Outcome { verdict, log: None };
+) -> StepOutcome {
+    let plain = |verdict| StepOutcome { verdict, log: None };
     let (Some(spark), Some(transport)) = (step.spark(), transport) else {
         return plain(Verdict::Done);
     };
@@ -84,7 +84,7 @@ pub async fn perform(
                 .with("remove", if *remove { "yes" } else { "no" })
                 .with("grace", grace_secs.to_string());
             let verdict = fence::perform(transport.as_ref(), &program).await;
-            Outcome { verdict, log }
+            StepOutcome { verdict, log }
         }
         Step::Start { container, .. } => plain(
             fence::perform(transport.as_ref(), &act("start").with("container", container.clone())).await,
@@ -133,14 +133,15 @@ pub async fn perform(
 
 /// What a container that a step stops said last, or why it could not be read: read before, because containers of the launchers vanish
 /// with their logs. `None`: the step stops nothing.
-pub async fn last_words(
+pub async fn log_before_stop(
     step: &Step,
     desired: &Desired,
     transport: Option<&SharedTransport>,
 ) -> Option<Result<String, String>> {
     let Step::Stop { spark, container, log, .. } = step else { return None };
     let way = transport?.as_ref();
-    let read = words::last(way, desired, spark, container, log.as_ref(), LOG_LINES, LOG_DEADLINE).await;
+    let read =
+        container_log::last(way, desired, spark, container, log.as_ref(), LOG_LINES, LOG_DEADLINE).await;
     Some(read.map_err(|error| error.to_string()))
 }
 
@@ -148,7 +149,13 @@ pub async fn last_words(
 const TOKEN_SECS: &str = "60";
 
 /// A transfer of files, as a job.
-fn transfer(act: Program, object: &Object, files: &Files, token: &Token, script: String) -> Program {
+fn transfer(
+    act: Program,
+    object: &Object,
+    files: &ModelFiles,
+    token: &FencingToken,
+    script: String,
+) -> Program {
     act.with("object", object.as_str())
         .with("spec", files.spec().as_str())
         .with("job", token.job())
@@ -157,7 +164,11 @@ fn transfer(act: Program, object: &Object, files: &Files, token: &Token, script:
 }
 
 /// The token for downloads that the model's environment, or the main slot's, has; and the file that it is brought in.
-fn token_of(object: &Object, desired: &Desired, token: &Token) -> Result<(String, Option<String>), String> {
+fn token_of(
+    object: &Object,
+    desired: &Desired,
+    token: &FencingToken,
+) -> Result<(String, Option<String>), String> {
     let model =
         desired.models.iter().find(|(name, _)| Object::weights(name) == *object).map(|(_, model)| &model.env);
     let slot = desired.slots.get(&Object::main()).map(|slot| &slot.env);
@@ -181,9 +192,9 @@ const CHECK_BYTES: u64 = 4 << 30;
 fn check(
     act: Program,
     object: &Object,
-    group: &Group,
+    group: &LaunchSpec,
     desired: &Desired,
-    facts: &Facts,
+    facts: &SparkFacts,
 ) -> Result<Program, String> {
     let effective = effective(object, group, desired)?;
     let image = effective.image.as_str();
@@ -204,9 +215,9 @@ fn check(
 fn room(
     act: Program,
     object: &Object,
-    group: &Group,
+    group: &LaunchSpec,
     desired: &Desired,
-    facts: &Facts,
+    facts: &SparkFacts,
 ) -> Result<Program, String> {
     let image = effective(object, group, desired)?.image.as_str();
     let seen = facts.image(image).ok_or_else(|| format!("no image `{image}` was seen there"))?;
@@ -219,23 +230,29 @@ fn room(
 /// The launch's program, or why the model cannot be started.
 fn launch(
     object: &Object,
-    group: &Group,
-    token: &Token,
+    group: &LaunchSpec,
+    token: &FencingToken,
     batch: u64,
     desired: &Desired,
-    facts: &Facts,
+    facts: &SparkFacts,
     act: Program,
 ) -> Result<Program, String> {
     let (program, file) = with_environment(act, object, group, token, batch, desired)?;
     let effective = effective(object, group, desired)?;
     let seen = effective.launcher.how.dir().and_then(|dir| facts.launchers.get(dir.as_str()));
-    let none = Checkout::default();
+    let none = LauncherCheckout::default();
     let checkout = match seen {
         Some(LauncherSeen::Present(checkout)) => checkout,
         Some(LauncherSeen::Missing) | None => &none,
     };
-    let order =
-        Order { object, effective: &effective, desired, token, environment_file: file.as_deref(), checkout };
+    let order = LaunchOrder {
+        object,
+        effective: &effective,
+        desired,
+        token,
+        environment_file: file.as_deref(),
+        checkout,
+    };
     let script = launcher::script(order);
     Ok(program
         .with("object", object.as_str())
@@ -248,8 +265,8 @@ fn launch(
 fn with_environment(
     act: Program,
     object: &Object,
-    group: &Group,
-    token: &Token,
+    group: &LaunchSpec,
+    token: &FencingToken,
     batch: u64,
     desired: &Desired,
 ) -> Result<(Program, Option<String>), String> {
@@ -265,11 +282,15 @@ fn with_environment(
     Ok((act.with("environment", environment).with("environment_file", file.clone()), Some(file)))
 }
 
-fn effective<'a>(object: &Object, group: &Group, desired: &'a Desired) -> Result<Effective<'a>, String> {
+fn effective<'a>(
+    object: &Object,
+    group: &LaunchSpec,
+    desired: &'a Desired,
+) -> Result<ResolvedModel<'a>, String> {
     desired
         .slots
         .get(object)
-        .and_then(|slot| desired.effective(slot, &group.model))
+        .and_then(|slot| desired.resolved_model(slot, &group.model))
         .filter(|effective| effective.spec_hash() == group.spec)
         .ok_or_else(|| format!("`{}` has been edited since", group.model))
 }

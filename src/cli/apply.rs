@@ -9,10 +9,10 @@ use super::{
     Exit,
     arguments::Format,
     look, print_told,
-    reach::{self, Lock, Reached, Remote, segment},
+    reach::{self, ControllerSocket, DataDirectoryLock, ReachedController, segment},
 };
 use crate::{
-    controller::{Controller, Places, Refusal, Snapshot, round::Mode},
+    controller::{Controller, ControllerPaths, RequestRefusal, Snapshot, round::RoundMode},
     core::{
         concern::Concern,
         plan::{Plan, Verdict, Work},
@@ -28,10 +28,15 @@ const MAX_FAILED: u32 = 3;
 
 /// # Errors
 /// When the controller cannot be reached, the store fails, or a step is not done again and again.
-pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: Format) -> anyhow::Result<Exit> {
+pub async fn apply(
+    places: &ControllerPaths,
+    id: Option<&str>,
+    no_wait: bool,
+    output: Format,
+) -> anyhow::Result<Exit> {
     let actor = match reach::reach(places).await? {
-        Reached::Running(remote) => Actor::Loop(remote),
-        Reached::Own(controller, lock) => Actor::This(controller, lock),
+        ReachedController::Running(remote) => Actor::Loop(remote),
+        ReachedController::Own(controller, lock) => Actor::This(controller, lock),
     };
     let approved = match actor.plan(id).await? {
         Ok(plan) => plan,
@@ -56,20 +61,20 @@ pub async fn apply(places: &Places, id: Option<&str>, no_wait: bool, output: For
             bail!("a step was not done {MAX_FAILED} times; `spark-control history` tells why");
         }
         let progress = progress(&approved, plan, &actor);
-        if !matches!(progress, Progress::UnderWay) {
+        if !matches!(progress, ApplyProgress::UnderWay) {
             waits.end();
         }
         let exit = match progress {
-            Progress::Done => {
+            ApplyProgress::Done => {
                 talk!("done");
                 Exit::Done
             }
-            Progress::Stuck => {
+            ApplyProgress::Stuck => {
                 talk_on!("{}", stuck(plan, &approved));
                 Exit::Blocked
             }
-            Progress::UnderWay if no_wait => Exit::Done,
-            Progress::UnderWay => {
+            ApplyProgress::UnderWay if no_wait => Exit::Done,
+            ApplyProgress::UnderWay => {
                 waits.tell(plan);
                 tokio::time::sleep(FOLLOW).await;
                 continue;
@@ -127,8 +132,8 @@ impl Waits {
 
 /// Who takes the steps.
 enum Actor {
-    Loop(Remote),
-    This(Arc<Controller>, #[expect(dead_code, reason = "held until the end")] Lock),
+    Loop(ControllerSocket),
+    This(Arc<Controller>, #[expect(dead_code, reason = "held until the end")] DataDirectoryLock),
 }
 
 impl Actor {
@@ -148,13 +153,13 @@ impl Actor {
             }
             (Self::Loop(remote), None) => Ok(Ok(look::plan_of(&remote.look().await?)?.clone())),
             (Self::This(controller, _), id) => {
-                controller.round(Mode::Preview).await?;
+                controller.round(RoundMode::Preview).await?;
                 let seen = controller.snapshot();
                 let current = look::plan_of(&seen)?;
                 let Some(id) = id else { return Ok(Ok(current.clone())) };
                 match controller.approve(id, &super::user()) {
                     Ok(()) => {}
-                    Err(error @ (Refusal::Stale(_) | Refusal::NoSuchPlan(_))) => {
+                    Err(error @ (RequestRefusal::Stale(_) | RequestRefusal::NoSuchPlan(_))) => {
                         return Ok(Err(error.to_string()));
                     }
                     Err(error) => return Err(error.into()),
@@ -182,14 +187,14 @@ impl Actor {
         match self {
             Self::Loop(remote) => Ok((remote.look().await?, false)),
             Self::This(controller, _) => {
-                let turn = controller.round(Mode::Only(approved)).await?;
+                let turn = controller.round(RoundMode::Only(approved)).await?;
                 Ok((controller.snapshot().as_ref().clone(), turn.failed))
             }
         }
     }
 }
 
-enum Progress {
+enum ApplyProgress {
     Done,
     UnderWay,
     /// Nothing of it goes on by itself.
@@ -197,10 +202,10 @@ enum Progress {
 }
 
 /// How far the objects of the approved plan are; what is in the way of others does not matter.
-fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> Progress {
+fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> ApplyProgress {
     let mut mine = plan.work.iter().filter(|work| approved.of(&work.object).is_some()).peekable();
     if mine.peek().is_none() {
-        return Progress::Done;
+        return ApplyProgress::Done;
     }
     let is_stuck = |work: &Work| match work.verdict {
         // A Spark that is away may stay away.
@@ -208,7 +213,7 @@ fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> Progress {
         Verdict::Waiting { .. } => work.concern() == Concern::OutOfSight,
         Verdict::Open => matches!(actor, Actor::This(..)) && !approved.covers(work),
     };
-    if mine.all(is_stuck) { Progress::Stuck } else { Progress::UnderWay }
+    if mine.all(is_stuck) { ApplyProgress::Stuck } else { ApplyProgress::UnderWay }
 }
 
 fn stuck(plan: &Plan, approved: &Plan) -> String {

@@ -12,17 +12,17 @@ use serde_json::json;
 use super::{
     Arguments, Exit, apply,
     arguments::{Agreed, Command, DemoAction, Format},
-    demo, desired, export, init, key, look,
+    demo, desired, export, hold_suspend_schedule, init, key, look,
     models::{self, preview},
     print, print_json, print_told,
-    reach::{self, Reached, segment},
-    replay, say, serve, talk, token, trust, watch, wishes,
+    reach::{self, ReachedController, segment},
+    replay, say, serve, talk, token, trust, watch,
 };
 use crate::{
-    controller::{self, Places, Refusal, edit::Asked, logs::Log, round::Mode},
+    controller::{self, ControllerPaths, RequestRefusal, edit::RequestedChange, logs::Log, round::RoundMode},
     core::{plan::Plan, step::short},
     manifest,
-    probe::audit::Act,
+    probe::audit::AuditEntry,
     store::Event,
     web::{control::By, guard::Hosts},
 };
@@ -66,7 +66,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Serve { allow_secret, .. } => allow_secret.clone(),
         _ => Vec::new(),
     };
-    let places = Places { file, is_file_told: arguments.file.is_some(), data, allowed_secrets };
+    let places = ControllerPaths { file, is_file_told: arguments.file.is_some(), data, allowed_secrets };
     match arguments.command {
         Command::Check { .. }
         | Command::Schema
@@ -94,10 +94,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         }
         Command::Plan { plan: Some(id), .. } => look::show_old_plan(&places, &id, output).await,
         Command::Use { model, agreed } => {
-            desired::wish(&places, Asked::Merge(json!({ "model": model })), agreed, output).await
+            desired::wish(&places, RequestedChange::Merge(json!({ "model": model })), agreed, output).await
         }
         Command::Back { revision, agreed } => desired::back(&places, revision, agreed, output).await,
-        Command::Restart { object, agreed } => wishes::restart(&places, &object, agreed, output).await,
+        Command::Restart { object, agreed } => {
+            hold_suspend_schedule::restart(&places, &object, agreed, output).await
+        }
         Command::Apply { plan, no_wait } => apply::apply(&places, plan.as_deref(), no_wait, output).await,
         Command::Approve { plan } => approve(&places, &plan, output).await,
         Command::Retry { object, agreed } => retry(&places, &object, agreed, output).await,
@@ -109,13 +111,19 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Status { watch: false, now, .. } => {
             look::show_status(&look::seen(&places, now).await?, output)
         }
-        Command::Hold { name, arguments } => wishes::hold(&places, name, arguments, output).await,
-        Command::Suspend { object, dry_run } => wishes::suspend(&places, object, true, dry_run, output).await,
-        Command::Resume { object, dry_run } => wishes::suspend(&places, object, false, dry_run, output).await,
+        Command::Hold { name, arguments } => {
+            hold_suspend_schedule::hold(&places, name, arguments, output).await
+        }
+        Command::Suspend { object, dry_run } => {
+            hold_suspend_schedule::suspend(&places, object, true, dry_run, output).await
+        }
+        Command::Resume { object, dry_run } => {
+            hold_suspend_schedule::suspend(&places, object, false, dry_run, output).await
+        }
         Command::Token { action } => token::token(&places, action, output).await,
         Command::Schedule => {
             let loaded = loaded(&places, &text_of(&places.file)?)?;
-            wishes::schedule(&loaded.desired, jiff::Timestamp::now(), output)
+            hold_suspend_schedule::schedule(&loaded.desired, jiff::Timestamp::now(), output)
         }
         Command::Diff { now } => look::show_diff(&look::seen(&places, now).await?, output),
         Command::Export => export::export(&places).await,
@@ -137,8 +145,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 /// The demo keeps its memory beside its file, unless told otherwise.
-fn demo_places(places: Places, told: bool) -> Places {
-    if told { places } else { Places { data: PathBuf::from(".spark-control-demo"), ..places } }
+fn demo_places(places: ControllerPaths, told: bool) -> ControllerPaths {
+    if told { places } else { ControllerPaths { data: PathBuf::from(".spark-control-demo"), ..places } }
 }
 
 /// The one in the working directory, else the one of this user, where it has a folder for it.
@@ -167,7 +175,7 @@ pub fn manifest_schema() -> String {
     text
 }
 
-fn loaded(places: &Places, text: &str) -> anyhow::Result<manifest::entries::Loaded> {
+fn loaded(places: &ControllerPaths, text: &str) -> anyhow::Result<manifest::entries::Loaded> {
     let path = places.file.display().to_string();
     manifest::load::load(text)
         .map_err(|problems| anyhow::anyhow!("{}", manifest::render(&problems, &path, text)))
@@ -199,8 +207,8 @@ fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
     let shown = || manifest::render(&problems, &path, &text);
     match output {
         Format::Json => {
-            let lines = manifest::report::Lines::of(&text);
-            let problem = |problem: &manifest::Problem| {
+            let lines = manifest::report::LineIndex::of(&text);
+            let problem = |problem: &manifest::FileProblem| {
                 let (line, column, message, hint) = manifest::report::told(problem, &text, &lines);
                 json!({
                     "severity": problem.severity,
@@ -224,9 +232,9 @@ fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
     Ok(if valid { Exit::Done } else { Exit::Error })
 }
 
-async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
+async fn approve(places: &ControllerPaths, id: &str, output: Format) -> anyhow::Result<Exit> {
     match reach::reach(places).await? {
-        Reached::Running(remote) => {
+        ReachedController::Running(remote) => {
             let by = By { by: super::user() };
             if let Err(error) = remote.post(&format!("/plans/{}/approve", segment(id)), &by).await {
                 let Some(message) = reach::refused(&error, &["stale", "no_such_plan"]) else {
@@ -236,11 +244,11 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
                 return Ok(Exit::Stale);
             }
         }
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
+        ReachedController::Own(controller, _lock) => {
+            controller.round(RoundMode::Preview).await?;
             match controller.approve(id, &super::user()) {
                 Ok(()) => {}
-                Err(error @ (Refusal::Stale(_) | Refusal::NoSuchPlan(_))) => {
+                Err(error @ (RequestRefusal::Stale(_) | RequestRefusal::NoSuchPlan(_))) => {
                     talk!("{error}");
                     return Ok(Exit::Stale);
                 }
@@ -251,13 +259,18 @@ async fn approve(places: &Places, id: &str, output: Format) -> anyhow::Result<Ex
     say(output, &json!({ "approved": id }), &format!("approved {id}"))
 }
 
-async fn retry(places: &Places, object: &str, agreed: Agreed, output: Format) -> anyhow::Result<Exit> {
+async fn retry(
+    places: &ControllerPaths,
+    object: &str,
+    agreed: Agreed,
+    output: Format,
+) -> anyhow::Result<Exit> {
     let reached = reach::reach(places).await?;
     let path = format!("/retry/{}", segment(object));
     let plan: Option<Plan> = match &reached {
-        Reached::Running(remote) => remote.get(&path).await?,
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
+        ReachedController::Running(remote) => remote.get(&path).await?,
+        ReachedController::Own(controller, _lock) => {
+            controller.round(RoundMode::Preview).await?;
             controller.plan_of_retry(object)?
         }
     };
@@ -273,11 +286,11 @@ async fn retry(places: &Places, object: &str, agreed: Agreed, output: Format) ->
         }
     }
     let had_failed: bool = match reached {
-        Reached::Running(remote) => {
+        ReachedController::Running(remote) => {
             let by = By { by: super::user() };
             serde_json::from_slice(&remote.post(&path, &by).await?)?
         }
-        Reached::Own(controller, _lock) => controller.retry(object, &super::user())?,
+        ReachedController::Own(controller, _lock) => controller.retry(object, &super::user())?,
     };
     if !had_failed {
         return say(
@@ -290,12 +303,12 @@ async fn retry(places: &Places, object: &str, agreed: Agreed, output: Format) ->
 }
 
 /// What its containers say now; what it said before it was stopped when asked, or when nothing is there.
-async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> anyhow::Result<Exit> {
+async fn logs(places: &ControllerPaths, object: &str, saved: bool, output: Format) -> anyhow::Result<Exit> {
     let current: Vec<Log> = match reach::reach(places).await? {
         _ if saved => Vec::new(),
-        Reached::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
+        ReachedController::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
+        ReachedController::Own(controller, _lock) => {
+            controller.round(RoundMode::Preview).await?;
             controller.logs(object).await?
         }
     };
@@ -335,10 +348,10 @@ async fn logs(places: &Places, object: &str, saved: bool, output: Format) -> any
     Ok(Exit::Done)
 }
 
-async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<Exit> {
+async fn history(places: &ControllerPaths, last: u32, output: Format) -> anyhow::Result<Exit> {
     let events: Vec<Arc<Event>> = match reach::reach(places).await? {
-        Reached::Running(remote) => remote.get(&format!("/events?last={last}")).await?,
-        Reached::Own(controller, _lock) => controller.events(last)?,
+        ReachedController::Running(remote) => remote.get(&format!("/events?last={last}")).await?,
+        ReachedController::Own(controller, _lock) => controller.events(last)?,
     };
     match output {
         Format::Json => print_json(&json!({ "events": events }))?,
@@ -354,20 +367,20 @@ async fn history(places: &Places, last: u32, output: Format) -> anyhow::Result<E
 }
 
 /// What a Spark itself remembers.
-async fn audit(places: &Places, spark: &str, last: u32, output: Format) -> anyhow::Result<Exit> {
-    let acts: Vec<Act> = match reach::reach(places).await? {
-        Reached::Running(remote) => {
+async fn audit(places: &ControllerPaths, spark: &str, last: u32, output: Format) -> anyhow::Result<Exit> {
+    let acts: Vec<AuditEntry> = match reach::reach(places).await? {
+        ReachedController::Running(remote) => {
             remote.get(&format!("/sparks/{}/audit?last={last}", segment(spark))).await?
         }
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
+        ReachedController::Own(controller, _lock) => {
+            controller.round(RoundMode::Preview).await?;
             controller.audit(spark, last).await?
         }
     };
     match output {
         Format::Json => print_json(&json!({ "acts": acts }))?,
         Format::Text => {
-            for Act { at, by, act, on, outcome } in acts {
+            for AuditEntry { at, by, act, on, outcome } in acts {
                 print(&format!("{at} {by:<24} {act:<8} {:<12} {outcome}\n", short(&on)))?;
             }
         }

@@ -12,21 +12,21 @@ use super::{
     Exit,
     arguments::Format,
     print,
-    reach::{Reached, Refused, lock, reach, segment},
+    reach::{ReachedController, RefusedByController, lock, reach, segment},
     say, serve,
 };
 use crate::{
     apply,
-    controller::{Places, World, random_hex},
+    controller::{ControllerPaths, OutsideWorld, random_hex},
     core::desired::ServiceKind,
     manifest::v1::Span,
-    probe::http::Network,
-    sim::{Fault, Service, Sim, Times, listeners, transport::Simulated},
-    web::{control::Failure, guard::Hosts},
+    probe::http::HttpClient,
+    sim::{Fault, Service, Sim, SimulatedTimes, listeners, transport::SimulatedTransport},
+    web::{control::ControlFailure, guard::Hosts},
 };
 
 /// Loads take minutes on real Sparks.
-const TIMES: Times = Times {
+const TIMES: SimulatedTimes = SimulatedTimes {
     load: Duration::from_secs(8),
     release: Duration::from_secs(2),
     launcher: Duration::from_secs(1),
@@ -52,7 +52,7 @@ struct FaultRequest {
 ///
 /// # Errors
 /// When the file or the data directory cannot be written, or the addresses are taken.
-pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result<Exit> {
+pub async fn run(places: ControllerPaths, listen: std::net::SocketAddr) -> anyhow::Result<Exit> {
     if !places.file.exists() {
         std::fs::write(&places.file, MANIFEST)
             .with_context(|| format!("writing {}", places.file.display()))?;
@@ -64,11 +64,11 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
     forget(&places.data)?;
     let sim = sparks();
     let for_world = sim.clone();
-    let world = World {
+    let world = OutsideWorld {
         connect: Box::new(move |spark, _| {
-            Arc::new(Simulated { sim: for_world.clone(), spark: spark.to_string() })
+            Arc::new(SimulatedTransport { sim: for_world.clone(), spark: spark.to_string() })
         }),
-        http: Arc::new(Network::new(apply::secret)),
+        http: Arc::new(HttpClient::new(apply::secret)),
         now: Box::new(Timestamp::now),
         name: "demo".into(),
         start: random_hex(2),
@@ -83,7 +83,7 @@ pub async fn run(places: Places, listen: std::net::SocketAddr) -> anyhow::Result
                 Fault::named(&request.fault).ok_or_else(|| format!("no fault is named `{}`", request.fault));
             let done = fault.and_then(|fault| sim.fault(&spark, fault, Duration::from_secs(request.seconds)));
             done.map_err(|message| {
-                (StatusCode::BAD_REQUEST, Json(Failure { code: "no_such_fault".into(), message }))
+                (StatusCode::BAD_REQUEST, Json(ControlFailure { code: "no_such_fault".into(), message }))
             })
         }),
     );
@@ -140,7 +140,7 @@ fn sparks() -> Sim {
     sim
 }
 
-fn welcome(places: &Places, listen: std::net::SocketAddr) -> anyhow::Result<()> {
+fn welcome(places: &ControllerPaths, listen: std::net::SocketAddr) -> anyhow::Result<()> {
     let program =
         std::env::current_exe().map_or_else(|_| "spark-control".into(), |path| path.display().to_string());
     let here = std::env::current_dir().context("the working directory")?;
@@ -166,7 +166,7 @@ fn welcome(places: &Places, listen: std::net::SocketAddr) -> anyhow::Result<()> 
 /// # Errors
 /// When no demo runs with this data directory, or it knows no such Spark or fault.
 pub async fn fault(
-    places: &Places,
+    places: &ControllerPaths,
     spark: &str,
     fault: &str,
     length: &str,
@@ -175,13 +175,13 @@ pub async fn fault(
     let length = Span::try_from(length.to_owned()).map_err(anyhow::Error::msg)?;
     let request = FaultRequest { fault: fault.to_owned(), seconds: length.0.as_secs() };
     match reach(places).await? {
-        Reached::Running(remote) => {
+        ReachedController::Running(remote) => {
             match remote.post(&format!("/demo/fault/{}", segment(spark)), &request).await {
                 Ok(_) => {
                     let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });
                     say(output, &data, &format!("{fault} on {spark}"))
                 }
-                Err(error) if error.downcast_ref::<Refused>().is_some() => {
+                Err(error) if error.downcast_ref::<RefusedByController>().is_some() => {
                     let known =
                         Fault::ALL.iter().map(|(name, fault)| format!("\n  {name:<18}{}", fault.says()));
                     bail!("{error:#}; faults are:{}", known.collect::<String>())
@@ -189,6 +189,6 @@ pub async fn fault(
                 Err(error) => Err(error),
             }
         }
-        Reached::Own(..) => bail!("no demo runs with the data directory {}", places.data.display()),
+        ReachedController::Own(..) => bail!("no demo runs with the data directory {}", places.data.display()),
     }
 }

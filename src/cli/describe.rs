@@ -6,21 +6,21 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     core::{
-        command_line::Command,
+        command_line::EngineCommand,
         desired::ServiceKind,
         name::{ModelName, SparkName},
         observed::{LauncherSeen, is_ray},
-        recognise::{self, Origin},
+        recognise::{self, EngineOrigin},
     },
     manifest::compose::Draft,
-    probe::survey::Survey,
+    probe::survey::SparkSurvey,
 };
 
 /// From this speed on a network is the one between Sparks.
 const FABRIC_MBPS: u32 = 100_000;
 
 /// What was seen, into the draft.
-pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) {
+pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurvey>) {
     draft.cluster = cluster_of(surveys);
     fabric(draft, surveys);
     let mut engines = engines(surveys);
@@ -30,7 +30,7 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) 
     let mut main = None;
     for engine in &engines {
         taken.extend(engine.sparks.iter().map(|spark| (spark.clone(), engine.container.clone())));
-        let ours = matches!(engine.origin, Origin::LaunchCluster | Origin::Docker);
+        let ours = matches!(engine.origin, EngineOrigin::LaunchCluster | EngineOrigin::Docker);
         if main.is_none() && ours && take_model(draft, engine, surveys) {
             main = Some(engine.container.clone());
         } else {
@@ -70,7 +70,7 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) 
 }
 
 /// The cluster whose labels are on what runs there: of a controller whose file and store were lost. Of several, nobody knows which.
-fn cluster_of(surveys: &BTreeMap<SparkName, Survey>) -> Option<String> {
+fn cluster_of(surveys: &BTreeMap<SparkName, SparkSurvey>) -> Option<String> {
     let containers = surveys.values().flat_map(|survey| &survey.containers);
     let labelled: BTreeSet<&String> =
         containers.filter_map(|container| Some(&container.labels.as_ref()?.cluster)).collect();
@@ -81,7 +81,7 @@ fn cluster_of(surveys: &BTreeMap<SparkName, Survey>) -> Option<String> {
 }
 
 /// The fast network, when each Spark has exactly one with an address.
-fn fabric(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) {
+fn fabric(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurvey>) {
     if surveys.len() < 2 {
         return;
     }
@@ -116,17 +116,17 @@ fn fabric(draft: &mut Draft, surveys: &BTreeMap<SparkName, Survey>) {
 }
 
 /// A model that serves, with all its ranks.
-struct Engine {
+struct FoundEngine {
     container: String,
     image: String,
-    origin: Origin,
-    command: Command,
+    origin: EngineOrigin,
+    command: EngineCommand,
     /// Head first.
     sparks: Vec<SparkName>,
 }
 
-fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
-    let mut engines: Vec<Engine> = Vec::new();
+fn engines(surveys: &BTreeMap<SparkName, SparkSurvey>) -> Vec<FoundEngine> {
+    let mut engines: Vec<FoundEngine> = Vec::new();
     let mut others: Vec<(&SparkName, String, u32, String)> = Vec::new();
     for (spark, survey) in surveys {
         for container in &survey.containers {
@@ -137,10 +137,10 @@ fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
             }
             let first = container.processes.iter().flatten().min_by_key(|process| process.pid);
             let first = first.map_or("", |process| process.command.as_str());
-            engines.push(Engine {
+            engines.push(FoundEngine {
                 container: container.name.clone(),
                 image: container.image.clone(),
-                origin: Origin::of(&container.name, &container.label_names, first),
+                origin: EngineOrigin::of(&container.name, &container.label_names, first),
                 command: command.clone(),
                 sparks: vec![spark.clone()],
             });
@@ -148,7 +148,7 @@ fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
     }
     others.sort_by_key(|(_, _, rank, _)| *rank);
     for (spark, container, _, root) in others {
-        let of = |engine: &&mut Engine| engine.container == container && engine.command.root == root;
+        let of = |engine: &&mut FoundEngine| engine.container == container && engine.command.root == root;
         if let Some(engine) = engines.iter_mut().find(of) {
             engine.sparks.push(spark.clone());
         }
@@ -171,7 +171,7 @@ fn engines(surveys: &BTreeMap<SparkName, Survey>) -> Vec<Engine> {
 }
 
 /// Make it the main slot's model. False when the file has no words for it.
-fn take_model(draft: &mut Draft, engine: &Engine, surveys: &BTreeMap<SparkName, Survey>) -> bool {
+fn take_model(draft: &mut Draft, engine: &FoundEngine, surveys: &BTreeMap<SparkName, SparkSurvey>) -> bool {
     let command = &engine.command;
     let mut entry = match command.entry() {
         Ok(entry) => entry,
@@ -190,8 +190,8 @@ fn take_model(draft: &mut Draft, engine: &Engine, surveys: &BTreeMap<SparkName, 
     entry.insert("sparks".into(), json!(engine.sparks));
     let checkout = surveys[&engine.sparks[0]].machine.launchers.get("spark-vllm-docker");
     let launcher = match engine.origin {
-        Origin::Docker => json!({ "kind": "docker", "image": engine.image }),
-        Origin::LaunchCluster | Origin::Sparkrun | Origin::Playbook => {
+        EngineOrigin::Docker => json!({ "kind": "docker", "image": engine.image }),
+        EngineOrigin::LaunchCluster | EngineOrigin::Sparkrun | EngineOrigin::Playbook => {
             if !matches!(checkout, Some(LauncherSeen::Present(_))) {
                 draft.notes.push(format!(
                     "No `launch-cluster.sh` was found in ~/spark-vllm-docker of {}: set `vllm.launcher.dir`.",
@@ -229,14 +229,14 @@ pub(super) fn watch_instead(draft: &mut Draft) {
     add(draft, &container, entry);
 }
 
-fn watched(engine: &Engine) -> Json {
+fn watched(engine: &FoundEngine) -> Json {
     json!({
         "kind": "vllm", "spark": engine.sparks[0], "port": engine.command.port, "container": engine.container,
     })
 }
 
 /// Only watch it: another tool's, or a second one.
-fn watch_engine(draft: &mut Draft, engine: &Engine, ours: bool) {
+fn watch_engine(draft: &mut Draft, engine: &FoundEngine, ours: bool) {
     let spark = &engine.sparks[0];
     if !ours {
         draft.notes.push(format!(

@@ -14,13 +14,13 @@ use super::{
     arguments::{Agreed, DesiredAction, EditArguments, Format},
     models::preview,
     print, print_json, print_told,
-    reach::{self, Reached},
+    reach::{self, ReachedController},
 };
 use crate::{
     controller::{
-        Places, Snapshot,
-        edit::{Asked, Current, Edited, NotEdited, Request},
-        tag::Base,
+        ControllerPaths, Snapshot,
+        edit::{EditRequest, Edited, FileContent, NotEdited, RequestedChange},
+        tag::EditBase,
     },
     manifest::patch,
 };
@@ -30,7 +30,7 @@ const MAX_INPUT: u64 = 8 << 20;
 
 /// # Errors
 /// Why nothing was changed.
-pub async fn run(places: &Places, action: DesiredAction, output: Format) -> anyhow::Result<Exit> {
+pub async fn run(places: &ControllerPaths, action: DesiredAction, output: Format) -> anyhow::Result<Exit> {
     match action {
         DesiredAction::Get => {
             let current = get(places).await?;
@@ -46,7 +46,8 @@ pub async fn run(places: &Places, action: DesiredAction, output: Format) -> anyh
                 None => read(std::io::stdin())?,
             };
             let patch = patch::read(text.as_bytes())?;
-            let change = if json_patch { Asked::Patch(patch) } else { Asked::Merge(patch) };
+            let change =
+                if json_patch { RequestedChange::Patch(patch) } else { RequestedChange::Merge(patch) };
             change_file(places, change, how, output).await
         }
         DesiredAction::Put { text, how } => {
@@ -56,7 +57,7 @@ pub async fn run(places: &Places, action: DesiredAction, output: Format) -> anyh
                 let file = fs::File::open(&text).with_context(|| format!("reading {}", text.display()))?;
                 read(file)?
             };
-            change_file(places, Asked::Whole(text), how, output).await
+            change_file(places, RequestedChange::Whole(text), how, output).await
         }
         DesiredAction::Edit => edit(places, output).await,
     }
@@ -71,37 +72,41 @@ fn read(from: impl Read) -> anyhow::Result<String> {
     Ok(text)
 }
 
-pub(super) async fn get(places: &Places) -> anyhow::Result<Current> {
+pub(super) async fn get(places: &ControllerPaths) -> anyhow::Result<FileContent> {
     reach::reach(places).await?.desired().await
 }
 
 pub(super) async fn change_file(
-    places: &Places,
-    change: Asked,
+    places: &ControllerPaths,
+    change: RequestedChange,
     how: EditArguments,
     output: Format,
 ) -> anyhow::Result<Exit> {
-    let mut base = how.base.map(Base::Revision);
+    let mut base = how.base.map(EditBase::Revision);
     // Who sits at a terminal sees first what it does; a script has said what it means.
     let asks = !how.dry_run && !how.yes && super::talk::is_interactive();
     if asks && base.is_none() && !how.create {
-        base = Some(Base::Tags(vec![get(places).await?.tag]));
+        base = Some(EditBase::Tags(vec![get(places).await?.tag]));
     }
-    let request = Request { create: how.create, ..Request::local(base, change, super::user()) };
+    let request = EditRequest { create: how.create, ..EditRequest::local(base, change, super::user()) };
     if asks {
         return ask(places, &request, output).await;
     }
-    send_and_show(places, &Request { dry_run: how.dry_run, ..request }, output).await
+    send_and_show(places, &EditRequest { dry_run: how.dry_run, ..request }, output).await
 }
 
-async fn send_and_show(places: &Places, request: &Request, output: Format) -> anyhow::Result<Exit> {
+async fn send_and_show(
+    places: &ControllerPaths,
+    request: &EditRequest,
+    output: Format,
+) -> anyhow::Result<Exit> {
     send_and(places, request, |edited| show(edited, request.dry_run, output)).await
 }
 
 /// What came too late is told; the rest is for `told`.
 async fn send_and(
-    places: &Places,
-    request: &Request,
+    places: &ControllerPaths,
+    request: &EditRequest,
     told: impl FnOnce(&Edited) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     match send(places, request).await? {
@@ -115,15 +120,15 @@ async fn send_and(
 
 /// An edit by a command that has a name: shown with its plan, asked for, then written.
 pub(super) async fn wish(
-    places: &Places,
-    change: Asked,
+    places: &ControllerPaths,
+    change: RequestedChange,
     agreed: Agreed,
     output: Format,
 ) -> anyhow::Result<Exit> {
     let tag = get(places).await?.tag;
-    let request = Request::local(Some(Base::Tags(vec![tag])), change, super::user());
+    let request = EditRequest::local(Some(EditBase::Tags(vec![tag])), change, super::user());
     if agreed.dry_run {
-        return send_and_show(places, &Request { dry_run: true, ..request }, output).await;
+        return send_and_show(places, &EditRequest { dry_run: true, ..request }, output).await;
     }
     if agreed.yes {
         send_and_show(places, &request, output).await
@@ -133,8 +138,8 @@ pub(super) async fn wish(
 }
 
 /// Shown with its plan, asked for, then written.
-async fn ask(places: &Places, request: &Request, output: Format) -> anyhow::Result<Exit> {
-    let preview = Request { dry_run: true, ..request.clone() };
+async fn ask(places: &ControllerPaths, request: &EditRequest, output: Format) -> anyhow::Result<Exit> {
+    let preview = EditRequest { dry_run: true, ..request.clone() };
     let exit = send_and_show(places, &preview, output).await?;
     if exit != Exit::Changes || !super::talk::agreed("write it?", "nothing was written")? {
         return Ok(exit);
@@ -151,7 +156,7 @@ async fn ask(places: &Places, request: &Request, output: Format) -> anyhow::Resu
 
 /// The text of a revision of before, as an edit.
 pub(super) async fn back(
-    places: &Places,
+    places: &ControllerPaths,
     revision: Option<u64>,
     agreed: Agreed,
     output: Format,
@@ -171,18 +176,21 @@ pub(super) async fn back(
         format!("revision {revision} is not kept; `spark-control history` has those that are")
     })?;
     drop(reached);
-    wish(places, Asked::Whole(text), agreed, output).await
+    wish(places, RequestedChange::Whole(text), agreed, output).await
 }
 
 /// What a draft of the file would bring.
-pub(super) async fn draft(places: &Places, file: &Path, output: Format) -> anyhow::Result<Exit> {
+pub(super) async fn draft(places: &ControllerPaths, file: &Path, output: Format) -> anyhow::Result<Exit> {
     let text = read(fs::File::open(file).with_context(|| format!("opening {}", file.display()))?)?;
-    let request =
-        Request { dry_run: true, create: true, ..Request::local(None, Asked::Whole(text), super::user()) };
+    let request = EditRequest {
+        dry_run: true,
+        create: true,
+        ..EditRequest::local(None, RequestedChange::Whole(text), super::user())
+    };
     send_and_show(places, &request, output).await
 }
 
-async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edited, String>> {
+async fn send(places: &ControllerPaths, request: &EditRequest) -> anyhow::Result<Result<Edited, String>> {
     let reached = reach::reach(places).await?;
     // Only a preview needs to know what the Sparks hold.
     if request.dry_run {
@@ -192,8 +200,8 @@ async fn send(places: &Places, request: &Request) -> anyhow::Result<Result<Edite
 }
 
 /// How edits get to the file: by the controller that runs, or by one of our own.
-impl Reached {
-    pub(super) async fn desired(&self) -> anyhow::Result<Current> {
+impl ReachedController {
+    pub(super) async fn desired(&self) -> anyhow::Result<FileContent> {
         match self {
             Self::Running(remote) => remote.get("/desired").await,
             Self::Own(controller, _lock) => Ok(controller.desired_now()?),
@@ -219,7 +227,7 @@ impl Reached {
     }
 
     /// The outer error is for what went wrong, the inner for an edit that came too late.
-    pub(super) async fn edit(&self, request: &Request) -> anyhow::Result<Result<Edited, String>> {
+    pub(super) async fn edit(&self, request: &EditRequest) -> anyhow::Result<Result<Edited, String>> {
         match self {
             Self::Running(remote) => match remote.post("/desired", request).await {
                 Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
@@ -277,7 +285,7 @@ fn tell_of_force(edited: &Edited) -> Exit {
 }
 
 /// The file in an editor, until what was written is valid or the person gives up.
-async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
+async fn edit(places: &ControllerPaths, output: Format) -> anyhow::Result<Exit> {
     let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok());
     let editor = editor.context("neither VISUAL nor EDITOR is set")?;
     let mut words = editor.split_whitespace();
@@ -298,8 +306,8 @@ async fn edit(places: &Places, output: Format) -> anyhow::Result<Exit> {
             talk!("nothing changes");
             return Ok(Exit::Done);
         }
-        let base = Some(Base::Tags(vec![current.tag.clone()]));
-        let request = Request::local(base, Asked::Whole(text), super::user());
+        let base = Some(EditBase::Tags(vec![current.tag.clone()]));
+        let request = EditRequest::local(base, RequestedChange::Whole(text), super::user());
         match send(places, &request).await {
             Ok(Ok(edited)) => {
                 fs::remove_file(&file)?;

@@ -4,19 +4,19 @@ use anyhow::bail;
 
 use super::{
     Exit, look, print_json,
-    reach::{self, Reached},
+    reach::{self, ReachedController},
 };
-use crate::controller::{Places, export::Export};
+use crate::controller::{ControllerPaths, export::Export};
 
 /// # Errors
 /// When nothing could be looked at, or stdout cannot be written.
-pub async fn export(places: &Places) -> anyhow::Result<Exit> {
+pub async fn export(places: &ControllerPaths) -> anyhow::Result<Exit> {
     let seen = look::look(places).await?;
     look::plan_of(&seen)?;
     let export: Option<Export> = match reach::reach(places).await? {
-        Reached::Running(remote) => remote.get("/export").await?,
-        Reached::Own(controller, _lock) => {
-            controller.round(crate::controller::round::Mode::Preview).await?;
+        ReachedController::Running(remote) => remote.get("/export").await?,
+        ReachedController::Own(controller, _lock) => {
+            controller.round(crate::controller::round::RoundMode::Preview).await?;
             controller.export()?
         }
     };

@@ -16,19 +16,23 @@ use super::{
     describe, import, key, reach, say, trust,
 };
 use crate::{
-    controller::{self, Controller, Places, round::Mode},
+    controller::{self, Controller, ControllerPaths, round::RoundMode},
     core::{desired::Desired, name::SparkName, plan::Plan, step::Step},
     host::Unreachable,
     manifest::{
         self,
         compose::{self, Draft},
     },
-    probe::survey::{Survey, survey},
+    probe::survey::{SparkSurvey, survey},
 };
 
 /// # Errors
 /// When there is a file already, or it cannot be written.
-pub async fn init(places: &Places, arguments: InitArguments, output: Format) -> anyhow::Result<Exit> {
+pub async fn init(
+    places: &ControllerPaths,
+    arguments: InitArguments,
+    output: Format,
+) -> anyhow::Result<Exit> {
     if places.file.exists() {
         bail!("{} is there already; name another with --file, or edit that one", places.file.display());
     }
@@ -149,11 +153,11 @@ fn described(draft: &Draft) -> anyhow::Result<Desired> {
 
 /// Every Spark as it is; `None` when one of them cannot be asked yet, and the person was told what to do.
 async fn look(
-    places: &Places,
+    places: &ControllerPaths,
     desired: &Desired,
     public: &str,
     arguments: &InitArguments,
-) -> anyhow::Result<Option<BTreeMap<SparkName, Survey>>> {
+) -> anyhow::Result<Option<BTreeMap<SparkName, SparkSurvey>>> {
     let mut failed = BTreeSet::new();
     for (name, spark) in &desired.sparks {
         let expected = arguments.fingerprints.iter().find_map(|written| match written.split_once('=') {
@@ -199,7 +203,7 @@ async fn look(
 }
 
 /// Write the file, when it is one that can be in force. Tells whether it wants a model.
-fn write(places: &Places, draft: &Draft) -> anyhow::Result<bool> {
+fn write(places: &ControllerPaths, draft: &Draft) -> anyhow::Result<bool> {
     let text = compose::text(draft);
     let path = places.file.display().to_string();
     let loaded = manifest::load::load(&text).map_err(|problems| {
@@ -221,10 +225,10 @@ fn write(places: &Places, draft: &Draft) -> anyhow::Result<bool> {
 }
 
 /// Take over what serves. False, and nothing done, when the first plan holds anything but that.
-async fn adopt(places: &Places) -> anyhow::Result<bool> {
+async fn adopt(places: &ControllerPaths) -> anyhow::Result<bool> {
     let world = controller::real_world(&places.data)?;
     let controller = Arc::new(Controller::new(places.clone(), world)?);
-    controller.round(Mode::Preview).await?;
+    controller.round(RoundMode::Preview).await?;
     let seen = controller.snapshot();
     let Some(plan) = &seen.plan else { return Ok(false) };
     let takes_over = |plan: &Plan| {
@@ -238,8 +242,8 @@ async fn adopt(places: &Places) -> anyhow::Result<bool> {
     }
     // Containers that carry this cluster's own labels are known as they are.
     if plan.has_steps() {
-        controller.round(Mode::Only(plan)).await?;
-        controller.round(Mode::Preview).await?;
+        controller.round(RoundMode::Only(plan)).await?;
+        controller.round(RoundMode::Preview).await?;
     }
     Ok(controller.snapshot().plan.as_ref().is_some_and(|plan| !plan.has_steps()))
 }

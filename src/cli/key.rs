@@ -10,11 +10,11 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{Exit, arguments::Format, print, print_json, reach};
-use crate::{controller::Places, host::private_key};
+use crate::{controller::ControllerPaths, host::private_key};
 
 /// # Errors
 /// When it can neither be read nor made.
-pub async fn key(places: &Places, output: Format) -> anyhow::Result<Exit> {
+pub async fn key(places: &ControllerPaths, output: Format) -> anyhow::Result<Exit> {
     reach::private_folder(&places.data)?;
     let public = public(&places.data, None).await?;
     match output {

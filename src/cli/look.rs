@@ -9,13 +9,13 @@ use super::{
     Exit,
     arguments::Format,
     paint, print, print_json, print_told,
-    reach::{self, Reached, segment},
+    reach::{self, ReachedController, segment},
 };
 use crate::{
-    controller::{Places, Shown, Snapshot, round::Mode},
+    controller::{ControllerPaths, RecalledPlan, Snapshot, round::RoundMode},
     core::{
         concern::Concern,
-        drift::{Class, Drift},
+        drift::{Drift, DriftClass},
         memory::gib,
         observed::SparkView,
         plan::Plan,
@@ -32,11 +32,11 @@ const OLD_SECS: i64 = 30;
 ///
 /// # Errors
 /// When it cannot be reached, or the store fails.
-pub async fn look(places: &Places) -> anyhow::Result<Snapshot> {
+pub async fn look(places: &ControllerPaths) -> anyhow::Result<Snapshot> {
     look_with(&reach::reach(places).await?).await
 }
 
-async fn look_with(reached: &Reached) -> anyhow::Result<Snapshot> {
+async fn look_with(reached: &ReachedController) -> anyhow::Result<Snapshot> {
     let snapshot = reached.look().await?;
     let age = snapshot.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
     if age > OLD_SECS {
@@ -56,12 +56,12 @@ fn tell_of_file(seen: &Snapshot) {
 ///
 /// # Errors
 /// As [`look`].
-pub async fn seen(places: &Places, now: bool) -> anyhow::Result<Snapshot> {
+pub async fn seen(places: &ControllerPaths, now: bool) -> anyhow::Result<Snapshot> {
     if now {
         return look(places).await;
     }
     let reached = reach::reach(places).await?;
-    let Reached::Running(remote) = &reached else { return look_with(&reached).await };
+    let ReachedController::Running(remote) = &reached else { return look_with(&reached).await };
     let known: Snapshot = remote.get("/snapshot").await?;
     // What somebody saved since is what they ask about.
     let saved = std::fs::metadata(&known.file).and_then(|metadata| metadata.modified()).ok();
@@ -82,10 +82,10 @@ pub async fn seen(places: &Places, now: bool) -> anyhow::Result<Snapshot> {
 ///
 /// # Errors
 /// When none runs.
-pub async fn known(places: &Places) -> anyhow::Result<Snapshot> {
+pub async fn known(places: &ControllerPaths) -> anyhow::Result<Snapshot> {
     match reach::reach(places).await? {
-        Reached::Running(remote) => remote.get("/snapshot").await,
-        Reached::Own(..) => {
+        ReachedController::Running(remote) => remote.get("/snapshot").await,
+        ReachedController::Own(..) => {
             bail!("no controller runs with {}; `spark-control serve` starts one", places.data.display())
         }
     }
@@ -117,11 +117,11 @@ pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// When there is none of that id, or the controller cannot be asked.
-pub async fn show_old_plan(places: &Places, id: &str, output: Format) -> anyhow::Result<Exit> {
-    let shown: Shown = match reach::reach(places).await? {
-        Reached::Running(remote) => remote.get(&format!("/plans/{}/shown", segment(id))).await?,
-        Reached::Own(controller, _lock) => {
-            controller.round(Mode::Preview).await?;
+pub async fn show_old_plan(places: &ControllerPaths, id: &str, output: Format) -> anyhow::Result<Exit> {
+    let shown: RecalledPlan = match reach::reach(places).await? {
+        ReachedController::Running(remote) => remote.get(&format!("/plans/{}/shown", segment(id))).await?,
+        ReachedController::Own(controller, _lock) => {
+            controller.round(RoundMode::Preview).await?;
             controller.shown(id)?
         }
     };
@@ -243,7 +243,7 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
             }
         };
     }
-    for drift in seen.drift.iter().filter(|drift| drift.class == Class::Unmanaged) {
+    for drift in seen.drift.iter().filter(|drift| drift.class == DriftClass::Unmanaged) {
         let spark = drift.spark.as_ref().map_or(String::new(), |spark| format!(" on {spark}"));
         let _ = writeln!(text, "not in the file{spark}: {}", drift.observed);
     }

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod describe;
 pub mod desired;
 pub mod export;
+pub mod hold_suspend_schedule;
 pub mod import;
 pub mod init;
 pub mod key;
@@ -24,7 +25,6 @@ pub mod serve;
 pub mod token;
 pub mod trust;
 pub mod watch;
-pub mod wishes;
 
 pub use arguments::Arguments;
 pub use talk::{print, print_json, print_told, say};

@@ -8,13 +8,13 @@ use serde_json::{Value as Json, json};
 use super::{Exit, arguments::Format, look::table, print_json, print_told, reach};
 use crate::{
     controller::{
-        Places,
-        edit::{Asked, Request},
-        tag::Base,
+        ControllerPaths,
+        edit::{EditRequest, RequestedChange},
+        tag::EditBase,
     },
     core::{
         desired::Object,
-        memory::Fit,
+        memory::MemoryFit,
         plan::{Plan, Verdict},
         render::render,
     },
@@ -50,7 +50,7 @@ struct Fits {
 
 /// # Errors
 /// When the file cannot be read, or the Sparks cannot be looked at.
-pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
+pub async fn models(places: &ControllerPaths, output: Format) -> anyhow::Result<Exit> {
     let reached = reach::reach(places).await?;
     let current = reached.desired().await?;
     reached.look().await?;
@@ -60,9 +60,9 @@ pub async fn models(places: &Places, output: Format) -> anyhow::Result<Exit> {
     let mut choices = Vec::new();
     // An empty slot is a choice, too.
     for (model, entry) in catalog.into_iter().chain([(NONE.to_owned(), Json::Null)]) {
-        let base = Some(Base::Tags(vec![current.tag.clone()]));
-        let wish = Asked::Merge(json!({ "model": model }));
-        let request = Request { dry_run: true, ..Request::local(base, wish, super::user()) };
+        let base = Some(EditBase::Tags(vec![current.tag.clone()]));
+        let wish = RequestedChange::Merge(json!({ "model": model }));
+        let request = EditRequest { dry_run: true, ..EditRequest::local(base, wish, super::user()) };
         let (plan, refused) = match reached.edit(&request).await {
             Ok(Ok(edited)) => (edited.plan, None),
             Ok(Err(refused)) => (None, Some(refused)),
@@ -104,7 +104,7 @@ fn memory(plan: &Plan) -> Vec<Fits> {
     main.flat_map(|work| &work.memory)
         .map(|row| Fits {
             spark: row.spark.to_string(),
-            fits: matches!(row.fit, Fit::Fits { .. }),
+            fits: matches!(row.fit, MemoryFit::Fits { .. }),
             verdict: row.verdict.clone(),
         })
         .collect()

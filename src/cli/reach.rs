@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::{
-    controller::{self, Controller, Places, Snapshot, round::Mode},
-    web::control::Failure,
+    controller::{self, Controller, ControllerPaths, Snapshot, round::RoundMode},
+    web::control::ControlFailure,
 };
 
 /// A round with a silent Spark in it, with room.
@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 64 << 20;
 
 /// The lock on a data directory. Held for as long as the value lives; the kernel frees it when its owner dies.
-pub struct Lock {
+pub struct DataDirectoryLock {
     _file: File,
 }
 
@@ -51,7 +51,7 @@ pub fn private_folder(data: &Path) -> anyhow::Result<()> {
 }
 
 /// Take the lock, or `None` when somebody holds it.
-pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
+pub fn lock(data: &Path) -> anyhow::Result<Option<DataDirectoryLock>> {
     private_folder(data)?;
     let path = data.join("lock");
     let file = File::options()
@@ -61,7 +61,7 @@ pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Lock { _file: file })),
+        Ok(()) => Ok(Some(DataDirectoryLock { _file: file })),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("locking {}", path.display()))
@@ -70,16 +70,16 @@ pub fn lock(data: &Path) -> anyhow::Result<Option<Lock>> {
 }
 
 /// Where to send what a person asks.
-pub enum Reached {
+pub enum ReachedController {
     /// Another process runs the loop; this is its socket.
-    Running(Remote),
+    Running(ControllerSocket),
     /// Nobody does, so this process may act.
-    Own(Arc<Controller>, Lock),
+    Own(Arc<Controller>, DataDirectoryLock),
 }
 
 /// # Errors
 /// When neither is possible.
-pub async fn reach(places: &Places) -> anyhow::Result<Reached> {
+pub async fn reach(places: &ControllerPaths) -> anyhow::Result<ReachedController> {
     let socket = places.data.join("control.sock");
     let began = Instant::now();
     let mut told = false;
@@ -88,14 +88,14 @@ pub async fn reach(places: &Places) -> anyhow::Result<Reached> {
             let world = controller::real_world(&places.data)?;
             let controller = Controller::new(places.clone(), world)
                 .with_context(|| format!("opening the store in {}", places.data.display()))?;
-            return Ok(Reached::Own(Arc::new(controller), lock));
+            return Ok(ReachedController::Own(Arc::new(controller), lock));
         }
         if UnixStream::connect(&socket).await.is_ok() {
-            let remote = Remote { socket };
+            let remote = ControllerSocket { socket };
             if places.is_file_told {
                 remote.is_about(&places.file).await?;
             }
-            return Ok(Reached::Running(remote));
+            return Ok(ReachedController::Running(remote));
         }
         if began.elapsed() > LOCK_DEADLINE {
             bail!("another command has worked with {} for a minute; end it first", places.data.display());
@@ -121,7 +121,7 @@ pub fn segment(text: &str) -> String {
     })
 }
 
-impl Reached {
+impl ReachedController {
     /// Let the Sparks be looked at, by whoever may.
     ///
     /// # Errors
@@ -130,29 +130,29 @@ impl Reached {
         match self {
             Self::Running(remote) => remote.look().await,
             Self::Own(controller, _lock) => {
-                controller.round(Mode::Preview).await?;
+                controller.round(RoundMode::Preview).await?;
                 Ok(controller.snapshot().as_ref().clone())
             }
         }
     }
 }
 
-pub struct Remote {
+pub struct ControllerSocket {
     socket: std::path::PathBuf,
 }
 
 /// The controller said no.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
-pub struct Refused(pub Failure);
+pub struct RefusedByController(pub ControlFailure);
 
 /// Its message, when the controller refused with one of these codes.
 pub fn refused(error: &anyhow::Error, codes: &[&str]) -> Option<String> {
-    let Refused(failure) = error.downcast_ref::<Refused>()?;
+    let RefusedByController(failure) = error.downcast_ref::<RefusedByController>()?;
     codes.contains(&failure.code.as_str()).then(|| failure.message.clone())
 }
 
-impl Remote {
+impl ControllerSocket {
     /// Fails when the controller keeps another file than the one that was named.
     async fn is_about(&self, file: &Path) -> anyhow::Result<()> {
         let seen: Snapshot = self.get("/snapshot").await?;
@@ -187,7 +187,7 @@ impl Remote {
     }
 
     /// # Errors
-    /// [`Refused`], or when it does not answer.
+    /// [`RefusedByController`], or when it does not answer.
     pub async fn post(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<Bytes> {
         self.send(Method::POST, path, &serde_json::to_string(body)?).await
     }
@@ -211,8 +211,8 @@ impl Remote {
             if status.is_success() {
                 return Ok(bytes);
             }
-            match serde_json::from_slice::<Failure>(&bytes) {
-                Ok(failure) => Err(Refused(failure).into()),
+            match serde_json::from_slice::<ControlFailure>(&bytes) {
+                Ok(failure) => Err(RefusedByController(failure).into()),
                 Err(_) => bail!("it answered {status}"),
             }
         };

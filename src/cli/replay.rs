@@ -17,17 +17,17 @@ use serde_json::json;
 
 use super::{Exit, arguments::Format, print, print_json, print_told};
 use crate::{
-    controller::{Controller, Places, World, export::Export, random_hex, round::Mode},
+    controller::{Controller, ControllerPaths, OutsideWorld, export::Export, random_hex, round::RoundMode},
     core::{plan::Plan, render::render},
     manifest::v1::Span,
-    sim::{Sim, Times, http::InMemory, report, transport::Simulated},
+    sim::{Sim, SimulatedTimes, http::InMemory, report, transport::SimulatedTransport},
     store::{Event, Store},
 };
 
 /// A cluster of a hundred Sparks is a tenth of it.
 const MAX_EXPORT: u64 = 256 << 20;
 /// As long as things take on real Sparks; nobody waits for them.
-const TIMES: Times = Times {
+const TIMES: SimulatedTimes = SimulatedTimes {
     load: Duration::from_secs(120),
     release: Duration::from_secs(15),
     launcher: Duration::from_secs(2),
@@ -120,9 +120,9 @@ async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<Played>
     std::fs::write(&file, &export.file).with_context(|| format!("writing {}", file.display()))?;
     Store::open(&folder.0)?.set_ledger(&export.ledger)?;
     let for_world = sim.clone();
-    let world = World {
+    let world = OutsideWorld {
         connect: Box::new(move |spark, _| {
-            Arc::new(Simulated { sim: for_world.clone(), spark: spark.to_string() })
+            Arc::new(SimulatedTransport { sim: for_world.clone(), spark: spark.to_string() })
         }),
         http: Arc::new(InMemory { sim }),
         now: Box::new(now),
@@ -130,10 +130,11 @@ async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<Played>
         start: random_hex(2),
         quiet: Duration::ZERO,
     };
-    let places = Places { file, is_file_told: true, data: folder.0.clone(), allowed_secrets: Vec::new() };
+    let places =
+        ControllerPaths { file, is_file_told: true, data: folder.0.clone(), allowed_secrets: Vec::new() };
     let controller = Controller::new(places, world)?;
     loop {
-        controller.round(Mode::Act).await?;
+        controller.round(RoundMode::Act).await?;
         let plan = controller.snapshot().plan.clone().context("nothing could be looked at")?;
         if plan.is_empty() || passed.load(Ordering::SeqCst) >= length.as_secs() {
             let events = controller.events(KEPT_EVENTS)?;

@@ -13,11 +13,11 @@ use tracing::{info, warn};
 
 use super::{Exit, reach};
 use crate::{
-    controller::{Controller, Places, World, run},
+    controller::{Controller, ControllerPaths, OutsideWorld, run},
     web::{
         self, control,
         guard::Hosts,
-        listen::{Limits, listen},
+        listen::{ConnectionLimits, listen},
     },
 };
 
@@ -35,7 +35,12 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When it cannot start, or the store fails.
-pub async fn serve(places: Places, world: World, listen_at: Listen, extra: Router) -> anyhow::Result<Exit> {
+pub async fn serve(
+    places: ControllerPaths,
+    world: OutsideWorld,
+    listen_at: Listen,
+    extra: Router,
+) -> anyhow::Result<Exit> {
     let Listen { address, hosts } = listen_at;
     let _lock = lock(&places.data).await?;
     let socket = places.data.join("control.sock");
@@ -61,7 +66,7 @@ pub async fn serve(places: Places, world: World, listen_at: Listen, extra: Route
         .with_graceful_shutdown(end.clone().cancelled_owned())
         .into_future();
     let faces = web::router(controller.clone(), hosts);
-    let faces = tokio::spawn(listen(network, faces, Limits::of_this_process(), end.clone()));
+    let faces = tokio::spawn(listen(network, faces, ConnectionLimits::of_this_process(), end.clone()));
     let control = tokio::spawn(control);
     let signals = tokio::spawn(stop_on_signal(end.clone())?);
     let result = run::run(controller, end.clone()).await;
@@ -76,7 +81,7 @@ pub async fn serve(places: Places, world: World, listen_at: Listen, extra: Route
 }
 
 /// A command that works without a controller holds the lock for a moment.
-async fn lock(data: &std::path::Path) -> anyhow::Result<reach::Lock> {
+async fn lock(data: &std::path::Path) -> anyhow::Result<reach::DataDirectoryLock> {
     let deadline = tokio::time::Instant::now() + LOCK_DEADLINE;
     loop {
         if let Some(lock) = reach::lock(data)? {

@@ -6,13 +6,13 @@ use super::{
     Exit,
     arguments::{Format, TokenAction, TokenRole},
     print, print_json,
-    reach::{self, Reached, segment},
+    reach::{self, ReachedController, segment},
     say,
 };
 use crate::{
     controller::{
-        Places,
-        access::{Listed, are_needed},
+        ControllerPaths,
+        access::{TokenSummary, are_needed},
     },
     core::access::Role,
     web::control::{Made, NewToken, RenewedToken},
@@ -20,18 +20,18 @@ use crate::{
 
 /// # Errors
 /// When there is such a token already, or none, or the store cannot be used.
-pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyhow::Result<Exit> {
+pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format) -> anyhow::Result<Exit> {
     let way = reach::reach(places).await?;
     match action {
         TokenAction::New { name, role } => {
             let role = Role::from(role);
             let token = match way {
-                Reached::Running(remote) => {
+                ReachedController::Running(remote) => {
                     let wish = NewToken { name: name.clone(), role };
                     let made: Made = serde_json::from_slice(&remote.post("/tokens", &wish).await?)?;
                     made.token
                 }
-                Reached::Own(controller, _lock) => controller.make_token(&name, role)?,
+                ReachedController::Own(controller, _lock) => controller.make_token(&name, role)?,
             };
             match output {
                 Format::Json => print_json(&json!({ "name": name, "role": role, "token": token }))?,
@@ -43,13 +43,13 @@ pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyh
         TokenAction::Renew { name, role } => {
             let role = role.map(Role::from);
             let token = match way {
-                Reached::Running(remote) => {
+                ReachedController::Running(remote) => {
                     let wish = RenewedToken { role };
                     let path = format!("/tokens/{}/renew", segment(&name));
                     let made: Made = serde_json::from_slice(&remote.post(&path, &wish).await?)?;
                     made.token
                 }
-                Reached::Own(controller, _lock) => controller.renew_token(&name, role)?,
+                ReachedController::Own(controller, _lock) => controller.renew_token(&name, role)?,
             };
             match output {
                 Format::Json => print_json(&json!({ "name": name, "token": token }))?,
@@ -59,9 +59,9 @@ pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyh
             Ok(Exit::Done)
         }
         TokenAction::List => {
-            let tokens: Vec<Listed> = match way {
-                Reached::Running(remote) => remote.get("/tokens").await?,
-                Reached::Own(controller, _lock) => controller.tokens(),
+            let tokens: Vec<TokenSummary> = match way {
+                ReachedController::Running(remote) => remote.get("/tokens").await?,
+                ReachedController::Own(controller, _lock) => controller.tokens(),
             };
             match output {
                 Format::Json => print_json(&json!({ "tokens": tokens }))?,
@@ -79,11 +79,11 @@ pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyh
         }
         TokenAction::Revoke { name } => {
             let left = match way {
-                Reached::Running(remote) => {
+                ReachedController::Running(remote) => {
                     remote.post(&format!("/tokens/{}/revoke", segment(&name)), &json!({})).await?;
-                    remote.get::<Vec<Listed>>("/tokens").await?
+                    remote.get::<Vec<TokenSummary>>("/tokens").await?
                 }
-                Reached::Own(controller, _lock) => {
+                ReachedController::Own(controller, _lock) => {
                     controller.revoke_token(&name)?;
                     controller.tokens()
                 }
@@ -96,7 +96,7 @@ pub async fn token(places: &Places, action: TokenAction, output: Format) -> anyh
     }
 }
 
-fn listed(tokens: &[Listed]) -> comfy_table::Table {
+fn listed(tokens: &[TokenSummary]) -> comfy_table::Table {
     let mut table = super::look::table(["NAME", "MAY", "MADE", "LAST USED"]);
     for token in tokens {
         let used = token.used.as_deref().unwrap_or("never");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Exit, arguments::Format, print_json, print_told, say};
 use crate::{
-    core::desired::{Reach, Spark},
+    core::desired::{ReachMethod, Spark},
     host::{
         address::ipv4,
         host_key::{self, HostKey},
@@ -15,12 +15,12 @@ use crate::{
 };
 
 /// The keys that a Spark shows, the most wanted first.
-struct Shown {
+struct OfferedKeys {
     address: Ipv4Addr,
     keys: Vec<HostKey>,
 }
 
-impl Shown {
+impl OfferedKeys {
     /// The one that a person compares.
     fn key(&self) -> &HostKey {
         &self.keys[0]
@@ -31,19 +31,19 @@ impl Shown {
     }
 }
 
-async fn shown(spark: &Spark, name: &str) -> anyhow::Result<Shown> {
-    let Reach::Ssh { port, .. } = &spark.reach else {
+async fn shown(spark: &Spark, name: &str) -> anyhow::Result<OfferedKeys> {
+    let ReachMethod::Ssh { port, .. } = &spark.reach else {
         bail!("`{name}` is local; there is no host key to trust");
     };
     let address = ipv4(spark.address.as_str()).await?;
     let keys = host_key::offered(address, *port).await.map_err(|why| anyhow::anyhow!("`{name}`: {why}"))?;
-    Ok(Shown { address, keys })
+    Ok(OfferedKeys { address, keys })
 }
 
 /// What was pinned before for the address of a Spark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Known {
+enum PinnedBefore {
     Nothing,
     /// The key that it shows.
     Same,
@@ -51,8 +51,8 @@ enum Known {
     Other,
 }
 
-impl Known {
-    fn of(shown: &Shown, data: &Path) -> Self {
+impl PinnedBefore {
+    fn of(shown: &OfferedKeys, data: &Path) -> Self {
         let pinned = pinned(data, shown.key().line.split(' ').next().unwrap_or_default());
         let shows = |line: &String| shown.keys.iter().any(|key| key.line.trim() == line.trim());
         if pinned.is_empty() {
@@ -75,7 +75,7 @@ pub async fn trust(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let shown = shown(spark, name).await?;
-    let known = Known::of(&shown, data);
+    let known = PinnedBefore::of(&shown, data);
     let first = &shown.key().fingerprint;
     let told = |pinned: bool| json!({ "spark": name, "address": shown.address, "shows": first, "known": known, "pinned": pinned });
     let agreed = match fingerprint {
@@ -108,13 +108,13 @@ pub async fn trust(
     Ok(Exit::Changes)
 }
 
-fn showing(name: &str, shown: &Shown) -> String {
+fn showing(name: &str, shown: &OfferedKeys) -> String {
     let HostKey { kind, fingerprint, .. } = shown.key();
     format!("{name} ({}) shows the {kind} key {fingerprint}\n", shown.address)
 }
 
 /// A person who can compare the key says that it is right. Without one, nobody does.
-fn ask(name: &str, shown: &Shown) -> anyhow::Result<bool> {
+fn ask(name: &str, shown: &OfferedKeys) -> anyhow::Result<bool> {
     if !super::talk::is_interactive() {
         return Ok(false);
     }
@@ -131,7 +131,7 @@ fn ask(name: &str, shown: &Shown) -> anyhow::Result<bool> {
 /// # Errors
 /// When it shows another, or nobody said anything.
 pub async fn ensure(spark: &Spark, name: &str, expected: Option<&str>, data: &Path) -> anyhow::Result<()> {
-    let Reach::Ssh { port, .. } = &spark.reach else { return Ok(()) };
+    let ReachMethod::Ssh { port, .. } = &spark.reach else { return Ok(()) };
     let address = ipv4(spark.address.as_str()).await?;
     let host = if *port == 22 { address.to_string() } else { format!("[{address}]:{port}") };
     if expected.is_none() && !pinned(data, &host).is_empty() {

@@ -10,14 +10,14 @@ use super::{
     Exit,
     arguments::Format,
     look,
-    reach::{self, Reached, segment},
+    reach::{self, ReachedController, segment},
     talk::{print_while_read, told, write_while_read},
 };
 use crate::{
     controller::{
-        Places, Snapshot,
+        ControllerPaths, Snapshot,
         logs::{Log, new_lines},
-        round::Mode,
+        round::RoundMode,
     },
     core::name::SparkName,
 };
@@ -31,16 +31,16 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 ///
 /// # Errors
 /// When the controller goes away, or stdout cannot be written.
-pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
+pub async fn status(places: &ControllerPaths, output: Format) -> anyhow::Result<Exit> {
     let in_place = output == Format::Text && stdout().is_terminal();
     let mut shown = String::new();
     loop {
         // Anew each time: who only watches must not keep a controller from starting.
         let seen: Snapshot = match reach::reach(places).await? {
             // The controller looks by itself; to look for it would make it look all the time.
-            Reached::Running(remote) => remote.get("/snapshot").await?,
-            Reached::Own(controller, _) => {
-                controller.round(Mode::Preview).await?;
+            ReachedController::Running(remote) => remote.get("/snapshot").await?,
+            ReachedController::Own(controller, _) => {
+                controller.round(RoundMode::Preview).await?;
                 controller.snapshot().as_ref().clone()
             }
         };
@@ -69,14 +69,14 @@ pub async fn status(places: &Places, output: Format) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// When the controller goes away, or stdout cannot be written.
-pub async fn logs(places: &Places, object: &str) -> anyhow::Result<Exit> {
+pub async fn logs(places: &ControllerPaths, object: &str) -> anyhow::Result<Exit> {
     let mut said: BTreeMap<(SparkName, String), String> = BTreeMap::new();
     let mut told = false;
     loop {
         let logs: Vec<Log> = match reach::reach(places).await? {
-            Reached::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
-            Reached::Own(controller, _) => {
-                controller.round(Mode::Preview).await?;
+            ReachedController::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
+            ReachedController::Own(controller, _) => {
+                controller.round(RoundMode::Preview).await?;
                 controller.logs(object).await?
             }
         };

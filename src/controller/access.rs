@@ -16,7 +16,7 @@ use crate::{
     core::{access::Role, desired::hex},
     store::{
         Store, StoreError,
-        tokens::{Session, Token},
+        tokens::{AccessToken, BrowserSession},
     },
 };
 
@@ -34,21 +34,21 @@ const USED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const FAILED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// Everybody who may ask, in memory: no request waits for the store.
-pub(super) struct Gate {
-    known: RwLock<Known>,
-    marker: Marker,
+pub(super) struct Authenticator {
+    known: RwLock<TokenTable>,
+    marker: TokensMarker,
 }
 
 /// A file beside the store which says that there are tokens: a store that was lost, or put back from before, must not open the
 /// door. It is part of a backup; who has the machine may take it away.
-pub(super) struct Marker(PathBuf);
+pub(super) struct TokensMarker(PathBuf);
 
 /// There were tokens in this data directory, whatever its store says.
 pub fn are_needed(data: &Path) -> bool {
-    Marker::of(data).is_set()
+    TokensMarker::of(data).is_set()
 }
 
-impl Marker {
+impl TokensMarker {
     pub(super) fn of(data: &Path) -> Self {
         Self(data.join("tokens-are-needed"))
     }
@@ -70,10 +70,10 @@ impl Marker {
     }
 }
 
-struct Known {
-    tokens: Vec<Token>,
+struct TokenTable {
+    tokens: Vec<AccessToken>,
     /// Oldest first.
-    sessions: Vec<Session>,
+    sessions: Vec<BrowserSession>,
     /// Raised when somebody who might ask may not any more, or nobody may without a token: streams end then.
     turn: u64,
     /// Sign-ins that were refused since the history told of one, and when it did.
@@ -83,7 +83,7 @@ struct Known {
 
 /// A token as it is listed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Listed {
+pub struct TokenSummary {
     pub name: String,
     pub role: Role,
     pub made: String,
@@ -92,16 +92,16 @@ pub struct Listed {
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+pub struct Caller {
     /// Of the token; `None`: there are no tokens.
     pub name: Option<String>,
     pub role: Role,
     /// Of a browser that signed in.
-    pub session: Option<Signed>,
+    pub session: Option<SignedIn>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignedIn {
     pub id: String,
     pub until: Timestamp,
 }
@@ -134,7 +134,7 @@ impl NoToken {
     }
 }
 
-impl Known {
+impl TokenTable {
     /// A token, and every browser that signed in with it.
     fn forget(&mut self, id: &str) {
         self.tokens.retain(|token| token.id != id);
@@ -143,25 +143,25 @@ impl Known {
     }
 }
 
-impl Gate {
+impl Authenticator {
     pub(super) fn new(
-        tokens: Vec<Token>,
-        sessions: Vec<Session>,
-        marker: Marker,
+        tokens: Vec<AccessToken>,
+        sessions: Vec<BrowserSession>,
+        marker: TokensMarker,
     ) -> Result<Self, StoreError> {
         // One that is there without tokens stays: they are lost.
         if !tokens.is_empty() {
             marker.keep(true)?;
         }
-        let known = RwLock::new(Known { tokens, sessions, turn: 0, failed: 0, failed_told: None });
+        let known = RwLock::new(TokenTable { tokens, sessions, turn: 0, failed: 0, failed_told: None });
         Ok(Self { known, marker })
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Known> {
+    fn read(&self) -> RwLockReadGuard<'_, TokenTable> {
         self.known.read()
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+    fn write(&self) -> RwLockWriteGuard<'_, TokenTable> {
         self.known.write()
     }
 }
@@ -170,7 +170,7 @@ impl Gate {
 ///
 /// # Errors
 /// [`NoToken`].
-pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(Token, String), NoToken> {
+pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(AccessToken, String), NoToken> {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     if name.is_empty() || name.len() > 64 || !name.chars().all(is_letter) {
         return Err(NoToken::Name(name.to_owned()));
@@ -189,9 +189,9 @@ pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(To
 }
 
 /// A new one, and what is written in it.
-fn minted(name: &str, role: Role, now: Timestamp) -> (Token, String) {
+fn minted(name: &str, role: Role, now: Timestamp) -> (AccessToken, String) {
     let (id, secret) = (random_hex(ID_BYTES), random_hex(SECRET_BYTES));
-    let token = Token {
+    let token = AccessToken {
         id: id.clone(),
         name: name.to_owned(),
         role,
@@ -206,7 +206,7 @@ fn minted(name: &str, role: Role, now: Timestamp) -> (Token, String) {
 ///
 /// # Errors
 /// [`NoToken`].
-pub fn revoke(store: &mut Store, name: &str, now: Timestamp) -> Result<Token, NoToken> {
+pub fn revoke(store: &mut Store, name: &str, now: Timestamp) -> Result<AccessToken, NoToken> {
     let token = store.tokens()?.into_iter().find(|token| token.name == name);
     let token = token.ok_or_else(|| NoToken::Unknown(name.to_owned()))?;
     store.remove_token(&token.id)?;
@@ -214,8 +214,8 @@ pub fn revoke(store: &mut Store, name: &str, now: Timestamp) -> Result<Token, No
     Ok(token)
 }
 
-impl From<Token> for Listed {
-    fn from(token: Token) -> Self {
+impl From<AccessToken> for TokenSummary {
+    fn from(token: AccessToken) -> Self {
         Self { name: token.name, role: token.role, made: token.made, used: token.used }
     }
 }
@@ -240,40 +240,40 @@ fn parts(written: &str) -> Option<(&str, &str)> {
 impl Controller {
     /// Nobody may ask without a token.
     pub fn needs_token(&self) -> bool {
-        !self.gate.read().tokens.is_empty() || self.gate.marker.is_set()
+        !self.auth.read().tokens.is_empty() || self.auth.marker.is_set()
     }
 
     /// There were tokens, and the store has none: it was lost, or is from before.
     pub fn tokens_are_lost(&self) -> bool {
-        self.gate.read().tokens.is_empty() && self.gate.marker.is_set()
+        self.auth.read().tokens.is_empty() && self.auth.marker.is_set()
     }
 
     /// What was let in at an earlier turn is to ask again.
-    pub fn gate_turn(&self) -> u64 {
-        self.gate.read().turn
+    pub fn auth_generation(&self) -> u64 {
+        self.auth.read().turn
     }
 
     /// Whose token this is; `None`: nobody's.
-    pub fn asker_of(&self, token: &str) -> Option<Asker> {
+    pub fn asker_of(&self, token: &str) -> Option<Caller> {
         let (id, secret) = parts(token)?;
-        let found = self.gate.read().tokens.iter().find(|known| known.id == id).cloned()?;
+        let found = self.auth.read().tokens.iter().find(|known| known.id == id).cloned()?;
         is(secret, &found.hash).then(|| {
             self.was_used(&found);
-            Asker { name: Some(found.name), role: found.role, session: None }
+            Caller { name: Some(found.name), role: found.role, session: None }
         })
     }
 
     /// Whose browser this is, by its cookie.
-    pub fn asker_of_browser(&self, cookie: &str) -> Option<Asker> {
+    pub fn asker_of_browser(&self, cookie: &str) -> Option<Caller> {
         let (id, secret) = parts(cookie)?;
-        let known = self.gate.read();
+        let known = self.auth.read();
         let session = known.sessions.iter().find(|known| known.id == id)?.clone();
         let token = known.tokens.iter().find(|token| token.id == session.token)?.clone();
         drop(known);
         (is(secret, &session.hash) && session.until > self.now()).then(|| {
             self.was_used(&token);
-            let signed = Signed { id: session.id, until: session.until };
-            Asker { name: Some(token.name), role: token.role, session: Some(signed) }
+            let signed = SignedIn { id: session.id, until: session.until };
+            Caller { name: Some(token.name), role: token.role, session: Some(signed) }
         })
     }
 
@@ -281,19 +281,19 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub fn sign_in(&self, token: &str) -> Result<Option<(Asker, String)>, StoreError> {
+    pub fn sign_in(&self, token: &str) -> Result<Option<(Caller, String)>, StoreError> {
         let Some(asker) = self.asker_of(token) else { return Ok(None) };
         let now = self.now();
         let (id, secret) = (random_hex(ID_BYTES * 2), random_hex(SECRET_BYTES));
-        let session = Session {
+        let session = BrowserSession {
             id: id.clone(),
             token: parts(token).map_or_else(String::new, |(id, _)| id.to_owned()),
             hash: hash(&secret),
             until: now.saturating_add(SESSION_LASTS).unwrap_or(Timestamp::MAX),
         };
-        let mut known = self.gate.write();
+        let mut known = self.auth.write();
         known.sessions.retain(|session| session.until > now);
-        let same = |other: &&Session| other.token == session.token;
+        let same = |other: &&BrowserSession| other.token == session.token;
         if known.sessions.iter().filter(same).count() >= MOST_SESSIONS
             && let Some(oldest) = known.sessions.iter().find(same).map(|oldest| oldest.id.clone())
         {
@@ -304,9 +304,9 @@ impl Controller {
         state.store.add_session(&session, now)?;
         let name = asker.name.as_deref().unwrap_or_default();
         state.store.add_event("token", "", &format!("a browser signed in with token `{name}`"), now)?;
-        let signed = Signed { id: id.clone(), until: session.until };
+        let signed = SignedIn { id: id.clone(), until: session.until };
         known.sessions.push(session);
-        Ok(Some((Asker { session: Some(signed), ..asker }, format!("{PREFIX}_{id}_{secret}"))))
+        Ok(Some((Caller { session: Some(signed), ..asker }, format!("{PREFIX}_{id}_{secret}"))))
     }
 
     /// Somebody tried with what is nobody's token. Told once a minute, so that guessing does not wash the history away.
@@ -315,7 +315,7 @@ impl Controller {
     /// When the store cannot be written.
     pub fn sign_in_failed(&self, by: &str) -> Result<(), StoreError> {
         let now = self.now();
-        let mut known = self.gate.write();
+        let mut known = self.auth.write();
         known.failed += 1;
         if known.failed_told.is_some_and(|told| now.duration_since(told).abs() < FAILED_EVERY) {
             return Ok(());
@@ -335,7 +335,7 @@ impl Controller {
     /// # Errors
     /// When the store cannot be written.
     pub fn sign_out(&self, session: &str) -> Result<(), StoreError> {
-        let mut known = self.gate.write();
+        let mut known = self.auth.write();
         known.sessions.retain(|known| known.id != session);
         known.turn += 1;
         self.state().store.remove_session(session)
@@ -344,9 +344,9 @@ impl Controller {
     /// # Errors
     /// [`NoToken`].
     pub fn make_token(&self, name: &str, role: Role) -> Result<String, NoToken> {
-        let mut known = self.gate.write();
+        let mut known = self.auth.write();
         // First the marker: at no moment is there a token without it.
-        self.gate.marker.keep(true)?;
+        self.auth.marker.keep(true)?;
         let (token, written) = make(&self.state().store, name, role, self.now())?;
         known.tokens.push(token);
         known.turn += 1;
@@ -358,7 +358,7 @@ impl Controller {
     /// # Errors
     /// [`NoToken`].
     pub fn renew_token(&self, name: &str, role: Option<Role>) -> Result<String, NoToken> {
-        let mut known = self.gate.write();
+        let mut known = self.auth.write();
         let Some(old) = known.tokens.iter().find(|token| token.name == name).cloned() else {
             drop(known);
             return self.make_token(name, role.unwrap_or(Role::Edit));
@@ -382,24 +382,24 @@ impl Controller {
     /// # Errors
     /// [`NoToken`].
     pub fn revoke_token(&self, name: &str) -> Result<(), NoToken> {
-        let mut known = self.gate.write();
+        let mut known = self.auth.write();
         let token = revoke(&mut self.state().store, name, self.now())?;
         known.forget(&token.id);
-        self.gate.marker.keep(!known.tokens.is_empty())?;
+        self.auth.marker.keep(!known.tokens.is_empty())?;
         Ok(())
     }
 
-    pub fn tokens(&self) -> Vec<Listed> {
-        self.gate.read().tokens.iter().cloned().map(Listed::from).collect()
+    pub fn tokens(&self) -> Vec<TokenSummary> {
+        self.auth.read().tokens.iter().cloned().map(TokenSummary::from).collect()
     }
 
-    fn was_used(&self, token: &Token) {
+    fn was_used(&self, token: &AccessToken) {
         let now = self.now();
         let last = token.used.as_deref().and_then(|used| used.parse::<Timestamp>().ok());
         if last.is_some_and(|last| now.duration_since(last) < USED_EVERY) {
             return;
         }
-        if let Some(known) = self.gate.write().tokens.iter_mut().find(|known| known.id == token.id) {
+        if let Some(known) = self.auth.write().tokens.iter_mut().find(|known| known.id == token.id) {
             known.used = Some(format!("{now:.0}"));
         }
         // Not known to the minute is no reason to refuse.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Controller, State};
+use super::{Controller, ControllerState};
 use crate::{
     core::{
-        connectivity::{Link, Look, Spell, look},
+        connectivity::{EndpointLink, UptimeChange, UptimeInterval, look},
         desired::Object,
         observed::Endpoint,
     },
@@ -20,8 +20,8 @@ const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const MOST: u32 = 500;
 
 /// One endpoint's, oldest first. The last one goes on.
-pub(super) struct Spells {
-    known: VecDeque<Spell>,
+pub(super) struct EndpointUptime {
+    known: VecDeque<UptimeInterval>,
     /// The last one's, in the store.
     number: i64,
     written: Timestamp,
@@ -30,11 +30,11 @@ pub(super) struct Spells {
 impl Controller {
     pub(super) fn keep_connectivity(
         &self,
-        state: &mut State,
+        state: &mut ControllerState,
         endpoints: &BTreeMap<Object, Endpoint>,
     ) -> Result<(), StoreError> {
         let now = (self.world.now)();
-        let State { store, spells, .. } = state;
+        let ControllerState { store, spells, .. } = state;
         spells.retain(|object, _| endpoints.contains_key(object));
         for (object, endpoint) in endpoints {
             let spells = match spells.entry(object.clone()) {
@@ -43,12 +43,13 @@ impl Controller {
                     let kept = store.spells(object, MOST)?;
                     let number = kept.back().map_or(0, |(number, _)| *number);
                     let known = kept.into_iter().map(|(_, spell)| spell).collect();
-                    new.insert(Spells { known, number, written: now })
+                    new.insert(EndpointUptime { known, number, written: now })
                 }
             };
             let last = spells.known.back_mut();
-            let begins = match (look(last.as_deref().copied(), Link::of(&endpoint.answer), now), last) {
-                (Look::GoesOn(spell), Some(last)) => {
+            let begins = match (look(last.as_deref().copied(), EndpointLink::of(&endpoint.answer), now), last)
+            {
+                (UptimeChange::GoesOn(spell), Some(last)) => {
                     *last = spell;
                     if now.duration_since(spells.written) >= WRITTEN_EVERY {
                         store.extend_spell(spells.number, spell.until)?;
@@ -56,17 +57,22 @@ impl Controller {
                     }
                     continue;
                 }
-                (Look::Turns { ended, begins }, Some(last)) => {
+                (UptimeChange::Turns { ended, begins }, Some(last)) => {
                     *last = ended;
                     store.extend_spell(spells.number, ended.until)?;
                     begins
                 }
                 // It ended with the last look at it.
-                (Look::Begins(begins), Some(last)) => {
+                (UptimeChange::Begins(begins), Some(last)) => {
                     store.extend_spell(spells.number, last.until)?;
                     begins
                 }
-                (Look::Begins(begins) | Look::GoesOn(begins) | Look::Turns { begins, .. }, None) => begins,
+                (
+                    UptimeChange::Begins(begins)
+                    | UptimeChange::GoesOn(begins)
+                    | UptimeChange::Turns { begins, .. },
+                    None,
+                ) => begins,
             };
             spells.number = store.begin_spell(object, begins)?;
             spells.written = now;
@@ -79,7 +85,7 @@ impl Controller {
     }
 
     /// The last spells of everything that has an endpoint now, oldest first, up to the last look.
-    pub fn connectivity(&self) -> BTreeMap<Object, Vec<Spell>> {
+    pub fn connectivity(&self) -> BTreeMap<Object, Vec<UptimeInterval>> {
         let state = self.state();
         let spells = state.spells.iter();
         spells.map(|(object, spells)| (object.clone(), spells.known.iter().copied().collect())).collect()

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::{
     Controller,
     file::removal_id,
-    tag::{Base, Tag},
+    tag::{EditBase, FileTag},
 };
 use crate::{
     core::{
@@ -22,10 +22,10 @@ use crate::{
     },
     manifest::{
         self,
-        edit::{self, Change},
+        edit::{self, TextChange},
         entries::Loaded,
         replace::{ReplaceError, Replaced, create, replace},
-        report::Told,
+        report::ProblemReport,
     },
     store::StoreError,
 };
@@ -35,10 +35,10 @@ const FIRST: &str = "# What this cluster should be. Edits keep comments; `spark-
 
 /// What is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Request {
+pub struct EditRequest {
     /// What the change was made from; without it, what the file holds now.
-    pub base: Option<Base>,
-    pub change: Asked,
+    pub base: Option<EditBase>,
+    pub change: RequestedChange,
     /// Tell what would happen, and write nothing.
     pub dry_run: bool,
     /// Make the file when there is none; else that is an error.
@@ -58,16 +58,16 @@ fn everything() -> Role {
     Role::Approve
 }
 
-impl Request {
+impl EditRequest {
     /// Of somebody on this machine.
-    pub fn local(base: Option<Base>, change: Asked, by: String) -> Self {
+    pub fn local(base: Option<EditBase>, change: RequestedChange, by: String) -> Self {
         Self { base, change, dry_run: false, create: false, by, role: Role::Approve, owner: None }
     }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Asked {
+pub enum RequestedChange {
     /// RFC 7396.
     Merge(Json),
     /// RFC 6902.
@@ -82,7 +82,7 @@ pub struct Edited {
     /// In force now. When `waits`, the one before.
     pub revision: Option<u64>,
     /// Of what the file holds now.
-    pub tag: Tag,
+    pub tag: FileTag,
     /// What to approve for the new text to come into force: it takes much out.
     pub waits: Option<String>,
     /// That in words.
@@ -98,10 +98,10 @@ pub struct Edited {
 
 /// What the file holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Current {
+pub struct FileContent {
     /// `None`: what the file holds is not in force.
     pub revision: Option<u64>,
-    pub tag: Tag,
+    pub tag: FileTag,
     pub text: Arc<str>,
     /// `None` when it is not YAML.
     pub value: Option<Arc<Json>>,
@@ -112,7 +112,7 @@ pub struct Current {
 
 /// A hold of the file, to somebody who wants to change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holding {
+pub enum HoldAccess {
     Absent,
     /// It is theirs, or it has expired and stops nobody.
     Free,
@@ -126,18 +126,18 @@ pub fn is_in_force(hold: &Json, now: Timestamp) -> bool {
     until.is_none_or(|until| until > now)
 }
 
-impl Current {
+impl FileContent {
     /// The hold of that name, to `owner`.
     ///
     /// # Errors
     /// As [`Self::value`].
-    pub fn hold(&self, name: &str, owner: &str, now: Timestamp) -> Result<Holding, NotEdited> {
-        let Some(hold) = self.value()?["holds"].get(name) else { return Ok(Holding::Absent) };
+    pub fn hold(&self, name: &str, owner: &str, now: Timestamp) -> Result<HoldAccess, NotEdited> {
+        let Some(hold) = self.value()?["holds"].get(name) else { return Ok(HoldAccess::Absent) };
         let holder = hold["owner"].as_str().unwrap_or_default();
         Ok(if holder != owner && is_in_force(hold, now) {
-            Holding::Of(holder.to_owned())
+            HoldAccess::Of(holder.to_owned())
         } else {
-            Holding::Free
+            HoldAccess::Free
         })
     }
 
@@ -174,10 +174,10 @@ pub enum NotEdited {
     #[error("this is for who may approve, and a token that may edit does not suffice: {}", .0.join("; "))]
     Loosens(Vec<String>),
     #[error("the file would not be valid:\n{text}")]
-    Invalid { text: String, problems: Vec<Told> },
+    Invalid { text: String, problems: Vec<ProblemReport> },
     #[error("writing the file: {0}")]
     Io(#[from] std::io::Error),
-    #[error("another edit has not ended within {} s; nothing is written, try again", EDIT_TURN.as_secs())]
+    #[error("another edit has not ended within {} s; nothing is written, try again", EDIT_WAIT.as_secs())]
     Busy,
     #[error(
         "the edit has not ended within {0} s, and may yet be written: look at the file again before you repeat it"
@@ -188,14 +188,14 @@ pub enum NotEdited {
 }
 
 /// How long an edit waits for the one before it. Each is over in a second, unless the disk of the file hangs.
-const EDIT_TURN: Duration = Duration::from_secs(5);
+const EDIT_WAIT: Duration = Duration::from_secs(5);
 
 impl Controller {
     /// What the file holds, valid or not, and whether that is in force.
     ///
     /// # Errors
     /// [`NotEdited::FileInvalid`] when it cannot be read at all.
-    pub fn desired_now(&self) -> Result<Current, NotEdited> {
+    pub fn desired_now(&self) -> Result<FileContent, NotEdited> {
         let bytes = manifest::read::read(&self.places.file);
         if let Ok(bytes) = &bytes
             && let Some(known) = self.in_force_as(bytes)
@@ -215,11 +215,11 @@ impl Controller {
         };
         let revision = self.revision_of(&text)?;
         let (value, problem) = parted(value);
-        Ok(Current { revision, tag: Tag::of(revision, &bytes), text: text.into(), value, problem })
+        Ok(FileContent { revision, tag: FileTag::of(revision, &bytes), text: text.into(), value, problem })
     }
 
     /// What is in force, when those are its bytes.
-    fn in_force_as(&self, bytes: &[u8]) -> Option<Current> {
+    fn in_force_as(&self, bytes: &[u8]) -> Option<FileContent> {
         let state = self.state();
         let current = state.current.as_ref().filter(|current| current.text.as_bytes() == bytes)?;
         let value = match current.value.get() {
@@ -228,7 +228,13 @@ impl Controller {
         };
         let revision = Some(current.revision);
         let (value, problem) = parted(value);
-        Some(Current { revision, tag: Tag::of(revision, bytes), text: current.text.clone(), value, problem })
+        Some(FileContent {
+            revision,
+            tag: FileTag::of(revision, bytes),
+            text: current.text.clone(),
+            value,
+            problem,
+        })
     }
 
     fn value(&self, text: &str) -> Result<Arc<Json>, String> {
@@ -244,21 +250,21 @@ impl Controller {
     ///
     /// # Errors
     /// [`NotEdited`]; the file is as it was.
-    pub fn edit(&self, request: &Request) -> Result<Edited, NotEdited> {
+    pub fn edit(&self, request: &EditRequest) -> Result<Edited, NotEdited> {
         let wanted = change(&request.change)?;
         // Who only looks waits for nobody, and nobody waits for them.
         let _turn = if request.dry_run {
             None
         } else {
-            Some(self.edits.try_lock_for(EDIT_TURN).ok_or(NotEdited::Busy)?)
+            Some(self.edits.try_lock_for(EDIT_WAIT).ok_or(NotEdited::Busy)?)
         };
-        let Before { bytes, text, loaded: before, is_there } =
-            self.before(request.create, matches!(wanted, Change::Whole(_)))?;
+        let FileBeforeEdit { bytes, text, loaded: before, is_there } =
+            self.before(request.create, matches!(wanted, TextChange::Whole(_)))?;
         if let Some(base) = &request.base {
             self.check_base(base, &bytes, &text, &wanted)?;
         }
         let new = edit::edited(&text, &wanted)?;
-        let invalid = |problems: &[manifest::Problem]| NotEdited::Invalid {
+        let invalid = |problems: &[manifest::FileProblem]| NotEdited::Invalid {
             text: self.told(problems, &new),
             problems: manifest::report::all_told(problems, &new),
         };
@@ -275,7 +281,7 @@ impl Controller {
         warnings.extend(self.goes_on_suspended(before.as_ref(), &after));
         let mut edited = Edited {
             revision,
-            tag: Tag::of(revision, &bytes),
+            tag: FileTag::of(revision, &bytes),
             waits: None,
             waits_because: None,
             written: false,
@@ -324,7 +330,7 @@ impl Controller {
         }
         edited.written = true;
         edited.revision = self.state().current.as_ref().map(|current| current.revision);
-        edited.tag = Tag::of(self.revision_of(&new).ok().flatten(), new.as_bytes());
+        edited.tag = FileTag::of(self.revision_of(&new).ok().flatten(), new.as_bytes());
         let state = self.state();
         edited.waits = state.pending.as_ref().map(|pending| pending.id.clone());
         edited.waits_because = state.pending.as_ref().and(state.file_error.clone());
@@ -336,7 +342,7 @@ impl Controller {
     /// The policy before the edit judges it.
     fn check_role(
         &self,
-        request: &Request,
+        request: &EditRequest,
         before: Option<&Loaded>,
         after: &Loaded,
     ) -> Result<(), NotEdited> {
@@ -362,14 +368,14 @@ impl Controller {
     }
 
     /// What is changed; without a file, the beginning of one when it is to be made. What is replaced as a whole need not be valid.
-    fn before(&self, create: bool, is_replaced: bool) -> Result<Before, NotEdited> {
+    fn before(&self, create: bool, is_replaced: bool) -> Result<FileBeforeEdit, NotEdited> {
         // A link that leads nowhere is somebody's mistake, not a place for a file.
         if create
             && std::fs::symlink_metadata(&self.places.file)
                 .is_err_and(|error| error.kind() == ErrorKind::NotFound)
         {
             let (bytes, text) = (Vec::new(), FIRST.to_owned());
-            return Ok(Before { bytes, text, loaded: None, is_there: false });
+            return Ok(FileBeforeEdit { bytes, text, loaded: None, is_there: false });
         }
         // Whatever a person saved a moment ago becomes a revision of its own first.
         let bytes = self.read_file(true)?.map_err(|error| self.unreadable(&error))?;
@@ -382,7 +388,7 @@ impl Controller {
             Err(_) if is_replaced => None,
             Err(why) => return Err(NotEdited::FileInvalid(why)),
         };
-        Ok(Before { bytes, text, loaded, is_there: true })
+        Ok(FileBeforeEdit { bytes, text, loaded, is_there: true })
     }
 
     fn text_of(&self, bytes: &[u8]) -> Result<String, NotEdited> {
@@ -394,7 +400,7 @@ impl Controller {
         manifest::load::load(text).map_err(|problems| self.told(&problems, text))
     }
 
-    fn told(&self, problems: &[manifest::Problem], text: &str) -> String {
+    fn told(&self, problems: &[manifest::FileProblem], text: &str) -> String {
         manifest::render(problems, &self.places.file.display().to_string(), text)
     }
 
@@ -409,11 +415,17 @@ impl Controller {
         Ok(last.filter(|(_, known)| known == text).map(|(revision, _)| revision))
     }
 
-    fn check_base(&self, base: &Base, bytes: &[u8], text: &str, wanted: &Change) -> Result<(), NotEdited> {
+    fn check_base(
+        &self,
+        base: &EditBase,
+        bytes: &[u8],
+        text: &str,
+        wanted: &TextChange,
+    ) -> Result<(), NotEdited> {
         let revision = match base {
-            Base::Revision(revision) => Some(*revision),
-            Base::Tags(tags) if tags.iter().any(|tag| tag.names(bytes)) => return Ok(()),
-            Base::Tags(tags) => tags.first().and_then(|tag| tag.revision),
+            EditBase::Revision(revision) => Some(*revision),
+            EditBase::Tags(tags) if tags.iter().any(|tag| tag.names(bytes)) => return Ok(()),
+            EditBase::Tags(tags) => tags.first().and_then(|tag| tag.revision),
         };
         let known = match revision {
             Some(revision) => self.state().store.revision(revision)?,
@@ -421,8 +433,8 @@ impl Controller {
         };
         // After a restore a number may be that of another text.
         let is_meant = |known: &String| match base {
-            Base::Revision(_) => true,
-            Base::Tags(tags) => tags.iter().any(|tag| tag.names(known.as_bytes())),
+            EditBase::Revision(_) => true,
+            EditBase::Tags(tags) => tags.iter().any(|tag| tag.names(known.as_bytes())),
         };
         let base = revision
             .map_or_else(|| "what it was made from".into(), |revision| format!("revision {revision}"));
@@ -488,7 +500,7 @@ impl Controller {
 }
 
 /// What an edit starts from.
-struct Before {
+struct FileBeforeEdit {
     bytes: Vec<u8>,
     text: String,
     /// `None`: it is not valid, or not there.
@@ -503,13 +515,13 @@ fn parted<T, E>(result: Result<T, E>) -> (Option<T>, Option<E>) {
     }
 }
 
-fn change(asked: &Asked) -> Result<Change, NotEdited> {
+fn change(asked: &RequestedChange) -> Result<TextChange, NotEdited> {
     Ok(match asked {
-        Asked::Merge(patch) => Change::Merge(patch.clone()),
-        Asked::Patch(patch) => Change::Patch(
+        RequestedChange::Merge(patch) => TextChange::Merge(patch.clone()),
+        RequestedChange::Patch(patch) => TextChange::Patch(
             serde_json::from_value(patch.clone()).map_err(|error| NotEdited::NotAPatch(error.to_string()))?,
         ),
-        Asked::Whole(text) => Change::Whole(text.clone()),
+        RequestedChange::Whole(text) => TextChange::Whole(text.clone()),
     })
 }
 

@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::Controller;
 use crate::{
     core::{
-        conceal,
         desired::{Desired, EnvValue},
-        ledger::{Ledger, Samples},
+        ledger::{Ledger, MemorySamples},
         name::SparkName,
         observed::Observed,
         plan::Plan,
-        planner,
+        planner, redact,
     },
     manifest,
     store::{Event, StoreError},
@@ -37,7 +36,7 @@ pub struct Export {
     pub observed: Observed,
     pub ledger: Ledger,
     /// Free memory as seen, which a ledger that is kept does not have.
-    pub samples: BTreeMap<SparkName, Samples>,
+    pub samples: BTreeMap<SparkName, MemorySamples>,
     pub plan: Plan,
     pub events: Vec<Arc<Event>>,
 }
@@ -69,7 +68,7 @@ fn redacted(text: &str, desired: &Desired) -> String {
     let hooks = desired.notify.values().map(|target| &target.url);
     let slots = desired.slots.values().map(|slot| &slot.env);
     let variables = slots.chain(desired.models.values().map(|model| &model.env)).flatten();
-    let variables = variables.filter(|(name, _)| conceal::is_secret(name.as_str())).map(|(_, value)| value);
+    let variables = variables.filter(|(name, _)| redact::is_secret(name.as_str())).map(|(_, value)| value);
     let mut text = text.to_owned();
     for value in hooks {
         if let EnvValue::Plain(url) = value {

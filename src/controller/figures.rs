@@ -17,21 +17,21 @@ const EVERY: SignedDuration = SignedDuration::from_mins(1);
 const KEPT: usize = 480;
 
 #[derive(Debug, Clone, Copy)]
-pub struct Point {
+pub struct MemoryReading {
     pub at: Timestamp,
     pub total_bytes: u64,
     pub available_bytes: u64,
 }
 
 /// Oldest first.
-pub(super) type Trail = VecDeque<Point>;
+pub(super) type MemoryHistory = VecDeque<MemoryReading>;
 
-pub(super) fn keep(trails: &mut BTreeMap<SparkName, Trail>, observed: &Observed) {
+pub(super) fn keep(trails: &mut BTreeMap<SparkName, MemoryHistory>, observed: &Observed) {
     trails.retain(|spark, _| observed.sparks.contains_key(spark));
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
         let trail = trails.entry(spark.clone()).or_default();
-        let point = Point {
+        let point = MemoryReading {
             at: facts.at,
             total_bytes: facts.memory_total_bytes,
             available_bytes: facts.memory_available_bytes,
@@ -53,7 +53,7 @@ pub(super) fn loads(desired: &Desired, ledger: &Ledger) -> BTreeMap<ModelName, V
     let mut loads = BTreeMap::new();
     for slot in desired.slots.values() {
         for name in desired.models.keys() {
-            let Some(effective) = desired.effective(slot, name) else { continue };
+            let Some(effective) = desired.resolved_model(slot, name) else { continue };
             if let Some(secs) = ledger.load_secs.get(effective.spec_hash().as_str()) {
                 loads.insert(name.clone(), secs.clone());
             }
@@ -64,7 +64,7 @@ pub(super) fn loads(desired: &Desired, ledger: &Ledger) -> BTreeMap<ModelName, V
 
 impl Controller {
     /// Free memory of each Spark, oldest first.
-    pub fn memory(&self) -> BTreeMap<SparkName, Vec<Point>> {
+    pub fn memory(&self) -> BTreeMap<SparkName, Vec<MemoryReading>> {
         let state = self.state();
         let trails = state.trails.iter();
         trails.map(|(spark, trail)| (spark.clone(), trail.iter().copied().collect())).collect()

@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, Current, State, edit::changed_fields};
+use super::{Controller, ControllerState, FileInForce, edit::changed_fields};
 use crate::{
     core::{
         access::Role,
@@ -27,7 +27,7 @@ const SHOWN_CHANGES: usize = 4;
 
 /// A good file that is not in force, because it takes so much out that it may be half a file.
 #[derive(Debug, Clone)]
-pub struct Pending {
+pub struct PendingFile {
     /// To agree with: `spark-control approve ID`.
     pub id: String,
 }
@@ -68,7 +68,7 @@ impl Controller {
         }
         self.read_by(record, || {
             // An edit that meets another one is at its place for a moment: nobody reads it then.
-            let _turn = manifest::replace::turn_of_reader(path);
+            let _turn = manifest::replace::lock_as_reader(path);
             manifest::read::read(path)
         })
     }
@@ -117,12 +117,18 @@ impl Controller {
         Ok(())
     }
 
-    fn take_in(&self, state: &mut State, loaded: Loaded, text: &str, record: bool) -> Result<(), StoreError> {
+    fn take_in(
+        &self,
+        state: &mut ControllerState,
+        loaded: Loaded,
+        text: &str,
+        record: bool,
+    ) -> Result<(), StoreError> {
         let id = removal_id(text);
         let removal =
             state.current.as_ref().and_then(|current| removal::large(&current.desired, &loaded.desired));
         if let Some(why) = removal.filter(|_| !state.ledger.accepted_removals.contains(&id)) {
-            state.pending = Some(Pending { id: id.clone() });
+            state.pending = Some(PendingFile { id: id.clone() });
             let message = format!("{why}; to agree: spark-control approve {id}");
             return self.refuse(state, message, record);
         }
@@ -154,7 +160,7 @@ impl Controller {
             state.warnings.extend(self.secrets_told(&loaded.desired));
         }
         let (text, desired) = (text.into(), Arc::new(loaded.desired));
-        state.current = Some(Current { revision, text, desired, value: OnceLock::new() });
+        state.current = Some(FileInForce { revision, text, desired, value: OnceLock::new() });
         state.file_error = None;
         Ok(())
     }
@@ -182,7 +188,7 @@ impl Controller {
         places.into_iter().map(told).collect()
     }
 
-    fn refuse(&self, state: &mut State, message: String, record: bool) -> Result<(), StoreError> {
+    fn refuse(&self, state: &mut ControllerState, message: String, record: bool) -> Result<(), StoreError> {
         if record && state.file_error.as_ref() != Some(&message) {
             let then = if state.current.is_some() {
                 "the last good one stays"
@@ -224,10 +230,10 @@ mod tests {
     use super::*;
     use crate::{
         controller::{
-            Places, World,
-            edit::{Asked, NotEdited, Request},
+            ControllerPaths, OutsideWorld,
+            edit::{EditRequest, NotEdited, RequestedChange},
         },
-        probe::http::Network,
+        probe::http::HttpClient,
     };
 
     const FILE: &str = "version: 1\nname: test\nsparks:\n  spark1: { address: 192.0.2.1, user: alice }\n";
@@ -236,11 +242,15 @@ mod tests {
         std::fs::write(folder.join("cluster.yaml"), FILE).unwrap();
         let data = folder.join("data");
         std::fs::create_dir(&data).unwrap();
-        let places =
-            Places { file: folder.join("cluster.yaml"), is_file_told: true, data, allowed_secrets: vec![] };
-        let world = World {
+        let places = ControllerPaths {
+            file: folder.join("cluster.yaml"),
+            is_file_told: true,
+            data,
+            allowed_secrets: vec![],
+        };
+        let world = OutsideWorld {
             connect: Box::new(|_, _| unreachable!("nothing is asked of a Spark")),
-            http: Arc::new(Network::new(|_| unreachable!("nothing is asked of an endpoint"))),
+            http: Arc::new(HttpClient::new(|_| unreachable!("nothing is asked of an endpoint"))),
             now: Box::new(jiff::Timestamp::now),
             name: "a".into(),
             start: "1".into(),
@@ -256,7 +266,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let controller = controller(folder.path());
         let merge = serde_json::json!({ "holds": { "talk": { "owner": "alice", "reason": "a talk" } } });
-        let request = Request::local(None, Asked::Merge(merge), "alice".into());
+        let request = EditRequest::local(None, RequestedChange::Merge(merge), "alice".into());
         let (is_edited, edited) = mpsc::channel();
         std::thread::scope(|scope| {
             let read = controller.read_by(true, || {
@@ -283,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let controller = controller(folder.path());
         let merge = serde_json::json!({ "holds": { "talk": { "owner": "alice", "reason": "a talk" } } });
-        let request = Request::local(None, Asked::Merge(merge), "alice".into());
+        let request = EditRequest::local(None, RequestedChange::Merge(merge), "alice".into());
         let hangs = controller.edits.lock();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| controller.edit(&request));

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Refusal};
+use super::{Controller, RequestRefusal};
 use crate::{
     core::{
         desired::{Object, Place},
@@ -21,9 +21,9 @@ use crate::{
         ledger::Ledger,
         name::{SparkName, nearest},
         observed::{Observed, SparkView},
-        standing::standing,
+        slot_containers::slot_containers,
     },
-    probe::{jobs, words},
+    probe::{container_log, jobs},
 };
 
 /// As much as a person scrolls back.
@@ -139,7 +139,7 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such object.
-    pub async fn logs(&self, object: &str) -> Result<Vec<Log>, Refusal> {
+    pub async fn logs(&self, object: &str) -> Result<Vec<Log>, RequestRefusal> {
         let mut places = Vec::new();
         let mut others = Vec::new();
         let mut launchers = Vec::new();
@@ -154,7 +154,7 @@ impl Controller {
                 |spark: &SparkName| state.transports.get(spark).map(|(_, transport)| transport.clone());
             for (name, slot) in desired.slots.iter().filter(|(name, _)| name.as_str() == object) {
                 let group = state.ledger.launches.get(name).map(|launch| &launch.group);
-                for entry in standing(name, slot, desired, observed, &state.ledger) {
+                for entry in slot_containers(name, slot, desired, observed, &state.ledger) {
                     let started = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
                     let file = started.and_then(|group| group.log.clone());
                     let container = entry.container;
@@ -190,7 +190,8 @@ impl Controller {
             let desired = desired.clone();
             async move {
                 let way = way.as_ref();
-                let text = words::last(way, &desired, &spark, &id, file.as_ref(), LINES, DEADLINE).await;
+                let text =
+                    container_log::last(way, &desired, &spark, &id, file.as_ref(), LINES, DEADLINE).await;
                 Log { spark, container, text: text.map_err(|error| error.to_string()) }
             }
         });
@@ -210,7 +211,7 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such Spark or container.
-    pub async fn log_of(&self, spark: &str, container: &str) -> Result<Log, Refusal> {
+    pub async fn log_of(&self, spark: &str, container: &str) -> Result<Log, RequestRefusal> {
         let (spark, way, id, desired) = {
             let state = self.state();
             let (spark, way) = state.way_to(spark)?;
@@ -221,11 +222,11 @@ impl Controller {
                     facts.into_iter().flat_map(|facts| &facts.containers).map(|one| one.name.as_str());
                 let hint = nearest(container, names);
                 let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                return Err(Refusal::NoSuchContainer(spark, container.to_owned(), hint));
+                return Err(RequestRefusal::NoSuchContainer(spark, container.to_owned(), hint));
             };
             (spark, way, found.id.clone(), current.desired.clone())
         };
-        let text = words::last(way.as_ref(), &desired, &spark, &id, None, LINES, DEADLINE).await;
+        let text = container_log::last(way.as_ref(), &desired, &spark, &id, None, LINES, DEADLINE).await;
         let text = text.map_err(|error| error.to_string());
         Ok(Log { spark, container: container.to_owned(), text })
     }

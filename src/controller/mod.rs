@@ -15,7 +15,7 @@ pub mod pulse;
 pub mod round;
 pub mod run;
 pub mod tag;
-pub mod ways;
+pub mod transports;
 
 use std::{
     collections::BTreeMap,
@@ -35,19 +35,19 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::{
     core::{
         concern::Headline,
-        desired::{Desired, Object, Reach, Secret},
+        desired::{Desired, Object, ReachMethod, Secret},
         ledger::{Approval, Ledger},
         name::{ModelName, ServiceName, SparkName, nearest},
         observed::Observed,
-        outlook::Outlook,
         plan::{Plan, Reason},
         planner,
+        slot_summary::SlotSummary,
     },
-    host::{SharedTransport, Unreachable, local::Local, ssh},
+    host::{SharedTransport, Unreachable, local::LocalTransport, ssh},
     probe::{
-        audit::{self, Act},
+        audit::{self, AuditEntry},
         http::Http,
-        proof::Proofs,
+        pending_checks::PendingChecks,
     },
     store::{self, Store, StoreError},
 };
@@ -57,13 +57,13 @@ const ROUND: Duration = Duration::from_secs(45);
 
 /// What somebody follows over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follows {
+pub enum StreamKind {
     Events,
     /// Each asks a Spark every other second.
     Log,
 }
 
-impl Follows {
+impl StreamKind {
     /// At once: more pages than there are people to look at them.
     pub const fn most(self) -> usize {
         match self {
@@ -77,7 +77,7 @@ impl Follows {
 pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTransport + Send + Sync;
 
 /// What a controller stands on.
-pub struct World {
+pub struct OutsideWorld {
     pub connect: Box<Connect>,
     pub http: Arc<dyn Http>,
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
@@ -91,7 +91,7 @@ pub struct World {
 
 /// Where things are.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct ControllerPaths {
     pub file: PathBuf,
     /// Somebody named it, rather than its being the default.
     pub is_file_told: bool,
@@ -101,7 +101,7 @@ pub struct Places {
     pub allowed_secrets: Vec<Secret>,
 }
 
-impl Places {
+impl ControllerPaths {
     /// May somebody who may only edit name this place?
     pub fn allows(&self, secret: &Secret) -> bool {
         let is_in = |path: &std::path::Path, folder: &std::path::Path| {
@@ -125,18 +125,18 @@ impl Places {
 }
 
 pub struct Controller {
-    pub places: Places,
-    world: World,
+    pub places: ControllerPaths,
+    world: OutsideWorld,
     /// Names this controller in tokens: its name, made once and kept in the store, and this start of it. A copy of the store
     /// is another actor, and so is a store from before.
     pub id: String,
-    state: Mutex<State>,
+    state: Mutex<ControllerState>,
     /// One look and decision at a time.
-    turn: tokio::sync::Mutex<()>,
+    round_lock: tokio::sync::Mutex<()>,
     /// One message to a Spark at a time, so that they arrive in the order of their tokens.
-    turns: Mutex<BTreeMap<SparkName, Arc<tokio::sync::Mutex<()>>>>,
+    spark_locks: Mutex<BTreeMap<SparkName, Arc<tokio::sync::Mutex<()>>>>,
     busy: round::BusyObjects,
-    proofs: Proofs,
+    proofs: PendingChecks,
     /// Rounds that have begun.
     begun: AtomicU64,
     /// One edit at a time.
@@ -151,46 +151,46 @@ pub struct Controller {
     posted: Notify,
     published: watch::Sender<Arc<Snapshot>>,
     /// Who may ask over HTTP.
-    gate: access::Gate,
+    auth: access::Authenticator,
 }
 
-struct State {
+struct ControllerState {
     store: Store,
     ledger: Ledger,
     /// The last good file.
-    current: Option<Current>,
+    current: Option<FileInForce>,
     /// The bytes that were read last, good or bad.
     last_text: Option<Vec<u8>>,
     file_error: Option<String>,
-    pending: Option<file::Pending>,
+    pending: Option<file::PendingFile>,
     /// The plan that was stored last, and when.
     kept_plan: Option<(String, Timestamp)>,
     warnings: Vec<String>,
-    transports: ways::Ways<SparkName>,
+    transports: transports::TransportsByKey<SparkName>,
     /// The sessions of bots' users.
-    sessions: ways::Ways<Object>,
+    sessions: transports::TransportsByKey<Object>,
     observed: Option<Observed>,
     /// Rounds that have put what they saw there.
     looks: u64,
     /// Why nothing is done about an object, as it was said last.
     said: BTreeMap<Object, Reason>,
     /// How each endpoint was at the last look.
-    spells: BTreeMap<Object, connectivity::Spells>,
+    spells: BTreeMap<Object, connectivity::EndpointUptime>,
     /// Free memory over the last hours.
-    trails: BTreeMap<SparkName, figures::Trail>,
+    trails: BTreeMap<SparkName, figures::MemoryHistory>,
     epoch: Option<u64>,
     sequence: u64,
 }
 
-impl State {
+impl ControllerState {
     /// How the Spark of that name is reached.
-    fn way_to(&self, spark: &str) -> Result<(SparkName, SharedTransport), Refusal> {
+    fn way_to(&self, spark: &str) -> Result<(SparkName, SharedTransport), RequestRefusal> {
         let known = self.transports.iter().find(|(name, _)| name.as_str() == spark);
         let (name, (_, way)) = known.ok_or_else(|| {
             let names = self.transports.keys().map(SparkName::as_str);
             let hint =
                 nearest(spark, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            Refusal::NoSuchSpark(spark.to_owned(), hint)
+            RequestRefusal::NoSuchSpark(spark.to_owned(), hint)
         })?;
         Ok((name.clone(), way.clone()))
     }
@@ -201,7 +201,7 @@ impl State {
 }
 
 #[derive(Clone)]
-struct Current {
+struct FileInForce {
     revision: u64,
     text: Arc<str>,
     desired: Arc<Desired>,
@@ -209,9 +209,9 @@ struct Current {
     value: OnceLock<Arc<serde_json::Value>>,
 }
 
-impl Current {
+impl FileInForce {
     /// The slot or service of that name.
-    fn known(&self, object: &str) -> Result<(), Refusal> {
+    fn known(&self, object: &str) -> Result<(), RequestRefusal> {
         let slots = self.desired.slots.keys().map(Object::as_str);
         let weights = self.desired.models.iter().filter(|(_, model)| model.weights.is_some());
         let weights: Vec<Object> = weights.map(|(name, _)| Object::weights(name)).collect();
@@ -221,7 +221,7 @@ impl Current {
             return Ok(());
         }
         let hint = nearest(object, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        Err(Refusal::NoSuchObject(object.to_owned(), hint))
+        Err(RequestRefusal::NoSuchObject(object.to_owned(), hint))
     }
 }
 
@@ -245,7 +245,7 @@ pub struct Snapshot {
     pub fenced: Option<String>,
     pub plan: Option<Plan>,
     pub observed: Option<Observed>,
-    pub status: Vec<crate::core::status::Line>,
+    pub status: Vec<crate::core::status::StatusLine>,
     pub drift: Vec<crate::core::drift::Drift>,
     /// Whom all of that concerns.
     #[serde(default)]
@@ -254,7 +254,7 @@ pub struct Snapshot {
     #[serde(default)]
     pub serving: BTreeMap<Object, (SparkName, u16)>,
     #[serde(default)]
-    pub outlook: Vec<Outlook>,
+    pub outlook: Vec<SlotSummary>,
     /// Seconds that loads of each model took, newest last; not told to commands.
     #[serde(skip)]
     pub load_secs: BTreeMap<ModelName, Vec<u64>>,
@@ -266,7 +266,7 @@ pub struct Snapshot {
 impl Controller {
     /// # Errors
     /// When the store cannot be opened.
-    pub fn new(places: Places, world: World) -> Result<Self, StoreError> {
+    pub fn new(places: ControllerPaths, world: OutsideWorld) -> Result<Self, StoreError> {
         let store = Store::open(&places.data)?;
         let id = match store.value("controller")? {
             Some(id) => id,
@@ -277,8 +277,8 @@ impl Controller {
             }
         };
         let now = (world.now)();
-        let marker = access::Marker::of(&places.data);
-        let gate = access::Gate::new(store.tokens()?, store.sessions()?, marker)?;
+        let marker = access::TokensMarker::of(&places.data);
+        let auth = access::Authenticator::new(store.tokens()?, store.sessions()?, marker)?;
         let id = format!("{id}-{}", world.start);
         for step in store.take_interrupted(now)? {
             let message =
@@ -289,7 +289,7 @@ impl Controller {
         // Whoever starts it anew wants it to act: it claims a higher epoch.
         ledger.fenced = None;
         let current = match store.last_revision()? {
-            Some((revision, text)) => crate::manifest::load::load(&text).ok().map(|loaded| Current {
+            Some((revision, text)) => crate::manifest::load::load(&text).ok().map(|loaded| FileInForce {
                 revision,
                 text: text.into(),
                 desired: Arc::new(loaded.desired),
@@ -297,7 +297,7 @@ impl Controller {
             }),
             None => None,
         };
-        let state = State {
+        let state = ControllerState {
             store,
             ledger,
             current,
@@ -321,19 +321,19 @@ impl Controller {
             world,
             id,
             state: Mutex::new(state),
-            turn: tokio::sync::Mutex::new(()),
-            turns: Mutex::default(),
+            round_lock: tokio::sync::Mutex::new(()),
+            spark_locks: Mutex::default(),
             busy: round::BusyObjects::default(),
-            proofs: Proofs::default(),
+            proofs: PendingChecks::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
             texts: Mutex::new(()),
             wake: Arc::new(Notify::new()),
-            events_followers: Arc::new(Semaphore::new(Follows::Events.most())),
-            log_followers: Arc::new(Semaphore::new(Follows::Log.most())),
+            events_followers: Arc::new(Semaphore::new(StreamKind::Events.most())),
+            log_followers: Arc::new(Semaphore::new(StreamKind::Log.most())),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
-            gate,
+            auth,
         })
     }
 
@@ -348,10 +348,10 @@ impl Controller {
     }
 
     /// Places for those who follow this.
-    pub fn followers(&self, what: Follows) -> &Arc<Semaphore> {
+    pub fn followers(&self, what: StreamKind) -> &Arc<Semaphore> {
         match what {
-            Follows::Events => &self.events_followers,
-            Follows::Log => &self.log_followers,
+            StreamKind::Events => &self.events_followers,
+            StreamKind::Log => &self.log_followers,
         }
     }
 
@@ -404,7 +404,7 @@ impl Controller {
     ///
     /// # Errors
     /// Why not: no such plan, or the facts it relied on that changed.
-    pub fn approve(&self, id: &str, by: &str) -> Result<(), Refusal> {
+    pub fn approve(&self, id: &str, by: &str) -> Result<(), RequestRefusal> {
         let mut state = self.state();
         if state.pending.as_ref().is_some_and(|pending| pending.id == id) {
             state.ledger.accepted_removals.insert(id.to_owned());
@@ -416,10 +416,10 @@ impl Controller {
             self.wake.notify_one();
             return Ok(());
         }
-        let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
+        let plan = state.store.plan(id)?.ok_or_else(|| RequestRefusal::NoSuchPlan(id.to_owned()))?;
         let changed = self.changed_since(&state, &plan)?;
         if !changed.is_empty() {
-            return Err(Refusal::Stale(changed));
+            return Err(RequestRefusal::Stale(changed));
         }
         let now = (self.world.now)();
         state.ledger.approve(Approval::of(&plan, by, now));
@@ -442,21 +442,21 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such plan.
-    pub fn shown(&self, id: &str) -> Result<Shown, Refusal> {
+    pub fn shown(&self, id: &str) -> Result<RecalledPlan, RequestRefusal> {
         let state = self.state();
-        let plan = state.store.plan(id)?.ok_or_else(|| Refusal::NoSuchPlan(id.to_owned()))?;
+        let plan = state.store.plan(id)?.ok_or_else(|| RequestRefusal::NoSuchPlan(id.to_owned()))?;
         let changed = self.changed_since(&state, &plan)?;
-        Ok(Shown { plan, changed })
+        Ok(RecalledPlan { plan, changed })
     }
 
-    fn changed_since(&self, state: &State, plan: &Plan) -> Result<Vec<String>, StoreError> {
+    fn changed_since(&self, state: &ControllerState, plan: &Plan) -> Result<Vec<String>, StoreError> {
         let Some(observed) = &state.observed else {
             return Ok(vec!["nothing has been looked at since this controller started; ask again".into()]);
         };
         let done = state.store.done_since(plan.at)?;
         let mut changed = plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default();
         // What would be done now, also when the file was changed a moment ago and nobody has looked since.
-        if let Some(Current { revision, desired, .. }) = &state.current {
+        if let Some(FileInForce { revision, desired, .. }) = &state.current {
             let now = planner::plan(desired, *revision, observed, &state.ledger, (self.world.now)());
             changed.extend(plan.overtaken_by(&now));
         }
@@ -467,7 +467,7 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such object, or the store cannot be written.
-    pub fn retry(&self, object: &str, by: &str) -> Result<bool, Refusal> {
+    pub fn retry(&self, object: &str, by: &str) -> Result<bool, RequestRefusal> {
         self.knows(object)?;
         let mut state = self.state();
         let cleared = state.ledger.forget_failures(object);
@@ -483,10 +483,10 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such object.
-    pub fn plan_of_retry(&self, object: &str) -> Result<Option<Plan>, Refusal> {
+    pub fn plan_of_retry(&self, object: &str) -> Result<Option<Plan>, RequestRefusal> {
         self.knows(object)?;
         let state = self.state();
-        let (Some(Current { revision, desired, .. }), Some(observed)) = (&state.current, &state.observed)
+        let (Some(FileInForce { revision, desired, .. }), Some(observed)) = (&state.current, &state.observed)
         else {
             return Ok(None);
         };
@@ -497,10 +497,10 @@ impl Controller {
 
     /// # Errors
     /// When no slot, service or files have that name.
-    pub fn knows(&self, object: &str) -> Result<(), Refusal> {
+    pub fn knows(&self, object: &str) -> Result<(), RequestRefusal> {
         match &self.state().current {
             Some(current) => current.known(object),
-            None => Err(Refusal::NoSuchObject(object.to_owned(), "; no file is in force".into())),
+            None => Err(RequestRefusal::NoSuchObject(object.to_owned(), "; no file is in force".into())),
         }
     }
 
@@ -508,13 +508,17 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn answer(&self, key: &str) -> Result<Option<crate::store::answers::Answer>, StoreError> {
+    pub fn answer(&self, key: &str) -> Result<Option<crate::store::answers::StoredResponse>, StoreError> {
         self.state().store.answer(key, self.now())
     }
 
     /// # Errors
     /// When the store cannot be written.
-    pub fn keep_answer(&self, key: &str, answer: &crate::store::answers::Answer) -> Result<(), StoreError> {
+    pub fn keep_answer(
+        &self,
+        key: &str,
+        answer: &crate::store::answers::StoredResponse,
+    ) -> Result<(), StoreError> {
         self.state().store.keep_answer(key, answer, self.now())
     }
 
@@ -541,11 +545,11 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such Spark, or it does not answer.
-    pub async fn audit(&self, spark: &str, last: u32) -> Result<Vec<Act>, Refusal> {
+    pub async fn audit(&self, spark: &str, last: u32) -> Result<Vec<AuditEntry>, RequestRefusal> {
         let (name, way) = self.state().way_to(spark)?;
         let cluster = self.in_force().map(|desired| desired.cluster.to_string()).unwrap_or_default();
         let read = audit::read(way.as_ref(), &cluster, last).await;
-        read.map_err(|error| Refusal::Unreachable(name, error))
+        read.map_err(|error| RequestRefusal::Unreachable(name, error))
     }
 
     /// # Errors
@@ -554,14 +558,14 @@ impl Controller {
         self.state().store.plan(id)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ControllerState> {
         self.state.lock()
     }
 }
 
 /// A plan of before, as it is now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Shown {
+pub struct RecalledPlan {
     pub plan: Plan,
     /// Empty while it could still be agreed to.
     pub changed: Vec<String>,
@@ -569,7 +573,7 @@ pub struct Shown {
 
 /// Why something that a person asked for was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum RequestRefusal {
     #[error("no plan `{0}` was shown here")]
     NoSuchPlan(String),
     #[error("no slot or service is named `{0}`{1}")]
@@ -587,14 +591,16 @@ pub enum Refusal {
 }
 
 /// The real world.
-pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
+pub fn real_world(data: &std::path::Path) -> std::io::Result<OutsideWorld> {
     let data = data.to_owned();
     let directory = control_directory(&std::path::absolute(&data)?)?;
     ssh::prepare(&directory)?;
     let connect = move |name: &SparkName, spark: &crate::core::desired::Spark| -> SharedTransport {
         match &spark.reach {
-            Reach::Local => Arc::new(Local::new(std::path::Path::new(spark.docker_socket.as_str()))),
-            Reach::Ssh { user, port, key } => Arc::new(ssh::Ssh::new(ssh::Target {
+            ReachMethod::Local => {
+                Arc::new(LocalTransport::new(std::path::Path::new(spark.docker_socket.as_str())))
+            }
+            ReachMethod::Ssh { user, port, key } => Arc::new(ssh::SshTransport::new(ssh::SshTarget {
                 name: name.to_string(),
                 address: spark.address.to_string(),
                 user: user.to_string(),
@@ -606,9 +612,9 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<World> {
             })),
         }
     };
-    Ok(World {
+    Ok(OutsideWorld {
         connect: Box::new(connect),
-        http: Arc::new(crate::probe::http::Network::new(crate::apply::secret)),
+        http: Arc::new(crate::probe::http::HttpClient::new(crate::apply::secret)),
         now: Box::new(Timestamp::now),
         name: random_name(),
         start: random_hex(2),

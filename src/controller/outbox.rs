@@ -16,12 +16,12 @@ use super::{Controller, Snapshot};
 use crate::{
     apply,
     core::{
-        desired::{Desired, EnvValue, Notify, Object, hex},
-        notify::{self, News},
+        desired::{Desired, EnvValue, Object, WebhookTarget, hex},
+        notify::{self, Notification},
         plan::Plan,
     },
-    probe::http::{Body, NoAnswer, Request},
-    store::{LONGEST_PAUSE, Letter, StoreError},
+    probe::http::{HttpRequest, NoAnswer, RequestBody},
+    store::{LONGEST_PAUSE, OutboxMessage, StoreError},
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -92,7 +92,7 @@ impl Controller {
             let Some(current) = &state.current else { return Ok(()) };
             (state.store.due((self.world.now)(), AT_ONCE)?, current.desired.clone())
         };
-        let mut by_target: BTreeMap<&str, Vec<&Letter>> = BTreeMap::new();
+        let mut by_target: BTreeMap<&str, Vec<&OutboxMessage>> = BTreeMap::new();
         for letter in &letters {
             by_target.entry(&letter.target).or_default().push(letter);
         }
@@ -106,8 +106,8 @@ impl Controller {
     async fn deliver_to(
         &self,
         name: &str,
-        target: Option<&Notify>,
-        letters: Vec<&Letter>,
+        target: Option<&WebhookTarget>,
+        letters: Vec<&OutboxMessage>,
     ) -> Result<(), StoreError> {
         for letter in letters {
             let Some(target) = target else {
@@ -139,7 +139,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn send(&self, target: &Notify, body: &str) -> Result<(), String> {
+    async fn send(&self, target: &WebhookTarget, body: &str) -> Result<(), String> {
         let url = match &target.url {
             EnvValue::Plain(url) => url.clone(),
             EnvValue::Secret(place) => apply::secret(place)?,
@@ -148,9 +148,9 @@ impl Controller {
             Some(place) => Some(("x-spark-control-signature", signature(&apply::secret(place)?, body))),
             None => None,
         };
-        let request = Request {
+        let request = HttpRequest {
             url,
-            body: Body::Bytes { kind: "application/json".into(), bytes: body.as_bytes().to_vec() },
+            body: RequestBody::Bytes { kind: "application/json".into(), bytes: body.as_bytes().to_vec() },
             api_key: None,
             headers: signature.into_iter().collect(),
             deadline: DEADLINE,
@@ -167,14 +167,14 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn letters(&self) -> Result<Vec<Letter>, StoreError> {
+    pub fn letters(&self) -> Result<Vec<OutboxMessage>, StoreError> {
         self.state().store.due(Timestamp::MAX, u32::MAX)
     }
 }
 
 /// Who gets one twice, because its answer was lost, knows it by its `id`.
-fn body(desired: &Desired, revision: u64, news: &News, now: Timestamp) -> String {
-    let News { event, about, message } = news;
+fn body(desired: &Desired, revision: u64, news: &Notification, now: Timestamp) -> String {
+    let Notification { event, about, message } = news;
     let at = format!("{now:.3}");
     let id = Sha256::digest(format!("{} {at} {} {about} {message}", desired.cluster, event.name()));
     json!({

@@ -8,8 +8,8 @@ use tracing::error;
 use super::Controller;
 use crate::{
     core::{
-        health::{self, Judgement},
-        observed::{Endpoint, EndpointAnswer, Proof},
+        health::{self, EngineJudgement},
+        observed::{CheckResult, Endpoint, EndpointAnswer},
     },
     probe,
 };
@@ -36,7 +36,7 @@ impl Controller {
         };
         let transports = std::collections::BTreeMap::new();
         let sessions = std::collections::BTreeMap::new();
-        let eyes = probe::Eyes {
+        let eyes = probe::ProbeContext {
             transports: &transports,
             sessions: &sessions,
             http: &self.world.http,
@@ -67,16 +67,16 @@ fn word(endpoint: &Endpoint) -> &'static str {
         EndpointAnswer::Silent { .. } => "silent",
         EndpointAnswer::Wrong { .. } => "wrong",
         EndpointAnswer::Up(service) => match service.proof {
-            Proof::Proven { .. } => "proven",
-            Proof::Failed { .. } => "failed",
-            Proof::NotTried | Proof::Asked => "up",
+            CheckResult::Proven { .. } => "proven",
+            CheckResult::Failed { .. } => "failed",
+            CheckResult::NotTried | CheckResult::Asked => "up",
         },
-        EndpointAnswer::Engine(engine) => match health::judge(engine, None, endpoint.at) {
-            Judgement::Dead => "dead",
-            Judgement::Stalled { .. } => "stalled",
-            Judgement::Busy | Judgement::Ready => "ready",
-            Judgement::Degraded { .. } => "degraded",
-            Judgement::Unproven { .. } => "unproven",
+        EndpointAnswer::Engine(engine) => match health::judge_engine(engine, None, endpoint.at) {
+            EngineJudgement::Dead => "dead",
+            EngineJudgement::Stalled { .. } => "stalled",
+            EngineJudgement::Busy | EngineJudgement::Ready => "ready",
+            EngineJudgement::Degraded { .. } => "degraded",
+            EngineJudgement::Unproven { .. } => "unproven",
         },
     }
 }

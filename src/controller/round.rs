@@ -10,23 +10,22 @@ use jiff::SignedDuration;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::{Controller, Current, Snapshot, State, figures, logs};
+use super::{Controller, ControllerState, FileInForce, Snapshot, figures, logs};
 use crate::{
-    apply::{self, Outcome, fence::Verdict},
+    apply::{self, StepOutcome, fence::Verdict},
     core::{
-        acts::Came,
         bot,
         concern::{FileState, Headline},
         desired::{Desired, Object},
         drain, drift,
-        ledger::Checked,
+        ledger::CheckedArguments,
         name::SparkName,
-        observed::{Observed, SparkView, Token},
-        outlook,
+        observed::{FencingToken, Observed, SparkView},
         plan::{self, Plan, PlannedStep, Reason, Work},
-        planner, reached,
+        planner, reachability,
+        record_step::StepResult,
         serving::serving,
-        status,
+        slot_summary, status,
         step::Step,
     },
     host::SharedTransport,
@@ -39,7 +38,7 @@ const SHOWN_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// How a round ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct RoundOutcome {
     /// Something was done, so there is something new to see.
     pub acted: bool,
     /// A gate or a load is being waited for.
@@ -54,7 +53,7 @@ pub struct Turn {
 
 /// What a round may do.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Mode<'a> {
+pub enum RoundMode<'a> {
     /// Look and plan.
     Preview,
     /// Take every open step.
@@ -65,7 +64,7 @@ pub enum Mode<'a> {
 
 /// What the steps of a round are performed on.
 #[derive(Clone, Copy)]
-struct Scene<'a> {
+struct ActContext<'a> {
     revision: u64,
     desired: &'a Desired,
     observed: &'a Observed,
@@ -74,8 +73,8 @@ struct Scene<'a> {
 }
 
 /// What one turn decided to do, with all that it was decided on.
-pub struct Acts {
-    works: Vec<(Work, Busy)>,
+pub struct RoundActs {
+    works: Vec<(Work, BusyGuard)>,
     /// Sparks that do not know of our epoch yet.
     unclaimed: BTreeSet<SparkName>,
     revision: u64,
@@ -87,43 +86,43 @@ pub struct Acts {
 
 /// Objects for which something is being done.
 #[derive(Clone, Default)]
-pub(super) struct BusyObjects(Arc<parking_lot::Mutex<BTreeSet<(Object, Doing)>>>);
+pub(super) struct BusyObjects(Arc<parking_lot::Mutex<BTreeSet<(Object, BusyWith)>>>);
 
 /// What is being done for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Doing {
+enum BusyWith {
     /// A question to an engine, which takes minutes on a machine that serves meanwhile and changes nothing.
     Asks,
     Acts,
 }
 
 /// Something is being done for this object, for as long as this lives.
-struct Busy {
-    what: (Object, Doing),
+struct BusyGuard {
+    what: (Object, BusyWith),
     all: BusyObjects,
 }
 
 impl BusyObjects {
     /// `None`: it is busy already. Nobody who acts waits for a question: memory that runs out does not wait.
-    fn with(&self, work: &Work) -> Option<Busy> {
+    fn with(&self, work: &Work) -> Option<BusyGuard> {
         let asks = work.open().into_iter().flatten().all(|planned| planned.step.is_question());
-        let what = (work.object.clone(), if asks { Doing::Asks } else { Doing::Acts });
+        let what = (work.object.clone(), if asks { BusyWith::Asks } else { BusyWith::Acts });
         let mut all = self.0.lock();
-        if asks && all.contains(&(work.object.clone(), Doing::Acts)) {
+        if asks && all.contains(&(work.object.clone(), BusyWith::Acts)) {
             return None;
         }
         let is_new = all.insert(what.clone());
-        is_new.then(|| Busy { what, all: self.clone() })
+        is_new.then(|| BusyGuard { what, all: self.clone() })
     }
 
     /// At which something is being done: what is seen of them may be from before.
     fn acted_on(&self) -> BTreeSet<Object> {
         let all = self.0.lock();
-        all.iter().filter(|(_, doing)| *doing == Doing::Acts).map(|(object, _)| object.clone()).collect()
+        all.iter().filter(|(_, doing)| *doing == BusyWith::Acts).map(|(object, _)| object.clone()).collect()
     }
 }
 
-impl Drop for Busy {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.all.0.lock().remove(&self.what);
     }
@@ -134,31 +133,31 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be used: nothing is done that could not be remembered.
-    pub async fn round(&self, mode: Mode<'_>) -> Result<Turn, StoreError> {
+    pub async fn round(&self, mode: RoundMode<'_>) -> Result<RoundOutcome, StoreError> {
         let (turn, acts) = self.decide(mode).await?;
         let failed = match acts {
             Some(acts) => !self.perform_all(acts).await?,
             None => false,
         };
-        Ok(Turn { failed, ..turn })
+        Ok(RoundOutcome { failed, ..turn })
     }
 
     /// Look, notice and plan; with what is to be done now. An act that hangs on one Spark holds up no look and no other object.
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub async fn decide(&self, mode: Mode<'_>) -> Result<(Turn, Option<Acts>), StoreError> {
-        let _turn = self.turn.lock().await;
+    pub async fn decide(&self, mode: RoundMode<'_>) -> Result<(RoundOutcome, Option<RoundActs>), StoreError> {
+        let _turn = self.round_lock.lock().await;
         let round = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         // What is seen of these may be from before an act that ends meanwhile.
         let mut busy = self.busy.acted_on();
         // While a file that was just written is waited for, the Sparks are asked for what it says so far.
         let ((), early) = tokio::join!(self.file_is_quiet(), self.early_look());
         // What cannot be read is told in the snapshot.
-        let _ = self.read_file(mode != Mode::Preview)?;
-        let Some(Current { revision, desired, .. }) = self.state().current.clone() else {
+        let _ = self.read_file(mode != RoundMode::Preview)?;
+        let Some(FileInForce { revision, desired, .. }) = self.state().current.clone() else {
             self.publish(None, &busy, round, 0);
-            return Ok((Turn::default(), None));
+            return Ok((RoundOutcome::default(), None));
         };
         let transports = self.transports(&desired);
         let previous = self.state().observed.clone();
@@ -182,8 +181,8 @@ impl Controller {
             figures::keep(&mut state.trails, &observed);
             let mut ledger = state.ledger.clone();
             busy.extend(self.busy.acted_on());
-            let noticed = ledger.notice(&desired, &observed, &busy, now());
-            for change in previous.iter().flat_map(|previous| reached::changes(previous, &observed)) {
+            let noticed = ledger.record_observed(&desired, &observed, &busy, now());
+            for change in previous.iter().flat_map(|previous| reachability::changes(previous, &observed)) {
                 info!(spark = %change.spark, kind = change.kind, "{}", change.message);
                 state.store.add_event(change.kind, change.spark.as_str(), &change.message, now())?;
             }
@@ -211,7 +210,7 @@ impl Controller {
             plan
         };
         self.publish(Some((&plan, &observed, &desired)), &busy, round, looked_ms);
-        if mode != Mode::Preview {
+        if mode != RoundMode::Preview {
             let mut state = self.state();
             state.ledger.take_drains(&plan, now());
             self.say_why(&mut state, &plan, &busy)?;
@@ -223,40 +222,46 @@ impl Controller {
         let fenced = self.state().ledger.fenced.is_some();
         let open: Vec<Work> = plan.work.iter().filter(|work| !work.open().is_empty()).cloned().collect();
         let (works, others): (Vec<Work>, Vec<Work>) = open.into_iter().partition(|work| match mode {
-            Mode::Preview => false,
-            Mode::Act => true,
-            Mode::Only(approved) => approved.covers(work),
+            RoundMode::Preview => false,
+            RoundMode::Act => true,
+            RoundMode::Only(approved) => approved.covers(work),
         });
         let is_at_gate = |work: &Work| {
             let waits = |reason| matches!(reason, Reason::MemorySettling | Reason::MemoryNotReleased);
             matches!(&work.verdict, plan::Verdict::Waiting { reason, .. } if waits(*reason))
         };
         let at_gate = plan.work.iter().any(is_at_gate);
-        let turn = Turn { waiting, at_gate, not_covered: !others.is_empty(), ..Turn::default() };
+        let turn =
+            RoundOutcome { waiting, at_gate, not_covered: !others.is_empty(), ..RoundOutcome::default() };
         if fenced || works.is_empty() {
             return Ok((turn, None));
         }
         // What is being done for an object is done before more is. That it ended meanwhile changes nothing: what was seen may be from
         // before its end, and would be done a second time.
-        let works: Vec<(Work, Busy)> = works
+        let works: Vec<(Work, BusyGuard)> = works
             .into_iter()
             .filter(|work| !busy.contains(&work.object))
             .filter_map(|work| self.busy.with(&work).map(|busy| (work, busy)))
             .collect();
         if works.is_empty() {
-            return Ok((Turn { waiting: true, ..turn }, None));
+            return Ok((RoundOutcome { waiting: true, ..turn }, None));
         }
         let unclaimed = self.choose_epoch(&observed)?;
         let sessions = self.sessions(&desired);
-        let acts = Acts { works, unclaimed, revision, desired, observed, transports, sessions };
-        Ok((Turn { acted: true, waiting: true, ..turn }, Some(acts)))
+        let acts = RoundActs { works, unclaimed, revision, desired, observed, transports, sessions };
+        Ok((RoundOutcome { acted: true, waiting: true, ..turn }, Some(acts)))
     }
 
     /// Why nothing is done, once for each change of the reason: what goes on by itself in the log, what does not in the history
     /// too.
     ///
     /// Of what something is being done about, it is not said: a container that is being stopped cannot be looked into, for one.
-    fn say_why(&self, state: &mut State, plan: &Plan, busy: &BTreeSet<Object>) -> Result<(), StoreError> {
+    fn say_why(
+        &self,
+        state: &mut ControllerState,
+        plan: &Plan,
+        busy: &BTreeSet<Object>,
+    ) -> Result<(), StoreError> {
         let mut said = state.said.clone();
         said.retain(|object, _| busy.contains(object));
         for work in plan.work.iter().filter(|work| !busy.contains(&work.object)) {
@@ -283,10 +288,10 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be used: what was done is found by the next look.
-    pub async fn perform_all(&self, acts: Acts) -> Result<bool, StoreError> {
-        let Acts { works, unclaimed, revision, desired, observed, transports, sessions } = acts;
+    pub async fn perform_all(&self, acts: RoundActs) -> Result<bool, StoreError> {
+        let RoundActs { works, unclaimed, revision, desired, observed, transports, sessions } = acts;
         let (desired, observed) = (&*desired, &*observed);
-        let at = Scene { revision, desired, observed, transports: &transports, sessions: &sessions };
+        let at = ActContext { revision, desired, observed, transports: &transports, sessions: &sessions };
         let claims: BTreeMap<&SparkName, _> =
             unclaimed.iter().map(|spark| (spark, self.claim(spark, at).boxed().shared())).collect();
         let taking = works.into_iter().map(|(work, busy)| {
@@ -321,7 +326,7 @@ impl Controller {
         let mut sessions = self.sessions(desired);
         let of_interest = bot::of_interest(desired, &ledger, now());
         sessions.retain(|object, _| of_interest.contains(object));
-        let eyes = probe::Eyes {
+        let eyes = probe::ProbeContext {
             transports: &transports,
             sessions: &sessions,
             http: &self.world.http,
@@ -341,7 +346,7 @@ impl Controller {
     }
 
     /// Someone with a newer epoch acts on a Spark of ours: we do not act any more, anywhere.
-    fn check_fence(&self, state: &mut State, observed: &Observed) {
+    fn check_fence(&self, state: &mut ControllerState, observed: &Observed) {
         let Some(epoch) = state.epoch else { return };
         for (name, view) in &observed.sparks {
             let Some(token) = view.facts().and_then(|facts| facts.token.as_ref()) else { continue };
@@ -362,12 +367,12 @@ impl Controller {
 
     /// It claimed the same epoch at the same moment as we did, on another Spark: the one whose name comes first gives way,
     /// and the other goes on with a higher one.
-    fn gives_way_to_us(&self, state: &State, token: &Token) -> bool {
+    fn gives_way_to_us(&self, state: &ControllerState, token: &FencingToken) -> bool {
         state.epoch == Some(token.epoch) && token.controller < self.id
     }
 
     /// An act was fenced off by that token.
-    fn met(&self, state: &mut State, place: &str, by: &str) {
+    fn met(&self, state: &mut ControllerState, place: &str, by: &str) {
         if by.parse().is_ok_and(|token| self.gives_way_to_us(state, &token)) {
             state.epoch = None;
         } else {
@@ -375,7 +380,7 @@ impl Controller {
         }
     }
 
-    fn fence(&self, state: &mut State, why: String) {
+    fn fence(&self, state: &mut ControllerState, why: String) {
         if state.ledger.fenced.is_none() {
             warn!("{why}");
             let _ = state.store.add_event("fenced", "", &why, (self.world.now)());
@@ -402,9 +407,9 @@ impl Controller {
     }
 
     /// Claim the epoch on one Spark.
-    async fn claim(&self, name: &SparkName, at: Scene<'_>) {
+    async fn claim(&self, name: &SparkName, at: ActContext<'_>) {
         let (Some(facts), Some(way)) = (at.observed.facts(name), at.transports.get(name)) else { return };
-        let turn = self.turn_of(name);
+        let turn = self.spark_lock(name);
         let _turn = turn.lock().await;
         let token = {
             let mut state = self.state();
@@ -419,20 +424,24 @@ impl Controller {
         }
     }
 
-    fn token(&self, state: &mut State) -> Token {
+    fn token(&self, state: &mut ControllerState) -> FencingToken {
         state.sequence += 1;
         let epoch = state.epoch.expect("an epoch is claimed before any act");
-        Token { epoch, sequence: state.sequence, controller: self.id.clone() }
+        FencingToken { epoch, sequence: state.sequence, controller: self.id.clone() }
     }
 
     /// The open steps of one object: group after group, each group together. Ends at the first that is not done, and
     /// tells whether all were.
-    async fn take(&self, work: &Work, at: Scene<'_>) -> Result<bool, StoreError> {
+    async fn take(&self, work: &Work, at: ActContext<'_>) -> Result<bool, StoreError> {
         // The steps of one launch know each other by it.
         let batch = self.state().sequence + 1;
         for group in work.open() {
             let reading = group.iter().map(|PlannedStep { step, .. }| {
-                apply::last_words(step, at.desired, step.spark().and_then(|spark| at.transports.get(spark)))
+                apply::log_before_stop(
+                    step,
+                    at.desired,
+                    step.spark().and_then(|spark| at.transports.get(spark)),
+                )
             });
             let logs = join_all(reading).await;
             // It took a while, and a request may have come meanwhile: it gets its time, too.
@@ -454,7 +463,7 @@ impl Controller {
 
     /// Requests run, at the last moment, at what this work is about to stop, and they are to be waited for. Asked only where the look
     /// that decided it saw an engine without any: those that it saw have had their time.
-    async fn is_busy_again(&self, work: &Work, at: Scene<'_>) -> bool {
+    async fn is_busy_again(&self, work: &Work, at: ActContext<'_>) -> bool {
         let Some(slot) = at.desired.slots.get(&work.object) else { return false };
         let was_idle = drain::requests(&work.object, at.observed) == Some(0);
         if work.outage.is_none() || !was_idle || slot.drain.is_zero() {
@@ -462,7 +471,7 @@ impl Controller {
         }
         let ledger = self.state().ledger.clone();
         let now = &self.world.now;
-        let eyes = probe::Eyes {
+        let eyes = probe::ProbeContext {
             transports: at.transports,
             sessions: at.sessions,
             http: &self.world.http,
@@ -490,10 +499,10 @@ impl Controller {
         &self,
         step: &Step,
         batch: u64,
-        at: Scene<'_>,
+        at: ActContext<'_>,
         log: Option<Result<String, String>>,
     ) -> Result<bool, StoreError> {
-        let turn = step.spark().map(|spark| self.turn_of(spark));
+        let turn = step.spark().map(|spark| self.spark_lock(spark));
         let turn = match &turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
@@ -526,24 +535,24 @@ impl Controller {
     }
 
     /// Whose message to that Spark is next.
-    fn turn_of(&self, spark: &SparkName) -> Arc<Mutex<()>> {
-        let mut turns = self.turns.lock();
+    fn spark_lock(&self, spark: &SparkName) -> Arc<Mutex<()>> {
+        let mut turns = self.spark_locks.lock();
         turns.entry(spark.clone()).or_default().clone()
     }
 
-    fn conclude(&self, step: &Step, token: &Token, outcome: &Outcome) -> Result<bool, StoreError> {
+    fn conclude(&self, step: &Step, token: &FencingToken, outcome: &StepOutcome) -> Result<bool, StoreError> {
         let now = (self.world.now)();
         let (came, kind, detail) = match &outcome.verdict {
-            Verdict::Done => (Came::Done, "done", String::new()),
-            Verdict::Already => (Came::Done, "done", "it was so already".into()),
-            Verdict::Said(what) => (Came::Done, "done", what.clone()),
-            Verdict::Refused(why) => (Came::NotDone, "refused", why.clone()),
-            Verdict::Fenced(by) => (Came::NotDone, "fenced", format!("{by} acts there now")),
-            Verdict::Failed(why) => (Came::Failed, "failed", why.clone()),
-            Verdict::Unknown(why) => (Came::Unknown, "unknown", why.clone()),
+            Verdict::Done => (StepResult::Done, "done", String::new()),
+            Verdict::Already => (StepResult::Done, "done", "it was so already".into()),
+            Verdict::Said(what) => (StepResult::Done, "done", what.clone()),
+            Verdict::Refused(why) => (StepResult::NotDone, "refused", why.clone()),
+            Verdict::Fenced(by) => (StepResult::NotDone, "fenced", format!("{by} acts there now")),
+            Verdict::Failed(why) => (StepResult::Failed, "failed", why.clone()),
+            Verdict::Unknown(why) => (StepResult::Unknown, "unknown", why.clone()),
         };
         // A container that was not stopped says more later.
-        let log = outcome.log.as_ref().filter(|_| came == Came::Done);
+        let log = outcome.log.as_ref().filter(|_| came == StepResult::Done);
         let saved = log.map(|log| self.save_log(step, log.as_deref()));
         let mut state = self.state();
         let state = &mut *state;
@@ -552,7 +561,7 @@ impl Controller {
         }
         let mut message = step.to_string();
         let told = match step {
-            Step::Check { .. } if came == Came::Done => Checked::of(&detail, now).to_string(),
+            Step::Check { .. } if came == StepResult::Done => CheckedArguments::of(&detail, now).to_string(),
             _ => detail.clone(),
         };
         for part in [told.as_str(), saved.as_deref().unwrap_or("")] {
@@ -560,7 +569,7 @@ impl Controller {
                 message = format!("{message}: {part}");
             }
         }
-        if came == Came::Done {
+        if came == StepResult::Done {
             info!(object = %step.object(), step = %step.key(), outcome = kind, "{message}");
         } else {
             warn!(object = %step.object(), step = %step.key(), outcome = kind, "{message}");
@@ -571,13 +580,13 @@ impl Controller {
         state.store.conclude(&token.to_string(), kind, now)?;
         state.store.add_event(kind, step.object().as_str(), &message, now)?;
         state.keep_ledger()?;
-        Ok(came == Came::Done)
+        Ok(came == StepResult::Done)
     }
 
     /// A container that ended with `--rm` took its log with it: what was read of it last is kept.
     fn save_lost_logs(
         &self,
-        state: &State,
+        state: &ControllerState,
         object: &Object,
         previous: Option<&Observed>,
         observed: &Observed,
@@ -628,7 +637,7 @@ impl Controller {
             Some((plan, observed, desired)) => (
                 status::status(desired, observed, &state.ledger, plan, now),
                 drift::diff(desired, observed, &state.ledger, plan, now),
-                outlook::outlook(desired, observed, &state.ledger, now),
+                slot_summary::slot_summaries(desired, observed, &state.ledger, now),
             ),
             None => (Vec::new(), Vec::new(), Vec::new()),
         };

@@ -17,7 +17,7 @@ use tracing::{error, warn};
 
 use super::{
     Controller,
-    round::{Mode, Turn},
+    round::{RoundMode, RoundOutcome},
 };
 use crate::{
     core::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError,
@@ -59,7 +59,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     // What is being done while the next turn looks.
     let mut acting: JoinSet<Result<bool, StoreError>> = JoinSet::new();
     'turns: while !end.is_cancelled() {
-        let deciding = AssertUnwindSafe(controller.decide(Mode::Act)).catch_unwind();
+        let deciding = AssertUnwindSafe(controller.decide(RoundMode::Act)).catch_unwind();
         let decided = tokio::select! {
             decided = deciding => decided,
             () = async { end.cancelled().await; tokio::time::sleep(LAST_ROUND).await } => break,
@@ -67,7 +67,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         let (turn, acts) = match decided {
             Ok(decided) => decided?,
             // A mistake of ours, which the hook has logged: nothing was decided, and the next look may meet something else.
-            Err(_) => (Turn::default(), None),
+            Err(_) => (RoundOutcome::default(), None),
         };
         if let Some(acts) = acts {
             let controller = controller.clone();
@@ -81,7 +81,7 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
         let interval = controller.interval();
         let soon = turn.acted || turn.waiting;
         let mut pause = match turn {
-            Turn { at_gate: true, .. } => LOOK_AT_GATE.min(interval),
+            RoundOutcome { at_gate: true, .. } => LOOK_AT_GATE.min(interval),
             _ if soon => LOOK_AGAIN.min(interval),
             _ => interval,
         };

@@ -12,22 +12,22 @@ const HASH_BYTES: usize = 8;
 /// The text that an edit was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Base {
+pub enum EditBase {
     /// By the revision that it became: for forms and commands that come back within minutes.
     Revision(u64),
     /// One of those that these tags name.
-    Tags(Vec<Tag>),
+    Tags(Vec<FileTag>),
 }
 
 /// Names one text of the file: the revision that it is, when it is one, and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tag {
+pub struct FileTag {
     pub revision: Option<u64>,
     /// Of the bytes; empty for a tag of before there were hashes in them, which names nothing any more.
     hash: String,
 }
 
-impl Tag {
+impl FileTag {
     pub fn of(revision: Option<u64>, bytes: &[u8]) -> Self {
         Self { revision, hash: hash(bytes) }
     }
@@ -43,13 +43,13 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// `7-0123456789abcdef`, and `0-…` for a text that is no revision.
-impl std::fmt::Display for Tag {
+impl std::fmt::Display for FileTag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.revision.unwrap_or(0), self.hash)
     }
 }
 
-impl std::str::FromStr for Tag {
+impl std::str::FromStr for FileTag {
     type Err = ();
     /// Also what was one before: `7`. What a proxy put behind it (`-gzip`) is none of it.
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -70,16 +70,16 @@ mod tests {
     /// If this failed, an edit that was made from another text would be taken for one of this.
     #[test]
     fn a_tag_names_its_own_text_and_no_other() {
-        let tag = Tag::of(Some(7), b"model: small\n");
-        let read: Tag = tag.to_string().parse().unwrap();
+        let tag = FileTag::of(Some(7), b"model: small\n");
+        let read: FileTag = tag.to_string().parse().unwrap();
         assert_eq!(read, tag);
         assert!(read.names(b"model: small\n") && !read.names(b"model: large\n"));
-        let of_a_proxy: Tag = format!("{tag}-gzip").parse().unwrap();
+        let of_a_proxy: FileTag = format!("{tag}-gzip").parse().unwrap();
         assert!(of_a_proxy.names(b"model: small\n"));
-        let old: Tag = "7".parse().unwrap();
+        let old: FileTag = "7".parse().unwrap();
         assert_eq!(old.revision, Some(7));
         assert!(!old.names(b""), "one of before names nothing");
-        assert_eq!(Tag::of(None, b"").to_string().split('-').next(), Some("0"));
-        assert!("x".parse::<Tag>().is_err() && "7-zzzzzzzzzzzzzzzz".parse::<Tag>().is_err());
+        assert_eq!(FileTag::of(None, b"").to_string().split('-').next(), Some("0"));
+        assert!("x".parse::<FileTag>().is_err() && "7-zzzzzzzzzzzzzzzz".parse::<FileTag>().is_err());
     }
 }

@@ -1,17 +1,17 @@
 //! What already runs and matches is taken over without a restart.
 
 use super::{
-    command_line::{self, Command},
-    desired::{Desired, Effective, Object},
-    group::Sign,
-    launcher::How,
+    command_line::{self, EngineCommand},
+    desired::{Desired, Object, ResolvedModel},
+    launch_spec::Liveness,
+    launcher::LaunchMethod,
     ledger::Ledger,
     observed::{EndpointAnswer, Observed},
-    plan::{Item, PlannedStep, Work},
-    ready,
-    standing::{Standing, relied_on},
+    plan::{PlannedStep, Work, WorkItem},
+    readiness,
+    slot_containers::{SlotContainer, predicates_about},
     step::Step,
-    swap::recipe_root,
+    swap::recipe_model_id,
 };
 
 /// The work of taking over, when exactly the model's Sparks run containers of the slot's name with the wanted image and engine
@@ -20,13 +20,13 @@ use super::{
 /// taken as they are.
 pub fn adoption(
     object: &Object,
-    target: &Effective<'_>,
-    standing: &[Standing<'_>],
+    target: &ResolvedModel<'_>,
+    standing: &[SlotContainer<'_>],
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
 ) -> Option<Work> {
-    let group = target.group();
+    let group = target.launch_spec();
     let mut containers = Vec::new();
     let mut relies_on = Vec::new();
     for spark in &group.sparks {
@@ -45,19 +45,20 @@ pub fn adoption(
         if is_taken || group.is_alive(spark, container) != Some(true) || container.image_id != image.id {
             return None;
         }
-        let has_command = group.sign == Sign::Engine || (group.sign == Sign::Ray && spark == group.head());
+        let has_command =
+            group.sign == Liveness::Engine || (group.sign == Liveness::Ray && spark == group.head());
         if has_command {
-            let recipe = recipe_root(target, observed);
+            let recipe = recipe_model_id(target, observed);
             if !same_command(container.engine_command()?, target, recipe.as_deref()) {
                 return None;
             }
         }
         containers.push(container.id.clone());
-        relies_on.extend(relied_on(entry, observed));
+        relies_on.extend(predicates_about(entry, observed));
     }
     let is_loading = match &observed.endpoints.get(object)?.answer {
         EndpointAnswer::Engine(engine) => {
-            ready::serves(&group, engine).ok()?;
+            readiness::serves(&group, engine).ok()?;
             false
         }
         EndpointAnswer::Refused => true,
@@ -66,13 +67,13 @@ pub fn adoption(
     let does = if is_loading { "loads" } else { "runs" };
     let goal = format!("take over `{}`, which already {does}", target.name);
     let step = Step::Adopt { object: object.clone(), group, containers, is_loading };
-    let items = vec![Item::Steps(vec![PlannedStep::new(step, None)])];
+    let items = vec![WorkItem::Steps(vec![PlannedStep::new(step, None)])];
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
 /// The engine's command line says what the file says; what launchers add for several ranks is left out, and so is how a
 /// word was spelled.
-fn same_command(command: &str, target: &Effective<'_>, recipe: Option<&str>) -> bool {
+fn same_command(command: &str, target: &ResolvedModel<'_>, recipe: Option<&str>) -> bool {
     // Process lists join words with spaces: a word with a space in it is several here, on both sides.
     let split = |words: &mut dyn Iterator<Item = &str>| {
         let words: Vec<String> = words.flat_map(str::split_whitespace).map(str::to_owned).collect();
@@ -87,18 +88,22 @@ fn same_command(command: &str, target: &Effective<'_>, recipe: Option<&str>) -> 
     let same = (&found.root, &found.revision, &found.served_as, found.port, &found.chat_template)
         == (&expected.root, &expected.revision, &expected.served_as, expected.port, &expected.chat_template);
     let known = found.unknown.is_empty();
-    match (&target.launcher.how, target.launcher.how.words_are_all()) {
+    match (&target.launcher.how, target.launcher.how.controls_full_command_line()) {
         (_, true) => known && same && found.args == expected.args,
         // A launch script has all of them.
-        (How::LaunchCluster { .. }, false) => found.root == expected.root,
-        (How::Recipe { .. } | How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. }, false) => {
-            same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value))
-        }
+        (LaunchMethod::LaunchCluster { .. }, false) => found.root == expected.root,
+        (
+            LaunchMethod::Recipe { .. }
+            | LaunchMethod::Docker { .. }
+            | LaunchMethod::Sparkrun { .. }
+            | LaunchMethod::Command { .. },
+            false,
+        ) => same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value)),
     }
 }
 
 /// What the engine does when it is not told.
-fn with_defaults(mut command: Command) -> Command {
+fn with_defaults(mut command: EngineCommand) -> EngineCommand {
     if command.served_as.is_empty() {
         command.served_as.push(command.root.clone());
     }

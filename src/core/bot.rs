@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    acts::Came,
     consent,
     desired::{Bot, Desired, Object, Place, Service, SpecHash},
-    ledger::{Ledger, Noticed},
+    ledger::{Ledger, LedgerEvent},
     name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
     observed::{Job, JobState, Observed},
-    plan::{Item, Outage, PlannedStep, Predicate, Reason, Work},
+    plan::{Outage, PlannedStep, Predicate, Reason, Work, WorkItem},
+    record_step::StepResult,
     step::Step,
 };
 
@@ -27,7 +27,7 @@ const SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is brought to which branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkout {
+pub struct BotCheckout {
     pub user: UserName,
     pub dir: PlainPath,
     pub branch: String,
@@ -44,7 +44,7 @@ pub enum BotSeen {
 
 /// An update that was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Update {
+pub struct BotUpdate {
     /// For which it is done: another time is another update.
     pub asked: Timestamp,
     pub job: String,
@@ -97,18 +97,18 @@ pub fn plan(
     let goal = format!("bring it to `{branch}`");
     let seen = observed.bots.get(&object);
     // One that is under way ends first, whatever time it was asked for by.
-    let is_this = |update: &&Update| update.asked == asked || update.state == UpdateState::Running;
+    let is_this = |update: &&BotUpdate| update.asked == asked || update.state == UpdateState::Running;
     match ledger.updates.get(&object).filter(is_this) {
-        Some(Update { state: UpdateState::Done { .. }, .. }) => return None,
-        Some(Update { state: UpdateState::Failed { what, .. }, .. }) => {
+        Some(BotUpdate { state: UpdateState::Done { .. }, .. }) => return None,
+        Some(BotUpdate { state: UpdateState::Failed { what, .. }, .. }) => {
             let message = format!("{what}; run `spark-control retry {object}` to try it again");
             return Some(Work::blocked(&object, goal, Reason::Stalled, message));
         }
-        Some(Update { state: UpdateState::Running, job, .. }) => {
+        Some(BotUpdate { state: UpdateState::Running, job, .. }) => {
             let message = match seen {
                 Some(BotSeen::Reached { jobs, .. }) => {
                     let said = jobs.iter().find(|known| known.id == *job);
-                    let said = said.and_then(|job| job.last_words());
+                    let said = said.and_then(|job| job.last_log_line());
                     format!("job {job} on `{spark}`: {}", said.unwrap_or("it has just begun"))
                 }
                 Some(BotSeen::Silent { why }) => format!("job {job} on `{spark}` cannot be seen: {why}"),
@@ -129,7 +129,7 @@ pub fn plan(
     if service.suspend {
         return Some(Work::blocked(&object, goal, Reason::Suspended, "`suspend` is on"));
     }
-    let checkout = Checkout {
+    let checkout = BotCheckout {
         user: bot.user.clone(),
         dir: dir.clone(),
         branch: branch.to_owned(),
@@ -140,7 +140,7 @@ pub fn plan(
     let runs = facts.container(container.as_str()).is_some_and(|container| container.running);
     let outage = runs.then(|| Outage::new(None, "while it is made anew, after it is built"));
     let relies_on = vec![Predicate::boot(spark, facts)];
-    Some(Work { relies_on, outage, ..Work::new(&object, goal, vec![Item::Steps(vec![step])]) })
+    Some(Work { relies_on, outage, ..Work::new(&object, goal, vec![WorkItem::Steps(vec![step])]) })
 }
 
 /// Jobs have a spec; an update is of no model.
@@ -154,17 +154,17 @@ impl Ledger {
         &mut self,
         object: &Object,
         spark: &SparkName,
-        came: Came,
+        came: StepResult,
         what: &str,
         now: Timestamp,
-    ) -> Option<Noticed> {
+    ) -> Option<LedgerEvent> {
         let update = self.updates.get_mut(object)?;
         // A look from before this moment need not show its job.
         update.at = now;
-        if matches!(came, Came::NotDone | Came::Failed) {
+        if matches!(came, StepResult::NotDone | StepResult::Failed) {
             let what = format!("the update was not started on `{spark}`: {what}");
             update.state = UpdateState::Failed { at: now, what: what.clone() };
-            return Some(Noticed { object: object.clone(), kind: "failed", message: what });
+            return Some(LedgerEvent { object: object.clone(), kind: "failed", message: what });
         }
         None
     }
@@ -175,7 +175,7 @@ impl Ledger {
         desired: &Desired,
         observed: &Observed,
         now: Timestamp,
-        noticed: &mut Vec<Noticed>,
+        noticed: &mut Vec<LedgerEvent>,
     ) {
         self.updates.retain(|object, _| desired.services.contains_key(object.as_str()));
         for (object, update) in &mut self.updates {
@@ -184,7 +184,7 @@ impl Ledger {
                 continue;
             }
             let job = jobs.iter().find(|job| job.id == update.job);
-            let (state, kind, message) = match job.map(|job| (job.state, job.last_words())) {
+            let (state, kind, message) = match job.map(|job| (job.state, job.last_log_line())) {
                 Some((JobState::Running, _)) => continue,
                 // The message may be on its way.
                 None if *at <= update.at => continue,
@@ -209,7 +209,7 @@ impl Ledger {
                 }
             };
             update.state = state;
-            noticed.push(Noticed { object: object.clone(), kind, message: format!("update: {message}") });
+            noticed.push(LedgerEvent { object: object.clone(), kind, message: format!("update: {message}") });
         }
     }
 }

@@ -34,7 +34,7 @@ enum Weight {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct CauseCandidate {
     weight: Weight,
     text: String,
 }
@@ -170,7 +170,7 @@ pub fn of(log: &str) -> Option<String> {
 /// the one that says nothing was the first.
 pub fn of_ranks<'a>(ranks: impl Iterator<Item = (&'a SparkName, &'a str)>) -> Option<(SparkName, String)> {
     let mut silent = Vec::new();
-    let mut best: Option<(&SparkName, Found)> = None;
+    let mut best: Option<(&SparkName, CauseCandidate)> = None;
     for (spark, log) in ranks {
         match found(log) {
             None => silent.push(spark),
@@ -193,10 +193,10 @@ pub fn of_launcher(said: &[String]) -> Option<String> {
     of(&said.join("\n")).or_else(|| said.iter().rfind(told).map(|line| sentence(strip_colours(line).trim())))
 }
 
-fn found(log: &str) -> Option<Found> {
+fn found(log: &str) -> Option<CauseCandidate> {
     // A return alone draws a bar over itself.
     let log = log.replace("\r\n", "\n");
-    let lines: Vec<Line> = log.split(['\n', '\r']).map(Line::read).collect();
+    let lines: Vec<LogLine> = log.split(['\n', '\r']).map(LogLine::read).collect();
     let after_serving =
         lines.iter().rposition(|line| line.text.contains("Application startup complete")).and_then(
             |served| Some(served + 1 + lines[served..].iter().skip(1).position(|line| line.is_wrapper())?),
@@ -209,7 +209,7 @@ fn found(log: &str) -> Option<Found> {
         None => lines.iter().position(|line| line.ends_the_cause()).unwrap_or(lines.len()),
     };
     let best = |range: std::ops::Range<usize>| {
-        let mut best: Option<Found> = None;
+        let mut best: Option<CauseCandidate> = None;
         for at in range {
             let Some(found) = error_at(lines, at) else { continue };
             if best.as_ref().is_none_or(|best| found.weight >= best.weight) {
@@ -232,14 +232,14 @@ fn found(log: &str) -> Option<Found> {
 
 /// One line of a log.
 #[derive(Debug)]
-struct Line {
+struct LogLine {
     /// Without colours and what loggers and process managers put before a message; what stands before a message inside is kept.
     text: String,
     is_informal: bool,
     is_error: bool,
 }
 
-impl Line {
+impl LogLine {
     fn read(raw: &str) -> Self {
         let clean = strip_colours(raw);
         let (text, level) = strip_prefixes(&clean);
@@ -349,7 +349,7 @@ fn after_level(text: &str) -> &str {
 }
 
 /// The error that begins in this line, with what goes on below it.
-fn error_at(lines: &[Line], at: usize) -> Option<Found> {
+fn error_at(lines: &[LogLine], at: usize) -> Option<CauseCandidate> {
     let line = &lines[at];
     if line.is_informal {
         return None;
@@ -359,11 +359,11 @@ fn error_at(lines: &[Line], at: usize) -> Option<Found> {
         return Some(found);
     }
     if let Some(root) = root(text) {
-        return Some(Found { weight: Weight::Root, text: sentence(root) });
+        return Some(CauseCandidate { weight: Weight::Root, text: sentence(root) });
     }
     if let Some((_, quoted)) = text.split_once("Worker failed with error '") {
         let quoted = quoted.split("', please check the stack trace").next().unwrap_or(quoted);
-        return Some(Found { weight: Weight::Quoted, text: sentence(quoted) });
+        return Some(CauseCandidate { weight: Weight::Quoted, text: sentence(quoted) });
     }
     if line.is_wrapper() {
         return None;
@@ -379,7 +379,7 @@ fn error_at(lines: &[Line], at: usize) -> Option<Found> {
         .or_else(|| logged_error(line, text))
         .or_else(|| bare_error(lines, at))?;
     let message = go_on(message, lines, at);
-    Some(Found { weight: weight_of(&message), text: sentence(&message) })
+    Some(CauseCandidate { weight: weight_of(&message), text: sentence(&message) })
 }
 
 /// What compilers, loaders and the system say.
@@ -391,8 +391,8 @@ fn root(text: &str) -> Option<&str> {
 }
 
 /// A process that ended in another way than by an error of its own.
-fn death(text: &str) -> Option<Found> {
-    let found = |weight, text: &str| Some(Found { weight, text: sentence(text) });
+fn death(text: &str) -> Option<CauseCandidate> {
+    let found = |weight, text: &str| Some(CauseCandidate { weight, text: sentence(text) });
     if let Some(told) = text.split(", shutting down").next().filter(|told| {
         let ends = told.split(" (exit code").next().unwrap_or(told);
         ends.ends_with("died unexpectedly") && named_error(told).is_none()
@@ -490,7 +490,7 @@ fn said_error(text: &str) -> Option<String> {
 }
 
 /// What servers and Ray's own processes log as an error without a name.
-fn logged_error(line: &Line, text: &str) -> Option<String> {
+fn logged_error(line: &LogLine, text: &str) -> Option<String> {
     if line.is_error && text.starts_with("[Errno ") {
         return Some(text.to_owned());
     }
@@ -501,7 +501,7 @@ fn logged_error(line: &Line, text: &str) -> Option<String> {
 }
 
 /// A traceback that ends in a name alone: the line of source that raised it is what there is to say.
-fn bare_error(lines: &[Line], at: usize) -> Option<String> {
+fn bare_error(lines: &[LogLine], at: usize) -> Option<String> {
     let name = lines[at].text.trim();
     if !is_error_name(name) || lines[at].text.starts_with(' ') {
         return None;
@@ -530,7 +530,7 @@ fn place_of(text: &str) -> Option<String> {
 }
 
 /// Messages that go on in the lines below: they end with a colon, or count what follows.
-fn go_on(message: String, lines: &[Line], at: usize) -> String {
+fn go_on(message: String, lines: &[LogLine], at: usize) -> String {
     let counts = message.contains(" validation error");
     if message.contains("NCCL error in") {
         // What it was is in its next lines, and for which call is not told.

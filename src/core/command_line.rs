@@ -75,7 +75,7 @@ fn word(value: &Json) -> String {
 
 /// An engine's command line, taken apart.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Command {
+pub struct EngineCommand {
     pub root: String,
     pub revision: Option<String>,
     pub served_as: Vec<String>,
@@ -160,10 +160,10 @@ fn arguments_of<'a>(words: &'a [&'a str]) -> Option<&'a [&'a str]> {
 }
 
 /// Read the words of a running engine. `None` for anything else.
-pub fn command(words: &[String]) -> Option<Command> {
+pub fn command(words: &[String]) -> Option<EngineCommand> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut rest = arguments_of(&words)?.iter().copied().peekable();
-    let mut read = Command {
+    let mut read = EngineCommand {
         root: String::new(),
         revision: None,
         served_as: Vec::new(),
@@ -240,7 +240,7 @@ pub fn canonical(flag: &str) -> String {
     }
 }
 
-impl Command {
+impl EngineCommand {
     /// As an entry of `models`, without where it runs.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::{
     name::SparkName,
     observed::{Observed, SparkView},
     plan::Reason,
-    status::{Health, Line, Sync},
+    status::{Health, StatusLine, Sync},
 };
 
 /// In the order in which a person wants to read of them.
@@ -125,7 +125,7 @@ pub struct Concerned {
 
 impl Headline {
     /// `file`: what keeps the file from being in force, if anything does: agreement, or a mistake in it.
-    pub fn of(lines: &[Line], observed: Option<&Observed>, file: FileState, is_fenced: bool) -> Self {
+    pub fn of(lines: &[StatusLine], observed: Option<&Observed>, file: FileState, is_fenced: bool) -> Self {
         let mut objects: Vec<Concerned> = lines
             .iter()
             .map(|line| Concerned { object: line.object.clone(), concern: line.concern })

@@ -4,17 +4,17 @@ use jiff::Timestamp;
 
 use super::{
     desired::{Desired, Hold, Object, OnDrift, OnEdit, SpecHash},
-    group::Group,
+    launch_spec::LaunchSpec,
     ledger::Ledger,
     name::HoldName,
-    observed::{EndpointAnswer, Observed, Proof},
-    plan::{Consent, Reason, Verdict},
-    standing::Standing,
+    observed::{CheckResult, EndpointAnswer, Observed},
+    plan::{ConsentReason, Reason, Verdict},
+    slot_containers::SlotContainer,
 };
 
 /// Why something is to be done: the policy differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum ChangeCause {
     /// The file asks for something else than it did.
     Edit,
     /// The Sparks are not any more as the file says.
@@ -26,23 +26,25 @@ pub enum Cause {
 /// Before a container of a slot is stopped. `group` is the spec that is to be up: what is left of a broken group of it
 /// serves nobody.
 pub fn to_stop(
-    entry: &Standing<'_>,
+    entry: &SlotContainer<'_>,
     object: &Object,
-    cause: Cause,
+    cause: ChangeCause,
     group: Option<&SpecHash>,
     desired: &Desired,
     observed: &Observed,
-) -> Option<Consent> {
+) -> Option<ConsentReason> {
     if !entry.is_ours() {
-        return Some(Consent::NotOurs);
+        return Some(ConsentReason::NotOurs);
     }
     match (cause, desired.policy.on_drift) {
-        (Cause::Contingency, _) => None,
-        (Cause::Edit, _) => on_edit(desired),
-        (Cause::Drift, OnDrift::Approve) => Some(Consent::OnDrift),
-        (Cause::Drift, OnDrift::Repair) if entry.spec.as_ref() == group => None,
-        (Cause::Drift, OnDrift::Repair) => answers(object, observed).then_some(Consent::StopsWhatAnswers),
-        (Cause::Drift, OnDrift::Apply | OnDrift::Report) => None,
+        (ChangeCause::Contingency, _) => None,
+        (ChangeCause::Edit, _) => on_edit(desired),
+        (ChangeCause::Drift, OnDrift::Approve) => Some(ConsentReason::OnDrift),
+        (ChangeCause::Drift, OnDrift::Repair) if entry.spec.as_ref() == group => None,
+        (ChangeCause::Drift, OnDrift::Repair) => {
+            answers(object, observed).then_some(ConsentReason::StopsWhatAnswers)
+        }
+        (ChangeCause::Drift, OnDrift::Apply | OnDrift::Report) => None,
     }
 }
 
@@ -50,13 +52,13 @@ pub fn to_stop(
 ///
 /// # Errors
 /// The verdict when the policy is only to report.
-pub fn to_start(cause: Cause, desired: &Desired) -> Result<Option<Consent>, Verdict> {
+pub fn to_start(cause: ChangeCause, desired: &Desired) -> Result<Option<ConsentReason>, Verdict> {
     match (cause, desired.policy.on_drift) {
-        (Cause::Contingency, _) => Ok(None),
-        (Cause::Edit, _) => Ok(on_edit(desired)),
-        (Cause::Drift, OnDrift::Repair | OnDrift::Apply) => Ok(None),
-        (Cause::Drift, OnDrift::Approve) => Ok(Some(Consent::OnDrift)),
-        (Cause::Drift, OnDrift::Report) => Err(Verdict::Blocked {
+        (ChangeCause::Contingency, _) => Ok(None),
+        (ChangeCause::Edit, _) => Ok(on_edit(desired)),
+        (ChangeCause::Drift, OnDrift::Repair | OnDrift::Apply) => Ok(None),
+        (ChangeCause::Drift, OnDrift::Approve) => Ok(Some(ConsentReason::OnDrift)),
+        (ChangeCause::Drift, OnDrift::Report) => Err(Verdict::Blocked {
             reason: Reason::ReportOnly,
             message: "`reconcile.on_drift` is `report`".into(),
         }),
@@ -68,10 +70,14 @@ pub fn to_start(cause: Cause, desired: &Desired) -> Result<Option<Consent>, Verd
 ///
 /// # Errors
 /// The verdict when the policy is only to report.
-pub fn to_stop_service(cause: Cause, kept: bool, desired: &Desired) -> Result<Option<Consent>, Verdict> {
+pub fn to_stop_service(
+    cause: ChangeCause,
+    kept: bool,
+    desired: &Desired,
+) -> Result<Option<ConsentReason>, Verdict> {
     match (cause, desired.policy.on_drift) {
-        _ if !kept => Ok(Some(Consent::NotOurs)),
-        (Cause::Drift, OnDrift::Repair) => Ok(Some(Consent::StopsWhatAnswers)),
+        _ if !kept => Ok(Some(ConsentReason::NotOurs)),
+        (ChangeCause::Drift, OnDrift::Repair) => Ok(Some(ConsentReason::StopsWhatAnswers)),
         _ => to_start(cause, desired),
     }
 }
@@ -85,27 +91,27 @@ pub fn hold<'a>(object: &Object, desired: &'a Desired, now: Timestamp) -> Option
 }
 
 /// An edit or drift, as far as this slot is concerned.
-pub fn cause(object: &Object, wanted: &Group, target: &Group, ledger: &Ledger) -> Cause {
+pub fn cause(object: &Object, wanted: &LaunchSpec, target: &LaunchSpec, ledger: &Ledger) -> ChangeCause {
     // Only what failed is taken over for.
     let takes_over = ledger.is_past_stop(object) && wanted.spec != target.spec;
     if ledger.failed_in_load(object, &wanted.spec) || takes_over {
-        return Cause::Contingency;
+        return ChangeCause::Contingency;
     }
     match ledger.launches.get(object) {
-        Some(launch) if launch.group.spec == target.spec => Cause::Drift,
-        _ => Cause::Edit,
+        Some(launch) if launch.group.spec == target.spec => ChangeCause::Drift,
+        _ => ChangeCause::Edit,
     }
 }
 
 /// What an edit asks a person.
-pub fn on_edit(desired: &Desired) -> Option<Consent> {
-    (desired.policy.on_edit == OnEdit::Approve).then_some(Consent::OnEdit)
+pub fn on_edit(desired: &Desired) -> Option<ConsentReason> {
+    (desired.policy.on_edit == OnEdit::Approve).then_some(ConsentReason::OnEdit)
 }
 
 fn answers(object: &Object, observed: &Observed) -> bool {
     match observed.endpoints.get(object).map(|endpoint| &endpoint.answer) {
         Some(EndpointAnswer::Up(_)) => true,
-        Some(EndpointAnswer::Engine(engine)) => matches!(engine.completion, Proof::Proven { .. }),
+        Some(EndpointAnswer::Engine(engine)) => matches!(engine.completion, CheckResult::Proven { .. }),
         _ => false,
     }
 }

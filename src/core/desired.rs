@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     command_line,
-    launcher::{How, Launcher},
+    launcher::{LaunchMethod, Launcher},
     name::{
         Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName,
         PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
     },
-    notify::Topic,
+    notify::NotificationTopic,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Desired {
     pub policy: Policy,
     pub holds: BTreeMap<HoldName, Hold>,
     pub schedule: BTreeMap<WindowName, Window>,
-    pub notify: BTreeMap<NotifyName, Notify>,
+    pub notify: BTreeMap<NotifyName, WebhookTarget>,
 }
 
 /// What conditions, attempts, holds and labels are about: a slot or a service.
@@ -69,7 +69,7 @@ impl std::fmt::Display for Object {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spark {
     pub address: Address,
-    pub reach: Reach,
+    pub reach: ReachMethod,
     pub docker_socket: PlainPath,
     pub hf_home: Option<PlainPath>,
     /// Memory that stays free whatever runs.
@@ -80,7 +80,7 @@ pub struct Spark {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub enum ReachMethod {
     Ssh { user: UserName, port: u16, key: Option<PlainPath> },
     Local,
 }
@@ -95,7 +95,7 @@ pub struct Fabric {
 /// A place where one model at a time serves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
-    pub wanted: Wanted,
+    pub wanted: WantedModel,
     pub container: ContainerName,
     pub port: u16,
     pub master_port: u16,
@@ -113,7 +113,7 @@ pub struct Slot {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedModel {
     /// Look, touch nothing.
     Watch,
     /// Keep the slot empty.
@@ -177,7 +177,7 @@ pub enum EnvValue {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    pub source: Source,
+    pub source: ModelSource,
     /// Head first; never empty.
     pub sparks: Vec<SparkName>,
     /// Canonical name first; never empty.
@@ -204,7 +204,7 @@ pub enum Weights {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ModelSource {
     Repo {
         repo: RepoId,
         revision: Option<String>,
@@ -214,7 +214,7 @@ pub enum Source {
     Recipe(RecipeRef),
 }
 
-impl Source {
+impl ModelSource {
     /// What the engine is told to load, and what its `root` must say; a recipe keeps that to itself.
     pub fn root(&self) -> Option<&str> {
         match self {
@@ -334,10 +334,10 @@ pub struct Hold {
 
 /// Where news goes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Notify {
+pub struct WebhookTarget {
     /// Many hooks have their key in it.
     pub url: EnvValue,
-    pub topics: BTreeSet<Topic>,
+    pub topics: BTreeSet<NotificationTopic>,
     /// Signs the message.
     pub secret: Option<Secret>,
 }
@@ -354,7 +354,7 @@ pub struct Window {
 
 /// A model in a slot, as it will be started: everything that the container receives.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Effective<'a> {
+pub struct ResolvedModel<'a> {
     pub name: &'a ModelName,
     pub model: &'a Model,
     pub slot: &'a Slot,
@@ -366,10 +366,10 @@ pub struct Effective<'a> {
 
 impl Desired {
     /// The model `name` as it would run in `slot`.
-    pub fn effective<'a>(&'a self, slot: &'a Slot, name: &ModelName) -> Option<Effective<'a>> {
+    pub fn resolved_model<'a>(&'a self, slot: &'a Slot, name: &ModelName) -> Option<ResolvedModel<'a>> {
         let (name, model) = self.models.get_key_value(name)?;
         let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
-        Some(Effective {
+        Some(ResolvedModel {
             name,
             model,
             slot,
@@ -381,18 +381,18 @@ impl Desired {
     }
 }
 
-impl Effective<'_> {
+impl ResolvedModel<'_> {
     /// Words for the engine after `vllm serve MODEL`, one per argv entry, ours last. None for a launch script, which has
     /// its own.
     pub fn arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
-        if matches!(self.launcher.how, How::LaunchCluster { script: Some(_), .. }) {
+        if matches!(self.launcher.how, LaunchMethod::LaunchCluster { script: Some(_), .. }) {
             return words;
         }
         for (flag, value) in &self.model.args {
             words.extend(command_line::words(flag, value));
         }
-        if let Source::Repo { revision: Some(revision), .. } = &self.model.source {
+        if let ModelSource::Repo { revision: Some(revision), .. } = &self.model.source {
             words.extend(["--revision".into(), revision.clone()]);
         }
         if let Some(template) = &self.model.chat_template {
@@ -469,7 +469,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// See [`Effective::spec_hash`].
+/// See [`ResolvedModel::spec_hash`].
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]

@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     desired::{Object, Slot},
-    health::{self, Judgement},
+    health::{self, EngineJudgement},
     ledger::Ledger,
     observed::{EndpointAnswer, EngineAnswer, Observed},
-    plan::{Gate, Item, Plan, Reason, Verdict, Work},
+    plan::{Gate, Plan, Reason, Verdict, Work, WorkItem},
 };
 
 /// Requests that run or wait at the engine of this slot; `None` when it does not tell.
@@ -34,7 +34,7 @@ pub fn waits_for(
     now: Timestamp,
 ) -> Option<(u64, i64)> {
     let running = requests(object, observed)?;
-    if health::judge(engine(object, observed)?, None, now) != Judgement::Busy {
+    if health::judge_engine(engine(object, observed)?, None, now) != EngineJudgement::Busy {
         return None;
     }
     let waited = ledger.draining.get(object).map_or(SignedDuration::ZERO, |since| now.duration_since(*since));
@@ -44,7 +44,7 @@ pub fn waits_for(
 
 /// Before work that stops what serves: wait until its requests have ended, or for as long as they get. An engine that hangs
 /// ends none.
-pub(super) fn before_the_stop(
+pub(super) fn with_drain_gate(
     mut work: Work,
     slot: &Slot,
     observed: &Observed,
@@ -56,7 +56,7 @@ pub(super) fn before_the_stop(
     }
     let Some((running, left)) = waits_for(&work.object, slot, observed, ledger, now) else { return work };
     let message = format!("{running} requests run; they get {left} s more to end");
-    work.items.insert(0, Item::Gate(Gate::Drained { at_most_secs: slot.drain.as_secs() }));
+    work.items.insert(0, WorkItem::Gate(Gate::Drained { at_most_secs: slot.drain.as_secs() }));
     work.verdict = Verdict::Waiting { reason: Reason::Draining, message };
     work
 }

@@ -8,17 +8,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, Place, ServiceState, Wanted, Weights},
+    desired::{Desired, Object, Place, ServiceState, WantedModel, Weights},
     ledger::Ledger,
     memory::gib,
     name::SparkName,
     observed::{Container, Observed, SparkView},
     plan::{Plan, Verdict, Work},
     platform,
-    ready::{self, Readiness},
+    readiness::{self, Readiness},
     schedule,
-    slot::Case,
-    standing::{Standing, standing},
+    slot::SlotView,
+    slot_containers::{SlotContainer, slot_containers},
     weights,
 };
 
@@ -26,7 +26,7 @@ use super::{
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Class {
+pub enum DriftClass {
     /// Another model than the wanted one.
     Model,
     /// The wanted model, started with other arguments.
@@ -53,7 +53,7 @@ pub enum Class {
     Unknown,
 }
 
-impl Class {
+impl DriftClass {
     /// As the design and the JSON name it.
     pub fn name(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl Class {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Drift {
-    pub class: Class,
+    pub class: DriftClass,
     /// The slot or service; `None` when it is about a Spark as a whole.
     pub object: Option<Object>,
     pub spark: Option<SparkName>,
@@ -118,7 +118,7 @@ pub fn diff(
         for (spark, seen) in weights::differences(model, observed) {
             let wished = if model.weights == Some(Weights::Present) { "there" } else { "deleted" };
             let object = Some(Object::weights(name));
-            found.push(Drift { object, ..about(Class::Weights, spark, wished.into(), seen.into()) });
+            found.push(Drift { object, ..about(DriftClass::Weights, spark, wished.into(), seen.into()) });
         }
     }
     let claimed = claimed(desired);
@@ -178,31 +178,31 @@ fn slot(
             since: Timestamp::UNIX_EPOCH,
         });
     };
-    let standing = standing(object, slot, desired, observed, ledger);
-    let case = Case { object, slot, desired, observed, ledger, now };
+    let standing = slot_containers(object, slot, desired, observed, ledger);
+    let case = SlotView { object, slot, desired, observed, ledger, now };
     if ledger.is_below_floor(object) {
         for entry in standing.iter().filter(|entry| entry.is_ours()) {
             let wished = "stopped, because too little memory is free";
-            add(Class::ShouldBeStopped, Some(entry.spark), wished.into(), named(entry.container));
+            add(DriftClass::ShouldBeStopped, Some(entry.spark), wished.into(), named(entry.container));
         }
     }
     if let Some(held) = case.held_model()
         && let Readiness::Dead { why } | Readiness::NotYet { why } =
-            ready::readiness(object, &held.group(), desired, observed, ledger)
+            readiness::readiness(object, &held.launch_spec(), desired, observed, ledger)
     {
-        add(Class::Missing, None, format!("`{}`, which a hold keeps", held.name), why);
+        add(DriftClass::Missing, None, format!("`{}`, which a hold keeps", held.name), why);
     }
     let wanted = match schedule::wanted(object, slot, desired, now) {
-        Wanted::Watch => return,
-        Wanted::Nothing => {
+        WantedModel::Watch => return,
+        WantedModel::Nothing => {
             for entry in standing {
-                add(Class::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
+                add(DriftClass::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
             }
             for (spark, view) in &observed.sparks {
                 let jobs = view.facts().map(|facts| facts.jobs.as_slice()).unwrap_or_default();
                 for job in jobs.iter().filter(|job| job.runs_for(object)) {
                     add(
-                        Class::ShouldBeStopped,
+                        DriftClass::ShouldBeStopped,
                         Some(spark),
                         "nothing".into(),
                         format!("launcher job {}", job.id),
@@ -211,9 +211,9 @@ fn slot(
             }
             return;
         }
-        Wanted::Model(name) => desired.effective(slot, &name).expect("resolved: in the catalog"),
+        WantedModel::Model(name) => desired.resolved_model(slot, &name).expect("resolved: in the catalog"),
     };
-    let group = wanted.group();
+    let group = wanted.launch_spec();
     for entry in &standing {
         let image = observed.facts(entry.spark).and_then(|facts| facts.image(wanted.image.as_str()));
         if let Some(image) = image
@@ -221,21 +221,21 @@ fn slot(
             && entry.container.image_id != image.id
         {
             let running = entry.container.image_id.clone();
-            add(Class::Image, Some(entry.spark), format!("{} ({})", wanted.image, image.id), running);
+            add(DriftClass::Image, Some(entry.spark), format!("{} ({})", wanted.image, image.id), running);
         }
     }
-    let elsewhere = |entry: &&Standing<'_>| entry.is_ours() && !group.sparks.contains(entry.spark);
+    let elsewhere = |entry: &&SlotContainer<'_>| entry.is_ours() && !group.sparks.contains(entry.spark);
     for entry in standing.iter().filter(elsewhere) {
-        add(Class::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
+        add(DriftClass::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
     }
-    let why = match ready::readiness(object, &group, desired, observed, ledger) {
+    let why = match readiness::readiness(object, &group, desired, observed, ledger) {
         Readiness::Ready => return,
-        Readiness::Unknown { why } => return add(Class::Unknown, None, group.model.to_string(), why),
+        Readiness::Unknown { why } => return add(DriftClass::Unknown, None, group.model.to_string(), why),
         Readiness::NotYet { why } | Readiness::Dead { why } => why,
     };
-    let there: Vec<&Standing<'_>> =
+    let there: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| group.sparks.contains(entry.spark)).collect();
-    let is_of_group = |entry: &&&Standing<'_>| entry.spec.as_ref() == Some(&group.spec);
+    let is_of_group = |entry: &&&SlotContainer<'_>| entry.spec.as_ref() == Some(&group.spec);
     let ranks = there.iter().filter(is_of_group).count();
     let alive = there
         .iter()
@@ -243,16 +243,18 @@ fn slot(
         .filter(|entry| group.is_alive(entry.spark, entry.container) == Some(true));
     let launched = ledger.launches.get(object).map(|launch| &launch.group);
     let (class, seen) = match (launched, there.first()) {
-        (_, None) => (Class::Missing, why),
+        (_, None) => (DriftClass::Missing, why),
         (_, Some(_)) if ranks > 0 => {
             let half = (1..group.sparks.len()).contains(&alive.count());
-            (if half { Class::HalfUp } else { Class::Stopped }, why)
+            (if half { DriftClass::HalfUp } else { DriftClass::Stopped }, why)
         }
         (Some(launched), Some(entry)) if entry.is_ours() && launched.model == group.model => {
-            (Class::Config, format!("`{}` as it was before the edit", launched.model))
+            (DriftClass::Config, format!("`{}` as it was before the edit", launched.model))
         }
-        (Some(launched), Some(entry)) if entry.is_ours() => (Class::Model, format!("`{}`", launched.model)),
-        (_, Some(entry)) => (Class::Model, named(entry.container)),
+        (Some(launched), Some(entry)) if entry.is_ours() => {
+            (DriftClass::Model, format!("`{}`", launched.model))
+        }
+        (_, Some(entry)) => (DriftClass::Model, named(entry.container)),
     };
     add(class, None, format!("`{}`", group.model), seen);
 }
@@ -274,11 +276,13 @@ fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
         }
         let there = observed.facts(spark).map(|facts| facts.container(container.as_str()));
         let (class, seen) = match (state, there) {
-            (_, None) => (Class::Unknown, format!("`{spark}` is not reachable")),
-            (ServiceState::Running, Some(None)) => (Class::Missing, "nothing".to_owned()),
-            (ServiceState::Running, Some(Some(there))) if !there.running => (Class::Stopped, named(there)),
+            (_, None) => (DriftClass::Unknown, format!("`{spark}` is not reachable")),
+            (ServiceState::Running, Some(None)) => (DriftClass::Missing, "nothing".to_owned()),
+            (ServiceState::Running, Some(Some(there))) if !there.running => {
+                (DriftClass::Stopped, named(there))
+            }
             (ServiceState::Stopped, Some(Some(there))) if there.running => {
-                (Class::ShouldBeStopped, named(there))
+                (DriftClass::ShouldBeStopped, named(there))
             }
             (ServiceState::Running | ServiceState::Stopped, Some(_)) => continue,
         };
@@ -316,7 +320,7 @@ fn unmanaged(desired: &Desired, observed: &Observed, claims: &Claims<'_>, found:
                 continue;
             }
             if cluster.is_some() || container.engine_alive() == Some(true) {
-                found.push(about(Class::Unmanaged, spark, "not in the file".into(), named(container)));
+                found.push(about(DriftClass::Unmanaged, spark, "not in the file".into(), named(container)));
             }
         }
     }
@@ -327,18 +331,18 @@ fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
         let facts = match view {
             SparkView::Reachable(facts) => facts,
             SparkView::Unreachable { why, .. } => {
-                found.push(about(Class::Unknown, name, "reachable".into(), why.clone()));
+                found.push(about(DriftClass::Unknown, name, "reachable".into(), why.clone()));
                 continue;
             }
         };
         let floor = desired.sparks.get(name).map_or(0, |spark| spark.floor_bytes);
         if facts.memory_available_bytes < floor {
             let seen = format!("{} free", gib(facts.memory_available_bytes));
-            found.push(about(Class::Memory, name, format!("{} kept free", gib(floor)), seen));
+            found.push(about(DriftClass::Memory, name, format!("{} kept free", gib(floor)), seen));
         }
     }
     let differences = platform::differences(desired, observed).into_iter();
-    found.extend(differences.map(|one| about(Class::Platform, &one.spark, one.expected, one.found)));
+    found.extend(differences.map(|one| about(DriftClass::Platform, &one.spark, one.expected, one.found)));
 }
 
 /// What a restart policy means for a container that this controller starts and stops, and how to end it.
@@ -350,9 +354,9 @@ pub fn docker_starts_it_too(name: &str, policy: &str) -> String {
 
 /// Docker starts some of what is ours to start: two authorities over one container.
 fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, found: &mut Vec<Drift>) {
-    let slots = desired.slots.iter().filter(|(_, slot)| slot.wanted != Wanted::Watch);
+    let slots = desired.slots.iter().filter(|(_, slot)| slot.wanted != WantedModel::Watch);
     let slots = slots.flat_map(|(object, slot)| {
-        let standing = standing(object, slot, desired, observed, ledger).into_iter();
+        let standing = slot_containers(object, slot, desired, observed, ledger).into_iter();
         standing.map(move |entry| (object.clone(), entry.spark, entry.container.name.as_str()))
     });
     let services = desired.services.iter().filter_map(|(name, service)| {
@@ -368,7 +372,7 @@ fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, fou
         let container = observed.facts(spark).and_then(|facts| facts.container(name));
         let Some(policy) = container.and_then(|container| container.restarts.as_ref()) else { continue };
         found.push(Drift {
-            class: Class::Platform,
+            class: DriftClass::Platform,
             object: Some(object),
             spark: Some(spark.clone()),
             desired: "started and stopped by this controller alone".into(),
@@ -399,7 +403,7 @@ fn strangers_on_the_gpu(observed: &Observed, claims: &Claims<'_>, found: &mut Ve
             let of = container.map_or(String::new(), |container| format!(" in `{}`", container.name));
             let held = process.memory_bytes.map_or(String::new(), |bytes| format!(", {}", gib(bytes)));
             let seen = format!("`{}` ({}){of} on the GPU{held}", process.name, process.pid);
-            found.push(about(Class::Unmanaged, spark, "not in the file".into(), seen));
+            found.push(about(DriftClass::Unmanaged, spark, "not in the file".into(), seen));
         }
     }
 }
@@ -422,7 +426,7 @@ fn claimed(desired: &Desired) -> Claims<'_> {
     claimed
 }
 
-fn about(class: Class, spark: &SparkName, desired: String, observed: String) -> Drift {
+fn about(class: DriftClass, spark: &SparkName, desired: String, observed: String) -> Drift {
     Drift {
         class,
         object: None,

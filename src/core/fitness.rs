@@ -2,10 +2,10 @@
 //! of somebody who lost an evening to it.
 
 use super::{
-    desired::{Desired, Effective, Reach, Source},
+    desired::{Desired, ModelSource, ReachMethod, ResolvedModel},
     drift::docker_starts_it_too,
     name::SparkName,
-    observed::{Facts, Observed, RecipeSeen},
+    observed::{Observed, RecipeSeen, SparkFacts},
     platform,
 };
 
@@ -16,7 +16,7 @@ const KERNELS_WITHOUT_ROCE: [&str; 1] = ["7.0.0-1019-nvidia"];
 ///
 /// # Errors
 /// The first of them: what is so, and the mend.
-pub fn of_a_start(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> Result<(), String> {
+pub fn of_a_start(target: &ResolvedModel<'_>, desired: &Desired, observed: &Observed) -> Result<(), String> {
     if target.model.sparks.len() < 2 {
         return Ok(());
     }
@@ -38,7 +38,7 @@ pub fn of_a_start(target: &Effective<'_>, desired: &Desired, observed: &Observed
 }
 
 /// What to know before a model is started here. None of it keeps it from being started.
-pub fn notes(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> Vec<String> {
+pub fn notes(target: &ResolvedModel<'_>, desired: &Desired, observed: &Observed) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(set_by_the_recipe(target, observed));
     for spark in &target.model.sparks {
@@ -78,8 +78,8 @@ pub fn notes(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> 
 }
 
 /// A recipe sets these itself, over what the file says.
-fn set_by_the_recipe(target: &Effective<'_>, observed: &Observed) -> Option<String> {
-    let (Source::Recipe(recipe), RecipeSeen::Readable { sets, .. }) =
+fn set_by_the_recipe(target: &ResolvedModel<'_>, observed: &Observed) -> Option<String> {
+    let (ModelSource::Recipe(recipe), RecipeSeen::Readable { sets, .. }) =
         (&target.model.source, observed.recipe(target)?)
     else {
         return None;
@@ -102,9 +102,9 @@ fn set_by_the_recipe(target: &Effective<'_>, observed: &Observed) -> Option<Stri
 /// When the user's last session ends, logind takes away the shared memory that engines of that user talk through: the head then
 /// hangs at 96 % (spark-vllm-docker#352). What runs as root keeps it.
 fn loses_shared_memory(
-    target: &Effective<'_>,
+    target: &ResolvedModel<'_>,
     spark: &SparkName,
-    facts: &Facts,
+    facts: &SparkFacts,
     desired: &Desired,
 ) -> Option<String> {
     let platform = &facts.platform;
@@ -116,8 +116,8 @@ fn loses_shared_memory(
         return None;
     }
     let user = match desired.sparks.get(spark).map(|spark| &spark.reach) {
-        Some(Reach::Ssh { user, .. }) => user.to_string(),
-        Some(Reach::Local) | None => "$USER".to_owned(),
+        Some(ReachMethod::Ssh { user, .. }) => user.to_string(),
+        Some(ReachMethod::Local) | None => "$USER".to_owned(),
     };
     Some(format!(
         "the engine on `{spark}` does not run as root, and logind takes its shared memory away when the last session of \
@@ -126,7 +126,7 @@ fn loses_shared_memory(
 }
 
 /// The swap file that is on the disk of this model's files.
-fn swaps_to_the_models<'a>(target: &Effective<'_>, facts: &'a Facts) -> Option<&'a str> {
+fn swaps_to_the_models<'a>(target: &ResolvedModel<'_>, facts: &'a SparkFacts) -> Option<&'a str> {
     let platform = &facts.platform;
     let own = target.model.source.files_key();
     // Its own path, or else the cache, which is all that is looked at beside the paths of models.

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::observed::{EngineAnswer, Proof};
+use super::observed::{CheckResult, EngineAnswer};
 
 /// A prefill of a long prompt moves no token for half a minute on this hardware; two are not a prefill.
 const STALL_GRACE: SignedDuration = SignedDuration::from_secs(120);
@@ -15,7 +15,7 @@ const QUEUE_GRACE: SignedDuration = SignedDuration::from_secs(30);
 const AT_REST_W: f64 = 30.0;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
+pub enum EngineJudgement {
     /// It says so itself.
     Dead,
     /// Requests, and no tokens.
@@ -31,9 +31,9 @@ pub enum Judgement {
 }
 
 /// Judge an answer that was seen at `at`, with the power that the head's GPU draws.
-pub fn judge(engine: &EngineAnswer, power_w: Option<f64>, at: Timestamp) -> Judgement {
+pub fn judge_engine(engine: &EngineAnswer, power_w: Option<f64>, at: Timestamp) -> EngineJudgement {
     if !engine.healthy {
-        return Judgement::Dead;
+        return EngineJudgement::Dead;
     }
     let load = engine.load.as_ref();
     let (running, waiting) = load.map_or((0.0, 0.0), |load| (load.running, load.waiting));
@@ -52,21 +52,23 @@ pub fn judge(engine: &EngineAnswer, power_w: Option<f64>, at: Timestamp) -> Judg
             };
             let power = at_rest.map_or(String::new(), |power| format!(", at {power:.0} W"));
             let why = format!("{what}, and no token has moved for {} s{power}", still.as_secs());
-            return Judgement::Stalled { why };
+            return EngineJudgement::Stalled { why };
         }
     }
     // What was asked of it waits behind the others; their tokens tell.
     let lately = SignedDuration::ZERO..STALL_GRACE;
     let moves = engine.moved_at.is_some_and(|moved| lately.contains(&at.duration_since(moved)));
     if running > 0.0 && moves {
-        return Judgement::Busy;
+        return EngineJudgement::Busy;
     }
     match &engine.completion {
-        Proof::Proven { .. } if running > 0.0 => Judgement::Busy,
-        Proof::Proven { .. } => Judgement::Ready,
-        Proof::Failed { why, .. } => Judgement::Degraded { why: format!("a completion failed: {why}") },
-        Proof::Asked => Judgement::Unproven { why: "a completion is under way" },
-        Proof::NotTried => Judgement::Unproven { why: "no completion has been tried yet" },
+        CheckResult::Proven { .. } if running > 0.0 => EngineJudgement::Busy,
+        CheckResult::Proven { .. } => EngineJudgement::Ready,
+        CheckResult::Failed { why, .. } => {
+            EngineJudgement::Degraded { why: format!("a completion failed: {why}") }
+        }
+        CheckResult::Asked => EngineJudgement::Unproven { why: "a completion is under way" },
+        CheckResult::NotTried => EngineJudgement::Unproven { why: "no completion has been tried yet" },
     }
 }
 
@@ -83,47 +85,47 @@ mod tests {
             healthy: true,
             load: Some(EngineLoad { running, waiting, progress: 7.0 }),
             still_since: still_secs.map(|secs| now.checked_sub(SignedDuration::from_secs(secs)).unwrap()),
-            completion: Proof::Proven { at: now },
+            completion: CheckResult::Proven { at: now },
             ..EngineAnswer::default()
         }
     }
 
-    fn judged(engine: &EngineAnswer, power_w: Option<f64>) -> Judgement {
-        judge(engine, power_w, NOW.parse().unwrap())
+    fn judged(engine: &EngineAnswer, power_w: Option<f64>) -> EngineJudgement {
+        judge_engine(engine, power_w, NOW.parse().unwrap())
     }
 
     /// If this failed, an engine that hangs for hours would look healthy because it lists its models; or a long prompt
     /// would be taken for a hang.
     #[test]
     fn frozen_tokens_are_a_stall_only_after_a_prefill_would_be_over() {
-        assert_eq!(judged(&engine(1.0, 0.0, Some(119)), None), Judgement::Busy);
-        assert!(matches!(judged(&engine(1.0, 0.0, Some(120)), None), Judgement::Stalled { .. }));
-        assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(46.0)), Judgement::Busy, "it works");
-        assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(AT_REST_W)), Judgement::Busy);
-        let Judgement::Stalled { why } = judged(&engine(1.0, 0.0, Some(60)), Some(14.2)) else {
+        assert_eq!(judged(&engine(1.0, 0.0, Some(119)), None), EngineJudgement::Busy);
+        assert!(matches!(judged(&engine(1.0, 0.0, Some(120)), None), EngineJudgement::Stalled { .. }));
+        assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(46.0)), EngineJudgement::Busy, "it works");
+        assert_eq!(judged(&engine(1.0, 0.0, Some(60)), Some(AT_REST_W)), EngineJudgement::Busy);
+        let EngineJudgement::Stalled { why } = judged(&engine(1.0, 0.0, Some(60)), Some(14.2)) else {
             panic!("requests run while the GPU rests")
         };
         assert_eq!(why, "1 requests run, and no token has moved for 60 s, at 14 W");
-        assert!(matches!(judged(&engine(0.0, 3.0, Some(31)), Some(46.0)), Judgement::Stalled { .. }));
+        assert!(matches!(judged(&engine(0.0, 3.0, Some(31)), Some(46.0)), EngineJudgement::Stalled { .. }));
     }
 
     /// If this failed, an engine that is busy when this program starts would count as broken until it rests.
     #[test]
     fn an_engine_that_moves_tokens_needs_no_completion_of_ours() {
         let now: Timestamp = NOW.parse().unwrap();
-        let failed = Proof::Failed { at: now, why: "no answer within 30 s".into() };
+        let failed = CheckResult::Failed { at: now, why: "no answer within 30 s".into() };
         let unproven = EngineAnswer { completion: failed, ..engine(3.0, 0.0, Some(1)) };
-        assert!(matches!(judged(&unproven, None), Judgement::Degraded { .. }));
+        assert!(matches!(judged(&unproven, None), EngineJudgement::Degraded { .. }));
         let moving = EngineAnswer { moved_at: Some(now), ..unproven.clone() };
-        assert_eq!(judged(&moving, None), Judgement::Busy);
+        assert_eq!(judged(&moving, None), EngineJudgement::Busy);
         let idle = EngineAnswer { load: engine(0.0, 0.0, None).load, still_since: None, ..moving };
-        assert!(matches!(judged(&idle, None), Judgement::Degraded { .. }));
+        assert!(matches!(judged(&idle, None), EngineJudgement::Degraded { .. }));
     }
 
     #[test]
     fn what_it_says_of_itself_counts_when_it_is_bad() {
         let dead = EngineAnswer { healthy: false, ..engine(0.0, 0.0, None) };
-        assert_eq!(judged(&dead, None), Judgement::Dead);
-        assert_eq!(judged(&engine(0.0, 0.0, None), None), Judgement::Ready);
+        assert_eq!(judged(&dead, None), EngineJudgement::Dead);
+        assert_eq!(judged(&engine(0.0, 0.0, None), None), EngineJudgement::Ready);
     }
 }

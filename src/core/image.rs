@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What its name means on one Spark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "StoredImage")]
 pub struct ImageSeen {
     /// How this Engine's store calls it: one of another kind calls the same image otherwise.
     pub id: String,
@@ -21,7 +21,7 @@ pub struct ImageSeen {
 /// As reports have it: those of before 0.2 name an image by its id alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum StoredImage {
     Id(String),
     Whole {
         id: String,
@@ -34,11 +34,11 @@ enum Written {
     },
 }
 
-impl From<Written> for ImageSeen {
-    fn from(written: Written) -> Self {
+impl From<StoredImage> for ImageSeen {
+    fn from(written: StoredImage) -> Self {
         match written {
-            Written::Id(id) => Self { id, ..Self::default() },
-            Written::Whole { id, digests, layers, user } => Self { id, digests, layers, user },
+            StoredImage::Id(id) => Self { id, ..Self::default() },
+            StoredImage::Whole { id, digests, layers, user } => Self { id, digests, layers, user },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{group::Group, name::SparkName, observed::Token, progress::Progress};
+use super::{launch_spec::LaunchSpec, name::SparkName, observed::FencingToken, progress::LoadProgress};
 
 /// A load that ends without a named cause is tried this often, then it is for a person.
 pub const MAX_LOADS: u32 = 2;
@@ -35,12 +35,12 @@ pub const KEPT_LOAD_TIMES: usize = 5;
 /// What was last started in a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Launch {
-    pub group: Group,
-    pub token: Token,
+    pub group: LaunchSpec,
+    pub token: FencingToken,
     pub at: Timestamp,
     /// The furthest that its ranks were seen to be, the slowest of them.
     #[serde(default)]
-    pub progress: Option<Progress>,
+    pub progress: Option<LoadProgress>,
     /// The most that it was seen to hold on each of its Sparks, as far as the driver tells.
     #[serde(default)]
     pub memory: BTreeMap<SparkName, MemorySeen>,
@@ -57,7 +57,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    pub fn new(group: Group, token: Token, at: Timestamp, state: LaunchState) -> Self {
+    pub fn new(group: LaunchSpec, token: FencingToken, at: Timestamp, state: LaunchState) -> Self {
         let memory = BTreeMap::new();
         let (progress, launcher_ended, before) = (None, None, None);
         Self { group, token, at, progress, memory, launcher_ended, state, clock_was_set: false, before }
@@ -96,7 +96,7 @@ pub enum LaunchState {
 
 /// What went wrong with one spec in one slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempts {
+pub struct FailedAttempts {
     /// In a row; one that serves begins anew.
     pub failed_loads: u32,
     /// When its engine died after it had served, the oldest first; those of the last hour.
@@ -105,15 +105,15 @@ pub struct Attempts {
     /// Launches in a row that were refused before anything was tried.
     #[serde(default)]
     pub refused: u32,
-    pub last: Failure,
+    pub last: LaunchFailure,
     pub not_before: Timestamp,
     /// What the file said of it beside what its container receives: another saying is an edit of it, and it is tried again.
     #[serde(default)]
     pub settings: Option<String>,
 }
 
-impl Attempts {
-    pub fn new(failed_loads: u32, last: Failure, not_before: Timestamp) -> Self {
+impl FailedAttempts {
+    pub fn new(failed_loads: u32, last: LaunchFailure, not_before: Timestamp) -> Self {
         Self { failed_loads, deaths: Vec::new(), refused: 0, last, not_before, settings: None }
     }
 
@@ -137,7 +137,7 @@ impl Attempts {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct LaunchFailure {
     pub at: Timestamp,
     pub what: String,
     #[serde(default)]

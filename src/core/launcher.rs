@@ -3,29 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::Effective,
+    desired::ResolvedModel,
     name::{ImageRef, PlainPath},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
     pub image: ImageRef,
-    pub how: How,
+    pub how: LaunchMethod,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum How {
+pub enum LaunchMethod {
     /// `launch-cluster.sh` in `dir`, on the head.
     LaunchCluster {
         dir: PlainPath,
-        ranks: Ranks,
+        ranks: DistributedExecutor,
         /// A launch script of the checkout; it has the engine's command line.
         script: Option<PlainPath>,
         docker: DockerOptions,
         own: LauncherOptions,
     },
     /// `run-recipe.sh` in `dir`, on the head.
-    Recipe { dir: PlainPath, ranks: Ranks, own: LauncherOptions },
+    Recipe { dir: PlainPath, ranks: DistributedExecutor, own: LauncherOptions },
     /// `docker run` on one Spark.
     Docker {
         docker: DockerOptions,
@@ -33,7 +33,7 @@ pub enum How {
         entrypoint: Option<PlainPath>,
     },
     /// `sparkrun run` of a recipe, on the head.
-    Sparkrun { program: PlainPath, ranks: Ranks },
+    Sparkrun { program: PlainPath, ranks: DistributedExecutor },
     /// The owner's own programs in `dir`, on the head.
     Command { dir: PlainPath, start: PlainPath, stop: Option<PlainPath> },
 }
@@ -217,7 +217,7 @@ impl LauncherOptions {
 /// How the ranks of a model on several Sparks find each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ranks {
+pub enum DistributedExecutor {
     /// An engine process on each.
     #[default]
     Processes,
@@ -261,7 +261,7 @@ impl std::fmt::Display for Volume {
 
 /// Something of the owner's that a launch needs, in the first of these places that has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Needed {
+pub struct LaunchFile {
     /// As the file calls it.
     pub name: String,
     /// Below the home directory, or absolute.
@@ -270,20 +270,20 @@ pub struct Needed {
     pub on_head: bool,
 }
 
-impl Effective<'_> {
+impl ResolvedModel<'_> {
     /// The launch script, the mods and the sources of volumes.
-    pub fn needed(&self) -> Vec<Needed> {
+    pub fn needed(&self) -> Vec<LaunchFile> {
         let how = &self.launcher.how;
         let mut needed = Vec::new();
         let below = |path: &str| match (path.starts_with('/'), how.dir()) {
             (false, Some(dir)) => format!("{dir}/{path}"),
             _ => path.to_owned(),
         };
-        if let How::LaunchCluster { script: Some(script), .. } = how {
+        if let LaunchMethod::LaunchCluster { script: Some(script), .. } = how {
             let at = ["", "examples/"]
                 .into_iter()
                 .flat_map(|folder| ["", ".sh"].map(|ending| below(&format!("{folder}{script}{ending}"))));
-            needed.push(Needed { name: script.to_string(), at: at.collect(), on_head: true });
+            needed.push(LaunchFile { name: script.to_string(), at: at.collect(), on_head: true });
         }
         for path in &self.model.mods {
             let at = if path.as_str().ends_with(".zip") {
@@ -291,17 +291,17 @@ impl Effective<'_> {
             } else {
                 below(&format!("{path}/run.sh"))
             };
-            needed.push(Needed { name: path.to_string(), at: vec![at], on_head: true });
+            needed.push(LaunchFile { name: path.to_string(), at: vec![at], on_head: true });
         }
         for volume in how.volumes() {
             let from = volume.from.to_string();
-            needed.push(Needed { name: from.clone(), at: vec![from], on_head: false });
+            needed.push(LaunchFile { name: from.clone(), at: vec![from], on_head: false });
         }
         needed
     }
 }
 
-impl How {
+impl LaunchMethod {
     /// As the file names it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -372,7 +372,7 @@ impl How {
     }
 
     /// The engine gets the words of `args`, and no other options but ours.
-    pub fn words_are_all(&self) -> bool {
+    pub fn controls_full_command_line(&self) -> bool {
         matches!(self, Self::LaunchCluster { script: None, .. } | Self::Docker { .. })
     }
 
@@ -380,21 +380,20 @@ impl How {
     /// Part of the spec hash.
     pub(super) fn received(&self) -> Vec<serde_json::Value> {
         let volumes = || self.volumes().iter().map(ToString::to_string).collect::<Vec<_>>();
-        let kind = match self {
-            Self::LaunchCluster { ranks: Ranks::Processes, script: None, docker, .. }
-                if docker.volumes.is_empty() =>
-            {
-                None
-            }
-            Self::LaunchCluster { ranks, script, .. } => {
-                Some(serde_json::json!([self.kind(), ranks, script, volumes()]))
-            }
-            Self::Recipe { ranks, .. } | Self::Sparkrun { ranks, .. } => {
-                Some(serde_json::json!([self.kind(), ranks]))
-            }
-            Self::Docker { .. } => Some(serde_json::json!([self.kind(), volumes()])),
-            Self::Command { start, .. } => Some(serde_json::json!([self.kind(), start])),
-        };
+        let kind =
+            match self {
+                Self::LaunchCluster {
+                    ranks: DistributedExecutor::Processes, script: None, docker, ..
+                } if docker.volumes.is_empty() => None,
+                Self::LaunchCluster { ranks, script, .. } => {
+                    Some(serde_json::json!([self.kind(), ranks, script, volumes()]))
+                }
+                Self::Recipe { ranks, .. } | Self::Sparkrun { ranks, .. } => {
+                    Some(serde_json::json!([self.kind(), ranks]))
+                }
+                Self::Docker { .. } => Some(serde_json::json!([self.kind(), volumes()])),
+                Self::Command { start, .. } => Some(serde_json::json!([self.kind(), start])),
+            };
         // What came later stands behind, and only where it is said.
         let mut more = self.docker().map(DockerOptions::words).unwrap_or_default();
         more.extend(self.own().into_iter().flat_map(LauncherOptions::all).flat_map(|option| option.words));

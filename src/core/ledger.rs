@@ -8,21 +8,21 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bot::{Update, UpdateState},
+    bot::{BotUpdate, UpdateState},
     cause,
     desired::{Object, ServiceState, Slot, SpecHash},
     files::FilesSeen,
-    floor::Watch,
-    group::Group,
     launch::{
-        Attempts, Failure, FailureKind, LOAD_DEADLINE, Launch, LaunchState, MAX_DEATHS, RETRY_AFTER,
-        SHORTEST_DEADLINE,
+        FailedAttempts, FailureKind, LOAD_DEADLINE, Launch, LaunchFailure, LaunchState, MAX_DEATHS,
+        RETRY_AFTER, SHORTEST_DEADLINE,
     },
+    launch_spec::LaunchSpec,
+    memory_watchdog::MemoryWatchdog,
     name::{ContainerName, ModelName, SparkName},
-    notify::ToldAll,
+    notify::NotifiedConditions,
     observed::Container,
     plan::{self, Plan, Predicate},
-    restart::Restarts,
+    restart::ServiceRestarts,
     step,
     weights::Transfer,
 };
@@ -38,11 +38,11 @@ pub struct Ledger {
     /// What was last started in each slot.
     pub launches: BTreeMap<Object, Launch>,
     /// By object and spec: `vllm v1-…`.
-    pub attempts: BTreeMap<String, Attempts>,
+    pub attempts: BTreeMap<String, FailedAttempts>,
     /// Containers that ran before us and match, by id.
-    pub adopted: BTreeMap<String, Adopted>,
+    pub adopted: BTreeMap<String, AdoptedContainer>,
     /// The last model that served in each slot.
-    pub proven: BTreeMap<Object, Proven>,
+    pub proven: BTreeMap<Object, ProvenModel>,
     /// Seconds that loads took, newest last, by spec.
     pub load_secs: BTreeMap<String, Vec<u64>>,
     /// What the last load of a spec that became ready had of its files, on each of its Sparks where that was seen.
@@ -51,39 +51,39 @@ pub struct Ledger {
     pub peaks: BTreeMap<String, Vec<u64>>,
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
     #[serde(skip)]
-    pub samples: BTreeMap<SparkName, Samples>,
+    pub samples: BTreeMap<SparkName, MemorySamples>,
     /// Free memory as watched all the time. Not kept either.
     #[serde(skip)]
-    pub floors: BTreeMap<SparkName, Watch>,
+    pub floors: BTreeMap<SparkName, MemoryWatchdog>,
     /// Since when the requests of what is to be stopped have been waited for.
     pub draining: BTreeMap<Object, Timestamp>,
     /// What was stopped to make room, until the next launch.
-    pub releases: BTreeMap<Object, Release>,
+    pub releases: BTreeMap<Object, MemoryRelease>,
     /// Transfers of files that were started.
     pub transfers: BTreeMap<Object, Transfer>,
     /// Updates of bots, the last of each.
-    pub updates: BTreeMap<Object, Update>,
+    pub updates: BTreeMap<Object, BotUpdate>,
     /// Restarts that were asked for and done: for which time.
     pub restarted: BTreeMap<Object, Timestamp>,
     /// What engines said of arguments, by [`checked_key`].
-    pub checked: BTreeMap<String, Checked>,
+    pub checked: BTreeMap<String, CheckedArguments>,
     pub approvals: Vec<Approval>,
     /// Managed services that were once as the file says: what differs later is drift, not an edit.
-    pub kept: BTreeMap<Object, Kept>,
+    pub kept: BTreeMap<Object, ConvergedService>,
     /// Services that were started and have not lasted yet.
-    pub restarts: BTreeMap<Object, Restarts>,
+    pub restarts: BTreeMap<Object, ServiceRestarts>,
     /// Hashes of revisions whose removals a person agreed to.
     pub accepted_removals: BTreeSet<String>,
     /// Since when something differs, by what stays the same while it does.
     pub differing: BTreeMap<String, Timestamp>,
     /// Conditions as people were told of them last.
-    pub told: ToldAll,
+    pub told: NotifiedConditions,
     /// Why this controller stopped acting.
     pub fenced: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Proven {
+pub struct ProvenModel {
     pub model: ModelName,
     pub spec: SpecHash,
     pub at: Timestamp,
@@ -92,10 +92,10 @@ pub struct Proven {
     pub image_id: Option<String>,
     /// What served before it, of another spec.
     #[serde(default)]
-    pub before: Option<Box<Proven>>,
+    pub before: Option<Box<ProvenModel>>,
 }
 
-impl Proven {
+impl ProvenModel {
     /// This one and the one before it, the newest first.
     pub fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(self.before.as_deref())
@@ -104,7 +104,7 @@ impl Proven {
 
 /// A container that was taken over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Adopted {
+pub struct AdoptedContainer {
     pub object: Object,
     pub spark: SparkName,
     pub spec: SpecHash,
@@ -112,7 +112,7 @@ pub struct Adopted {
 
 /// A service as it was last seen to be as the file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct ConvergedService {
     pub state: ServiceState,
     pub spark: SparkName,
     pub container: ContainerName,
@@ -120,20 +120,20 @@ pub struct Kept {
 
 /// What was seen without a break since this boot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Samples {
+pub struct MemorySamples {
     pub boot_id: String,
-    pub seen: VecDeque<Sample>,
+    pub seen: VecDeque<MemorySample>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
+pub struct MemorySample {
     pub at: Timestamp,
     pub available_bytes: u64,
 }
 
 /// What must be gone before the next launch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Release {
+pub struct MemoryRelease {
     pub since: Timestamp,
     pub containers: BTreeSet<String>,
     /// Host process ids of what ran in them, by Spark.
@@ -166,7 +166,7 @@ impl Approval {
 /// What the engine says of a model's arguments, and its version where it tells one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
-pub enum Checked {
+pub enum CheckedArguments {
     Valid {
         #[serde(default)]
         engine: Option<String>,
@@ -187,7 +187,7 @@ pub enum Checked {
 /// After this long, what could not be asked is asked again, when it is still to be known.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
-impl Checked {
+impl CheckedArguments {
     /// It is not known, and enough time has passed to ask once more.
     pub fn is_worth_asking_again(&self, now: Timestamp) -> bool {
         matches!(self, Self::Unknown { at, .. } if now.duration_since(*at) >= ASK_AGAIN)
@@ -196,21 +196,21 @@ impl Checked {
     /// The line of `apply/arguments.py`, or `unknown WHY` from whoever ran it.
     pub fn of(said: &str, at: Timestamp) -> Self {
         #[derive(Deserialize)]
-        struct Answer {
+        struct ArgumentsAnswer {
             is: String,
             engine: Option<String>,
             why: String,
         }
-        match serde_json::from_str::<Answer>(said) {
-            Ok(Answer { is, engine, .. }) if is == "valid" => Self::Valid { engine },
-            Ok(Answer { is, engine, why }) if is == "invalid" => Self::Invalid { why, engine },
-            Ok(Answer { why, .. }) => Self::Unknown { why, at },
+        match serde_json::from_str::<ArgumentsAnswer>(said) {
+            Ok(ArgumentsAnswer { is, engine, .. }) if is == "valid" => Self::Valid { engine },
+            Ok(ArgumentsAnswer { is, engine, why }) if is == "invalid" => Self::Invalid { why, engine },
+            Ok(ArgumentsAnswer { why, .. }) => Self::Unknown { why, at },
             Err(_) => Self::Unknown { why: said.strip_prefix("unknown ").unwrap_or(said).to_owned(), at },
         }
     }
 }
 
-impl std::fmt::Display for Checked {
+impl std::fmt::Display for CheckedArguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let by = |engine: &Option<String>| match engine {
             Some(engine) => format!("vLLM {engine}"),
@@ -231,7 +231,7 @@ pub fn checked_key(spec: &SpecHash, image_id: &str) -> String {
 
 /// Something that the ledger noticed, for the log and the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Noticed {
+pub struct LedgerEvent {
     pub object: Object,
     pub kind: &'static str,
     pub message: String,
@@ -248,7 +248,7 @@ pub fn attempt_key(object: &Object, spec: &SpecHash) -> String {
 }
 
 impl Ledger {
-    pub fn attempts(&self, object: &Object, spec: &SpecHash) -> Option<&Attempts> {
+    pub fn attempts(&self, object: &Object, spec: &SpecHash) -> Option<&FailedAttempts> {
         self.attempts.get(&attempt_key(object, spec))
     }
 
@@ -317,7 +317,7 @@ impl Ledger {
         self.updates.retain(|known, update| {
             known.as_str() != object || !matches!(update.state, UpdateState::Failed { .. })
         });
-        let refused = self.checked.values().any(|checked| !matches!(checked, Checked::Valid { .. }));
+        let refused = self.checked.values().any(|checked| !matches!(checked, CheckedArguments::Valid { .. }));
         self.checked.clear();
         refused || before != (self.attempts.len(), self.restarts.len(), self.updates.len())
     }
@@ -325,7 +325,7 @@ impl Ledger {
     /// Why nobody knows whether the engine takes the words of this spec, when it was asked and gave no answer.
     pub(super) fn unanswered(&self, spec: &SpecHash) -> Option<&str> {
         self.checked.iter().find_map(|(key, checked)| match checked {
-            Checked::Unknown { why, .. } if key.split(' ').next() == Some(spec.as_str()) => {
+            CheckedArguments::Unknown { why, .. } if key.split(' ').next() == Some(spec.as_str()) => {
                 Some(why.as_str())
             }
             _ => None,
@@ -337,7 +337,7 @@ impl Ledger {
     }
 
     /// What this slot was last started with, while it loads or serves.
-    pub fn launched(&self, object: &Object) -> Option<&Group> {
+    pub fn launched(&self, object: &Object) -> Option<&LaunchSpec> {
         let launch = self.launches.get(object)?;
         match launch.state {
             LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
@@ -381,13 +381,19 @@ impl Ledger {
         }
     }
 
-    pub(super) fn attempted(&mut self, object: &Object, spec: &SpecHash, failed_loads: u32, last: Failure) {
+    pub(super) fn attempted(
+        &mut self,
+        object: &Object,
+        spec: &SpecHash,
+        failed_loads: u32,
+        last: LaunchFailure,
+    ) {
         let not_before = last.at.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
-        let attempts = Attempts::new(failed_loads, last, not_before);
+        let attempts = FailedAttempts::new(failed_loads, last, not_before);
         let key = attempt_key(object, spec);
         let before = self.attempts.remove(&key);
         let (deaths, settings) = before.map(|before| (before.deaths, before.settings)).unwrap_or_default();
-        self.attempts.insert(key, Attempts { deaths, settings, ..attempts });
+        self.attempts.insert(key, FailedAttempts { deaths, settings, ..attempts });
     }
 
     /// It is not started again until a person says so.
@@ -400,7 +406,7 @@ impl Ledger {
         now: Timestamp,
     ) {
         let failed_loads = self.attempts(object, spec).map_or(0, |before| before.failed_loads);
-        self.attempted(object, spec, failed_loads, Failure { at: now, what, kind });
+        self.attempted(object, spec, failed_loads, LaunchFailure { at: now, what, kind });
     }
 
     /// It became ready when its files there were as they are seen now. A load whose files nobody saw counts for any.
@@ -410,15 +416,15 @@ impl Ledger {
     }
 
     /// It serves, and may be gone back to.
-    pub(super) fn remember_proven(&mut self, object: &Object, group: &Group, now: Timestamp) {
+    pub(super) fn remember_proven(&mut self, object: &Object, group: &LaunchSpec, now: Timestamp) {
         let (model, spec) = (group.model.clone(), group.spec.clone());
         let last = self.proven.remove(object);
         let before = match last {
             Some(last) if last.spec == spec => last.before,
-            Some(last) => Some(Box::new(Proven { before: None, ..last })),
+            Some(last) => Some(Box::new(ProvenModel { before: None, ..last })),
             None => None,
         };
-        self.proven.insert(object.clone(), Proven { model, spec, at: now, image_id: None, before });
+        self.proven.insert(object.clone(), ProvenModel { model, spec, at: now, image_id: None, before });
     }
 
     /// What the last loads of this spec took on this Spark.
@@ -429,23 +435,28 @@ impl Ledger {
     pub(super) fn failed(
         &mut self,
         object: &Object,
-        group: &Group,
+        group: &LaunchSpec,
         what: String,
         now: Timestamp,
-        noticed: &mut Vec<Noticed>,
+        noticed: &mut Vec<LedgerEvent>,
     ) -> LaunchState {
         let failed_loads = self.attempts(object, &group.spec).map_or(0, |before| before.failed_loads);
         let in_load = self.is_loading(object);
         if in_load {
             let message = format!("`{}` failed: {what}", group.model);
-            noticed.push(Noticed { object: object.clone(), kind: "failed", message });
+            noticed.push(LedgerEvent { object: object.clone(), kind: "failed", message });
             let kind = if cause::is_named(&what) { FailureKind::Named } else { FailureKind::Unnamed };
-            self.attempted(object, &group.spec, failed_loads + 1, Failure { at: now, what, kind });
+            self.attempted(object, &group.spec, failed_loads + 1, LaunchFailure { at: now, what, kind });
             return LaunchState::Failed { at: now, in_load };
         }
         // It loads, so what ended it is no failed load.
         let kind = FailureKind::Unnamed;
-        self.attempted(object, &group.spec, failed_loads, Failure { at: now, what: what.clone(), kind });
+        self.attempted(
+            object,
+            &group.spec,
+            failed_loads,
+            LaunchFailure { at: now, what: what.clone(), kind },
+        );
         if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
             attempts.died(now);
             let count = attempts.deaths.len();
@@ -464,7 +475,7 @@ impl Ledger {
                     group.model
                 )
             };
-            noticed.push(Noticed { object: object.clone(), kind: "died", message });
+            noticed.push(LedgerEvent { object: object.clone(), kind: "died", message });
         }
         LaunchState::Failed { at: now, in_load }
     }
@@ -477,14 +488,17 @@ mod tests {
     #[test]
     fn what_an_engine_says_of_arguments_is_valid_invalid_or_not_known() {
         let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let unknown = |why: &str| Checked::Unknown { why: why.into(), at };
+        let unknown = |why: &str| CheckedArguments::Unknown { why: why.into(), at };
         let engine = Some("0.32.0".to_owned());
         for (said, checked) in [
-            (r#"{"is": "valid", "engine": "0.32.0", "why": ""}"#, Checked::Valid { engine: engine.clone() }),
-            (r#"{"is": "valid", "engine": null, "why": ""}"#, Checked::Valid { engine: None }),
+            (
+                r#"{"is": "valid", "engine": "0.32.0", "why": ""}"#,
+                CheckedArguments::Valid { engine: engine.clone() },
+            ),
+            (r#"{"is": "valid", "engine": null, "why": ""}"#, CheckedArguments::Valid { engine: None }),
             (
                 r#"{"is": "invalid", "engine": "0.32.0", "why": "no such option"}"#,
-                Checked::Invalid { why: "no such option".into(), engine },
+                CheckedArguments::Invalid { why: "no such option".into(), engine },
             ),
             (r#"{"is": "unknown", "engine": null, "why": "Elsewhere: x"}"#, unknown("Elsewhere: x")),
             (r#"{"is": "perhaps", "engine": null, "why": "y"}"#, unknown("y")),
@@ -492,15 +506,15 @@ mod tests {
             ("valid", unknown("valid")),
             ("", unknown("")),
         ] {
-            assert_eq!(Checked::of(said, at), checked, "{said}");
+            assert_eq!(CheckedArguments::of(said, at), checked, "{said}");
         }
         let later = |minutes| at.checked_add(SignedDuration::from_mins(minutes)).unwrap();
         assert!(!unknown("x").is_worth_asking_again(later(9)));
         assert!(unknown("x").is_worth_asking_again(later(10)));
-        assert!(!Checked::Valid { engine: None }.is_worth_asking_again(later(10)));
+        assert!(!CheckedArguments::Valid { engine: None }.is_worth_asking_again(later(10)));
         // As it was kept before versions were told.
-        let kept: Checked = serde_json::from_str(r#"{"is":"valid"}"#).unwrap();
-        assert_eq!(kept, Checked::Valid { engine: None });
+        let kept: CheckedArguments = serde_json::from_str(r#"{"is":"valid"}"#).unwrap();
+        assert_eq!(kept, CheckedArguments::Valid { engine: None });
     }
 
     #[test]
@@ -512,8 +526,8 @@ mod tests {
         for object in [Object::main(), kokoro.clone(), Object::named("vllm-2".into())] {
             ledger.give_up(&object, &SpecHash::of_label("v1-0"), "x".into(), FailureKind::Named, now);
         }
-        ledger.restarts.insert(kokoro.clone(), Restarts::after(None, "c1", now));
-        ledger.checked.insert("x".into(), Checked::Valid { engine: None });
+        ledger.restarts.insert(kokoro.clone(), ServiceRestarts::after(None, "c1", now));
+        ledger.checked.insert("x".into(), CheckedArguments::Valid { engine: None });
         assert!(ledger.forget_failures("vllm"));
         assert!(ledger.checked.is_empty(), "the engine is asked again");
         let left: Vec<&str> = ledger.attempts.keys().map(String::as_str).collect();

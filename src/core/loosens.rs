@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::desired::{
-    Desired, EnvValue, Hold, Model, Notify, OnDrift, OnEdit, Policy, Secret, Service, Slot, Spark,
+    Desired, EnvValue, Hold, Model, OnDrift, OnEdit, Policy, Secret, Service, Slot, Spark, WebhookTarget,
 };
 
 /// One of them.
@@ -26,7 +26,7 @@ impl std::fmt::Display for Loosened {
 
 /// What `after` loosens of `before`. `is_allowed`: places of secrets that whoever may edit may name.
 pub fn loosens(before: &Desired, after: &Desired, is_allowed: &dyn Fn(&Secret) -> bool) -> Vec<Loosened> {
-    let mut found = Found { loosened: Vec::new(), is_allowed };
+    let mut found = LooseningCollector { loosened: Vec::new(), is_allowed };
     let Desired {
         // What it is called, which model it serves, what runs beside it and when, is what edits are for.
         cluster: _,
@@ -64,7 +64,7 @@ pub fn loosens(before: &Desired, after: &Desired, is_allowed: &dyn Fn(&Secret) -
         found.secrets(&format!("/services/{name}"), same, service.api_key.iter());
     }
     for (name, target) in notify {
-        let Notify { url, secret, topics: _ } = target;
+        let WebhookTarget { url, secret, topics: _ } = target;
         let same = before.notify.get(name) == Some(target);
         found.secrets(&format!("/notify/{name}"), same, url.secret().into_iter().chain(secret));
     }
@@ -72,12 +72,12 @@ pub fn loosens(before: &Desired, after: &Desired, is_allowed: &dyn Fn(&Secret) -
     found.loosened
 }
 
-struct Found<'a> {
+struct LooseningCollector<'a> {
     loosened: Vec<Loosened>,
     is_allowed: &'a dyn Fn(&Secret) -> bool,
 }
 
-impl Found<'_> {
+impl LooseningCollector<'_> {
     fn push(&mut self, place: impl Into<String>, what: impl Into<String>) {
         self.loosened.push(Loosened { place: place.into(), what: what.into() });
     }

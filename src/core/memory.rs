@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{self, Desired, Effective, Object, Slot, Wanted},
+    desired::{self, Desired, Object, ResolvedModel, Slot, WantedModel},
     launch::{Launch, LaunchState},
-    ledger::{Ledger, Release, Sample},
+    ledger::{Ledger, MemoryRelease, MemorySample},
     name::SparkName,
-    need::{self, Basis, Known, Need},
-    observed::{Container, Facts, GpuProcess, Observed},
+    need::{self, Known, MemoryNeed, NeedBasis},
+    observed::{Container, GpuProcess, Observed, SparkFacts},
     schedule, weights,
 };
 
@@ -31,7 +31,7 @@ pub const RELEASE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 
 /// One Spark in the memory table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Row {
+pub struct MemoryRow {
     pub spark: SparkName,
     pub total_bytes: u64,
     /// At the look that the plan was made from.
@@ -43,29 +43,29 @@ pub struct Row {
     pub basis: String,
     pub floor_bytes: u64,
     #[serde(default)]
-    pub fit: Fit,
+    pub fit: MemoryFit,
     /// The same as a person reads it: `fits, 31 GiB to spare`.
     #[serde(default)]
     pub verdict: String,
     /// Who is on the GPU there.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<GpuOccupant>,
 }
 
 /// A process on the GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Holder {
+pub struct GpuOccupant {
     pub name: String,
     pub pid: u32,
     /// `None` when the driver does not tell.
     pub bytes: Option<u64>,
-    pub of: HolderOf,
+    pub of: GpuOccupantOwner,
     /// It is stopped before the model starts.
     pub goes: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum HolderOf {
+pub enum GpuOccupantOwner {
     /// A slot of the file.
     Slot(Object),
     /// A service of the file.
@@ -76,18 +76,18 @@ pub enum HolderOf {
     Unmanaged,
 }
 
-impl Holder {
+impl GpuOccupant {
     pub fn who(&self) -> String {
         let of = match &self.of {
-            HolderOf::Slot(object) | HolderOf::Service(object) => format!("`{object}`"),
-            HolderOf::Desktop => "the desktop".into(),
-            HolderOf::Unmanaged => "nothing in the file".into(),
+            GpuOccupantOwner::Slot(object) | GpuOccupantOwner::Service(object) => format!("`{object}`"),
+            GpuOccupantOwner::Desktop => "the desktop".into(),
+            GpuOccupantOwner::Unmanaged => "nothing in the file".into(),
         };
         format!("{} ({}) of {of}", self.name, self.pid)
     }
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for GpuOccupant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.who())?;
         match self.bytes {
@@ -103,40 +103,45 @@ const DESKTOP: [&str; 8] =
     ["Xorg", "Xwayland", "gnome-shell", "gnome-remote-desktop", "gdm", "nautilus", "firefox", "chrome"];
 
 /// Who is on the GPU of a Spark, the largest first. `going` are ids of containers that are stopped.
-pub fn holders(spark: &SparkName, facts: &Facts, desired: &Desired, going: &BTreeSet<&str>) -> Vec<Holder> {
+pub fn holders(
+    spark: &SparkName,
+    facts: &SparkFacts,
+    desired: &Desired,
+    going: &BTreeSet<&str>,
+) -> Vec<GpuOccupant> {
     let holder = |process: &GpuProcess| {
         let id = process.container.as_deref();
         let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == id));
         let of = match container {
             Some(container) => owner(spark, container, desired),
-            None if id.is_none() && is_desktop(&process.name) => HolderOf::Desktop,
-            None => HolderOf::Unmanaged,
+            None if id.is_none() && is_desktop(&process.name) => GpuOccupantOwner::Desktop,
+            None => GpuOccupantOwner::Unmanaged,
         };
         let goes = id.is_some_and(|id| going.contains(id));
-        Holder { name: process.name.clone(), pid: process.pid, bytes: process.memory_bytes, of, goes }
+        GpuOccupant { name: process.name.clone(), pid: process.pid, bytes: process.memory_bytes, of, goes }
     };
-    let mut holders: Vec<Holder> = facts.gpu_processes().iter().map(holder).collect();
+    let mut holders: Vec<GpuOccupant> = facts.gpu_processes().iter().map(holder).collect();
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
     holders
 }
 
 /// Whose of the file a container is.
-pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> HolderOf {
+pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> GpuOccupantOwner {
     let labels = container.labels.as_ref().filter(|labels| labels.cluster == desired.cluster.as_str());
     let is_of = |object: &Object, slot: &Slot| {
         labels.is_some_and(|labels| labels.object == object.as_str())
             || (slot.sparks.contains(spark) && slot.container.as_str() == container.name)
     };
     if let Some((object, _)) = desired.slots.iter().find(|(object, slot)| is_of(object, slot)) {
-        return HolderOf::Slot(object.clone());
+        return GpuOccupantOwner::Slot(object.clone());
     }
     let service = desired.services.iter().find(|(_, service)| {
         matches!(&service.place, desired::Place::Spark(place) if place == spark)
             && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
     });
     match service {
-        Some((name, _)) => HolderOf::Service(Object::service(name)),
-        None => HolderOf::Unmanaged,
+        Some((name, _)) => GpuOccupantOwner::Service(Object::service(name)),
+        None => GpuOccupantOwner::Unmanaged,
     }
 }
 
@@ -149,7 +154,7 @@ fn is_desktop(name: &str) -> bool {
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     pub object: &'a Object,
-    pub target: &'a Effective<'a>,
+    pub target: &'a ResolvedModel<'a>,
     pub spark: &'a SparkName,
     /// Ids of containers that are stopped first.
     pub going: &'a BTreeSet<&'a str>,
@@ -161,7 +166,7 @@ pub struct Place<'a> {
 /// Whether a model fits on a Spark, once what goes is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "is")]
-pub enum Fit {
+pub enum MemoryFit {
     Fits {
         spare_bytes: u64,
     },
@@ -181,13 +186,13 @@ pub enum Fit {
 }
 
 /// Of a plan of before there were verdicts.
-impl Default for Fit {
+impl Default for MemoryFit {
     fn default() -> Self {
         Self::Unknown { why: "not known".into() }
     }
 }
 
-impl std::fmt::Display for Fit {
+impl std::fmt::Display for MemoryFit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fits { spare_bytes } => write!(f, "fits, {} to spare", whole_gib(*spare_bytes)),
@@ -210,16 +215,22 @@ impl std::fmt::Display for Fit {
 }
 
 /// What can be free for a model on a Spark.
-struct Room {
+struct FreeableMemory {
     bytes: u64,
     others: Vec<String>,
 }
 
 /// The verdict for one Spark that can be seen.
-pub fn fit(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, now: Timestamp) -> Fit {
+pub fn fit(
+    place: Place<'_>,
+    facts: &SparkFacts,
+    desired: &Desired,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> MemoryFit {
     let known = match need::need_on(place.target, place.spark, facts, place.observed, ledger) {
-        Need::Known(known) => known,
-        Need::Unknown { why, .. } => return Fit::Unknown { why },
+        MemoryNeed::Known(known) => known,
+        MemoryNeed::Unknown { why, .. } => return MemoryFit::Unknown { why },
     };
     let floor = desired.sparks[place.spark].floor_bytes;
     let room = room(place, facts, desired, ledger, now);
@@ -227,9 +238,9 @@ pub fn fit(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, 
     // The engine looks at what is free when it starts, and knows of no floor.
     let starts = known.to_start_bytes <= room.bytes;
     if known.bytes <= can_be_free_bytes && starts {
-        return Fit::Fits { spare_bytes: can_be_free_bytes - known.bytes };
+        return MemoryFit::Fits { spare_bytes: can_be_free_bytes - known.bytes };
     }
-    Fit::TooLarge {
+    MemoryFit::TooLarge {
         asks_bytes: if starts { known.bytes } else { known.to_start_bytes },
         can_be_free_bytes,
         others: room.others.join(", "),
@@ -244,24 +255,26 @@ fn mend(known: &Known, free_bytes: u64, total_bytes: u64) -> String {
     let smaller = "use another Spark, or a smaller model";
     match known.basis {
         _ if share < 0.01 => format!("nothing of it can; {smaller}"),
-        Basis::Share | Basis::DefaultShare => format!("set `gpu-memory-utilization` to at most {share:.2}"),
+        NeedBasis::Share | NeedBasis::DefaultShare => {
+            format!("set `gpu-memory-utilization` to at most {share:.2}")
+        }
         // It holds less than its share, which must be free all the same when it starts.
-        Basis::Cache | Basis::Declared | Basis::Peak { .. }
+        NeedBasis::Cache | NeedBasis::Declared | NeedBasis::Peak { .. }
             if known.bytes <= free_bytes && known.to_start_bytes > free_bytes =>
         {
             format!(
                 "the engine starts only when its share is free: set `gpu-memory-utilization` to at most {share:.2}"
             )
         }
-        Basis::Gigabytes => {
+        NeedBasis::Gigabytes => {
             format!("set `gpu-memory-utilization-gb` to at most {}", free_bytes >> 30)
         }
-        Basis::Cache => {
+        NeedBasis::Cache => {
             format!("set `kv-cache-memory-bytes` lower by {}", gib(known.bytes.saturating_sub(free_bytes)))
         }
-        Basis::Weights => format!("its weights alone are that large; {smaller}"),
-        Basis::Declared => format!("lower `memory_gib`, or {smaller}"),
-        Basis::Peak { .. } => {
+        NeedBasis::Weights => format!("its weights alone are that large; {smaller}"),
+        NeedBasis::Declared => format!("lower `memory_gib`, or {smaller}"),
+        NeedBasis::Peak { .. } => {
             format!(
                 "it took that much before; set `gpu-memory-utilization` to at most {share:.2}, or {smaller}"
             )
@@ -271,13 +284,19 @@ fn mend(known: &Known, free_bytes: u64, total_bytes: u64) -> String {
 
 /// What is left of a Spark beside what other slots are to hold, what is on its way, and what is on the GPU and stays; and no
 /// more than what is free, with what goes.
-fn room(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, now: Timestamp) -> Room {
+fn room(
+    place: Place<'_>,
+    facts: &SparkFacts,
+    desired: &Desired,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> FreeableMemory {
     let Place { object, spark, going, .. } = place;
     let mut taken = 0_u64;
     let mut others = Vec::new();
     for (other, slot) in desired.slots.iter().filter(|(other, _)| *other != object) {
-        let Wanted::Model(name) = schedule::wanted(other, slot, desired, now) else { continue };
-        let Some(held) = desired.effective(slot, &name).filter(|held| held.model.sparks.contains(spark))
+        let WantedModel::Model(name) = schedule::wanted(other, slot, desired, now) else { continue };
+        let Some(held) = desired.resolved_model(slot, &name).filter(|held| held.model.sparks.contains(spark))
         else {
             continue;
         };
@@ -291,7 +310,7 @@ fn room(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, now
         others.push(format!("{} for files that are on their way", gib(transfers)));
     }
     // What a slot holds is counted by what it needs.
-    let is_beside = |holder: &&Holder| !holder.goes && !matches!(holder.of, HolderOf::Slot(_));
+    let is_beside = |holder: &&GpuOccupant| !holder.goes && !matches!(holder.of, GpuOccupantOwner::Slot(_));
     for holder in holders(spark, facts, desired, going).iter().filter(is_beside) {
         let Some(bytes) = holder.bytes else { continue };
         taken = taken.saturating_add(bytes);
@@ -299,12 +318,12 @@ fn room(place: Place<'_>, facts: &Facts, desired: &Desired, ledger: &Ledger, now
     }
     let of_all = facts.memory_total_bytes.saturating_sub(taken);
     let of_free = free_at_most(facts, going).filter(|_| place.by_what_is_free);
-    Room { bytes: of_free.map_or(of_all, |free| free.min(of_all)), others }
+    FreeableMemory { bytes: of_free.map_or(of_all, |free| free.min(of_all)), others }
 }
 
 /// What was stopped there or died there a moment ago gives its memory back late: what is free now is not what will be. Of what
 /// this slot itself stopped, the gate says when it has waited for too long.
-fn comes_back(place: &Place<'_>, facts: &Facts, ledger: &Ledger, now: Timestamp) -> bool {
+fn comes_back(place: &Place<'_>, facts: &SparkFacts, ledger: &Ledger, now: Timestamp) -> bool {
     let Place { object, spark, going, .. } = place;
     let is_late = |since: Timestamp| now.duration_since(since) > RELEASE_DEADLINE;
     let is_released = ledger
@@ -329,7 +348,7 @@ fn comes_back(place: &Place<'_>, facts: &Facts, ledger: &Ledger, now: Timestamp)
 }
 
 /// For so long nothing has come back and nothing was taken.
-fn is_settled(spark: &SparkName, facts: &Facts, ledger: &Ledger) -> bool {
+fn is_settled(spark: &SparkName, facts: &SparkFacts, ledger: &Ledger) -> bool {
     let seen = ledger.samples.get(spark).filter(|samples| samples.boot_id == facts.boot_id);
     let Some(samples) = seen.map(|samples| &samples.seen) else { return false };
     let still = samples
@@ -346,7 +365,7 @@ fn is_settled(spark: &SparkName, facts: &Facts, ledger: &Ledger) -> bool {
 /// Whether what is free now is what there will be: something is to be stopped for it, or nothing has moved for a while.
 pub fn counts_what_is_free(
     place: &Place<'_>,
-    facts: &Facts,
+    facts: &SparkFacts,
     stops: bool,
     ledger: &Ledger,
     now: Timestamp,
@@ -357,23 +376,23 @@ pub fn counts_what_is_free(
 /// The table for a model: one row per Spark that can be seen. `going` are ids of containers that are stopped first.
 pub fn table(
     object: &Object,
-    effective: &Effective<'_>,
+    effective: &ResolvedModel<'_>,
     going: &BTreeSet<&str>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
     now: Timestamp,
-) -> Vec<Row> {
+) -> Vec<MemoryRow> {
     let row = |spark: &SparkName| {
         let facts = observed.facts(spark)?;
         let mut place = Place { object, target: effective, spark, going, observed, by_what_is_free: false };
         place.by_what_is_free = !comes_back(&place, facts, ledger, now);
         let (needed_bytes, basis) = match need::need_on(effective, spark, facts, observed, ledger) {
-            Need::Known(known) => (Some(known.bytes), known.basis.to_string()),
-            Need::Unknown { .. } => (None, String::new()),
+            MemoryNeed::Known(known) => (Some(known.bytes), known.basis.to_string()),
+            MemoryNeed::Unknown { .. } => (None, String::new()),
         };
         let fit = fit(place, facts, desired, ledger, now);
-        Some(Row {
+        Some(MemoryRow {
             spark: spark.clone(),
             total_bytes: facts.memory_total_bytes,
             available_bytes: facts.memory_available_bytes,
@@ -390,7 +409,7 @@ pub fn table(
 
 /// The most that can be free on a Spark once these containers are gone: what is free, and all that their processes hold.
 /// `None` when the driver does not tell what one of them holds.
-pub fn free_at_most(facts: &Facts, going: &BTreeSet<&str>) -> Option<u64> {
+pub fn free_at_most(facts: &SparkFacts, going: &BTreeSet<&str>) -> Option<u64> {
     let goes = facts.containers.iter().filter(|container| going.contains(container.id.as_str()));
     let mut free = facts.memory_available_bytes;
     for container in goes.filter(|container| container.running) {
@@ -401,7 +420,7 @@ pub fn free_at_most(facts: &Facts, going: &BTreeSet<&str>) -> Option<u64> {
 
 /// What the processes of a container hold. GPU and CPU share one memory: a process holds what the driver says of it or what the
 /// kernel says of it, whichever is more, and not both. `None` when one of the two does not tell.
-pub fn held(facts: &Facts, container: &Container) -> Option<u64> {
+pub fn held(facts: &SparkFacts, container: &Container) -> Option<u64> {
     let on_gpu = &facts.gpu()?.processes;
     let mut resident: BTreeMap<u32, u64> =
         container.processes.as_ref()?.iter().map(|process| (process.pid, process.resident_bytes)).collect();
@@ -414,7 +433,7 @@ pub fn held(facts: &Facts, container: &Container) -> Option<u64> {
 
 /// Whether a Spark has let go of what was stopped and has room for what comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Released {
+pub enum ReleaseProgress {
     Yes,
     /// There is enough, and it is watched whether that lasts.
     Settling(String),
@@ -427,25 +446,25 @@ pub enum Released {
 /// The release gate for one Spark.
 pub fn released(
     spark: &SparkName,
-    facts: &Facts,
+    facts: &SparkFacts,
     needed: &Known,
     floor_bytes: u64,
-    release: Option<&Release>,
+    release: Option<&MemoryRelease>,
     ledger: &Ledger,
     now: Timestamp,
-) -> Released {
+) -> ReleaseProgress {
     let threshold = needed.bytes.saturating_add(floor_bytes).max(needed.to_start_bytes);
     let waited = release.map(|release| (now.duration_since(release.since), release.since));
     let not_yet = |why: String| match waited {
         Some((waited, _)) if waited > RELEASE_DEADLINE => {
-            Released::Stuck(format!("{why}, {} after the stop", minutes(waited)))
+            ReleaseProgress::Stuck(format!("{why}, {} after the stop", minutes(waited)))
         }
-        Some((waited, since)) => Released::Freeing(format!(
+        Some((waited, since)) => ReleaseProgress::Freeing(format!(
             "{why}; {} s so far, gives up at {:.0}",
             waited.as_secs().max(0),
             since.saturating_add(RELEASE_DEADLINE).unwrap_or(Timestamp::MAX)
         )),
-        None => Released::Freeing(why),
+        None => ReleaseProgress::Freeing(why),
     };
     if let Some(release) = release {
         if let Some(container) =
@@ -467,7 +486,7 @@ pub fn released(
     }
     let since = release.map(|release| release.since);
     let samples = ledger.samples.get(spark).filter(|samples| samples.boot_id == facts.boot_id);
-    let after_the_stop = |sample: &&Sample| since.is_none_or(|since| sample.at >= since);
+    let after_the_stop = |sample: &&MemorySample| since.is_none_or(|since| sample.at >= since);
     let newest_first =
         || samples.into_iter().flat_map(|samples| &samples.seen).rev().take_while(after_the_stop);
     let stays = |least: u64, count: usize, over: SignedDuration| {
@@ -487,12 +506,12 @@ pub fn released(
     let (clear, watched) = stays(threshold.saturating_add(CLEAR_BYTES), CLEAR_SAMPLES, CLEAR_OVER);
     let (close, watched_close) = stays(threshold, SAMPLES, OVER);
     if clear || close {
-        return Released::Yes;
+        return ReleaseProgress::Yes;
     }
     let free = gib(facts.memory_available_bytes);
     match (watched, watched_close) {
-        (Some(so_long), _) => Released::Settling(settling(&free, spark, so_long, CLEAR_OVER)),
-        (None, Some(so_long)) => Released::Settling(settling(&free, spark, so_long, OVER)),
+        (Some(so_long), _) => ReleaseProgress::Settling(settling(&free, spark, so_long, CLEAR_OVER)),
+        (None, Some(so_long)) => ReleaseProgress::Settling(settling(&free, spark, so_long, OVER)),
         (None, None) => {
             not_yet(format!("{free} free on `{spark}`, {} needed with what stays free", gib(threshold)))
         }

@@ -15,7 +15,7 @@ const MAX_SHOWN: usize = 200;
 /// Why a string was refused: what was expected, in words that fit after "expected".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not {expected}", short(found, MAX_SHOWN))]
-pub struct Unfit {
+pub struct InvalidName {
     pub found: String,
     pub expected: &'static str,
 }
@@ -32,11 +32,11 @@ macro_rules! checked_string {
             pub const EXPECTED: &'static str = $expected;
 
             /// # Errors
-            /// [`Unfit`] with the text and what was expected of it.
-            pub fn new(text: impl Into<String>) -> Result<Self, Unfit> {
+            /// [`InvalidName`] with the text and what was expected of it.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
                 let text = text.into();
                 let check: fn(&str) -> bool = $check;
-                if check(&text) { Ok(Self(text)) } else { Err(Unfit { found: text, expected: $expected }) }
+                if check(&text) { Ok(Self(text)) } else { Err(InvalidName { found: text, expected: $expected }) }
             }
 
             pub fn as_str(&self) -> &str {
@@ -45,15 +45,15 @@ macro_rules! checked_string {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Unfit;
-            fn try_from(text: String) -> Result<Self, Unfit> {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
                 Self::new(text)
             }
         }
 
         impl FromStr for $name {
-            type Err = Unfit;
-            fn from_str(text: &str) -> Result<Self, Unfit> {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
                 Self::new(text)
             }
         }

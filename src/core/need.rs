@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{
-    desired::Effective,
+    desired::ResolvedModel,
     files::FilesSeen,
     ledger::Ledger,
     name::SparkName,
-    observed::{Facts, Observed, RecipeSeen},
+    observed::{Observed, RecipeSeen, SparkFacts},
 };
 
 /// vLLM's `--gpu-memory-utilization` when absent (0.32, `vllm/config/cache.py`).
@@ -23,7 +23,7 @@ pub const PEAK_TOLERANCE_BYTES: u64 = 1 << 30;
 
 /// What it needs, as far as that can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Need {
+pub enum MemoryNeed {
     Known(Known),
     /// Neither the file nor the Spark says enough, and why.
     Unknown {
@@ -36,7 +36,7 @@ pub enum Need {
 pub struct Known {
     /// What it holds once it serves.
     pub bytes: u64,
-    pub basis: Basis,
+    pub basis: NeedBasis,
     /// What must be free when it starts, or it gives up: the engine compares its share with what is free
     /// (`request_memory` in `vllm/v1/worker/utils.py`), also when it then takes less.
     pub to_start_bytes: u64,
@@ -45,7 +45,7 @@ pub struct Known {
 /// Where a figure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Basis {
+pub enum NeedBasis {
     /// `gpu-memory-utilization`.
     Share,
     /// The engine's own, since the file has none.
@@ -62,7 +62,7 @@ pub enum Basis {
     Peak { loads: usize },
 }
 
-impl std::fmt::Display for Basis {
+impl std::fmt::Display for NeedBasis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Share => f.write_str("gpu-memory-utilization"),
@@ -77,7 +77,7 @@ impl std::fmt::Display for Basis {
     }
 }
 
-impl Need {
+impl MemoryNeed {
     /// All of it, or what it takes whatever the rest is.
     pub fn at_least_bytes(&self) -> u64 {
         match self {
@@ -89,7 +89,7 @@ impl Need {
 
 impl Known {
     /// The larger of two reasons.
-    fn raise(&mut self, bytes: u64, basis: Basis) {
+    fn raise(&mut self, bytes: u64, basis: NeedBasis) {
         if bytes > self.bytes {
             (self.bytes, self.basis) = (bytes, basis);
         }
@@ -135,12 +135,12 @@ pub const TOLD_BY: [&str; 5] = [
 
 /// The same with what this Spark and this ledger know of it.
 pub fn need_on(
-    effective: &Effective<'_>,
+    effective: &ResolvedModel<'_>,
     spark: &SparkName,
-    facts: &Facts,
+    facts: &SparkFacts,
     observed: &Observed,
     ledger: &Ledger,
-) -> Need {
+) -> MemoryNeed {
     let seen = effective.model.source.files_key().and_then(|key| facts.files.get(&key));
     let weights = match seen {
         Some(FilesSeen::Whole { weights_bytes }) => *weights_bytes,
@@ -151,13 +151,13 @@ pub fn need_on(
         Some(RecipeSeen::Readable { args, .. }) => args,
         _ => &nothing,
     };
-    let told = Told { total_bytes: facts.memory_total_bytes, weights_bytes: weights, of_recipe };
+    let told = NeedInputs { total_bytes: facts.memory_total_bytes, weights_bytes: weights, of_recipe };
     need(effective, told, ledger.peaks(&effective.spec_hash(), spark))
 }
 
 /// What is known of a Spark and of a model's files on it.
 #[derive(Clone, Copy)]
-pub struct Told<'a> {
+pub struct NeedInputs<'a> {
     pub total_bytes: u64,
     /// Of all its Sparks together, where that is known.
     pub weights_bytes: Option<u64>,
@@ -167,8 +167,8 @@ pub struct Told<'a> {
 
 /// What the model needs on a Spark. `peaks` are what its loads took there.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
-pub fn need(effective: &Effective<'_>, told: Told<'_>, peaks: &[u64]) -> Need {
-    let Told { total_bytes, weights_bytes, of_recipe } = told;
+pub fn need(effective: &ResolvedModel<'_>, told: NeedInputs<'_>, peaks: &[u64]) -> MemoryNeed {
+    let NeedInputs { total_bytes, weights_bytes, of_recipe } = told;
     let arg = |flag: &str| effective.model.args.get(flag).or_else(|| of_recipe.get(flag));
     let share = arg("gpu-memory-utilization").and_then(figure);
     let gigabytes = arg("gpu-memory-utilization-gb").and_then(figure);
@@ -177,14 +177,16 @@ pub fn need(effective: &Effective<'_>, told: Told<'_>, peaks: &[u64]) -> Need {
     // Each Spark holds its part of the weights, and what does not divide besides.
     let weights = weights_bytes.map(|bytes| bytes / effective.model.sparks.len().max(1) as u64);
     let of_share = |share: f64| (share * total_bytes as f64) as u64;
-    let words_are_all = effective.launcher.how.words_are_all();
+    let controls_full_command_line = effective.launcher.how.controls_full_command_line();
 
     let (told, basis) = match (gigabytes, share) {
-        (Some(gigabytes), _) => ((gigabytes * (1_u64 << 30) as f64) as u64, Basis::Gigabytes),
-        (None, Some(share)) => (of_share(share), Basis::Share),
+        (Some(gigabytes), _) => ((gigabytes * (1_u64 << 30) as f64) as u64, NeedBasis::Gigabytes),
+        (None, Some(share)) => (of_share(share), NeedBasis::Share),
         // A recipe's or a script's own share is not known here.
-        (None, None) if !words_are_all && (declared > 0 || !peaks.is_empty()) => (0, Basis::Declared),
-        (None, None) => (of_share(ENGINE_SHARE), Basis::DefaultShare),
+        (None, None) if !controls_full_command_line && (declared > 0 || !peaks.is_empty()) => {
+            (0, NeedBasis::Declared)
+        }
+        (None, None) => (of_share(ENGINE_SHARE), NeedBasis::DefaultShare),
     };
     let to_start_bytes = if gigabytes.is_some() { 0 } else { told };
     let mut known = Known { bytes: told, basis, to_start_bytes };
@@ -192,25 +194,29 @@ pub fn need(effective: &Effective<'_>, told: Told<'_>, peaks: &[u64]) -> Need {
     if let Some(cache) = cache {
         let all = weights.map(|weights| weights.saturating_add(cache).saturating_add(BESIDE_BYTES));
         match all {
-            _ if share.is_some() || gigabytes.is_some() => known.raise(all.unwrap_or(cache), Basis::Cache),
-            Some(all) => (known.bytes, known.basis) = (all, Basis::Cache),
-            None if declared > 0 || !peaks.is_empty() => (known.bytes, known.basis) = (cache, Basis::Cache),
+            _ if share.is_some() || gigabytes.is_some() => {
+                known.raise(all.unwrap_or(cache), NeedBasis::Cache)
+            }
+            Some(all) => (known.bytes, known.basis) = (all, NeedBasis::Cache),
+            None if declared > 0 || !peaks.is_empty() => {
+                (known.bytes, known.basis) = (cache, NeedBasis::Cache)
+            }
             None => {
                 let why = format!(
                     "`kv-cache-memory-bytes` is only the cache of `{}`, and how large its weights are is not known; set \
                      `memory_gib` to what it takes of a Spark in all",
                     effective.name
                 );
-                return Need::Unknown { why, at_least_bytes: cache };
+                return MemoryNeed::Unknown { why, at_least_bytes: cache };
             }
         }
     }
-    known.raise(declared, Basis::Declared);
+    known.raise(declared, NeedBasis::Declared);
     // What is made smaller while it is loaded is not that large afterwards.
     let is_remade = ["quantization", "load-format"].iter().any(|flag| arg(flag).is_some());
-    known.raise(weights.filter(|_| !is_remade).unwrap_or(0), Basis::Weights);
+    known.raise(weights.filter(|_| !is_remade).unwrap_or(0), NeedBasis::Weights);
     let peak = peaks.iter().max().map_or(0, |peak| peak.saturating_sub(PEAK_TOLERANCE_BYTES));
-    known.raise(peak, Basis::Peak { loads: peaks.len() });
+    known.raise(peak, NeedBasis::Peak { loads: peaks.len() });
     known.to_start_bytes = known.to_start_bytes.max(known.bytes);
-    Need::Known(known)
+    MemoryNeed::Known(known)
 }

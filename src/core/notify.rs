@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     concern::Concern,
-    desired::{Desired, Object, SpecHash, Wanted},
-    drift::{Class, Drift},
-    launch::{Attempts, Launch, LaunchState},
+    desired::{Desired, Object, SpecHash, WantedModel},
+    drift::{Drift, DriftClass},
+    launch::{FailedAttempts, Launch, LaunchState},
     ledger::Ledger,
     name::ModelName,
     plan::{Plan, Reason, Verdict},
     schedule,
-    status::Line,
+    status::StatusLine,
 };
 
 /// What differs for a moment, while something is being done about it, is no news.
@@ -25,7 +25,7 @@ const DRIFT_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// What a target is interested in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Topic {
+pub enum NotificationTopic {
     Swap,
     Stalled,
     Drift,
@@ -34,7 +34,7 @@ pub enum Topic {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum NotificationEvent {
     SwapStarted,
     SwapFinished,
     SwapFailed,
@@ -48,13 +48,15 @@ pub enum Event {
     HoldExpired,
 }
 
-impl Event {
-    pub fn topic(self) -> Topic {
+impl NotificationEvent {
+    pub fn topic(self) -> NotificationTopic {
         match self {
-            Self::SwapStarted | Self::SwapFinished | Self::SwapFailed | Self::FellBack => Topic::Swap,
-            Self::Stalled | Self::StalledEnded => Topic::Stalled,
-            Self::Drift | Self::DriftEnded => Topic::Drift,
-            Self::HoldExpired => Topic::Hold,
+            Self::SwapStarted | Self::SwapFinished | Self::SwapFailed | Self::FellBack => {
+                NotificationTopic::Swap
+            }
+            Self::Stalled | Self::StalledEnded => NotificationTopic::Stalled,
+            Self::Drift | Self::DriftEnded => NotificationTopic::Drift,
+            Self::HoldExpired => NotificationTopic::Hold,
         }
     }
 
@@ -76,8 +78,8 @@ impl Event {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    pub event: Event,
+pub struct Notification {
+    pub event: NotificationEvent,
     /// A slot, a service, a Spark or a hold.
     pub about: String,
     pub message: String,
@@ -85,7 +87,7 @@ pub struct News {
 
 /// One condition as it was told last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Notified {
     /// Its state in one word: another one is news.
     pub is: String,
     pub since: Timestamp,
@@ -94,23 +96,29 @@ pub struct Told {
 }
 
 /// By `topic about`.
-pub type ToldAll = BTreeMap<String, Told>;
+pub type NotifiedConditions = BTreeMap<String, Notified>;
 
 /// What is new since `ledger.told`, and what has been told with it.
 pub fn news(
     desired: &Desired,
     ledger: &Ledger,
     plan: &Plan,
-    lines: &[Line],
+    lines: &[StatusLine],
     drift: &[Drift],
     busy: &BTreeSet<Object>,
     now: Timestamp,
-) -> (Vec<News>, ToldAll) {
+) -> (Vec<Notification>, NotifiedConditions) {
     let unsure = unsure(desired, ledger, plan, lines, drift, busy);
-    let mut desk = Desk { before: &ledger.told, told: ToldAll::new(), news: Vec::new(), unsure, now };
+    let mut desk = NotificationBuilder {
+        before: &ledger.told,
+        told: NotifiedConditions::new(),
+        news: Vec::new(),
+        unsure,
+        now,
+    };
     for (object, launch) in &ledger.launches {
         let Some(slot) = desired.slots.get(object) else { continue };
-        if let Wanted::Model(wanted) = schedule::wanted(object, slot, desired, now) {
+        if let WantedModel::Model(wanted) = schedule::wanted(object, slot, desired, now) {
             desk.swap(object, launch, &wanted, ledger, plan);
         }
     }
@@ -120,7 +128,7 @@ pub fn news(
             && !busy.contains(&work.object)
         {
             desk.lasts(
-                Event::Stalled,
+                NotificationEvent::Stalled,
                 work.object.as_str(),
                 &format!("{reason:?}"),
                 message,
@@ -133,7 +141,7 @@ pub fn news(
     {
         let message = if line.message.is_empty() { line.observed.clone() } else { line.message.clone() };
         let is = format!("{:?}", line.health);
-        desk.lasts(Event::Stalled, line.object.as_str(), &is, &message, DRIFT_AFTER);
+        desk.lasts(NotificationEvent::Stalled, line.object.as_str(), &is, &message, DRIFT_AFTER);
     }
     for one in drift.iter().filter(|one| !one.class.is_report_only()) {
         let about = one.object.as_ref().map(Object::as_str).or(one.spark.as_ref().map(AsRef::as_ref));
@@ -143,9 +151,10 @@ pub fn news(
             .is_some_and(|object| ledger.is_loading(object) || ledger.is_past_stop(object));
         let message = format!("{} instead of {}; {}", one.observed, one.desired, one.response);
         // Of what cannot be seen, what was told stands.
-        let stands = |about: &str| one.class == Class::Unknown && desk.was_told(Event::Drift, about);
+        let stands =
+            |about: &str| one.class == DriftClass::Unknown && desk.was_told(NotificationEvent::Drift, about);
         if let Some(about) = about.filter(|about| !is_swapping && !stands(about)) {
-            desk.lasts(Event::Drift, about, one.class.name(), &message, DRIFT_AFTER);
+            desk.lasts(NotificationEvent::Drift, about, one.class.name(), &message, DRIFT_AFTER);
         }
     }
     for (name, hold) in &desired.holds {
@@ -160,7 +169,7 @@ fn unsure(
     desired: &Desired,
     ledger: &Ledger,
     plan: &Plan,
-    lines: &[Line],
+    lines: &[StatusLine],
     drift: &[Drift],
     busy: &BTreeSet<Object>,
 ) -> BTreeSet<String> {
@@ -169,7 +178,7 @@ fn unsure(
     let out_of_sight = lines.iter().filter(|line| line.concern == Concern::OutOfSight);
     let unseen = unseen.chain(out_of_sight.map(|line| &line.object));
     let unknown =
-        drift.iter().filter(|one| one.class == Class::Unknown).filter_map(|one| one.object.as_ref());
+        drift.iter().filter(|one| one.class == DriftClass::Unknown).filter_map(|one| one.object.as_ref());
     let swapping =
         desired.slots.keys().filter(|object| ledger.is_loading(object) || ledger.is_past_stop(object));
     let all = busy.iter().chain(unseen).chain(unknown).chain(swapping);
@@ -184,25 +193,25 @@ fn needs_a_person(reason: Reason) -> bool {
     }
 }
 
-struct Desk<'a> {
-    before: &'a ToldAll,
-    told: ToldAll,
-    news: Vec<News>,
+struct NotificationBuilder<'a> {
+    before: &'a NotifiedConditions,
+    told: NotifiedConditions,
+    news: Vec<Notification>,
     /// Of whom it is not known what is.
     unsure: BTreeSet<String>,
     now: Timestamp,
 }
 
-impl Desk<'_> {
-    fn say(&mut self, event: Event, about: &str, message: String) {
-        self.news.push(News { event, about: about.to_owned(), message });
+impl NotificationBuilder<'_> {
+    fn say(&mut self, event: NotificationEvent, about: &str, message: String) {
+        self.news.push(Notification { event, about: about.to_owned(), message });
     }
 
     /// Remember what is, with the time since which it is so.
     fn is(&mut self, key: String, is: String, told: bool) {
         let since =
             self.before.get(&key).filter(|before| before.is == is).map_or(self.now, |before| before.since);
-        self.told.insert(key, Told { is, since, told });
+        self.told.insert(key, Notified { is, since, told });
     }
 
     /// A swap begins with the stop, or with the launch when nothing served.
@@ -223,7 +232,7 @@ impl Desk<'_> {
             LaunchState::Stopped { .. } if ledger.is_past_stop(object) => {
                 if !was_swapping {
                     self.say(
-                        Event::SwapStarted,
+                        NotificationEvent::SwapStarted,
                         object.as_str(),
                         format!("`{model}` is stopped for `{wanted_model}`"),
                     );
@@ -235,10 +244,14 @@ impl Desk<'_> {
                 match gave_way(object, &launch.group.spec, wanted, ledger) {
                     Some(why) if before != Some(is.as_str()) => {
                         let message = format!("going back to `{model}`: {why}");
-                        self.say(Event::FellBack, object.as_str(), message);
+                        self.say(NotificationEvent::FellBack, object.as_str(), message);
                     }
                     None if !was_swapping => {
-                        self.say(Event::SwapStarted, object.as_str(), format!("`{model}` is being started"));
+                        self.say(
+                            NotificationEvent::SwapStarted,
+                            object.as_str(),
+                            format!("`{model}` is being started"),
+                        );
                     }
                     _ => {}
                 }
@@ -246,7 +259,7 @@ impl Desk<'_> {
             }
             LaunchState::Serving { .. } => {
                 if was_swapping {
-                    self.say(Event::SwapFinished, object.as_str(), format!("`{model}` serves"));
+                    self.say(NotificationEvent::SwapFinished, object.as_str(), format!("`{model}` serves"));
                 }
                 "serving".to_owned()
             }
@@ -258,7 +271,7 @@ impl Desk<'_> {
                         .map(|attempts| attempts.last.what.as_str());
                     let message =
                         format!("`{model}` failed: {}", why.unwrap_or("its cause is not known any more"));
-                    self.say(Event::SwapFailed, object.as_str(), message);
+                    self.say(NotificationEvent::SwapFailed, object.as_str(), message);
                 }
                 is
             }
@@ -269,12 +282,19 @@ impl Desk<'_> {
         self.is(key, is, true);
     }
 
-    fn was_told(&self, event: Event, about: &str) -> bool {
+    fn was_told(&self, event: NotificationEvent, about: &str) -> bool {
         self.before.get(&format!("{} {about}", event.name())).is_some_and(|before| before.told)
     }
 
     /// Told once it has lasted for so long, and again when it is of another kind.
-    fn lasts(&mut self, event: Event, about: &str, is: &str, message: &str, after: SignedDuration) {
+    fn lasts(
+        &mut self,
+        event: NotificationEvent,
+        about: &str,
+        is: &str,
+        message: &str,
+        after: SignedDuration,
+    ) {
         let key = format!("{} {about}", event.name());
         // The first of several differences of one object.
         if self.told.contains_key(&key) {
@@ -297,7 +317,11 @@ impl Desk<'_> {
         if !expired {
             self.is(key, "in force".into(), true);
         } else if self.before.contains_key(&key) {
-            self.say(Event::HoldExpired, name, format!("the hold `{name}` of {owner} has expired"));
+            self.say(
+                NotificationEvent::HoldExpired,
+                name,
+                format!("the hold `{name}` of {owner} has expired"),
+            );
         }
     }
 
@@ -309,15 +333,15 @@ impl Desk<'_> {
         });
         let stands: Vec<_> = stands.map(|(key, before)| (key.clone(), before.clone())).collect();
         self.told.extend(stands);
-        let gone: Vec<(Event, String)> = self
+        let gone: Vec<(NotificationEvent, String)> = self
             .before
             .iter()
             .filter(|(key, before)| before.told && !self.told.contains_key(*key))
             .filter_map(|(key, _)| {
                 let (topic, about) = key.split_once(' ')?;
                 let event = match topic {
-                    "stalled" => Event::StalledEnded,
-                    "drift" => Event::DriftEnded,
+                    "stalled" => NotificationEvent::StalledEnded,
+                    "drift" => NotificationEvent::DriftEnded,
                     _ => return None,
                 };
                 Some((event, about.to_owned()))
@@ -325,7 +349,7 @@ impl Desk<'_> {
             .collect();
         for (event, about) in gone {
             let message = match event {
-                Event::StalledEnded => "nothing waits for a person any more",
+                NotificationEvent::StalledEnded => "nothing waits for a person any more",
                 _ => "it is as the file says again",
             };
             self.say(event, &about, message.into());
@@ -341,6 +365,6 @@ fn gave_way<'a>(
     ledger: &'a Ledger,
 ) -> Option<&'a str> {
     let wanted = wanted.filter(|wanted| *wanted != spec)?;
-    let attempts = ledger.attempts(object, wanted).filter(|attempts| Attempts::is_spent(attempts))?;
+    let attempts = ledger.attempts(object, wanted).filter(|attempts| FailedAttempts::is_spent(attempts))?;
     Some(&attempts.last.what)
 }

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     bot::BotSeen,
     command_line::is_engine,
-    desired::{Effective, Object, Source, SpecHash},
+    desired::{ModelSource, Object, ResolvedModel, SpecHash},
     files::FilesSeen,
     image::ImageSeen,
-    launcher::How,
+    launcher::LaunchMethod,
     name::SparkName,
     platform::Platform,
-    progress::Progress,
+    progress::LoadProgress,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,8 +40,8 @@ pub struct Observed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reach")]
 pub enum SparkView {
-    Reachable(Box<Facts>),
-    Unreachable { since: Timestamp, why: String, last: Option<Box<Facts>> },
+    Reachable(Box<SparkFacts>),
+    Unreachable { since: Timestamp, why: String, last: Option<Box<SparkFacts>> },
 }
 
 fn nothing() -> Arc<str> {
@@ -52,7 +52,7 @@ fn nothing() -> Arc<str> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadSeen {
     pub container: String,
-    pub progress: Progress,
+    pub progress: LoadProgress,
     /// Its last words, for when it is gone with its log.
     #[serde(skip, default = "nothing")]
     pub log: Arc<str>,
@@ -60,7 +60,7 @@ pub struct LoadSeen {
 
 impl SparkView {
     /// What is known now; nothing when it did not answer.
-    pub fn facts(&self) -> Option<&Facts> {
+    pub fn facts(&self) -> Option<&SparkFacts> {
         match self {
             Self::Reachable(facts) => Some(facts),
             Self::Unreachable { .. } => None,
@@ -68,7 +68,7 @@ impl SparkView {
     }
 
     /// What was known last, be it from before it fell silent.
-    pub fn last_known(&self) -> Option<&Facts> {
+    pub fn last_known(&self) -> Option<&SparkFacts> {
         match self {
             Self::Reachable(facts) => Some(facts),
             Self::Unreachable { last, .. } => last.as_deref(),
@@ -77,13 +77,14 @@ impl SparkView {
 }
 
 impl Observed {
-    pub fn facts(&self, spark: &SparkName) -> Option<&Facts> {
+    pub fn facts(&self, spark: &SparkName) -> Option<&SparkFacts> {
         self.sparks.get(spark).and_then(SparkView::facts)
     }
 
     /// The recipe of a model, as its head's launcher reads it: what it says holds on every Spark of the model.
-    pub fn recipe(&self, model: &Effective<'_>) -> Option<&RecipeSeen> {
-        let (How::Recipe { dir, .. }, Source::Recipe(recipe)) = (&model.launcher.how, &model.model.source)
+    pub fn recipe(&self, model: &ResolvedModel<'_>) -> Option<&RecipeSeen> {
+        let (LaunchMethod::Recipe { dir, .. }, ModelSource::Recipe(recipe)) =
+            (&model.launcher.how, &model.model.source)
         else {
             return None;
         };
@@ -94,7 +95,7 @@ impl Observed {
 /// One Spark, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Facts {
+pub struct SparkFacts {
     pub at: Timestamp,
     pub boot_id: String,
     pub uptime_secs: u64,
@@ -108,9 +109,9 @@ pub struct Facts {
     /// Image references of the file, and the image that each names there.
     pub images: BTreeMap<String, Option<ImageSeen>>,
     /// Paths of models of the file, and repositories that are wanted here as the Hugging Face cache has them; by
-    /// [`Source::files_key`].
+    /// [`ModelSource::files_key`].
     ///
-    /// [`Source::files_key`]: super::desired::Source::files_key
+    /// [`ModelSource::files_key`]: super::desired::Source::files_key
     pub files: BTreeMap<String, FilesSeen>,
     /// Directories of `launch-cluster.sh` in the file, and what is in each.
     pub launchers: BTreeMap<String, LauncherSeen>,
@@ -122,7 +123,7 @@ pub struct Facts {
     pub recipes: BTreeMap<String, RecipeSeen>,
     pub jobs: Vec<Job>,
     /// The last token that acted there.
-    pub token: Option<Token>,
+    pub token: Option<FencingToken>,
 }
 
 /// A launcher's directory on a Spark.
@@ -130,12 +131,12 @@ pub struct Facts {
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum LauncherSeen {
     Missing,
-    Present(Checkout),
+    Present(LauncherCheckout),
 }
 
 /// What its text and its configuration tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkout {
+pub struct LauncherCheckout {
     /// What its own configuration names as the nodes of a cluster; empty when it names fewer than two.
     pub nodes: Vec<Ipv4Addr>,
     /// Options that its own parser knows.
@@ -148,7 +149,7 @@ pub struct Checkout {
     pub commit: Option<String>,
 }
 
-impl Checkout {
+impl LauncherCheckout {
     pub fn knows(&self, option: &str) -> bool {
         self.options.contains(option)
     }
@@ -175,7 +176,7 @@ pub enum RecipeSeen {
     Unreadable { why: String },
 }
 
-impl Facts {
+impl SparkFacts {
     /// The GPU, when it answers.
     pub fn gpu(&self) -> Option<&Gpu> {
         match &self.gpu {
@@ -204,14 +205,14 @@ impl Facts {
 fn gpu_or_what_was_before<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<GpuSeen, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Written {
+    enum StoredGpu {
         Now(GpuSeen),
         Before(Option<Gpu>),
     }
-    Ok(match Written::deserialize(deserializer)? {
-        Written::Now(seen) => seen,
-        Written::Before(Some(gpu)) => GpuSeen::Answers(gpu),
-        Written::Before(None) => GpuSeen::NotAsked,
+    Ok(match StoredGpu::deserialize(deserializer)? {
+        StoredGpu::Now(seen) => seen,
+        StoredGpu::Before(Some(gpu)) => GpuSeen::Answers(gpu),
+        StoredGpu::Before(None) => GpuSeen::NotAsked,
     })
 }
 
@@ -311,7 +312,7 @@ pub struct Labels {
     pub cluster: String,
     pub object: String,
     pub spec: SpecHash,
-    pub token: Option<Token>,
+    pub token: Option<FencingToken>,
 }
 
 impl Container {
@@ -360,7 +361,7 @@ pub struct Job {
     pub id: String,
     pub object: String,
     pub spec: SpecHash,
-    pub token: Token,
+    pub token: FencingToken,
     pub started_at: Timestamp,
     pub state: JobState,
     /// The last lines of its log when it has ended, of what it tells of its progress while it runs.
@@ -370,7 +371,7 @@ pub struct Job {
 
 impl Job {
     /// The last of what it said.
-    pub fn last_words(&self) -> Option<&str> {
+    pub fn last_log_line(&self) -> Option<&str> {
         self.said.last().map(String::as_str)
     }
 
@@ -391,26 +392,26 @@ pub enum JobState {
 
 /// Who may act: (epoch, sequence), compared in that order. An epoch belongs to one controller.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Token {
+pub struct FencingToken {
     pub epoch: u64,
     pub sequence: u64,
     pub controller: String,
 }
 
-impl Token {
+impl FencingToken {
     /// The job that a launch with this token is.
     pub fn job(&self) -> String {
         format!("{}.{}", self.epoch, self.sequence)
     }
 }
 
-impl std::fmt::Display for Token {
+impl std::fmt::Display for FencingToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.epoch, self.sequence, self.controller)
     }
 }
 
-impl std::str::FromStr for Token {
+impl std::str::FromStr for FencingToken {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.splitn(3, '.');
@@ -481,7 +482,7 @@ pub struct EngineAnswer {
     /// Looks in a row that its metrics could not be read: `load` is from before them.
     #[serde(default)]
     pub unread: u32,
-    pub completion: Proof,
+    pub completion: CheckResult,
     /// Completions that failed since the last that did not.
     pub failures: u32,
     /// Looks in a row that it did not answer: this is from before them.
@@ -494,7 +495,7 @@ pub struct EngineAnswer {
 pub struct ServiceAnswer {
     pub container: Option<String>,
     /// It did what it is for: spoke, embedded, transcribed. For kinds of which nothing can be asked, that it answers.
-    pub proof: Proof,
+    pub proof: CheckResult,
     pub failures: u32,
     pub missed: u32,
 }
@@ -517,7 +518,7 @@ pub struct EngineLoad {
 /// The last time that it was asked for what it is for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "proof")]
-pub enum Proof {
+pub enum CheckResult {
     #[default]
     NotTried,
     /// It was asked, and there is no answer yet.

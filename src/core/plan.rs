@@ -11,7 +11,7 @@ use super::{
     desired::{Object, Slot, SpecHash},
     drain, memory,
     name::SparkName,
-    observed::{Container, Facts, Observed},
+    observed::{Container, Observed, SparkFacts},
     step::Step,
 };
 
@@ -41,10 +41,10 @@ pub struct Work {
     pub wanted: Option<SpecHash>,
     /// What came of a failure in a swap that was agreed to: tearing it down, its second load, one fallback.
     pub contingency: bool,
-    pub items: Vec<Item>,
+    pub items: Vec<WorkItem>,
     pub verdict: Verdict,
     pub relies_on: Vec<Predicate>,
-    pub memory: Vec<memory::Row>,
+    pub memory: Vec<memory::MemoryRow>,
     /// Whether the engine takes the model's arguments, as far as this work starts one.
     #[serde(default)]
     pub arguments: Option<ArgumentsCheck>,
@@ -57,7 +57,7 @@ pub struct Work {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Item {
+pub enum WorkItem {
     /// Performed together.
     Steps(Vec<PlannedStep>),
     /// A condition on what a later probe sees.
@@ -69,7 +69,7 @@ pub struct PlannedStep {
     pub key: String,
     pub step: Step,
     /// Why a person must agree first; `None` when nobody must, or somebody did.
-    pub consent: Option<Consent>,
+    pub consent: Option<ConsentReason>,
 }
 
 impl Plan {
@@ -80,14 +80,14 @@ impl Plan {
 }
 
 impl PlannedStep {
-    pub fn new(step: Step, consent: Option<Consent>) -> Self {
+    pub fn new(step: Step, consent: Option<ConsentReason>) -> Self {
         Self { key: step.key(), step, consent }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Consent {
+pub enum ConsentReason {
     /// This cluster neither started nor adopted the container.
     NotOurs,
     /// `reconcile.on_edit: approve`.
@@ -236,7 +236,7 @@ pub enum Predicate {
 }
 
 impl Predicate {
-    pub fn boot(spark: &SparkName, facts: &Facts) -> Self {
+    pub fn boot(spark: &SparkName, facts: &SparkFacts) -> Self {
         Self::Boot { spark: spark.clone(), boot_id: facts.boot_id.clone() }
     }
 
@@ -320,7 +320,7 @@ impl Outage {
 
 impl Work {
     /// Something to do, in this order.
-    pub fn new(object: &Object, goal: impl Into<String>, items: Vec<Item>) -> Self {
+    pub fn new(object: &Object, goal: impl Into<String>, items: Vec<WorkItem>) -> Self {
         Self {
             object: object.clone(),
             goal: goal.into(),
@@ -360,8 +360,8 @@ impl Work {
 
     pub fn steps(&self) -> impl Iterator<Item = &PlannedStep> {
         self.items.iter().flat_map(|item| match item {
-            Item::Steps(steps) => steps.as_slice(),
-            Item::Gate(_) => &[],
+            WorkItem::Steps(steps) => steps.as_slice(),
+            WorkItem::Gate(_) => &[],
         })
     }
 
@@ -373,8 +373,8 @@ impl Work {
         self.items
             .iter()
             .map_while(|item| match item {
-                Item::Steps(steps) => Some(steps.as_slice()),
-                Item::Gate(_) => None,
+                WorkItem::Steps(steps) => Some(steps.as_slice()),
+                WorkItem::Gate(_) => None,
             })
             .collect()
     }

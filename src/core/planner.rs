@@ -12,7 +12,7 @@ use super::{
     ledger::Ledger,
     name::{ServiceName, SparkName},
     observed::Observed,
-    plan::{Consent, Item, Plan, PlannedStep, Reason, Verdict, Work},
+    plan::{ConsentReason, Plan, PlannedStep, Reason, Verdict, Work, WorkItem},
     service, slot,
     step::Step,
     weights,
@@ -87,7 +87,7 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
         work.notes.extend(ledger.goes_on_suspended(&work.object).map(str::to_owned));
     }
     for item in &mut work.items {
-        if let Item::Steps(steps) = item {
+        if let WorkItem::Steps(steps) = item {
             for step in steps {
                 if ledger.approved(&step.key, &work.relies_on, now) {
                     step.consent = None;
@@ -118,13 +118,15 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
         work.verdict = block(Reason::Held, message);
     } else if let Some(first) = needs.first() {
         let why = match first.consent.expect("filtered for it") {
-            Consent::NotOurs => {
+            ConsentReason::NotOurs => {
                 "it would stop or remove a container that this cluster neither started nor adopted"
             }
-            Consent::Deletes => "it would delete files, which do not come back by themselves",
-            Consent::OnEdit => "`reconcile.on_edit` is `approve`",
-            Consent::OnDrift => "`reconcile.on_drift` is `approve`",
-            Consent::StopsWhatAnswers => "`reconcile.on_drift` is `repair`, which never stops what answers",
+            ConsentReason::Deletes => "it would delete files, which do not come back by themselves",
+            ConsentReason::OnEdit => "`reconcile.on_edit` is `approve`",
+            ConsentReason::OnDrift => "`reconcile.on_drift` is `approve`",
+            ConsentReason::StopsWhatAnswers => {
+                "`reconcile.on_drift` is `repair`, which never stops what answers"
+            }
         };
         work.verdict = block(Reason::ApprovalNeeded, why.into());
     }

@@ -11,7 +11,7 @@ use super::{
     desired::Desired,
     image::ImageSeen,
     name::SparkName,
-    observed::{Checkout, LauncherSeen, Observed},
+    observed::{LauncherCheckout, LauncherSeen, Observed},
 };
 
 /// Everything here may be missing on a machine that has not the program that tells it.
@@ -31,7 +31,7 @@ pub struct Platform {
     pub removes_ipc: Option<bool>,
     /// That user's processes, and what is theirs, outlive the last session.
     pub lingers: Option<bool>,
-    pub interfaces: BTreeMap<String, Interface>,
+    pub interfaces: BTreeMap<String, NetworkInterface>,
     /// TCP ports on which something listens; `None` when that could not be read.
     pub listening: Option<BTreeSet<u16>>,
     /// By path: what holds models, and the Hugging Face cache.
@@ -39,7 +39,7 @@ pub struct Platform {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interface {
+pub struct NetworkInterface {
     pub mtu: u32,
     pub is_up: bool,
     pub is_wireguard: bool,
@@ -66,7 +66,7 @@ impl Platform {
 
 /// A way in which a Spark is not like the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct PlatformDifference {
     pub spark: SparkName,
     /// What the first has.
     pub expected: String,
@@ -76,7 +76,7 @@ pub struct Difference {
 /// What differs between the Sparks that answered: driver, kernel, the images of one reference, what launchers are at, the fabric's
 /// MTU and speed.
 /// A model on several of them meets each of these as a hang or a wrong number, never as a message.
-pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
+pub fn differences(desired: &Desired, observed: &Observed) -> Vec<PlatformDifference> {
     let mut traits: BTreeMap<String, Vec<(&SparkName, String)>> = BTreeMap::new();
     for (name, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
@@ -88,7 +88,7 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
         add("driver", facts.gpu().map(|gpu| gpu.driver.clone()).unwrap_or_default());
         add("kernel", facts.platform.kernel.clone());
         for (dir, seen) in &facts.launchers {
-            if let LauncherSeen::Present(Checkout { commit: Some(commit), .. }) = seen {
+            if let LauncherSeen::Present(LauncherCheckout { commit: Some(commit), .. }) = seen {
                 add(&format!("launcher {dir} at"), commit.clone());
             }
         }
@@ -103,7 +103,7 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
     for (what, seen) in traits {
         let Some(((first, expected), rest)) = seen.split_first() else { continue };
         for (spark, is) in rest.iter().filter(|(_, is)| is != expected) {
-            found.push(Difference {
+            found.push(PlatformDifference {
                 spark: (*spark).clone(),
                 expected: format!("{what} {expected}, as `{first}`"),
                 found: format!("{what} {is}"),
@@ -115,7 +115,7 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<Difference> {
 }
 
 /// Images of one reference that are not the first Spark's. Stores of two kinds name one image by two ids.
-fn images(observed: &Observed) -> Vec<Difference> {
+fn images(observed: &Observed) -> Vec<PlatformDifference> {
     let mut first: BTreeMap<&str, (&SparkName, &ImageSeen)> = BTreeMap::new();
     let mut found = Vec::new();
     for (spark, view) in &observed.sparks {
@@ -123,7 +123,7 @@ fn images(observed: &Observed) -> Vec<Difference> {
         for (reference, seen) in images.filter_map(|(reference, seen)| Some((reference, seen.as_ref()?))) {
             let (on, before) = *first.entry(reference).or_insert((spark, seen));
             if !before.is_like(seen) {
-                found.push(Difference {
+                found.push(PlatformDifference {
                     spark: spark.clone(),
                     expected: format!("image {reference} {}, as `{on}`", before.id),
                     found: format!("image {reference} {}", seen.id),

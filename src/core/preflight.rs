@@ -5,17 +5,17 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, Effective, Object, Source},
+    desired::{Desired, ModelSource, Object, ResolvedModel},
     files::FilesSeen,
     fitness,
-    group::Group,
-    launcher::{How, LauncherOption, LauncherOptions, Ranks},
+    launch_spec::LaunchSpec,
+    launcher::{DistributedExecutor, LaunchMethod, LauncherOption, LauncherOptions},
     ledger::Ledger,
-    memory::{self, Fit},
+    memory::{self, MemoryFit},
     name::{PlainPath, SparkName},
-    observed::{Facts, LauncherSeen, Observed, RecipeSeen},
+    observed::{LauncherSeen, Observed, RecipeSeen, SparkFacts},
     plan::Reason,
-    standing::Standing,
+    slot_containers::SlotContainer,
 };
 
 type InTheWay = (Reason, String);
@@ -26,9 +26,9 @@ const NEEDED: [&str; 2] = ["--solo", "--launch-script"];
 
 /// What there is before the launch.
 #[derive(Clone, Copy)]
-pub struct Before<'a> {
+pub struct PreLaunchState<'a> {
     /// What stands in the slot's place.
-    pub standing: &'a [Standing<'a>],
+    pub standing: &'a [SlotContainer<'a>],
     /// Ids of containers that are stopped first.
     pub going: &'a BTreeSet<&'a str>,
     /// Something that serves is among them.
@@ -39,8 +39,8 @@ pub struct Before<'a> {
 /// The first thing that is in the way. Every Spark of the model must be reachable.
 pub fn preflight(
     object: &Object,
-    target: &Effective<'_>,
-    before: Before<'_>,
+    target: &ResolvedModel<'_>,
+    before: PreLaunchState<'_>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
@@ -68,7 +68,7 @@ pub fn preflight(
 }
 
 /// A container that asks for a GPU does not start where the driver cannot be asked; what serves has it since before.
-fn gpu(spark: &SparkName, facts: &Facts) -> Result<(), InTheWay> {
+fn gpu(spark: &SparkName, facts: &SparkFacts) -> Result<(), InTheWay> {
     match facts.gpu.trouble() {
         None => Ok(()),
         Some(why) => {
@@ -79,9 +79,9 @@ fn gpu(spark: &SparkName, facts: &Facts) -> Result<(), InTheWay> {
 }
 
 fn image(
-    target: &Effective<'_>,
+    target: &ResolvedModel<'_>,
     spark: &SparkName,
-    facts: &Facts,
+    facts: &SparkFacts,
     observed: &Observed,
 ) -> Result<(), InTheWay> {
     let image = target.image;
@@ -110,11 +110,16 @@ fn image(
 }
 
 /// What a loader needs is there, and whole.
-fn files(target: &Effective<'_>, spark: &SparkName, facts: &Facts, ledger: &Ledger) -> Result<(), InTheWay> {
+fn files(
+    target: &ResolvedModel<'_>,
+    spark: &SparkName,
+    facts: &SparkFacts,
+    ledger: &Ledger,
+) -> Result<(), InTheWay> {
     let Some(key) = target.model.source.files_key().filter(|_| looks_for_files(target)) else {
         return Ok(());
     };
-    let is_own = matches!(target.model.source, Source::LocalPath(_));
+    let is_own = matches!(target.model.source, ModelSource::LocalPath(_));
     let place = if is_own { "" } else { " in its Hugging Face cache" };
     let mend = if is_own { "copy it there" } else { "download it there first" };
     let missing = |message: String| Err((Reason::FilesMissing, message));
@@ -149,22 +154,22 @@ fn files(target: &Effective<'_>, spark: &SparkName, facts: &Facts, ledger: &Ledg
 
 /// The engine takes its files from the Spark's cache or from a path there: not from a place that its environment or its
 /// arguments name, and not from wherever an owner's own program or script has them.
-fn looks_for_files(target: &Effective<'_>) -> bool {
-    if matches!(target.model.source, Source::LocalPath(_)) {
+fn looks_for_files(target: &ResolvedModel<'_>) -> bool {
+    if matches!(target.model.source, ModelSource::LocalPath(_)) {
         return true;
     }
     let moved = target.env.keys().any(|name| ["HF_HOME", "HF_HUB_CACHE"].contains(&name.as_str()));
     let moved = moved || target.model.args.keys().any(|flag| flag.as_str() == "download-dir");
-    !moved && target.launcher.how.words_are_all()
+    !moved && target.launcher.how.controls_full_command_line()
 }
 
 /// The model, what other slots are to hold on the same Spark, what is on the GPU and stays there, and the floor.
 #[allow(clippy::too_many_arguments)] // all that the arithmetic is about
 fn memory_of(
     object: &Object,
-    target: &Effective<'_>,
+    target: &ResolvedModel<'_>,
     spark: &SparkName,
-    before: Before<'_>,
+    before: PreLaunchState<'_>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
@@ -175,16 +180,16 @@ fn memory_of(
         memory::Place { object, target, spark, going: before.going, observed, by_what_is_free: false };
     place.by_what_is_free = memory::counts_what_is_free(&place, facts, before.stops, ledger, now);
     match memory::fit(place, facts, desired, ledger, now) {
-        Fit::Fits { .. } => Ok(()),
-        Fit::Unknown { why } => Err((Reason::MemoryUnknown, why)),
-        fit @ Fit::TooLarge { .. } => {
+        MemoryFit::Fits { .. } => Ok(()),
+        MemoryFit::Unknown { why } => Err((Reason::MemoryUnknown, why)),
+        fit @ MemoryFit::TooLarge { .. } => {
             Err((Reason::CannotFit, format!("`{}` does not fit on `{spark}`: it {fit}", target.name)))
         }
     }
 }
 
 /// What it needs is there.
-fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> Result<(), InTheWay> {
+fn launcher(target: &ResolvedModel<'_>, desired: &Desired, observed: &Observed) -> Result<(), InTheWay> {
     let head = &target.model.sparks[0];
     let Some(facts) = observed.facts(head) else { return Ok(()) };
     let missing = |what: String| Err((Reason::LauncherMissing, what));
@@ -201,26 +206,26 @@ fn launcher(target: &Effective<'_>, desired: &Desired, observed: &Observed) -> R
         }
     }
     // A model that takes over for another is not asked for at every look.
-    if let (Source::Recipe(recipe), Some(RecipeSeen::Unreadable { why })) =
+    if let (ModelSource::Recipe(recipe), Some(RecipeSeen::Unreadable { why })) =
         (&target.model.source, observed.recipe(target))
     {
         return missing(format!("the recipe `{recipe}` cannot be used on `{head}`: {why}"));
     }
     match &target.launcher.how {
-        How::LaunchCluster { dir, ranks, .. } | How::Recipe { dir, ranks, .. } => {
+        LaunchMethod::LaunchCluster { dir, ranks, .. } | LaunchMethod::Recipe { dir, ranks, .. } => {
             checkout(target, dir, *ranks, desired, facts, observed)
         }
-        How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => Ok(()),
+        LaunchMethod::Docker { .. } | LaunchMethod::Sparkrun { .. } | LaunchMethod::Command { .. } => Ok(()),
     }
 }
 
 /// The checkout is there and not too old, and it will not have to ask anybody which Sparks to use.
 fn checkout(
-    target: &Effective<'_>,
+    target: &ResolvedModel<'_>,
     dir: &PlainPath,
-    ranks: Ranks,
+    ranks: DistributedExecutor,
     desired: &Desired,
-    facts: &Facts,
+    facts: &SparkFacts,
     observed: &Observed,
 ) -> Result<(), InTheWay> {
     let sparks = &target.model.sparks;
@@ -246,7 +251,7 @@ fn checkout(
         );
         return Err((Reason::LauncherMissing, message));
     }
-    let is_recipe = matches!(target.launcher.how, How::Recipe { .. });
+    let is_recipe = matches!(target.launcher.how, LaunchMethod::Recipe { .. });
     if let Some(option) = asked.iter().find(|option| is_recipe && !seen.hands_on(&option.words[0])) {
         let message = format!(
             "`run-recipe.sh` in `{dir}` on `{head}` does not hand `{}` on to `launch-cluster.sh`; update it, or take it out of \
@@ -256,7 +261,7 @@ fn checkout(
         return Err((Reason::LauncherMissing, message));
     }
     // Before that option Ray was all there was.
-    if sparks.len() > 1 && ranks == Ranks::Processes && !seen.knows("--no-ray") {
+    if sparks.len() > 1 && ranks == DistributedExecutor::Processes && !seen.knows("--no-ray") {
         let message = format!(
             "`launch-cluster.sh` in `{dir}` on `{head}` knows only Ray for models on several Sparks; update it, or set \
              `ray: true`"
@@ -290,7 +295,7 @@ fn names_just(sparks: &[SparkName], nodes: &[Ipv4Addr], observed: &Observed) -> 
 }
 
 /// What the owner has to have put there.
-fn entries(target: &Effective<'_>, observed: &Observed) -> Result<(), InTheWay> {
+fn entries(target: &ResolvedModel<'_>, observed: &Observed) -> Result<(), InTheWay> {
     let sparks = &target.model.sparks;
     for needed in target.needed() {
         let on = if needed.on_head { &sparks[..1] } else { &sparks[..] };
@@ -308,13 +313,15 @@ fn entries(target: &Effective<'_>, observed: &Observed) -> Result<(), InTheWay> 
 /// The launcher finds its containers by a part of a line of `docker ps`: it would go into another one whose name or image
 /// has the slot's name in it.
 fn look_alikes(
-    target: &Effective<'_>,
-    standing: &[Standing<'_>],
+    target: &ResolvedModel<'_>,
+    standing: &[SlotContainer<'_>],
     observed: &Observed,
 ) -> Result<(), InTheWay> {
     match &target.launcher.how {
-        How::LaunchCluster { .. } | How::Recipe { .. } => {}
-        How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => return Ok(()),
+        LaunchMethod::LaunchCluster { .. } | LaunchMethod::Recipe { .. } => {}
+        LaunchMethod::Docker { .. } | LaunchMethod::Sparkrun { .. } | LaunchMethod::Command { .. } => {
+            return Ok(());
+        }
     }
     let name = target.slot.container.as_str();
     let goes = |id: &str| standing.iter().any(|entry| entry.container.id == id);
@@ -338,8 +345,8 @@ fn look_alikes(
 /// Nobody else listens where the head will. What stands in the slot's own place goes before, and its ports with it.
 fn ports(
     object: &Object,
-    target: &Effective<'_>,
-    standing: &[Standing<'_>],
+    target: &ResolvedModel<'_>,
+    standing: &[SlotContainer<'_>],
     observed: &Observed,
     ledger: &Ledger,
 ) -> Result<(), InTheWay> {
@@ -354,8 +361,9 @@ fn ports(
     }
     for port in needed {
         // A model on one Spark has no use for the other port.
-        let is_own =
-            |group: &Group| group.port == port || (group.sparks.len() > 1 && port == target.slot.master_port);
+        let is_own = |group: &LaunchSpec| {
+            group.port == port || (group.sparks.len() > 1 && port == target.slot.master_port)
+        };
         let goes = stands && own.is_none_or(is_own);
         if listening.contains(&port) && !goes {
             let message = format!("something else listens on port {port} of `{}`", sparks[0]);
@@ -365,7 +373,7 @@ fn ports(
     Ok(())
 }
 
-fn secrets(target: &Effective<'_>, observed: &Observed) -> Result<(), InTheWay> {
+fn secrets(target: &ResolvedModel<'_>, observed: &Observed) -> Result<(), InTheWay> {
     for secret in target.env.values().filter_map(|value| value.secret()).chain(&target.slot.api_key) {
         if let Some(why) = observed.unreadable_secrets.get(&secret.to_string()) {
             return Err((

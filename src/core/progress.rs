@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum LoadPhase {
     /// The container runs and the interpreter loads.
     Starting,
     /// Ranks find each other.
@@ -29,7 +29,7 @@ pub enum Phase {
     Serving,
 }
 
-impl Phase {
+impl LoadPhase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -46,8 +46,8 @@ impl Phase {
 
 /// What one rank's log tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    pub phase: Phase,
+pub struct LoadProgress {
+    pub phase: LoadPhase,
     /// Of the weights: loaded, in all.
     pub shards: Option<(u32, u32)>,
     /// The engine says that it gave up.
@@ -56,22 +56,22 @@ pub struct Progress {
 }
 
 /// Words that mark a phase, from the engine's source.
-const MARKERS: [(&str, Phase); 15] = [
-    ("Initializing a V1 LLM engine", Phase::Engine),
-    ("Initializing an LLM engine", Phase::Engine),
-    ("world_size=", Phase::Engine),
-    ("Starting to load model", Phase::Weights),
-    ("Loading model from scratch", Phase::Weights),
-    ("Model loading took", Phase::Compiling),
-    ("torch.compile took", Phase::Compiling),
-    ("Compiling a graph", Phase::Compiling),
-    ("Available KV cache memory", Phase::Cache),
-    ("GPU KV cache size", Phase::Cache),
-    ("Capturing CUDA graph", Phase::Graphs),
-    ("Graph capturing finished", Phase::Warm),
-    ("init engine (profile, create kv cache, warmup model) took", Phase::Warm),
-    ("Starting vLLM", Phase::Warm),
-    ("Application startup complete", Phase::Serving),
+const MARKERS: [(&str, LoadPhase); 15] = [
+    ("Initializing a V1 LLM engine", LoadPhase::Engine),
+    ("Initializing an LLM engine", LoadPhase::Engine),
+    ("world_size=", LoadPhase::Engine),
+    ("Starting to load model", LoadPhase::Weights),
+    ("Loading model from scratch", LoadPhase::Weights),
+    ("Model loading took", LoadPhase::Compiling),
+    ("torch.compile took", LoadPhase::Compiling),
+    ("Compiling a graph", LoadPhase::Compiling),
+    ("Available KV cache memory", LoadPhase::Cache),
+    ("GPU KV cache size", LoadPhase::Cache),
+    ("Capturing CUDA graph", LoadPhase::Graphs),
+    ("Graph capturing finished", LoadPhase::Warm),
+    ("init engine (profile, create kv cache, warmup model) took", LoadPhase::Warm),
+    ("Starting vLLM", LoadPhase::Warm),
+    ("Application startup complete", LoadPhase::Serving),
 ];
 
 /// How loaders begin their bars, whatever they read files with.
@@ -88,8 +88,8 @@ const FATAL: [&str; 6] = [
 ];
 
 /// Read a log, whole or its end.
-pub fn read(log: &str) -> Progress {
-    let mut progress = Progress { phase: Phase::Starting, shards: None, gave_up: false };
+pub fn read(log: &str) -> LoadProgress {
+    let mut progress = LoadProgress { phase: LoadPhase::Starting, shards: None, gave_up: false };
     for line in lines(log) {
         for (marker, phase) in MARKERS {
             if line.contains(marker) {
@@ -97,7 +97,7 @@ pub fn read(log: &str) -> Progress {
             }
         }
         if BARS.iter().any(|bar| line.contains(bar)) {
-            progress.phase = progress.phase.max(Phase::Weights);
+            progress.phase = progress.phase.max(LoadPhase::Weights);
             progress.shards = shards(line).or(progress.shards);
         }
         progress.gave_up |= FATAL.iter().any(|marker| line.contains(marker));
@@ -118,15 +118,15 @@ fn shards(line: &str) -> Option<(u32, u32)> {
     (all > 0 && done <= all).then_some((done, all))
 }
 
-impl std::fmt::Display for Progress {
+impl std::fmt::Display for LoadProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.phase.name())?;
         match self.shards {
             // Files are read, and become what kernels take: the bar knows no more of it.
-            Some((done, all)) if self.phase == Phase::Weights && done == all => {
+            Some((done, all)) if self.phase == LoadPhase::Weights && done == all => {
                 write!(f, ", all of {all} files read")
             }
-            Some((done, all)) if self.phase == Phase::Weights => {
+            Some((done, all)) if self.phase == LoadPhase::Weights => {
                 write!(f, ", {} % ({done} of {all} files)", done * 100 / all)
             }
             _ => Ok(()),
@@ -144,7 +144,7 @@ mod tests {
                    Loading safetensors checkpoint shards:   0% Completed | 0/25 [00:00<?, ?it/s]\r\
                    Loading safetensors checkpoint shards:  12% Completed | 3/25 [00:09<01:06,  3.01s/it]\r";
         let progress = read(log);
-        assert_eq!((progress.phase, progress.shards), (Phase::Weights, Some((3, 25))));
+        assert_eq!((progress.phase, progress.shards), (LoadPhase::Weights, Some((3, 25))));
         assert_eq!(progress.to_string(), "loading the weights, 12 % (3 of 25 files)");
     }
 
@@ -171,18 +171,18 @@ mod tests {
 
     #[test]
     fn phases_come_in_their_order_whatever_is_logged_between() {
-        let mut seen = Phase::Starting;
+        let mut seen = LoadPhase::Starting;
         let mut log = String::new();
         for (line, phase) in [
-            ("INFO 11-25 [core.py:64] Initializing a V1 LLM engine (v0.33.0) with config", Phase::Engine),
-            ("INFO Starting to load model x", Phase::Weights),
-            ("INFO Model loading took 60.1 GiB and 312 seconds", Phase::Compiling),
-            ("No available shared memory broadcast block found in 60 seconds", Phase::Compiling),
-            ("INFO torch.compile took 40 s in total", Phase::Compiling),
-            ("INFO GPU KV cache size: 1,000 tokens", Phase::Cache),
-            ("Capturing CUDA graphs (mixed prefill-decode): 50%|#####     | 5/10", Phase::Graphs),
-            ("INFO Starting vLLM server on http://0.0.0.0:8888", Phase::Warm),
-            ("INFO:     Application startup complete.", Phase::Serving),
+            ("INFO 11-25 [core.py:64] Initializing a V1 LLM engine (v0.33.0) with config", LoadPhase::Engine),
+            ("INFO Starting to load model x", LoadPhase::Weights),
+            ("INFO Model loading took 60.1 GiB and 312 seconds", LoadPhase::Compiling),
+            ("No available shared memory broadcast block found in 60 seconds", LoadPhase::Compiling),
+            ("INFO torch.compile took 40 s in total", LoadPhase::Compiling),
+            ("INFO GPU KV cache size: 1,000 tokens", LoadPhase::Cache),
+            ("Capturing CUDA graphs (mixed prefill-decode): 50%|#####     | 5/10", LoadPhase::Graphs),
+            ("INFO Starting vLLM server on http://0.0.0.0:8888", LoadPhase::Warm),
+            ("INFO:     Application startup complete.", LoadPhase::Serving),
         ] {
             log += &format!("{line}\n");
             let now = read(&log);

@@ -7,7 +7,7 @@ use super::desired::ServiceKind;
 
 /// Who started an engine's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum EngineOrigin {
     /// `launch-cluster.sh`: a first process that only sleeps, the engine beside it.
     LaunchCluster,
     Sparkrun,
@@ -17,7 +17,7 @@ pub enum Origin {
     Docker,
 }
 
-impl Origin {
+impl EngineOrigin {
     /// By its name, its labels and its first process.
     pub fn of(name: &str, labels: &BTreeSet<String>, first_process: &str) -> Self {
         let playbook = name.strip_prefix("node-").is_some_and(|rest| {
@@ -103,24 +103,33 @@ mod tests {
 
     #[test]
     fn who_started_an_engine_is_told_by_what_they_leave() {
-        let of = |name: &str, first: &str| Origin::of(name, &BTreeSet::new(), first);
-        assert_eq!(of("vllm_node", "sleep infinity"), Origin::LaunchCluster);
-        assert_eq!(of("sparkrun_0123_solo", "sleep infinity"), Origin::Sparkrun);
-        assert_eq!(of("node-17342", "/bin/bash"), Origin::Playbook);
-        assert_eq!(of("my-vllm", "vllm serve x"), Origin::Docker);
-        assert_eq!(of("node-", "x"), Origin::Docker);
-        assert_eq!(of("node-a.b", "x"), Origin::Docker);
-        assert_eq!(of("vllm_node", "earlyoom -m 5"), Origin::LaunchCluster);
+        let of = |name: &str, first: &str| EngineOrigin::of(name, &BTreeSet::new(), first);
+        assert_eq!(of("vllm_node", "sleep infinity"), EngineOrigin::LaunchCluster);
+        assert_eq!(of("sparkrun_0123_solo", "sleep infinity"), EngineOrigin::Sparkrun);
+        assert_eq!(of("node-17342", "/bin/bash"), EngineOrigin::Playbook);
+        assert_eq!(of("my-vllm", "vllm serve x"), EngineOrigin::Docker);
+        assert_eq!(of("node-", "x"), EngineOrigin::Docker);
+        assert_eq!(of("node-a.b", "x"), EngineOrigin::Docker);
+        assert_eq!(of("vllm_node", "earlyoom -m 5"), EngineOrigin::LaunchCluster);
         for init in
             ["/sbin/docker-init -- ", "docker-init -- ", "/usr/bin/tini -- ", "/dev/init -- ", "dumb-init "]
         {
-            assert_eq!(of("vllm_node", &format!("{init}sleep infinity")), Origin::LaunchCluster, "{init}");
-            assert_eq!(of("my-vllm", &format!("{init}vllm serve x")), Origin::Docker, "{init}");
+            assert_eq!(
+                of("vllm_node", &format!("{init}sleep infinity")),
+                EngineOrigin::LaunchCluster,
+                "{init}"
+            );
+            assert_eq!(of("my-vllm", &format!("{init}vllm serve x")), EngineOrigin::Docker, "{init}");
         }
         let labels = ["sparkrun.cluster".to_owned()].into();
-        assert_eq!(Origin::of("x", &labels, "sleep infinity"), Origin::Sparkrun);
-        let names =
-            [Origin::LaunchCluster, Origin::Sparkrun, Origin::Playbook, Origin::Docker].map(Origin::name);
+        assert_eq!(EngineOrigin::of("x", &labels, "sleep infinity"), EngineOrigin::Sparkrun);
+        let names = [
+            EngineOrigin::LaunchCluster,
+            EngineOrigin::Sparkrun,
+            EngineOrigin::Playbook,
+            EngineOrigin::Docker,
+        ]
+        .map(EngineOrigin::name);
         assert_eq!(names, ["launch-cluster.sh", "sparkrun", "the official playbook", "docker run"]);
     }
 }

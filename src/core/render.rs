@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{
     memory,
     name::SparkName,
-    plan::{Gate, Item, Plan, Reason, Verdict},
+    plan::{Gate, Plan, Reason, Verdict, WorkItem},
 };
 
 /// The plan as a person reads it.
@@ -29,28 +29,28 @@ pub fn render(plan: &Plan) -> String {
         let mut number = 0;
         for item in &work.items {
             match item {
-                Item::Steps(steps) => {
+                WorkItem::Steps(steps) => {
                     for step in steps {
                         number += 1;
                         let _ = writeln!(text, "  {number}. {}", step.step);
                     }
                 }
-                Item::Gate(Gate::Checked { model }) => {
+                WorkItem::Gate(Gate::Checked { model }) => {
                     let _ = writeln!(text, "     go on unless the engine refuses the arguments of `{model}`");
                 }
-                Item::Gate(Gate::Drained { at_most_secs }) => {
+                WorkItem::Gate(Gate::Drained { at_most_secs }) => {
                     let _ =
                         writeln!(text, "     wait until its requests have ended, at most {at_most_secs} s");
                 }
-                Item::Gate(Gate::Staged { sparks }) => {
+                WorkItem::Gate(Gate::Staged { sparks }) => {
                     let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
                     let _ = writeln!(text, "     wait until they are there, on {}", sparks.join(" and "));
                 }
-                Item::Gate(Gate::Released { sparks }) => {
+                WorkItem::Gate(Gate::Released { sparks }) => {
                     let sparks: Vec<_> = sparks.iter().map(SparkName::as_str).collect();
                     let _ = writeln!(text, "     wait until the memory is back on {}", sparks.join(" and "));
                 }
-                Item::Gate(Gate::Ready { model, deadline_secs }) => {
+                WorkItem::Gate(Gate::Ready { model, deadline_secs }) => {
                     let minutes = deadline_secs / 60;
                     let _ = writeln!(
                         text,

@@ -12,14 +12,14 @@ const CLEAN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// Starts of one container, none of which has lasted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Restarts {
+pub struct ServiceRestarts {
     /// Another one counts anew.
     pub container: String,
     pub count: u32,
     pub last: Timestamp,
 }
 
-impl Restarts {
+impl ServiceRestarts {
     /// One start more.
     #[must_use]
     pub fn after(before: Option<&Self>, container: &str, now: Timestamp) -> Self {
@@ -49,13 +49,13 @@ mod tests {
         let after = |secs| now.checked_add(SignedDuration::from_secs(secs)).unwrap();
         let mut restarts = None;
         for secs in [20, 40, 80, 160, 320] {
-            let next = Restarts::after(restarts.as_ref(), "c1", now);
+            let next = ServiceRestarts::after(restarts.as_ref(), "c1", now);
             assert_eq!(next.not_before(), after(secs));
             restarts = Some(next);
         }
         let fifth = restarts.unwrap();
         assert_eq!(fifth.count, MAX_STARTS);
-        assert_eq!(Restarts::after(Some(&fifth), "c2", now).count, 1, "another container");
+        assert_eq!(ServiceRestarts::after(Some(&fifth), "c2", now).count, 1, "another container");
         assert!(!fifth.is_over(after(599)) && fifth.is_over(after(600)));
     }
 }

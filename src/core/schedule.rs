@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp, civil};
 
 use super::{
     consent,
-    desired::{Desired, Object, Slot, Wanted, Window},
+    desired::{Desired, Object, Slot, WantedModel, Window},
     name::{HoldName, SparkName, WindowName},
 };
 
 /// What the slot should hold now: the window that is open, else what the file says. Only the main slot has windows.
-pub fn wanted(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -> Wanted {
+pub fn wanted(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -> WantedModel {
     match open(object, desired, now) {
-        Some((_, window, _)) => Wanted::Model(window.model.clone()),
+        Some((_, window, _)) => WantedModel::Model(window.model.clone()),
         None => slot.wanted.clone(),
     }
 }
@@ -21,8 +21,8 @@ pub fn wanted(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -
 /// Where the slot's model is wanted now, head first; where it may stand when none is.
 pub fn sparks(object: &Object, slot: &Slot, desired: &Desired, now: Timestamp) -> Vec<SparkName> {
     match wanted(object, slot, desired, now) {
-        Wanted::Model(model) => desired.models[&model].sparks.clone(),
-        Wanted::Watch | Wanted::Nothing => slot.sparks.iter().cloned().collect(),
+        WantedModel::Model(model) => desired.models[&model].sparks.clone(),
+        WantedModel::Watch | WantedModel::Nothing => slot.sparks.iter().cloned().collect(),
     }
 }
 
@@ -101,9 +101,9 @@ fn edges(window: &Window, now: Timestamp, days: i64) -> BTreeSet<Timestamp> {
 
 /// Another model from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
+pub struct ModelChange {
     pub at: Timestamp,
-    pub wanted: Wanted,
+    pub wanted: WantedModel,
     /// The window that opens; `None` when the file's own `model` applies again.
     pub window: Option<WindowName>,
     /// The hold that will be in force, as far as it is known now: what serves then stays.
@@ -118,7 +118,7 @@ pub fn openings(window: &Window, now: Timestamp, days: i64) -> Vec<(Timestamp, T
 }
 
 /// How the main slot's model changes in that many days.
-pub fn turns(desired: &Desired, now: Timestamp, days: i64) -> Vec<Turn> {
+pub fn model_changes(desired: &Desired, now: Timestamp, days: i64) -> Vec<ModelChange> {
     let main = Object::main();
     let Some(slot) = desired.slots.get(&main) else { return Vec::new() };
     let until = now.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::MAX);
@@ -135,7 +135,7 @@ pub fn turns(desired: &Desired, now: Timestamp, days: i64) -> Vec<Turn> {
         before.clone_from(&then);
         let window = open(&main, desired, at).map(|(name, ..)| name.clone());
         let held_by = consent::hold(&main, desired, at).map(|(name, _)| name.clone());
-        turns.push(Turn { at, wanted: then, window, held_by });
+        turns.push(ModelChange { at, wanted: then, window, held_by });
     }
     turns
 }

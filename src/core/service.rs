@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use super::{
-    consent::{self, Cause},
+    consent::{self, ChangeCause},
     desired::{Desired, Object, Place, Service, ServiceState},
     ledger::Ledger,
     name::{ServiceName, SparkName},
     observed::{Container, Observed},
-    plan::{Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
+    plan::{Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem},
     restart::MAX_STARTS,
     step::{GRACE_SECS, Step},
 };
@@ -46,24 +46,25 @@ pub fn plan(
             let message = format!("there is no container `{container}` on `{spark}` to start");
             return Some(Work::blocked(&object, goal, Reason::NoContainer, message));
         }
-        (ServiceState::Running, Some(found)) if !found.running => (found, Act::Start),
-        (ServiceState::Running, Some(found)) if asked.is_some() => (found, Act::Restart),
-        (ServiceState::Stopped, Some(found)) if found.running => (found, Act::Stop),
+        (ServiceState::Running, Some(found)) if !found.running => (found, ServiceAction::Start),
+        (ServiceState::Running, Some(found)) if asked.is_some() => (found, ServiceAction::Restart),
+        (ServiceState::Stopped, Some(found)) if found.running => (found, ServiceAction::Stop),
         (ServiceState::Running | ServiceState::Stopped, _) => return None,
     };
     if service.suspend {
         return Some(Work::blocked(&object, goal, Reason::Suspended, "`suspend` is on"));
     }
     let kept = ledger.kept.get(&object).filter(|kept| kept.spark == *spark && kept.container == *container);
-    let cause = if kept.is_some_and(|kept| kept.state == state) { Cause::Drift } else { Cause::Edit };
+    let cause =
+        if kept.is_some_and(|kept| kept.state == state) { ChangeCause::Drift } else { ChangeCause::Edit };
     let consent = match act {
-        Act::Stop => consent::to_stop_service(cause, kept.is_some(), desired),
-        Act::Start => consent::to_start(cause, desired),
+        ServiceAction::Stop => consent::to_stop_service(cause, kept.is_some(), desired),
+        ServiceAction::Start => consent::to_start(cause, desired),
         // Who asks for this by its name agrees to its stop.
-        Act::Restart => Ok(consent::on_edit(desired)),
+        ServiceAction::Restart => Ok(consent::on_edit(desired)),
     };
     let (consent, verdict) = match consent {
-        Ok(consent) if act == Act::Start && asked.is_none() => {
+        Ok(consent) if act == ServiceAction::Start && asked.is_none() => {
             (consent, too_early(&object, found, ledger, now))
         }
         Ok(consent) => (consent, None),
@@ -71,17 +72,17 @@ pub fn plan(
     };
     let (stop, start) = steps(&object, spark, found, asked);
     let steps = match act {
-        Act::Stop => vec![stop],
-        Act::Start => vec![start],
-        Act::Restart => vec![stop, start],
+        ServiceAction::Stop => vec![stop],
+        ServiceAction::Start => vec![start],
+        ServiceAction::Restart => vec![stop, start],
     };
-    let items = steps.into_iter().map(|step| Item::Steps(vec![PlannedStep::new(step, consent)]));
+    let items = steps.into_iter().map(|step| WorkItem::Steps(vec![PlannedStep::new(step, consent)]));
     let mut work = Work::new(&object, goal, items.collect());
     work.verdict = verdict.unwrap_or(work.verdict);
     work.outage = match act {
-        Act::Stop => Some(Outage::new(None, "until it is started again")),
-        Act::Restart => Some(Outage::new(None, "while it stops and starts")),
-        Act::Start => None,
+        ServiceAction::Stop => Some(Outage::new(None, "until it is started again")),
+        ServiceAction::Restart => Some(Outage::new(None, "while it stops and starts")),
+        ServiceAction::Start => None,
     };
     work.relies_on = vec![Predicate::boot(spark, facts), Predicate::container(spark, found)];
     Some(work)
@@ -89,7 +90,7 @@ pub fn plan(
 
 /// What is to be done with its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+enum ServiceAction {
     Start,
     Stop,
     /// It runs since before the time that it was asked for.

@@ -3,19 +3,19 @@
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, Effective, Object, Slot, Wanted},
-    group::Group,
+    desired::{Desired, Object, ResolvedModel, Slot, WantedModel},
+    launch_spec::LaunchSpec,
     ledger::Ledger,
     name::SparkName,
     observed::{Container, Observed},
-    ready, schedule,
+    readiness, schedule,
 };
 
 /// The engine of a slot, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Serving {
+pub struct Backend {
     /// What serves there, or is to; `None`: only what stands there is known.
-    pub group: Option<Group>,
+    pub group: Option<LaunchSpec>,
     /// Its head.
     pub spark: SparkName,
     /// On which it listens.
@@ -31,11 +31,11 @@ pub fn serving(
     observed: &Observed,
     ledger: &Ledger,
     now: Timestamp,
-) -> Option<Serving> {
+) -> Option<Backend> {
     let launched = ledger.launched(object).cloned();
-    let wanted = wanted(object, slot, desired, now).map(|effective| effective.group());
+    let wanted = wanted(object, slot, desired, now).map(|effective| effective.launch_spec());
     let stands = wanted.as_ref().filter(|group| {
-        let head = ready::rank(object, group, group.head(), desired, observed, ledger);
+        let head = readiness::rank(object, group, group.head(), desired, observed, ledger);
         !ledger.is_loading(object) && head.is_some_and(|container| container.running)
     });
     let group = stands.cloned().or(launched).or(wanted);
@@ -43,9 +43,9 @@ pub fn serving(
         let named = |container: &Container| container.running;
         observed.facts(spark).and_then(|facts| facts.container(slot.container.as_str())).is_some_and(named)
     };
-    let spark = group.as_ref().map(Group::head).or_else(|| slot.sparks.iter().find(runs))?.clone();
+    let spark = group.as_ref().map(LaunchSpec::head).or_else(|| slot.sparks.iter().find(runs))?.clone();
     let port = group.as_ref().map_or(slot.port, |group| group.port);
-    Some(Serving { group, spark, port })
+    Some(Backend { group, spark, port })
 }
 
 /// The port that the file has for what is wanted there.
@@ -58,9 +58,9 @@ fn wanted<'a>(
     slot: &'a Slot,
     desired: &'a Desired,
     now: Timestamp,
-) -> Option<Effective<'a>> {
+) -> Option<ResolvedModel<'a>> {
     match schedule::wanted(object, slot, desired, now) {
-        Wanted::Model(name) => desired.effective(slot, &name),
-        Wanted::Watch | Wanted::Nothing => None,
+        WantedModel::Model(name) => desired.resolved_model(slot, &name),
+        WantedModel::Watch | WantedModel::Nothing => None,
     }
 }

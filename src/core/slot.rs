@@ -9,27 +9,27 @@ use jiff::Timestamp;
 
 use super::{
     adopt::adoption,
-    consent::{self, Cause},
-    desired::{Desired, Effective, Object, OnFailure, Slot, Wanted},
+    consent::{self, ChangeCause},
+    desired::{Desired, Object, OnFailure, ResolvedModel, Slot, WantedModel},
     drain,
-    group::{Group, OwnStop},
-    launch::{Attempts, Failure, FailureKind, LaunchState},
-    ledger::{Ledger, Proven},
+    launch::{FailedAttempts, FailureKind, LaunchFailure, LaunchState},
+    launch_spec::{LaunchSpec, OwnStop},
+    ledger::{Ledger, ProvenModel},
     memory::{RELEASE_DEADLINE, gib},
     name::{PlainPath, SparkName},
     need,
     observed::{Container, Job, Observed, SparkView},
-    plan::{ArgumentsCheck, Consent, Gate, Item, Outage, PlannedStep, Reason, Verdict, Work},
-    ready::{self, Readiness},
+    plan::{ArgumentsCheck, ConsentReason, Gate, Outage, PlannedStep, Reason, Verdict, Work, WorkItem},
+    readiness::{self, Readiness},
     schedule,
-    standing::{Standing, relied_on, standing, stood},
+    slot_containers::{SlotContainer, last_seen_slot_containers, predicates_about, slot_containers},
     step::{self, Step},
     swap,
 };
 
 /// What a decision about one slot is made from.
 #[derive(Clone, Copy)]
-pub(super) struct Case<'a> {
+pub(super) struct SlotView<'a> {
     pub object: &'a Object,
     pub slot: &'a Slot,
     pub desired: &'a Desired,
@@ -47,7 +47,7 @@ pub fn plan(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Option<Work> {
-    let case = Case { object, slot, desired, observed, ledger, now };
+    let case = SlotView { object, slot, desired, observed, ledger, now };
     // A swap that has stopped what served is finished: suspended, it would leave nothing serving.
     if slot.suspend && !ledger.is_past_stop(object) {
         return Some(Work::blocked(object, "look only", Reason::Suspended, "`suspend` is on"));
@@ -57,28 +57,28 @@ pub fn plan(
     }
     let wanted = schedule::wanted(object, slot, desired, now);
     // What a hold protects is started again when it is dead, whatever else is wanted by now.
-    if let Some(held) = case.held_model().filter(|held| Wanted::Model(held.name.clone()) != wanted)
+    if let Some(held) = case.held_model().filter(|held| WantedModel::Model(held.name.clone()) != wanted)
         && let Some(work) = serve(case, &held)
     {
         return Some(Work { wanted: Some(held.spec_hash()), ..work });
     }
     match wanted {
-        Wanted::Watch => None,
-        Wanted::Nothing => empty(case),
-        Wanted::Model(name) => {
+        WantedModel::Watch => None,
+        WantedModel::Nothing => empty(case),
+        WantedModel::Model(name) => {
             let wanted =
-                desired.effective(slot, &name).expect("resolved: every wanted model is in the catalog");
+                desired.resolved_model(slot, &name).expect("resolved: every wanted model is in the catalog");
             serve(case, &wanted).map(|work| Work { wanted: Some(wanted.spec_hash()), ..work })
         }
     }
 }
 
 /// What the watch of the floor gave up is stopped first, whatever is wanted by now and whoever holds it.
-fn below_floor(case: Case<'_>) -> Option<Work> {
-    let Case { object, slot, desired, observed, ledger, .. } = case;
+fn below_floor(case: SlotView<'_>) -> Option<Work> {
+    let SlotView { object, slot, desired, observed, ledger, .. } = case;
     let launch = ledger.launches.get(object).filter(|_| ledger.is_below_floor(object))?;
-    let standing = standing(object, slot, desired, observed, ledger);
-    let left: Vec<&Standing<'_>> =
+    let standing = slot_containers(object, slot, desired, observed, ledger);
+    let left: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| entry.spec.as_ref() == Some(&launch.group.spec)).collect();
     let mut items = Vec::new();
     push(&mut items, case.running_jobs(None));
@@ -86,7 +86,7 @@ fn below_floor(case: Case<'_>) -> Option<Work> {
     (!items.is_empty()).then(|| Work {
         contingency: true,
         outage: Some(Outage::new(None, "until a person says so").of(object, slot, observed)),
-        relies_on: left.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
+        relies_on: left.iter().flat_map(|entry| predicates_about(entry, observed)).collect(),
         ..Work::new(
             object,
             format!("stop `{}`, for which there is too little memory", launch.group.model),
@@ -96,40 +96,42 @@ fn below_floor(case: Case<'_>) -> Option<Work> {
 }
 
 /// Stop everything of the slot, at once: a load that nobody wants is not waited for.
-fn empty(case: Case<'_>) -> Option<Work> {
-    let Case { object, slot, desired, observed, ledger, .. } = case;
+fn empty(case: SlotView<'_>) -> Option<Work> {
+    let SlotView { object, slot, desired, observed, ledger, .. } = case;
     let goal = "keep the slot empty";
-    let standing = standing(object, slot, desired, observed, ledger);
+    let standing = slot_containers(object, slot, desired, observed, ledger);
     let mut items = Vec::new();
     push(&mut items, case.running_jobs(consent::on_edit(desired)));
-    let consent =
-        |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, None, desired, observed);
+    let consent = |entry: &SlotContainer<'_>| {
+        consent::to_stop(entry, object, ChangeCause::Edit, None, desired, observed)
+    };
     push(&mut items, case.stops(standing.iter(), consent));
     if items.is_empty() {
         return case.stop_owed(goal, &BTreeSet::new()).or_else(|| case.not_seen(goal));
     }
     let work = Work {
-        relies_on: standing.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
+        relies_on: standing.iter().flat_map(|entry| predicates_about(entry, observed)).collect(),
         outage: Some(Outage::new(None, "until another model is chosen").of(object, slot, observed)),
         ..Work::new(object, goal, items)
     };
-    Some(drain::before_the_stop(work, slot, observed, ledger, case.now))
+    Some(drain::with_drain_gate(work, slot, observed, ledger, case.now))
 }
 
-fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
-    let Case { object, slot, desired, observed, ledger, .. } = case;
+fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
+    let SlotView { object, slot, desired, observed, ledger, .. } = case;
     if let Some(launch) = ledger.launches.get(object).filter(|_| ledger.is_loading(object)) {
         let back = case.take_back(&launch.group);
         return Some(back.unwrap_or_else(|| case.load(&launch.group, wanted)));
     }
     // A load that was given up is over, though its ranks may still run: what there is of it is torn down.
-    let readiness = |group: &Group| match ready::readiness(object, group, desired, observed, ledger) {
+    let readiness = |group: &LaunchSpec| match readiness::readiness(object, group, desired, observed, ledger)
+    {
         Readiness::NotYet { why } if ledger.failed_in_load(object, &group.spec) => Readiness::Dead { why },
         other => other,
     };
     let exhausted = ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
-    let standing = standing(object, slot, desired, observed, ledger);
-    let is_ready = readiness(&wanted.group()) == Readiness::Ready;
+    let standing = slot_containers(object, slot, desired, observed, ledger);
+    let is_ready = readiness(&wanted.launch_spec()) == Readiness::Ready;
     if is_ready && case.restart_due() {
         return Some(swap::replace(case, wanted, wanted, &standing, None));
     }
@@ -137,12 +139,12 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
         return leftovers(case, wanted, &standing);
     }
     // Where memory is short nothing else is loaded either.
-    let may_fall_back = |attempts: &&Attempts| attempts.last.kind != FailureKind::BelowFloor;
+    let may_fall_back = |attempts: &&FailedAttempts| attempts.last.kind != FailureKind::BelowFloor;
     let fallback = exhausted.filter(may_fall_back).map(|_| fallback(case, wanted));
     let why_not = fallback.as_ref().and_then(|fallback| fallback.as_ref().err()).cloned();
     let fallback = fallback.and_then(Result::ok);
     let target = fallback.as_ref().unwrap_or(wanted);
-    let group = target.group();
+    let group = target.launch_spec();
     let goal = format!("serve `{}`", target.name);
     match (readiness(&group), exhausted) {
         (Readiness::Ready, failed) => {
@@ -158,7 +160,7 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
             let silent = group.sparks.iter().any(|spark| observed.facts(spark).is_none());
             let reason = if silent { Reason::Unreachable } else { Reason::Unknown };
             // SSH, Docker and HTTP fail apart.
-            let answers = ready::answering(object, &group, observed).is_some();
+            let answers = readiness::answering(object, &group, observed).is_some();
             let meanwhile =
                 if answers { format!("{why}; `{}` answers completions meanwhile", group.model) } else { why };
             return Some(Work::blocked(object, goal, reason, meanwhile));
@@ -199,22 +201,22 @@ fn serve(case: Case<'_>, wanted: &Effective<'_>) -> Option<Work> {
 /// It is not loaded again, and nothing takes over. What is left of the failed load is cleared; what else stands there,
 /// serving or not, is left alone.
 fn stalled(
-    case: Case<'_>,
-    group: &Group,
-    last: &Failure,
+    case: SlotView<'_>,
+    group: &LaunchSpec,
+    last: &LaunchFailure,
     no_fallback: Option<&str>,
-    standing: &[Standing<'_>],
+    standing: &[SlotContainer<'_>],
 ) -> Work {
-    let Case { object, observed, .. } = case;
+    let SlotView { object, observed, .. } = case;
     let goal = format!("start `{}`", group.model);
     // Of the wanted model, and of the one that was to take over, when that failed too.
     let failed =
         case.ledger.launches.get(object).filter(|launch| matches!(launch.state, LaunchState::Failed { .. }));
     let failed = failed.map(|launch| &launch.group.spec);
-    let is_left = |entry: &&Standing<'_>| {
+    let is_left = |entry: &&SlotContainer<'_>| {
         entry.spec.as_ref().is_some_and(|spec| *spec == group.spec || Some(spec) == failed)
     };
-    let left: Vec<&Standing<'_>> = standing.iter().filter(is_left).collect();
+    let left: Vec<&SlotContainer<'_>> = standing.iter().filter(is_left).collect();
     if left.is_empty() {
         let (reason, what) = match last.kind {
             FailureKind::BelowFloor => (Reason::MemoryFloor, format!("it was stopped: {}", last.what)),
@@ -226,29 +228,30 @@ fn stalled(
         let message = format!("{what}{no_fallback}; edit the model or run `spark-control retry {object}`");
         return Work::blocked(object, goal, reason, message);
     }
-    let items = vec![Item::Steps(case.stops(left.iter().copied(), |_| None))];
+    let items = vec![WorkItem::Steps(case.stops(left.iter().copied(), |_| None))];
     Work {
         contingency: true,
-        relies_on: left.iter().flat_map(|entry| relied_on(entry, observed)).collect(),
+        relies_on: left.iter().flat_map(|entry| predicates_about(entry, observed)).collect(),
         ..Work::new(object, format!("clear what is left of `{}`, which failed", group.model), items)
     }
 }
 
 /// Ready; but another Spark may still hold a rank of ours from before.
-fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) -> Option<Work> {
-    let Case { object, desired, observed, .. } = case;
+fn leftovers(case: SlotView<'_>, target: &ResolvedModel<'_>, standing: &[SlotContainer<'_>]) -> Option<Work> {
+    let SlotView { object, desired, observed, .. } = case;
     let goal = "clear what is left of an earlier model";
-    let old: Vec<&Standing<'_>> = standing
+    let old: Vec<&SlotContainer<'_>> = standing
         .iter()
         .filter(|entry| entry.is_ours() && !target.model.sparks.contains(entry.spark))
         .collect();
     if old.is_empty() {
         return case.stop_owed(goal, &target.model.sparks.iter().collect());
     }
-    let consent =
-        |entry: &Standing<'_>| consent::to_stop(entry, object, Cause::Edit, None, desired, observed);
-    let items = vec![Item::Steps(case.stops(old.iter().copied(), consent))];
-    let relies_on = old.iter().flat_map(|entry| relied_on(entry, observed)).collect();
+    let consent = |entry: &SlotContainer<'_>| {
+        consent::to_stop(entry, object, ChangeCause::Edit, None, desired, observed)
+    };
+    let items = vec![WorkItem::Steps(case.stops(old.iter().copied(), consent))];
+    let relies_on = old.iter().flat_map(|entry| predicates_about(entry, observed)).collect();
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
@@ -257,17 +260,20 @@ fn leftovers(case: Case<'_>, target: &Effective<'_>, standing: &[Standing<'_>]) 
 ///
 /// # Errors
 /// Why nothing takes over.
-pub(super) fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Result<Effective<'a>, String> {
+pub(super) fn fallback<'a>(
+    case: SlotView<'a>,
+    wanted: &ResolvedModel<'a>,
+) -> Result<ResolvedModel<'a>, String> {
     if case.slot.on_failure != OnFailure::Fallback {
         return Err("`on_failure` is `stall`".into());
     }
     let wanted_spec = wanted.spec_hash();
-    let served = case.ledger.proven.get(case.object).into_iter().flat_map(Proven::all);
+    let served = case.ledger.proven.get(case.object).into_iter().flat_map(ProvenModel::all);
     let Some(proven) = served.into_iter().find(|proven| proven.spec != wanted_spec) else {
         return Err("no other model has served here".into());
     };
     let name = &proven.model;
-    let Some(effective) = case.desired.effective(wanted.slot, name) else {
+    let Some(effective) = case.desired.resolved_model(wanted.slot, name) else {
         return Err(format!("`{name}`, which served before, is not in the file any more"));
     };
     let spec = effective.spec_hash();
@@ -285,7 +291,7 @@ pub(super) fn fallback<'a>(case: Case<'a>, wanted: &Effective<'a>) -> Result<Eff
     if !same_image {
         return Err(format!("the image of `{name}`, which served before, is another one now"));
     }
-    if case.ledger.failed_in_load(case.object, &spec) || attempts.is_some_and(Attempts::is_spent) {
+    if case.ledger.failed_in_load(case.object, &spec) || attempts.is_some_and(FailedAttempts::is_spent) {
         let what = attempts.map_or(String::new(), |attempts| format!(" ({})", attempts.last.what));
         return Err(format!("`{name}`, which served before, failed, too{what}"));
     }
@@ -299,13 +305,13 @@ fn grace_secs(container: &Container) -> u32 {
     if idle { 1 } else { step::GRACE_SECS }
 }
 
-pub(super) fn push(items: &mut Vec<Item>, steps: Vec<PlannedStep>) {
+pub(super) fn push(items: &mut Vec<WorkItem>, steps: Vec<PlannedStep>) {
     if !steps.is_empty() {
-        items.push(Item::Steps(steps));
+        items.push(WorkItem::Steps(steps));
     }
 }
 
-impl<'a> Case<'a> {
+impl<'a> SlotView<'a> {
     /// Somebody asked for what serves to be loaded anew, and it was not since.
     pub(super) fn restart_due(self) -> bool {
         let asked = self.slot.restart_after.filter(|asked| *asked <= self.now);
@@ -314,7 +320,7 @@ impl<'a> Case<'a> {
     }
 
     /// The model that a hold in force keeps in the slot: the one that served last.
-    pub(super) fn held_model(self) -> Option<Effective<'a>> {
+    pub(super) fn held_model(self) -> Option<ResolvedModel<'a>> {
         consent::hold(self.object, self.desired, self.now)?;
         let launch = self.ledger.launches.get(self.object)?;
         let served = matches!(
@@ -323,15 +329,20 @@ impl<'a> Case<'a> {
                 | LaunchState::Unseen { .. }
                 | LaunchState::Failed { in_load: false, .. }
         );
-        let held = self.desired.effective(self.slot, &launch.group.model).filter(|_| served)?;
+        let held = self.desired.resolved_model(self.slot, &launch.group.model).filter(|_| served)?;
         (held.spec_hash() == launch.group.spec).then_some(held)
     }
 }
 
-impl Case<'_> {
+impl SlotView<'_> {
     /// What served is gone, and the wanted model cannot be started for as long as memory may take to come back: that memory
     /// stays away, or something that was looked for before the stop is not so any more. The one before it can.
-    fn takes_over(self, work: &Work, wanted: &Effective<'_>, standing: &[Standing<'_>]) -> Option<Work> {
+    fn takes_over(
+        self,
+        work: &Work,
+        wanted: &ResolvedModel<'_>,
+        standing: &[SlotContainer<'_>],
+    ) -> Option<Work> {
         let Verdict::Blocked { reason, message } = &work.verdict else { return None };
         // What these wait for is a person, a Spark, or the end of a wish.
         let stays = !matches!(
@@ -352,13 +363,13 @@ impl Case<'_> {
     }
 
     /// What loads is left to end: it becomes ready, or it fails.
-    fn load(self, group: &Group, wanted: &Effective<'_>) -> Work {
-        let readiness = ready::readiness(self.object, group, self.desired, self.observed, self.ledger);
+    fn load(self, group: &LaunchSpec, wanted: &ResolvedModel<'_>) -> Work {
+        let readiness = readiness::readiness(self.object, group, self.desired, self.observed, self.ledger);
         let mut message = match readiness {
             Readiness::Ready => "it has just become ready".into(),
             Readiness::Unknown { why } => why,
             Readiness::NotYet { why } => match self.how_far(group) {
-                Some(far) if why == ready::NOT_LISTENING => far,
+                Some(far) if why == readiness::NOT_LISTENING => far,
                 Some(far) => format!("{far}; {why}"),
                 None => why,
             },
@@ -394,18 +405,18 @@ impl Case<'_> {
         };
         let goal = format!("start `{}`", group.model);
         let work = Work::waiting(self.object, goal, Reason::LoadInProgress, message);
-        Work { items: vec![Item::Gate(gate)], arguments, ..work }
+        Work { items: vec![WorkItem::Gate(gate)], arguments, ..work }
     }
 
     /// The launcher is still at work, and a Spark where no engine of it has begun has not the memory any more: it would begin
     /// into memory that is not there. `None` when all is as it was.
-    fn take_back(self, group: &Group) -> Option<Work> {
+    fn take_back(self, group: &LaunchSpec) -> Option<Work> {
         let Self { object, desired, observed, ledger, .. } = self;
-        let effective = desired.effective(self.slot, &group.model)?;
+        let effective = desired.resolved_model(self.slot, &group.model)?;
         let effective = Some(effective).filter(|effective| effective.spec_hash() == group.spec)?;
         let (spark, free, needed) = group.sparks.iter().find_map(|spark| {
             let facts = observed.facts(spark)?;
-            let rank = ready::rank(object, group, spark, desired, observed, ledger);
+            let rank = readiness::rank(object, group, spark, desired, observed, ledger);
             let begun = rank.is_some_and(|rank| group.is_alive(spark, rank) != Some(false));
             let needed = need::need_on(&effective, spark, facts, observed, ledger).at_least_bytes();
             let free = facts.memory_available_bytes;
@@ -421,11 +432,11 @@ impl Case<'_> {
             gib(free),
             gib(needed)
         );
-        Some(Work::new(object, goal, vec![Item::Steps(jobs)]))
+        Some(Work::new(object, goal, vec![WorkItem::Steps(jobs)]))
     }
 
     /// How far the load is, and how long it takes.
-    fn how_far(self, group: &Group) -> Option<String> {
+    fn how_far(self, group: &LaunchSpec) -> Option<String> {
         let launch = self.ledger.launches.get(self.object)?;
         let elapsed = self.now.duration_since(launch.at).as_secs();
         let expected = self.ledger.expected_load_secs(&group.spec);
@@ -442,7 +453,8 @@ impl Case<'_> {
         let silent = self.observed.sparks.iter().filter(|(spark, _)| !wanted.contains(spark));
         let owed = silent.into_iter().find_map(|(spark, view)| {
             let SparkView::Unreachable { last: Some(facts), .. } = view else { return None };
-            let stood = stood(self.object, self.slot, self.desired, self.ledger, spark, facts);
+            let stood =
+                last_seen_slot_containers(self.object, self.slot, self.desired, self.ledger, spark, facts);
             stood.iter().any(|entry| entry.container.running && entry.is_ours()).then_some(spark)
         })?;
         let message = format!("`{}` on `{owed}` is stopped when `{owed}` is back", self.slot.container);
@@ -451,10 +463,10 @@ impl Case<'_> {
 
     pub(super) fn stops<'a, 'b: 'a>(
         self,
-        entries: impl Iterator<Item = &'a Standing<'b>>,
-        consent: impl Fn(&Standing<'_>) -> Option<Consent>,
+        entries: impl Iterator<Item = &'a SlotContainer<'b>>,
+        consent: impl Fn(&SlotContainer<'_>) -> Option<ConsentReason>,
     ) -> Vec<PlannedStep> {
-        let stop = |entry: &Standing<'_>| Step::Stop {
+        let stop = |entry: &SlotContainer<'_>| Step::Stop {
             object: self.object.clone(),
             spark: entry.spark.clone(),
             container: entry.container.id.clone(),
@@ -469,13 +481,13 @@ impl Case<'_> {
     }
 
     /// Where what it says is, while it is known what started it.
-    fn log_of(self, entry: &Standing<'_>) -> Option<PlainPath> {
+    fn log_of(self, entry: &SlotContainer<'_>) -> Option<PlainPath> {
         let group = &self.ledger.launches.get(self.object)?.group;
         group.log.clone().filter(|_| entry.spec.as_ref() == Some(&group.spec))
     }
 
     /// The owner's own program stops what the owner's own program started, while it is known that it did.
-    fn own_stop(self, entry: &Standing<'_>) -> Option<OwnStop> {
+    fn own_stop(self, entry: &SlotContainer<'_>) -> Option<OwnStop> {
         let group = &self.ledger.launches.get(self.object)?.group;
         let started = entry.spec.as_ref() == Some(&group.spec) && entry.spark == group.head();
         group.stop.clone().filter(|_| started && entry.container.running)
@@ -489,7 +501,7 @@ impl Case<'_> {
     }
 
     /// Jobs of this slot that still run are ended before anything else.
-    pub(super) fn running_jobs(self, consent: Option<Consent>) -> Vec<PlannedStep> {
+    pub(super) fn running_jobs(self, consent: Option<ConsentReason>) -> Vec<PlannedStep> {
         let running = |spark| {
             let jobs = self.observed.facts(spark).map(|facts| facts.jobs.as_slice()).unwrap_or_default();
             jobs.iter().filter(|job| job.runs_for(self.object)).map(move |job| (spark, job))

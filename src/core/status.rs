@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     concern::{Concern, concern},
-    desired::{Desired, Object, Place, Service, ServiceState, Wanted, Weights},
-    health::{self, Judgement},
+    desired::{Desired, Object, Place, Service, ServiceState, WantedModel, Weights},
+    health::{self, EngineJudgement},
     ledger::Ledger,
-    observed::{EndpointAnswer, Observed, Proof},
+    observed::{CheckResult, EndpointAnswer, Observed},
     plan::{Plan, Reason, Verdict, Work},
-    ready::{self, Readiness},
+    readiness::{self, Readiness},
     schedule, weights,
 };
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ pub enum Health {
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct StatusLine {
     pub object: Object,
     pub sync: Sync,
     pub health: Health,
@@ -55,7 +55,7 @@ pub fn status(
     ledger: &Ledger,
     plan: &Plan,
     now: Timestamp,
-) -> Vec<Line> {
+) -> Vec<StatusLine> {
     let planned = plan.by_object();
     let mut lines = Vec::new();
     for (object, slot) in &desired.slots {
@@ -64,7 +64,7 @@ pub fn status(
         let wanted = schedule::wanted(object, slot, desired, now);
         let serving = serving(object, observed);
         let (sync, health) = match &wanted {
-            Wanted::Watch => {
+            WantedModel::Watch => {
                 let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
                 let silent = slot.sparks.iter().any(|spark| observed.facts(spark).is_none());
                 match answer {
@@ -73,13 +73,14 @@ pub fn status(
                     Some(answer) => (Sync::InSync, seen(answer, now).0),
                 }
             }
-            Wanted::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
-            Wanted::Nothing if reason == Some(Reason::Unreachable) => (Sync::Unknown, Health::Unknown),
-            Wanted::Nothing => (Sync::Drifted, Health::Progressing),
-            Wanted::Model(name) => {
-                let effective =
-                    desired.effective(slot, name).expect("resolved: every wanted model is in the catalog");
-                match ready::readiness(object, &effective.group(), desired, observed, ledger) {
+            WantedModel::Nothing if work.is_none() => (Sync::InSync, Health::Healthy),
+            WantedModel::Nothing if reason == Some(Reason::Unreachable) => (Sync::Unknown, Health::Unknown),
+            WantedModel::Nothing => (Sync::Drifted, Health::Progressing),
+            WantedModel::Model(name) => {
+                let effective = desired
+                    .resolved_model(slot, name)
+                    .expect("resolved: every wanted model is in the catalog");
+                match readiness::readiness(object, &effective.launch_spec(), desired, observed, ledger) {
                     Readiness::Ready => {
                         (if work.is_none() { Sync::InSync } else { Sync::Drifted }, Health::Healthy)
                     }
@@ -92,16 +93,16 @@ pub fn status(
                 }
             }
         };
-        let concern = concern(reason, sync, health, wanted == Wanted::Watch);
+        let concern = concern(reason, sync, health, wanted == WantedModel::Watch);
         let is_silent = slot.sparks.iter().any(|spark| observed.facts(spark).is_none());
-        lines.push(Line {
+        lines.push(StatusLine {
             object: object.clone(),
             sync,
             health,
             desired: match wanted {
-                Wanted::Watch => "watched".into(),
-                Wanted::Nothing => "none".into(),
-                Wanted::Model(name) => name.to_string(),
+                WantedModel::Watch => "watched".into(),
+                WantedModel::Nothing => "none".into(),
+                WantedModel::Model(name) => name.to_string(),
             },
             // Nothing that was seen is not nothing.
             observed: serving.unwrap_or_else(|| if is_silent { "not known" } else { "nothing" }.into()),
@@ -141,7 +142,7 @@ pub fn status(
         };
         let concern = concern(reason, sync, health, false);
         let (desired, observed) = (desired.into(), seen);
-        lines.push(Line { object, sync, health, desired, observed, reason, message, concern });
+        lines.push(StatusLine { object, sync, health, desired, observed, reason, message, concern });
     }
     for (name, model) in &desired.models {
         let Some(wish) = model.weights else { continue };
@@ -163,14 +164,14 @@ pub fn status(
         let observed = weights::seen(model, observed);
         let concern = concern(reason, sync, health, false);
         let desired = desired.into();
-        lines.push(Line { object, sync, health, desired, observed, reason, message, concern });
+        lines.push(StatusLine { object, sync, health, desired, observed, reason, message, concern });
     }
     lines
 }
 
 /// What is being changed cannot always be read, such as a container that ends: until the act is over, an object that it is done at
 /// is as it was `before`.
-pub fn keep_while_busy(lines: &mut [Line], before: &[Line], busy: &BTreeSet<Object>) {
+pub fn keep_while_busy(lines: &mut [StatusLine], before: &[StatusLine], busy: &BTreeSet<Object>) {
     let unread = lines.iter_mut().filter(|line| line.reason == Some(Reason::Unknown));
     for line in unread.filter(|line| busy.contains(&line.object)) {
         if let Some(known) = before.iter().find(|known| known.object == line.object) {
@@ -216,22 +217,22 @@ fn without_endpoint(service: &Service, observed: &Observed) -> (Health, String) 
 fn seen(answer: &EndpointAnswer, now: Timestamp) -> (Health, String) {
     match answer {
         EndpointAnswer::Up(service) => match &service.proof {
-            Proof::Proven { .. } => (Health::Healthy, "up".into()),
-            Proof::Failed { why, .. } => (Health::Degraded, format!("it answers, but {why}")),
-            Proof::Asked | Proof::NotTried => (Health::Progressing, "up, not proven yet".into()),
+            CheckResult::Proven { .. } => (Health::Healthy, "up".into()),
+            CheckResult::Failed { why, .. } => (Health::Degraded, format!("it answers, but {why}")),
+            CheckResult::Asked | CheckResult::NotTried => (Health::Progressing, "up, not proven yet".into()),
         },
         EndpointAnswer::Refused => (Health::Missing, "down".into()),
         EndpointAnswer::Silent { why } => (Health::Unknown, why.clone()),
         EndpointAnswer::Wrong { why } => (Health::Degraded, why.clone()),
         EndpointAnswer::Engine(engine) => {
             let model = engine.models.first().map_or("no model", |model| model.id.as_str());
-            match health::judge(engine, None, now) {
-                Judgement::Dead => (Health::Degraded, "the engine reports that it is dead".into()),
-                Judgement::Ready | Judgement::Busy => (Health::Healthy, model.to_owned()),
-                Judgement::Stalled { why } | Judgement::Degraded { why } => {
+            match health::judge_engine(engine, None, now) {
+                EngineJudgement::Dead => (Health::Degraded, "the engine reports that it is dead".into()),
+                EngineJudgement::Ready | EngineJudgement::Busy => (Health::Healthy, model.to_owned()),
+                EngineJudgement::Stalled { why } | EngineJudgement::Degraded { why } => {
                     (Health::Degraded, format!("{model}, but {why}"))
                 }
-                Judgement::Unproven { .. } => (Health::Progressing, model.to_owned()),
+                EngineJudgement::Unproven { .. } => (Health::Progressing, model.to_owned()),
             }
         }
     }

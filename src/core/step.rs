@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bot::Checkout,
+    bot::BotCheckout,
     desired::{Object, SpecHash},
-    group::{Group, OwnStop},
+    launch_spec::{LaunchSpec, OwnStop},
     name::{PlainPath, SparkName},
-    weights::Files,
+    weights::ModelFiles,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub enum Step {
     /// nothing on the Sparks.
     Adopt {
         object: Object,
-        group: Group,
+        group: LaunchSpec,
         containers: Vec<String>,
         /// It does not answer yet.
         #[serde(default)]
@@ -42,7 +42,7 @@ pub enum Step {
         log: Option<PlainPath>,
     },
     /// Ask the engine itself, on the head, whether it takes the model's arguments.
-    Check { object: Object, group: Group, image_id: String },
+    Check { object: Object, group: LaunchSpec, image_id: String },
     /// Start a container that is there but not running.
     Start {
         object: Object,
@@ -56,19 +56,19 @@ pub enum Step {
     /// End a job and everything it started that is still in its process group.
     EndJob { object: Object, spark: SparkName, job: String },
     /// Download a model's files into the cache of a Spark, as a job.
-    Fetch { object: Object, spark: SparkName, files: Files },
+    Fetch { object: Object, spark: SparkName, files: ModelFiles },
     /// Copy them from there to others, as a job.
-    Copy { object: Object, spark: SparkName, to: Vec<SparkName>, files: Files },
+    Copy { object: Object, spark: SparkName, to: Vec<SparkName>, files: ModelFiles },
     /// Bring a bot to its branch, as a job in its user's own session.
-    Update { object: Object, spark: SparkName, checkout: Checkout, asked: Timestamp },
+    Update { object: Object, spark: SparkName, checkout: BotCheckout, asked: Timestamp },
     /// Delete them.
-    Delete { object: Object, spark: SparkName, files: Files },
+    Delete { object: Object, spark: SparkName, files: ModelFiles },
     /// Before a launch on several Sparks, on each: make every older message worthless, and bring what the group's
     /// containers are to have in their environment.
     Advance {
         object: Object,
         spark: SparkName,
-        group: Group,
+        group: LaunchSpec,
         /// So much memory must be free, or it is refused: the gate was passed a moment ago, on another look.
         #[serde(default)]
         needs_bytes: u64,
@@ -76,10 +76,10 @@ pub enum Step {
     /// Start the launcher as a job on the head.
     Launch {
         object: Object,
-        group: Group,
+        group: LaunchSpec,
         /// The wanted model that this one takes over for, because it failed.
         #[serde(default)]
-        instead_of: Option<Instead>,
+        instead_of: Option<FallbackFor>,
         /// The same on the head.
         #[serde(default)]
         needs_bytes: u64,
@@ -159,7 +159,7 @@ impl Step {
 
 /// The wanted model that another one takes over for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instead {
+pub struct FallbackFor {
     pub spec: SpecHash,
     pub why: String,
 }
@@ -215,7 +215,7 @@ impl std::fmt::Display for Step {
                 write!(f, "copy `{files}` from {spark} to {}, and verify it there", to.join(" and "))
             }
             Self::Update { spark, checkout, .. } => {
-                let Checkout { user, dir, branch, container } = checkout;
+                let BotCheckout { user, dir, branch, container } = checkout;
                 write!(
                     f,
                     "as {user} on {spark}: bring `{dir}` to `{branch}`, build it, and recreate `{container}`"

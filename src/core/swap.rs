@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::{
-    consent::{self, Cause},
-    desired::{Effective, Object, Source, SpecHash, Weights},
+    consent::{self, ChangeCause},
+    desired::{ModelSource, Object, ResolvedModel, SpecHash, Weights},
     drain, fitness,
-    group::Group,
     launch::LOAD_DEADLINE,
-    ledger::{Checked, checked_key},
-    memory::{self, Released},
+    launch_spec::LaunchSpec,
+    ledger::{CheckedArguments, checked_key},
+    memory::{self, ReleaseProgress},
     name::{ModelName, SparkName},
-    need::{self, Need},
+    need::{self, MemoryNeed},
     observed::{Observed, RecipeSeen},
-    plan::{ArgumentsCheck, Gate, Item, Outage, PlannedStep, Predicate, Reason, Verdict, Work},
-    preflight::{Before, preflight},
+    plan::{ArgumentsCheck, Gate, Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem},
+    preflight::{PreLaunchState, preflight},
     schedule,
-    slot::{self, Case, push},
-    standing::{Standing, relied_on},
-    step::{self, Instead, Step},
+    slot::{self, SlotView, push},
+    slot_containers::{SlotContainer, predicates_about},
+    step::{self, FallbackFor, Step},
 };
 
 /// What of an outage is no load: the time that a container gets to end, and the release gate's window.
@@ -27,26 +27,27 @@ const BESIDE_THE_LOAD_SECS: u64 = step::GRACE_SECS as u64 + memory::CLEAR_OVER.a
 /// Clear what is in the way, wait for the memory, launch, wait until it is ready. `failed` says why another model than the
 /// wanted one is the target.
 pub(super) fn replace(
-    case: Case<'_>,
-    wanted: &Effective<'_>,
-    target: &Effective<'_>,
-    standing: &[Standing<'_>],
+    case: SlotView<'_>,
+    wanted: &ResolvedModel<'_>,
+    target: &ResolvedModel<'_>,
+    standing: &[SlotContainer<'_>],
     failed: Option<&str>,
 ) -> Work {
-    let Case { object, desired, observed, ledger, .. } = case;
-    let group = target.group();
+    let SlotView { object, desired, observed, ledger, .. } = case;
+    let group = target.launch_spec();
     // Who asks for a restart edits the file.
-    let cause = match consent::cause(object, &wanted.group(), &group, ledger) {
-        Cause::Drift if case.restart_due() => Cause::Edit,
+    let cause = match consent::cause(object, &wanted.launch_spec(), &group, ledger) {
+        ChangeCause::Drift if case.restart_due() => ChangeCause::Edit,
         cause => cause,
     };
     // Elsewhere, a container of that name is touched only when it is ours.
-    let in_the_way: Vec<&Standing<'_>> =
+    let in_the_way: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.is_ours()).collect();
-    let consent =
-        |entry: &Standing<'_>| consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed);
+    let consent = |entry: &SlotContainer<'_>| {
+        consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed)
+    };
     let mut items = Vec::new();
-    let to_end = if cause == Cause::Edit { consent::on_edit(desired) } else { None };
+    let to_end = if cause == ChangeCause::Edit { consent::on_edit(desired) } else { None };
     push(&mut items, case.running_jobs(to_end));
     push(&mut items, case.stops(in_the_way.iter().copied(), consent));
     let clearing = !items.is_empty();
@@ -55,7 +56,7 @@ pub(super) fn replace(
     let outage = serving.is_some().then(|| case.outage(&group.spec).of(object, case.slot, observed));
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
-        contingency: cause == Cause::Contingency,
+        contingency: cause == ChangeCause::Contingency,
         memory: memory::table(object, target, &going, desired, observed, ledger, case.now),
         outage,
         notes: fitness::notes(target, desired, observed),
@@ -63,13 +64,13 @@ pub(super) fn replace(
     };
 
     // Everything that can be known before the outage is asked before the outage.
-    let before_it = Before { standing, going: &going, stops: work.outage.is_some() };
+    let before_it = PreLaunchState { standing, going: &going, stops: work.outage.is_some() };
     if let Err((reason, message)) = preflight(object, target, before_it, desired, observed, ledger, case.now)
     {
         work.items.clear();
         let are_coming = reason == Reason::FilesMissing && target.model.weights == Some(Weights::Present);
         work.verdict = match &target.model.source {
-            Source::Repo { .. } if are_coming => Verdict::Waiting {
+            ModelSource::Repo { .. } if are_coming => Verdict::Waiting {
                 reason: Reason::Staging,
                 message: format!("its files are brought first; see `{}`", Object::weights(target.name)),
             },
@@ -87,18 +88,18 @@ pub(super) fn replace(
     }
     let mut asks = false;
     match case.arguments(target, work.outage.is_some()) {
-        Arguments::Known(known) => work.arguments = Some(known),
-        Arguments::Refused(why) => {
+        ArgumentsFinding::Known(known) => work.arguments = Some(known),
+        ArgumentsFinding::Refused(why) => {
             let message = format!("the engine refuses the arguments of `{}`: {why}", target.name);
             work.items.clear();
             work.verdict = Verdict::Blocked { reason: Reason::ArgumentsInvalid, message };
             return work;
         }
-        Arguments::ToAsk(step) => {
+        ArgumentsFinding::ToAsk(step) => {
             asks = true;
             work.arguments = Some(ArgumentsCheck::ToAsk);
-            let gate = Item::Gate(Gate::Checked { model: target.name.to_string() });
-            work.items.splice(0..0, [Item::Steps(vec![PlannedStep::new(*step, None)]), gate]);
+            let gate = WorkItem::Gate(Gate::Checked { model: target.name.to_string() });
+            work.items.splice(0..0, [WorkItem::Steps(vec![PlannedStep::new(*step, None)]), gate]);
         }
     }
     if let Some(verdict) = case.window_closes(&work) {
@@ -111,7 +112,7 @@ pub(super) fn replace(
         case.release_gate(wanted, target).or_else(|| case.busy(&group))
     };
     if let Some(verdict) = gate {
-        work.items.push(Item::Gate(Gate::Released { sparks: group.sparks.clone() }));
+        work.items.push(WorkItem::Gate(Gate::Released { sparks: group.sparks.clone() }));
         work.verdict = verdict;
     }
     let consent = consent::to_start(cause, desired).unwrap_or_else(|verdict| {
@@ -128,27 +129,27 @@ pub(super) fn replace(
             let needs_bytes = needs_bytes(&spark);
             PlannedStep::new(Step::Advance { object, spark, group, needs_bytes }, None)
         };
-        work.items.push(Item::Steps(group.sparks.iter().map(advance).collect()));
+        work.items.push(WorkItem::Steps(group.sparks.iter().map(advance).collect()));
     }
     let ready = Gate::Ready {
         model: group.model.to_string(),
         deadline_secs: ledger.load_deadline(target.slot, &group.spec).as_secs(),
     };
-    if cause == Cause::Edit && !asks {
-        work = drain::before_the_stop(work, case.slot, observed, ledger, case.now);
+    if cause == ChangeCause::Edit && !asks {
+        work = drain::with_drain_gate(work, case.slot, observed, ledger, case.now);
     }
     let mut group = group;
-    group.root = group.root.or_else(|| recipe_root(target, observed));
-    let instead_of = failed.map(|why| Instead { spec: wanted.spec_hash(), why: why.to_owned() });
+    group.root = group.root.or_else(|| recipe_model_id(target, observed));
+    let instead_of = failed.map(|why| FallbackFor { spec: wanted.spec_hash(), why: why.to_owned() });
     let needs_bytes = needs_bytes(group.head());
     let launch = Step::Launch { object: object.clone(), group, instead_of, needs_bytes };
-    work.items.push(Item::Steps(vec![PlannedStep::new(launch, consent)]));
-    work.items.push(Item::Gate(ready));
+    work.items.push(WorkItem::Steps(vec![PlannedStep::new(launch, consent)]));
+    work.items.push(WorkItem::Gate(ready));
     work
 }
 
 /// What is known of a model's arguments.
-enum Arguments {
+enum ArgumentsFinding {
     /// Nothing speaks against them.
     Known(ArgumentsCheck),
     Refused(String),
@@ -156,7 +157,7 @@ enum Arguments {
 }
 
 /// What the recipe loads, as the launcher's dry run shows it.
-pub(super) fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option<String> {
+pub(super) fn recipe_model_id(target: &ResolvedModel<'_>, observed: &Observed) -> Option<String> {
     match observed.recipe(target)? {
         RecipeSeen::Readable { root, .. } => Some(root.clone()),
         RecipeSeen::Unreadable { .. } => None,
@@ -164,47 +165,54 @@ pub(super) fn recipe_root(target: &Effective<'_>, observed: &Observed) -> Option
 }
 
 /// What goes away.
-enum Serving {
+enum DisplacedEngine {
     Model(ModelName),
     Stranger(String),
 }
 
-fn goal_of(wanted: &Effective<'_>, target: &Effective<'_>, serving: Option<Serving>) -> String {
+fn goal_of(
+    wanted: &ResolvedModel<'_>,
+    target: &ResolvedModel<'_>,
+    serving: Option<DisplacedEngine>,
+) -> String {
     match serving {
         _ if wanted.name != target.name => {
             format!("go back to `{}`, because `{}` failed", target.name, wanted.name)
         }
-        Some(Serving::Model(old)) if old != *target.name => format!("swap `{old}` for `{}`", target.name),
-        Some(Serving::Stranger(container)) => {
+        Some(DisplacedEngine::Model(old)) if old != *target.name => {
+            format!("swap `{old}` for `{}`", target.name)
+        }
+        Some(DisplacedEngine::Stranger(container)) => {
             format!("swap what runs as `{container}` for `{}`", target.name)
         }
         _ => format!("start `{}`", target.name),
     }
 }
 
-impl Case<'_> {
+impl SlotView<'_> {
     /// Whether to ask the engine about the arguments first: before something that serves is stopped for a model that has not
     /// been loaded with them yet. A recipe's and a script's own words are not known here.
-    fn arguments(self, target: &Effective<'_>, outage: bool) -> Arguments {
-        let group = target.group();
-        let unchecked = |why: &str| Arguments::Known(ArgumentsCheck::NotChecked { why: why.to_owned() });
+    fn arguments(self, target: &ResolvedModel<'_>, outage: bool) -> ArgumentsFinding {
+        let group = target.launch_spec();
+        let unchecked =
+            |why: &str| ArgumentsFinding::Known(ArgumentsCheck::NotChecked { why: why.to_owned() });
         let head = self.observed.facts(group.head());
         let Some(image) = head.and_then(|facts| facts.image(target.image.as_str())) else {
             return unchecked("the images of its Spark could not be read");
         };
         let checked = self.ledger.checked.get(&checked_key(&group.spec, &image.id));
         match checked.filter(|checked| !checked.is_worth_asking_again(self.now)) {
-            Some(Checked::Valid { engine }) => {
-                return Arguments::Known(ArgumentsCheck::Accepted { engine: engine.clone() });
+            Some(CheckedArguments::Valid { engine }) => {
+                return ArgumentsFinding::Known(ArgumentsCheck::Accepted { engine: engine.clone() });
             }
-            Some(Checked::Unknown { why, .. }) => return unchecked(why),
-            Some(Checked::Invalid { why, .. }) => return Arguments::Refused(why.clone()),
+            Some(CheckedArguments::Unknown { why, .. }) => return unchecked(why),
+            Some(CheckedArguments::Invalid { why, .. }) => return ArgumentsFinding::Refused(why.clone()),
             None => {}
         }
         if self.ledger.load_secs.contains_key(group.spec.as_str()) {
-            return Arguments::Known(ArgumentsCheck::Proven);
+            return ArgumentsFinding::Known(ArgumentsCheck::Proven);
         }
-        if !target.launcher.how.words_are_all() {
+        if !target.launcher.how.controls_full_command_line() {
             return unchecked("its launcher adds words of its own");
         }
         if !target.model.mods.is_empty() {
@@ -214,7 +222,7 @@ impl Case<'_> {
             return unchecked("nothing serves that would be stopped for it");
         }
         let (object, image_id) = (self.object.clone(), image.id.clone());
-        Arguments::ToAsk(Box::new(Step::Check { object, group, image_id }))
+        ArgumentsFinding::ToAsk(Box::new(Step::Check { object, group, image_id }))
     }
 
     /// The window that wants this model closes before it could have been loaded: the outage would be for nothing.
@@ -228,7 +236,7 @@ impl Case<'_> {
     }
 
     /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.
-    fn busy(self, group: &Group) -> Option<Verdict> {
+    fn busy(self, group: &LaunchSpec) -> Option<Verdict> {
         let (other, spark) = self.ledger.launches.iter().find_map(|(other, launch)| {
             // Of a slot that was taken out of the file nobody looks any more how it goes.
             let looked_at =
@@ -242,9 +250,9 @@ impl Case<'_> {
     }
 
     /// What goes away when these containers do.
-    fn serving(self, in_the_way: &[&Standing<'_>]) -> Option<Serving> {
+    fn serving(self, in_the_way: &[&SlotContainer<'_>]) -> Option<DisplacedEngine> {
         let launched = self.ledger.launches.get(self.object);
-        let is_alive = |entry: &&&Standing<'_>| {
+        let is_alive = |entry: &&&SlotContainer<'_>| {
             let group = launched.map(|launch| &launch.group);
             let ours = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
             let alive = ours.map_or_else(
@@ -256,8 +264,8 @@ impl Case<'_> {
         let alive = in_the_way.iter().find(is_alive)?;
         let launched = launched.filter(|_| alive.is_ours());
         Some(match launched {
-            Some(launch) => Serving::Model(launch.group.model.clone()),
-            None => Serving::Stranger(alive.container.name.clone()),
+            Some(launch) => DisplacedEngine::Model(launch.group.model.clone()),
+            None => DisplacedEngine::Stranger(alive.container.name.clone()),
         })
     }
 
@@ -273,9 +281,13 @@ impl Case<'_> {
         }
     }
 
-    fn replace_relies_on(self, target: &Effective<'_>, in_the_way: &[&Standing<'_>]) -> Vec<Predicate> {
+    fn replace_relies_on(
+        self,
+        target: &ResolvedModel<'_>,
+        in_the_way: &[&SlotContainer<'_>],
+    ) -> Vec<Predicate> {
         let mut relies_on: BTreeSet<Predicate> =
-            in_the_way.iter().flat_map(|entry| relied_on(entry, self.observed)).collect();
+            in_the_way.iter().flat_map(|entry| predicates_about(entry, self.observed)).collect();
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
             relies_on.insert(Predicate::boot(spark, facts));
@@ -292,24 +304,24 @@ impl Case<'_> {
     }
 
     /// Nothing is in the way any more: is the memory back, and is it time? `None` when the launch may begin.
-    fn release_gate(self, wanted: &Effective<'_>, target: &Effective<'_>) -> Option<Verdict> {
+    fn release_gate(self, wanted: &ResolvedModel<'_>, target: &ResolvedModel<'_>) -> Option<Verdict> {
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
             // What is not known was blocked before anything was stopped.
             let needed = need::need_on(target, spark, facts, self.observed, self.ledger);
-            let Need::Known(needed) = needed else { continue };
+            let MemoryNeed::Known(needed) = needed else { continue };
             let floor = self.desired.sparks[spark].floor_bytes;
             let release = self.ledger.releases.get(self.object);
             match memory::released(spark, facts, &needed, floor, release, self.ledger, self.now) {
-                Released::Yes => {}
-                Released::Settling(message) => {
+                ReleaseProgress::Yes => {}
+                ReleaseProgress::Settling(message) => {
                     return Some(Verdict::Waiting { reason: Reason::MemorySettling, message });
                 }
-                Released::Freeing(message) => {
+                ReleaseProgress::Freeing(message) => {
                     let message = format!("{message}{}", self.and_then(wanted, target));
                     return Some(Verdict::Waiting { reason: Reason::MemoryNotReleased, message });
                 }
-                Released::Stuck(message) => {
+                ReleaseProgress::Stuck(message) => {
                     let message = format!("{message}; it may need a reboot of `{spark}`");
                     return Some(Verdict::Blocked { reason: Reason::MemoryStuck, message });
                 }
@@ -322,7 +334,7 @@ impl Case<'_> {
     }
 
     /// What comes when memory does not come back: `takes_over` has to find that it can.
-    fn and_then(self, wanted: &Effective<'_>, target: &Effective<'_>) -> String {
+    fn and_then(self, wanted: &ResolvedModel<'_>, target: &ResolvedModel<'_>) -> String {
         let is_wanted = wanted.spec_hash() == target.spec_hash();
         match slot::fallback(self, wanted) {
             Ok(before) if is_wanted => format!(", then goes back to `{}` if that fits", before.name),

@@ -30,7 +30,7 @@ fn shown(text: &str, keeps: fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// On one line.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub fn visible_line(text: &str) -> Cow<'_, str> {
     shown(text, |_| false)
 }
 
@@ -41,11 +41,11 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 
 /// On one line, and no longer than `most` letters; what is longer ends with `…`.
 pub fn short(text: &str, most: usize) -> String {
-    one_line(&cut(text.trim(), most)).into_owned()
+    visible_line(&cut(text.trim(), most)).into_owned()
 }
 
 /// With its lines, and no longer than `most` letters.
-pub fn short_lines(text: &str, most: usize) -> String {
+pub fn clipped_lines(text: &str, most: usize) -> String {
     lines(&cut(text, most)).into_owned()
 }
 
@@ -72,10 +72,10 @@ mod tests {
             ("\u{2066}x\u{2069} \u{200b} \u{feff}", "\\u{2066}x\\u{2069} \\u{200b} \\u{feff}"),
             ("one\u{2028}two", "one\\u{2028}two"),
         ] {
-            assert_eq!(one_line(text), told, "{text:?}");
+            assert_eq!(visible_line(text), told, "{text:?}");
         }
         assert_eq!(lines("a\tb\nc\r\u{1b}[2J"), "a\tb\nc\\r\\u{1b}[2J");
-        assert!(matches!(one_line("nothing odd"), Cow::Borrowed(_)));
+        assert!(matches!(visible_line("nothing odd"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    acts::Came,
     consent,
-    desired::{Desired, Model, Object, Source, SpecHash, Weights, hex},
+    desired::{Desired, Model, ModelSource, Object, SpecHash, Weights, hex},
     files::FilesSeen,
-    launch::{Attempts, Failure, FailureKind},
-    ledger::{Ledger, Noticed, attempt_key},
+    launch::{FailedAttempts, FailureKind, LaunchFailure},
+    ledger::{Ledger, LedgerEvent, attempt_key},
     name::{FILES_OF, ModelName, RepoId, SparkName},
-    observed::{Endpoint, EndpointAnswer, Facts, Job, JobState, Observed},
-    plan::{Consent, Gate, Item, PlannedStep, Predicate, Reason, Work},
+    observed::{Endpoint, EndpointAnswer, Job, JobState, Observed, SparkFacts},
+    plan::{ConsentReason, Gate, PlannedStep, Predicate, Reason, Work, WorkItem},
+    record_step::StepResult,
     step::Step,
 };
 
@@ -31,20 +31,20 @@ pub const TRANSFER_BYTES: u64 = 2 << 30;
 
 /// What is transferred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Files {
+pub struct ModelFiles {
     pub repo: RepoId,
     pub revision: Option<String>,
 }
 
-impl Files {
+impl ModelFiles {
     fn of(model: &Model) -> Option<Self> {
         match &model.source {
-            Source::Repo { repo, revision } => {
+            ModelSource::Repo { repo, revision } => {
                 // All quantizations of a repository are one folder of the cache.
                 let repo = RepoId::new(repo.on_hub()?).ok()?;
                 Some(Self { repo, revision: revision.clone() })
             }
-            Source::LocalPath(_) | Source::Recipe(_) => None,
+            ModelSource::LocalPath(_) | ModelSource::Recipe(_) => None,
         }
     }
 
@@ -60,7 +60,7 @@ impl Files {
     }
 }
 
-impl std::fmt::Display for Files {
+impl std::fmt::Display for ModelFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.revision {
             Some(revision) => write!(f, "{}@{revision}", self.repo),
@@ -74,12 +74,12 @@ impl std::fmt::Display for Files {
 pub struct Transfer {
     pub spark: SparkName,
     pub job: String,
-    pub files: Files,
+    pub files: ModelFiles,
     pub at: Timestamp,
 }
 
 /// Where the files are, as far as it is known.
-struct Places<'a> {
+struct FilesBySpark<'a> {
     present: Vec<&'a SparkName>,
     /// Not there, or not all of them.
     missing: Vec<&'a SparkName>,
@@ -88,8 +88,9 @@ struct Places<'a> {
     silent: Option<&'a SparkName>,
 }
 
-fn places<'a>(model: &'a Model, observed: &Observed) -> Places<'a> {
-    let mut places = Places { present: Vec::new(), missing: Vec::new(), absent: Vec::new(), silent: None };
+fn places<'a>(model: &'a Model, observed: &Observed) -> FilesBySpark<'a> {
+    let mut places =
+        FilesBySpark { present: Vec::new(), missing: Vec::new(), absent: Vec::new(), silent: None };
     let key = model.source.files_key().unwrap_or_default();
     for spark in &model.sparks {
         let Some(facts) = observed.facts(spark) else {
@@ -137,7 +138,7 @@ pub fn plan(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Option<Work> {
-    let files = Files::of(model)?;
+    let files = ModelFiles::of(model)?;
     let object = Object::weights(name);
     let work = match model.weights? {
         Weights::Present => stage(&object, &files, model, desired, observed, ledger, now),
@@ -151,7 +152,7 @@ pub fn plan(
 
 fn stage(
     object: &Object,
-    files: &Files,
+    files: &ModelFiles,
     model: &Model,
     desired: &Desired,
     observed: &Observed,
@@ -161,7 +162,7 @@ fn stage(
     let goal = format!("bring the files of `{files}`");
     let places = places(model, observed);
     if let Some((spark, job)) = running(object, desired, observed) {
-        let said = job.last_words().unwrap_or("it has just begun");
+        let said = job.last_log_line().unwrap_or("it has just begun");
         return Some(Work::waiting(
             object,
             goal,
@@ -195,8 +196,8 @@ fn stage(
     let mut items = Vec::new();
     if places.present.is_empty() {
         let fetch = Step::Fetch { object: object.clone(), spark: source.clone(), files: files.clone() };
-        items.push(Item::Steps(vec![PlannedStep::new(fetch, consent)]));
-        items.push(Item::Gate(Gate::Staged { sparks: vec![source.clone()] }));
+        items.push(WorkItem::Steps(vec![PlannedStep::new(fetch, consent)]));
+        items.push(WorkItem::Gate(Gate::Staged { sparks: vec![source.clone()] }));
     }
     if !to.is_empty() {
         let copy = Step::Copy {
@@ -205,8 +206,8 @@ fn stage(
             to: to.clone(),
             files: files.clone(),
         };
-        items.push(Item::Steps(vec![PlannedStep::new(copy, consent)]));
-        items.push(Item::Gate(Gate::Staged { sparks: to }));
+        items.push(WorkItem::Steps(vec![PlannedStep::new(copy, consent)]));
+        items.push(WorkItem::Gate(Gate::Staged { sparks: to }));
     }
     let relies_on =
         places.missing.iter().chain([&source]).filter_map(|spark| boot(spark, observed)).collect();
@@ -215,7 +216,7 @@ fn stage(
 
 fn delete(
     object: &Object,
-    files: &Files,
+    files: &ModelFiles,
     model: &Model,
     desired: &Desired,
     observed: &Observed,
@@ -224,7 +225,7 @@ fn delete(
     let goal = format!("delete the files of `{files}`");
     if let Some((spark, job)) = running(object, desired, observed) {
         let end = Step::EndJob { object: object.clone(), spark: spark.clone(), job: job.id.clone() };
-        let items = vec![Item::Steps(vec![PlannedStep::new(end, None)])];
+        let items = vec![WorkItem::Steps(vec![PlannedStep::new(end, None)])];
         return Some(Work::new(object, format!("end the transfer of `{files}`"), items));
     }
     let there: Vec<&SparkName> = differences(model, observed).into_iter().map(|(spark, _)| spark).collect();
@@ -238,9 +239,9 @@ fn delete(
     }
     let steps = there.iter().map(|spark| {
         let delete = Step::Delete { object: object.clone(), spark: (*spark).clone(), files: files.clone() };
-        PlannedStep::new(delete, Some(Consent::Deletes))
+        PlannedStep::new(delete, Some(ConsentReason::Deletes))
     });
-    let items = vec![Item::Steps(steps.collect())];
+    let items = vec![WorkItem::Steps(steps.collect())];
     let relies_on = there.iter().filter_map(|spark| boot(spark, observed)).collect();
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
@@ -263,14 +264,14 @@ fn running<'a>(
 
 /// Who loads these files, now or when another model fails, or is to.
 fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledger) -> Option<String> {
-    let folder = Files { repo: repo.clone(), revision: None }.folder();
+    let folder = ModelFiles { repo: repo.clone(), revision: None }.folder();
     let is_of = |model: &ModelName| {
         let source = desired.models.get(model).map(|model| &model.source);
         match source {
-            Some(Source::Repo { repo: of, .. }) => of == repo,
+            Some(ModelSource::Repo { repo: of, .. }) => of == repo,
             // A snapshot of the cache, named by its path.
-            Some(Source::LocalPath(path)) => path.as_str().split('/').any(|part| part == folder),
-            Some(Source::Recipe(_)) | None => false,
+            Some(ModelSource::LocalPath(path)) => path.as_str().split('/').any(|part| part == folder),
+            Some(ModelSource::Recipe(_)) | None => false,
         }
     };
     for (object, launch) in &ledger.launches {
@@ -294,7 +295,9 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
         return Some(format!("`{}` is what `{object}` goes back to when another model fails", proven.model));
     }
     let wanted = desired.slots.iter().find_map(|(object, slot)| match &slot.wanted {
-        super::desired::Wanted::Model(model) if is_of(model) => Some(format!("`{object}` wants `{model}`")),
+        super::desired::WantedModel::Model(model) if is_of(model) => {
+            Some(format!("`{object}` wants `{model}`"))
+        }
         _ => None,
     });
     let window = || {
@@ -305,7 +308,7 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
 }
 
 /// What the transfers that run on a Spark take of its memory.
-pub fn transfer_bytes(facts: &Facts) -> u64 {
+pub fn transfer_bytes(facts: &SparkFacts) -> u64 {
     let running =
         facts.jobs.iter().filter(|job| job.state == JobState::Running && job.object.starts_with(FILES_OF));
     running.map(|_| TRANSFER_BYTES).sum()
@@ -329,25 +332,25 @@ impl Ledger {
     }
 
     /// What came of starting it.
-    pub(super) fn began_transfer(&mut self, object: &Object, came: Came, what: &str, now: Timestamp) {
+    pub(super) fn began_transfer(&mut self, object: &Object, came: StepResult, what: &str, now: Timestamp) {
         // A look from before this moment need not show its job.
         if let Some(transfer) = self.transfers.get_mut(object) {
             transfer.at = now;
         }
-        if matches!(came, Came::NotDone | Came::Failed)
+        if matches!(came, StepResult::NotDone | StepResult::Failed)
             && let Some(transfer) = self.transfers.remove(object)
         {
             self.transfer_failed(object, &transfer.files, format!("it was not started: {what}"), now);
         }
     }
 
-    fn transfer_failed(&mut self, object: &Object, files: &Files, what: String, now: Timestamp) {
+    fn transfer_failed(&mut self, object: &Object, files: &ModelFiles, what: String, now: Timestamp) {
         let spec = files.spec();
         let failed_loads = self.attempts(object, &spec).map_or(0, |before| before.failed_loads) + 1;
         let pause = FIRST_PAUSE.checked_mul(1 << (failed_loads - 1).min(8)).unwrap_or(FIRST_PAUSE);
         let not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
-        let last = Failure { at: now, what, kind: FailureKind::Unnamed };
-        self.attempts.insert(attempt_key(object, &spec), Attempts::new(failed_loads, last, not_before));
+        let last = LaunchFailure { at: now, what, kind: FailureKind::Unnamed };
+        self.attempts.insert(attempt_key(object, &spec), FailedAttempts::new(failed_loads, last, not_before));
     }
 
     /// Take in what became of transfers.
@@ -356,7 +359,7 @@ impl Ledger {
         observed: &Observed,
         busy: &BTreeSet<Object>,
         now: Timestamp,
-        noticed: &mut Vec<Noticed>,
+        noticed: &mut Vec<LedgerEvent>,
     ) {
         let ended: BTreeMap<Object, Option<Job>> = self
             .transfers
@@ -388,20 +391,20 @@ impl Ledger {
                     )
                 }
                 JobState::Exited(_) | JobState::Lost | JobState::Running => {
-                    let said = job.last_words().unwrap_or("it ended without a word").to_owned();
+                    let said = job.last_log_line().unwrap_or("it ended without a word").to_owned();
                     let what = format!("job {} on `{}`: {said}", job.id, transfer.spark);
                     self.transfer_failed(&object, &transfer.files, what.clone(), now);
                     ("failed", what)
                 }
             };
-            noticed.push(Noticed { object, kind, message });
+            noticed.push(LedgerEvent { object, kind, message });
         }
     }
 
     /// Keys of attempts that transfers of the file may have.
     pub(super) fn transfer_keys(desired: &Desired) -> impl Iterator<Item = String> {
         desired.models.iter().filter_map(|(name, model)| {
-            let files = Files::of(model).filter(|_| model.weights.is_some())?;
+            let files = ModelFiles::of(model).filter(|_| model.weights.is_some())?;
             Some(attempt_key(&Object::weights(name), &files.spec()))
         })
     }

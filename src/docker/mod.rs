@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        conceal::without_secrets,
         desired::SpecHash,
         image::ImageSeen,
         label,
         observed::{Container, Labels, Process},
+        redact::without_secrets,
         visible,
     },
     host::{EventStream, Transport, Unreachable, engine::refusal},
@@ -33,10 +33,10 @@ const ONE_CONTAINER: Duration = Duration::from_secs(5);
 /// When the list itself could not be read; what could not be read about one container is `None` there.
 pub async fn containers(
     transport: &dyn Transport,
-    inside: &(dyn Fn(&wire::Listed) -> bool + Sync),
+    inside: &(dyn Fn(&wire::ContainerSummary) -> bool + Sync),
     deadline: Duration,
 ) -> Result<Vec<Container>, Unreachable> {
-    let listed: Vec<wire::Listed> = get(transport, "/containers/json?all=true", deadline).await?;
+    let listed: Vec<wire::ContainerSummary> = get(transport, "/containers/json?all=true", deadline).await?;
     if let Some(odd) = listed.iter().find(|listed| !is_id(&listed.id)) {
         return Err(Unreachable::Engine(format!(
             "it lists a container with the id `{}`, which is none",

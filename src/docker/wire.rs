@@ -13,7 +13,7 @@ fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 /// An entry of `GET /containers/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Listed {
+pub struct ContainerSummary {
     pub id: String,
     #[serde(default, deserialize_with = "or_empty")]
     pub names: Vec<String>,
@@ -26,17 +26,17 @@ pub struct Listed {
     #[serde(default, deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "or_empty")]
-    pub ports: Vec<Port>,
+    pub ports: Vec<PublishedPort>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Port {
+pub struct PublishedPort {
     #[serde(default)]
     pub public_port: Option<u16>,
 }
 
-impl Listed {
+impl ContainerSummary {
     /// The container's own name: links add names with a second slash.
     pub fn name(&self) -> String {
         let own = self.names.iter().find(|name| name.matches('/').count() == 1);
@@ -48,7 +48,7 @@ impl Listed {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Inspected {
-    pub state: State,
+    pub state: InspectedState,
     #[serde(default)]
     pub restart_count: u32,
     #[serde(default, deserialize_with = "or_empty")]
@@ -71,7 +71,7 @@ pub struct RestartPolicy {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct State {
+pub struct InspectedState {
     #[serde(default)]
     pub exit_code: i64,
     #[serde(default)]
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_linked_name_is_not_the_containers_own() {
         let listed = r#"{"Id":"x","Names":["/other/alias","/vllm_node"],"Labels":null,"State":"running"}"#;
-        let listed: Listed = serde_json::from_str(listed).unwrap();
+        let listed: ContainerSummary = serde_json::from_str(listed).unwrap();
         assert_eq!(listed.name(), "vllm_node");
     }
 }

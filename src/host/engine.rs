@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{Answer, EventStream, Unreachable};
+use super::{DockerResponse, EventStream, Unreachable};
 use crate::core::visible;
 
 /// No answer that is read whole is larger: the list of 1,000 containers is 2 MB.
@@ -32,7 +32,12 @@ pub struct Engine {
 impl Engine {
     /// # Errors
     /// [`Unreachable::Engine`] when the socket cannot be reached or the answer is not HTTP.
-    pub async fn get(&self, socket: &Path, path: &str, deadline: Duration) -> Result<Answer, Unreachable> {
+    pub async fn get(
+        &self,
+        socket: &Path,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<DockerResponse, Unreachable> {
         let asking = async {
             let answer = self.get_once(socket, path).await?;
             // A version that it spoke before and does not any more: another Engine is behind the socket.
@@ -71,14 +76,14 @@ impl Engine {
         Ok(Box::pin(frames))
     }
 
-    async fn get_once(&self, socket: &Path, path: &str) -> Result<Answer, Unreachable> {
+    async fn get_once(&self, socket: &Path, path: &str) -> Result<DockerResponse, Unreachable> {
         let path = self.versioned(socket, path).await?;
         let response = send(socket, &path).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { Unreachable::TooMuch(MAX_ANSWER) } else { engine(error) }
         })?;
-        Ok(Answer { status, body: body.to_bytes() })
+        Ok(DockerResponse { status, body: body.to_bytes() })
     }
 
     fn version(&self) -> MutexGuard<'_, Option<String>> {
@@ -103,10 +108,11 @@ impl Engine {
 /// What an answer that is not 200 says, in the Engine's own words.
 pub fn refusal(path: &str, status: u16, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
-    struct Refusal {
+    struct DockerErrorBody {
         message: String,
     }
-    let message = serde_json::from_slice::<Refusal>(body).map(|refusal| refusal.message).unwrap_or_default();
+    let message =
+        serde_json::from_slice::<DockerErrorBody>(body).map(|refusal| refusal.message).unwrap_or_default();
     format!("{path} answered {status} {}", visible::short(&message, MAX_TOLD)).trim_end().to_owned()
 }
 

@@ -73,7 +73,7 @@ impl Frame {
     pub fn skip(&self, said: EventStream) -> EventStream {
         let mark = format!("{}\n", self.begin());
         let waiting = Some((said, BytesMut::new(), mark));
-        Box::pin(stream::unfold(State::Before(waiting), State::next))
+        Box::pin(stream::unfold(FrameState::Before(waiting), FrameState::next))
     }
 }
 
@@ -82,15 +82,15 @@ fn last_of(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let text = words.join(" ");
     let surplus = text.chars().count().saturating_sub(KEPT_OUTSIDE);
-    visible::one_line(&text.chars().skip(surplus).collect::<String>()).into_owned()
+    visible::visible_line(&text.chars().skip(surplus).collect::<String>()).into_owned()
 }
 
-enum State {
+enum FrameState {
     Before(Option<(EventStream, BytesMut, String)>),
     Inside(EventStream),
 }
 
-impl State {
+impl FrameState {
     async fn next(self) -> Option<(Result<Bytes, Unreachable>, Self)> {
         match self {
             Self::Inside(mut said) => Some((said.next().await?, Self::Inside(said))),

@@ -15,17 +15,17 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Answer, Answering, EventStream, Frame, Output, Program, Transport, Unreachable,
+    Answering, DockerResponse, EventStream, Frame, Program, ProgramOutput, Transport, Unreachable,
     bounded::{MAX_STDOUT, read_complaint, read_whole},
     engine::Engine,
 };
 
-pub struct Local {
+pub struct LocalTransport {
     docker_socket: PathBuf,
     engine: Engine,
 }
 
-impl Local {
+impl LocalTransport {
     pub fn new(docker_socket: &Path) -> Self {
         Self { docker_socket: docker_socket.to_owned(), engine: Engine::default() }
     }
@@ -47,8 +47,8 @@ fn shell(stderr: Stdio) -> Result<Child, Unreachable> {
         .map_err(failed)
 }
 
-impl Transport for Local {
-    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
+impl Transport for LocalTransport {
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, ProgramOutput> {
         Box::pin(async move {
             let mut child = shell(Stdio::piped())?;
             let frame = Frame::new();
@@ -69,7 +69,7 @@ impl Transport for Local {
                     read_complaint(stderr, failed)
                 )?;
                 let status = child.wait().await.map_err(failed)?;
-                Ok(Output::of(&frame, status.code(), &out, &err))
+                Ok(ProgramOutput::of(&frame, status.code(), &out, &err))
             };
             timeout(deadline, running).await.map_err(|_| Unreachable::Deadline(deadline))?
         })
@@ -94,7 +94,7 @@ impl Transport for Local {
         })
     }
 
-    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, DockerResponse> {
         Box::pin(self.engine.get(&self.docker_socket, path, deadline))
     }
 

@@ -32,7 +32,7 @@ const SSH_FAILED: i32 = 255;
 
 /// What a program said and how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Output {
+pub struct ProgramOutput {
     /// `None` when a signal ended it.
     pub code: Option<i32>,
     /// What the program itself printed.
@@ -44,7 +44,7 @@ pub struct Output {
     pub outside: String,
 }
 
-impl Output {
+impl ProgramOutput {
     /// Of what was read from a program that was told to print between these marks.
     pub fn of(frame: &Frame, code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Self {
         let framed = frame.split(&String::from_utf8_lossy(stdout));
@@ -70,7 +70,7 @@ impl Output {
 
 /// The Engine's answer to a GET.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct DockerResponse {
     pub status: u16,
     pub body: Bytes,
 }
@@ -115,11 +115,11 @@ pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unreachable>> 
 /// dropped future leaves the connection usable; a program either gets its whole text or does not run.
 pub trait Transport: Send + Sync {
     /// Run a program with `sh` there.
-    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output>;
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, ProgramOutput>;
     /// The same for a program that goes on until nobody reads what it says. `deadline` is for its beginning.
     fn run_stream<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, EventStream>;
     /// GET from the Docker Engine there. `path` begins with `/` and has no version.
-    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer>;
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, DockerResponse>;
     /// GET with an answer that does not end, such as `/events`. `deadline` is for its beginning.
     fn engine_stream<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, EventStream>;
 }

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Answer, Answering, EventStream, Frame, Output, Program, Transport, Unreachable,
+    Answering, DockerResponse, EventStream, Frame, Program, ProgramOutput, Transport, Unreachable,
     address::ipv4,
     bounded::{MAX_STDOUT, read_complaint, read_whole},
     engine::Engine,
@@ -35,7 +35,7 @@ const PERSIST_SECS: usize = 30;
 
 /// Whom to reach, and with what.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct SshTarget {
     /// For messages: the Spark's name.
     pub name: String,
     pub address: String,
@@ -48,8 +48,8 @@ pub struct Target {
     pub directory: PathBuf,
 }
 
-pub struct Ssh {
-    target: Target,
+pub struct SshTransport {
+    target: SshTarget,
     connection: Mutex<Option<Arc<Connection>>>,
     sessions: Semaphore,
     engine: Engine,
@@ -67,8 +67,8 @@ impl Drop for Connection {
     }
 }
 
-impl Ssh {
-    pub fn new(target: Target) -> Self {
+impl SshTransport {
+    pub fn new(target: SshTarget) -> Self {
         Self {
             target,
             connection: Mutex::new(None),
@@ -144,7 +144,11 @@ impl Ssh {
         }
     }
 
-    async fn run_once(&self, connection: &Connection, program: &Program) -> Result<Output, Unreachable> {
+    async fn run_once(
+        &self,
+        connection: &Connection,
+        program: &Program,
+    ) -> Result<ProgramOutput, Unreachable> {
         let failed = |error: openssh::Error| explain(&error, &self.target.name);
         let lost = |error: std::io::Error| Unreachable::Connection(format!("the connection broke: {error}"));
         let mut child = connection
@@ -170,12 +174,12 @@ impl Ssh {
         let ((), out, err) =
             tokio::try_join!(telling, read_whole(stdout, MAX_STDOUT, lost), read_complaint(stderr, lost))?;
         let status = child.wait().await.map_err(failed)?;
-        Ok(Output::of(&frame, status.code(), &out, &err))
+        Ok(ProgramOutput::of(&frame, status.code(), &out, &err))
     }
 }
 
-impl Transport for Ssh {
-    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
+impl Transport for SshTransport {
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, ProgramOutput> {
         Box::pin(async move {
             let working = async {
                 let _permit = self.sessions.acquire().await.expect("the semaphore is never closed");
@@ -211,7 +215,7 @@ impl Transport for Ssh {
         })
     }
 
-    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, DockerResponse> {
         Box::pin(async move {
             let working = async {
                 let connection = self.connection().await?;

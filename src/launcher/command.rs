@@ -5,11 +5,11 @@
 
 use std::fmt::Write;
 
-use super::{Order, options::options};
+use super::{LaunchOrder, options::options};
 use crate::{core::name::PlainPath, host::quote};
 
-pub fn script(order: Order<'_>, dir: &PlainPath, start: &PlainPath) -> String {
-    let Order { effective, desired, .. } = order;
+pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, start: &PlainPath) -> String {
+    let LaunchOrder { effective, desired, .. } = order;
     let mut text = format!("cd\ncd {} || exit 1\n", quote(dir.as_str()));
     let served: Vec<&str> = effective.model.served_as.iter().map(AsRef::as_ref).collect();
     let nodes: Vec<String> = effective

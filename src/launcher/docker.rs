@@ -3,17 +3,17 @@
 
 use std::fmt::Write;
 
-use super::{Order, options::options};
+use super::{LaunchOrder, options::options};
 use crate::{
-    core::{desired::Source, launcher::DockerOptions, name::PlainPath},
+    core::{desired::ModelSource, launcher::DockerOptions, name::PlainPath},
     host::quote,
 };
 
 /// Where images of vLLM look for the Hugging Face cache.
 const CACHE: &str = "/root/.cache/huggingface";
 
-pub fn script(order: Order<'_>, docker: &DockerOptions, entrypoint: Option<&PlainPath>) -> String {
-    let Order { effective, desired, .. } = order;
+pub fn script(order: LaunchOrder<'_>, docker: &DockerOptions, entrypoint: Option<&PlainPath>) -> String {
+    let LaunchOrder { effective, desired, .. } = order;
     let head = desired.sparks.get(&effective.model.sparks[0]);
     let mut text = match head.and_then(|spark| spark.hf_home.as_ref()) {
         Some(hf_home) => format!("cache={}\n", quote(hf_home.as_str())),
@@ -38,8 +38,8 @@ pub fn script(order: Order<'_>, docker: &DockerOptions, entrypoint: Option<&Plai
     }
     let _ = write!(text, " -v \"$cache:{CACHE}\"");
     let root = match &effective.model.source {
-        Source::Repo { .. } | Source::LocalPath(_) => effective.model.source.root(),
-        Source::Recipe(_) => None,
+        ModelSource::Repo { .. } | ModelSource::LocalPath(_) => effective.model.source.root(),
+        ModelSource::Recipe(_) => None,
     };
     let root = root.expect("resolved: recipes have a launcher of their own");
     // The image's own entry point may be anything, or nothing.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::core::desired::{Effective, EnvValue, Secret};
+use crate::core::desired::{EnvValue, ResolvedModel, Secret};
 
 /// A secret of the model cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub struct NoSecret {
 /// # Errors
 /// [`NoSecret`], without the value.
 pub fn environment(
-    effective: &Effective<'_>,
+    effective: &ResolvedModel<'_>,
     secret: impl Fn(&Secret) -> Result<String, String>,
 ) -> Result<String, NoSecret> {
     let value =

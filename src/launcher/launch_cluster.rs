@@ -5,19 +5,24 @@
 
 use std::fmt::Write;
 
-use super::{Order, options::options};
+use super::{LaunchOrder, options::options};
 use crate::{
     core::{
-        desired::{Effective, EnvValue},
-        launcher::{LauncherOptions, Ranks},
+        desired::{EnvValue, ResolvedModel},
+        launcher::{DistributedExecutor, LauncherOptions},
         name::PlainPath,
-        observed::Checkout,
+        observed::LauncherCheckout,
     },
     host::quote,
 };
 
 /// The line that starts it, after [`prepare`].
-pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks, launch_script: Option<&PlainPath>) -> String {
+pub fn script(
+    order: LaunchOrder<'_>,
+    dir: &PlainPath,
+    ranks: DistributedExecutor,
+    launch_script: Option<&PlainPath>,
+) -> String {
     let effective = order.effective;
     let mut text = prepare(order, dir);
     let mut words = common_words(order, ranks);
@@ -75,7 +80,7 @@ fn quoted_value(assignment: &str) -> String {
 }
 
 /// Into its directory, with its configuration and its hook set: what `run-recipe.sh` of the same checkout needs too.
-pub(super) fn prepare(order: Order<'_>, dir: &PlainPath) -> String {
+pub(super) fn prepare(order: LaunchOrder<'_>, dir: &PlainPath) -> String {
     let mut text = String::from("job=$PWD\ncd\n");
     let _ = writeln!(text, "cd {} || exit 1", quote(dir.as_str()));
     if order.checkout.knows("--config") {
@@ -92,8 +97,8 @@ pub(super) fn prepare(order: Order<'_>, dir: &PlainPath) -> String {
 }
 
 /// Options that both programs of a checkout take.
-pub(super) fn common_words(order: Order<'_>, ranks: Ranks) -> Vec<String> {
-    let Order { effective, checkout, .. } = order;
+pub(super) fn common_words(order: LaunchOrder<'_>, ranks: DistributedExecutor) -> Vec<String> {
+    let LaunchOrder { effective, checkout, .. } = order;
     let mut words: Vec<String> = Vec::new();
     if effective.model.sparks.len() == 1 {
         words.push("--solo".into());
@@ -118,7 +123,7 @@ pub(super) fn common_words(order: Order<'_>, ranks: Ranks) -> Vec<String> {
 
 /// What the file says of the environment wins over what the launcher sets with `-e`, which `--env-file` does not: the engine gets
 /// it from `env`, which the engine then takes the place of, or from its launch script. Secrets are never words.
-fn assignments(effective: &Effective<'_>) -> Vec<String> {
+fn assignments(effective: &ResolvedModel<'_>) -> Vec<String> {
     let plain = effective.env.iter().filter_map(|(name, value)| match value {
         EnvValue::Plain(text) => Some(format!("{name}={text}")),
         EnvValue::Secret(_) => None,
@@ -127,17 +132,17 @@ fn assignments(effective: &Effective<'_>) -> Vec<String> {
 }
 
 /// Ray was all there was, then the default beside `--no-ray`, then an option beside the other default.
-fn of_ranks(ranks: Ranks, checkout: &Checkout) -> Option<&'static str> {
+fn of_ranks(ranks: DistributedExecutor, checkout: &LauncherCheckout) -> Option<&'static str> {
     let option = match ranks {
-        Ranks::Processes => "--no-ray",
-        Ranks::Ray => "--ray",
+        DistributedExecutor::Processes => "--no-ray",
+        DistributedExecutor::Ray => "--ray",
     };
     checkout.knows(option).then_some(option)
 }
 
 /// The nodes, their interfaces and the ports, in the words of its configuration file.
-fn settings(order: Order<'_>) -> Vec<(&'static str, String)> {
-    let Order { effective, desired, .. } = order;
+fn settings(order: LaunchOrder<'_>) -> Vec<(&'static str, String)> {
+    let LaunchOrder { effective, desired, .. } = order;
     let mut ours = vec![
         ("CONTAINER_NAME", effective.slot.container.to_string()),
         ("MASTER_PORT", effective.slot.master_port.to_string()),
@@ -158,7 +163,7 @@ fn settings(order: Order<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// For checkouts without configuration files.
-fn nodes_as_options(order: Order<'_>) -> Vec<String> {
+fn nodes_as_options(order: LaunchOrder<'_>) -> Vec<String> {
     let mut words = Vec::new();
     for (key, value) in settings(order) {
         let option = match key {
@@ -175,7 +180,7 @@ fn nodes_as_options(order: Order<'_>) -> Vec<String> {
 
 /// Our configuration file for the launcher: what the owner's `.env` says of other things, then ours. The file and not
 /// options, because the launcher lets `.env` win over an option that happens to equal its default.
-fn write_config(text: &mut String, order: Order<'_>) {
+fn write_config(text: &mut String, order: LaunchOrder<'_>) {
     let ours = settings(order);
     let mut keys: Vec<String> = ours.iter().map(|(key, _)| (*key).to_owned()).collect();
     // It makes `-e X` of each of these, which would win over ours.

@@ -1,4 +1,4 @@
-//! How a model is started: an [`Effective`] to a script for the head Spark, one file for each kind of launcher.
+//! How a model is started: an [`ResolvedModel`] to a script for the head Spark, one file for each kind of launcher.
 //!
 //! A launcher's exit code proves nothing, so nothing here looks at it; probes do. Everything that varies is quoted for the
 //! shell where it is written, once.
@@ -12,34 +12,34 @@ pub mod recipe;
 pub mod sparkrun;
 
 use crate::core::{
-    desired::{Desired, Effective, Object},
-    launcher::How,
-    observed::{Checkout, Token},
+    desired::{Desired, Object, ResolvedModel},
+    launcher::LaunchMethod,
+    observed::{FencingToken, LauncherCheckout},
 };
 
 /// What a launch is made from.
 #[derive(Clone, Copy)]
-pub struct Order<'a> {
+pub struct LaunchOrder<'a> {
     pub object: &'a Object,
-    pub effective: &'a Effective<'a>,
+    pub effective: &'a ResolvedModel<'a>,
     pub desired: &'a Desired,
-    pub token: &'a Token,
+    pub token: &'a FencingToken,
     /// What the container gets in its environment, at that path on every Spark of the model.
     pub environment_file: Option<&'a str>,
     /// The checkout on the head, for launchers that are in one.
-    pub checkout: &'a Checkout,
+    pub checkout: &'a LauncherCheckout,
 }
 
 /// What the job on the head runs, below the home directory.
-pub fn script(order: Order<'_>) -> String {
+pub fn script(order: LaunchOrder<'_>) -> String {
     let mut text = match &order.effective.launcher.how {
-        How::LaunchCluster { dir, ranks, script, .. } => {
+        LaunchMethod::LaunchCluster { dir, ranks, script, .. } => {
             launch_cluster::script(order, dir, *ranks, script.as_ref())
         }
-        How::Recipe { dir, ranks, .. } => recipe::script(order, dir, *ranks),
-        How::Docker { docker, entrypoint } => docker::script(order, docker, entrypoint.as_ref()),
-        How::Sparkrun { program, ranks } => sparkrun::script(order, program, *ranks),
-        How::Command { dir, start, .. } => command::script(order, dir, start),
+        LaunchMethod::Recipe { dir, ranks, .. } => recipe::script(order, dir, *ranks),
+        LaunchMethod::Docker { docker, entrypoint } => docker::script(order, docker, entrypoint.as_ref()),
+        LaunchMethod::Sparkrun { program, ranks } => sparkrun::script(order, program, *ranks),
+        LaunchMethod::Command { dir, start, .. } => command::script(order, dir, start),
     };
     text.push_str("code=$?\n");
     if let Some(file) = order.environment_file {

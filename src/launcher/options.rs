@@ -2,15 +2,15 @@
 //!
 //! They are words without white space or shell characters, because launchers take them as one text that they split.
 
-use super::Order;
+use super::LaunchOrder;
 use crate::core::{
-    desired::{Effective, Source},
+    desired::{ModelSource, ResolvedModel},
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
-    launcher::{DockerOptions, How},
+    launcher::{DockerOptions, LaunchMethod},
 };
 
 /// One word each.
-pub fn options(order: Order<'_>) -> Vec<String> {
+pub fn options(order: LaunchOrder<'_>) -> Vec<String> {
     let mut words = Vec::new();
     for label in labels(order) {
         words.extend(["--label".to_owned(), label]);
@@ -18,7 +18,7 @@ pub fn options(order: Order<'_>) -> Vec<String> {
     words.extend(mounts(order.effective));
     // Published ports are an option of the launcher of a checkout, which changes the network for them.
     let docker = order.effective.launcher.how.docker().cloned().unwrap_or_default();
-    let is_run_here = matches!(order.effective.launcher.how, How::Docker { .. });
+    let is_run_here = matches!(order.effective.launcher.how, LaunchMethod::Docker { .. });
     let docker = if is_run_here {
         DockerOptions { gpus: None, ..docker }
     } else {
@@ -32,8 +32,8 @@ pub fn options(order: Order<'_>) -> Vec<String> {
 }
 
 /// What makes a container ours.
-pub fn labels(order: Order<'_>) -> [String; 4] {
-    let Order { object, effective, desired, token, .. } = order;
+pub fn labels(order: LaunchOrder<'_>) -> [String; 4] {
+    let LaunchOrder { object, effective, desired, token, .. } = order;
     [
         format!("{CLUSTER}={}", desired.cluster),
         format!("{OBJECT}={object}"),
@@ -43,9 +43,9 @@ pub fn labels(order: Order<'_>) -> [String; 4] {
 }
 
 /// What the container sees of its Spark.
-pub fn mounts(effective: &Effective<'_>) -> Vec<String> {
+pub fn mounts(effective: &ResolvedModel<'_>) -> Vec<String> {
     let mut words = Vec::new();
-    if let Source::LocalPath(path) = &effective.model.source {
+    if let ModelSource::LocalPath(path) = &effective.model.source {
         words.extend(["-v".to_owned(), format!("{path}:{path}:ro")]);
     }
     for volume in effective.launcher.how.volumes() {

@@ -3,24 +3,26 @@
 
 use std::fmt::Write;
 
-use super::{Order, launch_cluster};
+use super::{LaunchOrder, launch_cluster};
 use crate::{
     core::{
-        desired::{Desired, Effective, Source},
-        launcher::Ranks,
+        desired::{Desired, ModelSource, ResolvedModel},
+        launcher::DistributedExecutor,
         name::PlainPath,
     },
     host::quote,
 };
 
-fn name<'a>(effective: &Effective<'a>) -> &'a str {
+fn name<'a>(effective: &ResolvedModel<'a>) -> &'a str {
     match &effective.model.source {
-        Source::Recipe(recipe) => recipe.as_str(),
-        Source::Repo { .. } | Source::LocalPath(_) => unreachable!("resolved: this launcher is for recipes"),
+        ModelSource::Recipe(recipe) => recipe.as_str(),
+        ModelSource::Repo { .. } | ModelSource::LocalPath(_) => {
+            unreachable!("resolved: this launcher is for recipes")
+        }
     }
 }
 
-pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks) -> String {
+pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, ranks: DistributedExecutor) -> String {
     let effective = order.effective;
     let mut text = launch_cluster::prepare(order, dir);
     let _ = write!(text, "./run-recipe.sh {}", quote(name(effective)));
@@ -37,18 +39,18 @@ pub fn script(order: Order<'_>, dir: &PlainPath, ranks: Ranks) -> String {
     text
 }
 
-fn fabric_ips(effective: &Effective<'_>, desired: &Desired) -> Vec<String> {
+fn fabric_ips(effective: &ResolvedModel<'_>, desired: &Desired) -> Vec<String> {
     let fabrics = effective.model.sparks.iter().filter_map(|spark| desired.sparks[spark].fabric.as_ref());
     fabrics.map(|fabric| fabric.ip.to_string()).collect()
 }
 
 /// The words of [`dry_run`] say on which Sparks. Without that it would go and look for them.
-pub fn names_nodes(effective: &Effective<'_>, desired: &Desired) -> bool {
+pub fn names_nodes(effective: &ResolvedModel<'_>, desired: &Desired) -> bool {
     effective.model.sparks.len() == 1 || !fabric_ips(effective, desired).is_empty()
 }
 
 /// Words for `run-recipe.sh` that print what it would do.
-pub fn dry_run(effective: &Effective<'_>, desired: &Desired) -> Vec<String> {
+pub fn dry_run(effective: &ResolvedModel<'_>, desired: &Desired) -> Vec<String> {
     let mut words = vec![name(effective).to_owned(), "--dry-run".into()];
     let ips = fabric_ips(effective, desired);
     if effective.model.sparks.len() == 1 {

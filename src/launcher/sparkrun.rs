@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use serde_json::Value as Json;
 
-use super::{Order, options::labels};
+use super::{LaunchOrder, options::labels};
 use crate::{
-    core::{desired::Source, launcher::Ranks, name::PlainPath},
+    core::{desired::ModelSource, launcher::DistributedExecutor, name::PlainPath},
     host::quote,
 };
 
@@ -19,9 +19,9 @@ const OWN: [(&str, &str); 4] = [
     ("max-model-len", "--max-model-len"),
 ];
 
-pub fn script(order: Order<'_>, program: &PlainPath, ranks: Ranks) -> String {
-    let Order { effective, desired, .. } = order;
-    let Source::Recipe(recipe) = &effective.model.source else {
+pub fn script(order: LaunchOrder<'_>, program: &PlainPath, ranks: DistributedExecutor) -> String {
+    let LaunchOrder { effective, desired, .. } = order;
+    let ModelSource::Recipe(recipe) = &effective.model.source else {
         unreachable!("resolved: this launcher is for recipes")
     };
     let hosts: Vec<String> =
@@ -44,7 +44,7 @@ pub fn script(order: Order<'_>, program: &PlainPath, ranks: Ranks) -> String {
     if let Some(file) = order.environment_file {
         words.push(format!("--executor-args=--env-file {file}"));
     }
-    if ranks == Ranks::Ray {
+    if ranks == DistributedExecutor::Ray {
         words.extend(["-o".into(), "distributed_executor_backend=ray".into()]);
     }
     for (flag, value) in &effective.model.args {

@@ -11,8 +11,8 @@ use serde::de::{
 };
 
 use super::{
-    Problem,
-    tree::{Key, Node, Value},
+    FileProblem,
+    tree::{MapKey, Node, Value},
 };
 use crate::core::name::nearest;
 
@@ -20,18 +20,18 @@ use crate::core::name::nearest;
 const MAX_PROBLEMS: usize = 50;
 
 /// Read a `T` from `node`. `None` when something that `T` cannot do without is wrong.
-pub fn decode<T: DeserializeOwned>(node: &Node, problems: &mut Vec<Problem>) -> Option<T> {
+pub fn decode<T: DeserializeOwned>(node: &Node, problems: &mut Vec<FileProblem>) -> Option<T> {
     let mut node = node.clone();
     let mut found = 0;
     loop {
-        let error = match T::deserialize(From { node: &node }) {
+        let error = match T::deserialize(NodeDeserializer { node: &node }) {
             Ok(value) => return (found == 0).then_some(value),
             Err(error) => error,
         };
         let span = error.span.clone().unwrap_or(node.span.clone());
         // What is missing only because it was taken out for being wrong is not a second problem.
         if !(error.missing && found > 0) {
-            problems.push(Problem::at(span.clone(), error.message).hint(error.hint));
+            problems.push(FileProblem::at(span.clone(), error.message).hint(error.hint));
         }
         found += 1;
         if error.missing || found >= MAX_PROBLEMS || !remove(&mut node, &span) {
@@ -140,11 +140,11 @@ fn in_words(expected: &str) -> String {
     }
 }
 
-struct From<'a> {
+struct NodeDeserializer<'a> {
     node: &'a Node,
 }
 
-impl<'de> Deserializer<'de> for From<'_> {
+impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -156,7 +156,7 @@ impl<'de> Deserializer<'de> for From<'_> {
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Text(value) => visitor.visit_str(value),
             Value::List(items) => visitor.visit_seq(Items(items.iter())),
-            Value::Map(entries) => visitor.visit_map(Entries { rest: entries.iter(), value: None }),
+            Value::Map(entries) => visitor.visit_map(MapEntries { rest: entries.iter(), value: None }),
         }
         .map_err(|error| error.at(span))
     }
@@ -175,9 +175,9 @@ impl<'de> Deserializer<'de> for From<'_> {
                     .iter()
                     .filter(|(key, value)| !key.text.starts_with("x-") && value.value != Value::Null)
                     .collect();
-                visitor.visit_map(Kept { rest: kept.into_iter(), value: None })
+                visitor.visit_map(KeptEntries { rest: kept.into_iter(), value: None })
             }
-            Value::Null => visitor.visit_map(Entries { rest: [].iter(), value: None }),
+            Value::Null => visitor.visit_map(MapEntries { rest: [].iter(), value: None }),
             Value::List(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
@@ -186,7 +186,7 @@ impl<'de> Deserializer<'de> for From<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
-            Value::Null => visitor.visit_map(Entries { rest: [].iter(), value: None }),
+            Value::Null => visitor.visit_map(MapEntries { rest: [].iter(), value: None }),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -218,7 +218,7 @@ impl<'de> Deserializer<'de> for From<'_> {
                 visitor.visit_enum(variant)
             }
             // `{ env: NAME }`: the one key is the variant.
-            Value::Map(entries) if entries.len() == 1 => visitor.visit_enum(Variant(&entries[0])),
+            Value::Map(entries) if entries.len() == 1 => visitor.visit_enum(EnumEntry(&entries[0])),
             _ => Err(de::Error::custom("expected one word, or a map with one key")),
         }
         .map_err(|error| error.at(span))
@@ -245,18 +245,18 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Error;
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let Some(node) = self.0.next() else { return Ok(None) };
-        seed.deserialize(From { node }).map(Some).map_err(|error| error.at(&node.span))
+        seed.deserialize(NodeDeserializer { node }).map(Some).map_err(|error| error.at(&node.span))
     }
 }
 
-type Kept<'a> = Entries<'a, std::vec::IntoIter<&'a (Key, Node)>>;
+type KeptEntries<'a> = MapEntries<'a, std::vec::IntoIter<&'a (MapKey, Node)>>;
 
-struct Entries<'a, I = std::slice::Iter<'a, (Key, Node)>> {
+struct MapEntries<'a, I = std::slice::Iter<'a, (MapKey, Node)>> {
     rest: I,
     value: Option<&'a Node>,
 }
 
-impl<'de, 'a, I: Iterator<Item = &'a (Key, Node)>> MapAccess<'de> for Entries<'a, I> {
+impl<'de, 'a, I: Iterator<Item = &'a (MapKey, Node)>> MapAccess<'de> for MapEntries<'a, I> {
     type Error = Error;
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         let Some((key, value)) = self.rest.next() else { return Ok(None) };
@@ -266,24 +266,27 @@ impl<'de, 'a, I: Iterator<Item = &'a (Key, Node)>> MapAccess<'de> for Entries<'a
     }
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let node = self.value.take().expect("serde asks for a value only after its key");
-        seed.deserialize(From { node }).map_err(|error| error.at(&node.span))
+        seed.deserialize(NodeDeserializer { node }).map_err(|error| error.at(&node.span))
     }
 }
 
-struct Variant<'a>(&'a (Key, Node));
+struct EnumEntry<'a>(&'a (MapKey, Node));
 
-impl<'de, 'a> de::EnumAccess<'de> for Variant<'a> {
+impl<'de, 'a> de::EnumAccess<'de> for EnumEntry<'a> {
     type Error = Error;
-    type Variant = From<'a>;
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, From<'a>), Error> {
+    type Variant = NodeDeserializer<'a>;
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, NodeDeserializer<'a>), Error> {
         let (key, node) = self.0;
         let text: StrDeserializer<'_, Error> = key.text.as_str().into_deserializer();
         let variant = seed.deserialize(text).map_err(|error| error.at(&key.span))?;
-        Ok((variant, From { node }))
+        Ok((variant, NodeDeserializer { node }))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for From<'_> {
+impl<'de> de::VariantAccess<'de> for NodeDeserializer<'_> {
     type Error = Error;
     fn unit_variant(self) -> Result<(), Error> {
         Err(<Error as de::Error>::custom("expected only the word, without a value").at(&self.node.span))

@@ -6,14 +6,14 @@
 use serde_json::Value as Json;
 
 use super::{
-    Problem, patch,
+    FileProblem, patch,
     splice::{NoPlace, splice},
     tree::{self, Node, Value},
 };
 
 /// A change that is asked for.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub enum TextChange {
     /// RFC 7396.
     Merge(Json),
     /// RFC 6902.
@@ -27,7 +27,7 @@ pub enum Change {
 pub enum Refused {
     /// What is there cannot be read, so it cannot be changed in part.
     #[error("the file as it is cannot be read, so it is changed as a whole or not at all: {}", .0.message)]
-    Unreadable(Problem),
+    Unreadable(FileProblem),
     #[error("the patch does not fit the file: {0}")]
     DoesNotFit(String),
     /// It would make more of the file than is ever read.
@@ -42,8 +42,8 @@ pub enum Refused {
 ///
 /// # Errors
 /// [`Refused`].
-pub fn edited(text: &str, change: &Change) -> Result<String, Refused> {
-    if let Change::Whole(new) = change {
+pub fn edited(text: &str, change: &TextChange) -> Result<String, Refused> {
+    if let TextChange::Whole(new) = change {
         return Ok(new.clone());
     }
     let (mark, body) = match text.strip_prefix('\u{feff}') {
@@ -53,9 +53,9 @@ pub fn edited(text: &str, change: &Change) -> Result<String, Refused> {
     let before = tree::parse(body).map_err(Refused::Unreadable)?;
     let old = before.json();
     let new = match change {
-        Change::Merge(wanted) => patch::merged(&old, wanted)?,
-        Change::Patch(wanted) => patch::patched(&old, wanted)?,
-        Change::Whole(_) => unreachable!("returned above"),
+        TextChange::Merge(wanted) => patch::merged(&old, wanted)?,
+        TextChange::Patch(wanted) => patch::patched(&old, wanted)?,
+        TextChange::Whole(_) => unreachable!("returned above"),
     };
     if new == old {
         return Ok(text.to_owned());
@@ -147,7 +147,7 @@ fn differ(path: &str, old: &Json, new: &Json, found: &mut Vec<String>) {
 ///
 /// # Errors
 /// The first thing that is not YAML.
-pub fn value(text: &str) -> Result<Json, Problem> {
+pub fn value(text: &str) -> Result<Json, FileProblem> {
     tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map(|node| node.json())
 }
 
@@ -174,7 +174,7 @@ models:
 ";
 
     fn merged(patch: Json) -> String {
-        edited(FILE, &Change::Merge(patch)).unwrap()
+        edited(FILE, &TextChange::Merge(patch)).unwrap()
     }
 
     #[test]
@@ -193,18 +193,18 @@ models:
             .replace("under the desk\n", "under the desk\n  spark2: { address: 192.0.2.2, user: bob }\n")
             .replace("# head\n", "# head\n      - spark2\n    args: { max-model-len: 4096 }\n");
         assert_eq!(text, expected);
-        let back = edited(&text, &Change::Merge(json!({ "sparks": { "spark2": null } }))).unwrap();
+        let back = edited(&text, &TextChange::Merge(json!({ "sparks": { "spark2": null } }))).unwrap();
         assert!(!back.contains("spark2: {") && back.contains("# under the desk"), "{back}");
     }
 
     #[test]
     fn a_json_patch_that_does_not_fit_is_refused() {
         let patch = json!([{ "op": "replace", "path": "/models/large/repo", "value": "x/y" }]);
-        let change = Change::Patch(serde_json::from_value(patch).unwrap());
+        let change = TextChange::Patch(serde_json::from_value(patch).unwrap());
         assert!(matches!(edited(FILE, &change), Err(Refused::DoesNotFit(_))));
         let patch = json!([{ "op": "test", "path": "/model", "value": "small" },
             { "op": "replace", "path": "/model", "value": "none" }]);
-        let change = Change::Patch(serde_json::from_value(patch).unwrap());
+        let change = TextChange::Patch(serde_json::from_value(patch).unwrap());
         assert!(edited(FILE, &change).unwrap().contains("model: none   # what serves"));
     }
 
@@ -212,7 +212,7 @@ models:
     #[test]
     fn what_an_anchor_shares_is_not_changed_behind_its_back() {
         let text = "version: 1\nx-base: &base { user: alice }\nsparks:\n  a: *base\n  b: *base\n";
-        let refused = edited(text, &Change::Merge(json!({ "x-base": { "user": "bob" } })));
+        let refused = edited(text, &TextChange::Merge(json!({ "x-base": { "user": "bob" } })));
         let Err(refused) = refused else { panic!("{refused:?}") };
         let told = "line 4 of the file cannot be changed in part, because the anchor `&base` shares what stands there with other \
                     places: `a: *base`; edit it by hand";
@@ -224,12 +224,12 @@ models:
     fn a_map_that_was_emptied_keeps_its_comments_when_it_is_filled_again() {
         let text =
             "version: 1\nholds:   # mine\n  # the usual one\n  night: { owner: alice }\n  # after\n# end\n";
-        let hold = |name: &str, hold: Json| Change::Merge(json!({ "holds": { name: hold } }));
+        let hold = |name: &str, hold: Json| TextChange::Merge(json!({ "holds": { name: hold } }));
         let emptied = edited(text, &hold("night", Json::Null)).unwrap();
         assert_eq!(emptied, text.replace("night: { owner: alice }", "{}"));
         let again = edited(&emptied, &hold("day", json!({ "owner": "bob" }))).unwrap();
         assert_eq!(again, text.replace("night: { owner: alice }", "day: { owner: bob }"));
-        let two = Change::Merge(json!({ "holds": { "a": { "owner": "bob" }, "b": { "owner": "bob" } } }));
+        let two = TextChange::Merge(json!({ "holds": { "a": { "owner": "bob" }, "b": { "owner": "bob" } } }));
         let two = edited(&emptied, &two).unwrap();
         assert!(
             two.contains("  # the usual one\n  a: { owner: bob }\n  b: { owner: bob }\n  # after\n"),
@@ -242,7 +242,8 @@ models:
     fn an_item_goes_with_its_own_comment() {
         let text =
             "version: 1\ndisabled_services:\n  - x   # broken\n  - y   # licence ended\n  - z   # old\n";
-        let gone = |list: Json| edited(text, &Change::Merge(json!({ "disabled_services": list }))).unwrap();
+        let gone =
+            |list: Json| edited(text, &TextChange::Merge(json!({ "disabled_services": list }))).unwrap();
         assert_eq!(gone(json!(["y", "z"])), text.replace("  - x   # broken\n", ""));
         assert_eq!(gone(json!(["x", "z"])), text.replace("  - y   # licence ended\n", ""));
     }
@@ -256,7 +257,7 @@ models:
     #[test]
     fn line_ends_and_the_byte_order_mark_stay() {
         let windows = format!("\u{feff}{}", FILE.replace('\n', "\r\n"));
-        let text = edited(&windows, &Change::Merge(json!({ "model": "none" }))).unwrap();
+        let text = edited(&windows, &TextChange::Merge(json!({ "model": "none" }))).unwrap();
         assert_eq!(text, windows.replace("model: small", "model: none"));
     }
 
@@ -268,7 +269,7 @@ models:
     }
 
     fn changed(text: &str, patch: Json) -> String {
-        edited(text, &Change::Merge(patch)).unwrap_or_else(|refused| panic!("{refused}\n{text}"))
+        edited(text, &TextChange::Merge(patch)).unwrap_or_else(|refused| panic!("{refused}\n{text}"))
     }
 
     /// If this failed, a file that `check` calls valid could not be edited at all.
@@ -370,7 +371,7 @@ models:
         );
         // Under another name it is what it was, where it was.
         let moved = json!([{ "op": "move", "from": "/models/small", "path": "/models/tiny" }]);
-        let moved = edited(text, &Change::Patch(serde_json::from_value(moved).unwrap())).unwrap();
+        let moved = edited(text, &TextChange::Patch(serde_json::from_value(moved).unwrap())).unwrap();
         assert_eq!(moved, text.replace("small: {", "tiny: {"));
         let plain = "x-a: one\n  two   # about both\nmodel: m\n";
         assert_eq!(changed(plain, json!({ "x-a": "three" })), "x-a: three   # about both\nmodel: m\n");

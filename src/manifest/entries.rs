@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{Problem, v1};
+use super::{FileProblem, v1};
 use crate::core::desired::Desired;
 
 /// What the text says.
@@ -10,13 +10,13 @@ use crate::core::desired::Desired;
 pub struct Loaded {
     pub desired: Desired,
     /// Things that do not keep the file from being used: quarantined entries, unknown disabled names.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<FileProblem>,
     /// Entries with errors of their own, `section/name`: they are told of in `warnings`, and touched by nobody.
     pub set_aside: Vec<String>,
 }
 
 /// The file's entries with their places, as far as they could be read.
-pub struct Entries {
+pub struct FileEntries {
     pub cluster: v1::Cluster,
     /// Where each entry's key stands: `section/name`.
     pub places: BTreeMap<String, Range<usize>>,
@@ -27,5 +27,5 @@ pub struct Entries {
 pub struct Quarantined {
     pub section: &'static str,
     pub name: String,
-    pub problems: Vec<Problem>,
+    pub problems: Vec<FileProblem>,
 }

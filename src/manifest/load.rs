@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Problem,
+    FileProblem,
     decode::decode,
-    entries::{Entries, Loaded, Quarantined},
+    entries::{FileEntries, Loaded, Quarantined},
     resolve,
-    tree::{self, Key, Node, Value},
+    tree::{self, MapKey, Node, Value},
     v1,
 };
 use crate::core::name::nearest;
@@ -36,10 +36,10 @@ const SECTIONS: [&str; 12] = [
 ///
 /// # Errors
 /// All independent problems; the file cannot be used.
-pub fn load(text: &str) -> Result<Loaded, Vec<Problem>> {
+pub fn load(text: &str) -> Result<Loaded, Vec<FileProblem>> {
     let text_only = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text_only.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        let problem = Problem::at(0..0, "the file is empty".into());
+        let problem = FileProblem::at(0..0, "the file is empty".into());
         return Err(vec![problem.hint(Some("at least `version: 1` and `sparks:` are needed".into()))]);
     }
     let root = tree::parse(text).map_err(|problem| vec![problem])?;
@@ -49,10 +49,16 @@ pub fn load(text: &str) -> Result<Loaded, Vec<Problem>> {
     resolve::resolve(entries, problems, quarantine)
 }
 
-fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantined>) -> Option<Entries> {
+fn read(
+    root: &Node,
+    problems: &mut Vec<FileProblem>,
+    quarantine: &mut Vec<Quarantined>,
+) -> Option<FileEntries> {
     let Value::Map(fields) = &root.value else {
-        problems
-            .push(Problem::at(root.span.clone(), "expected a map with `version`, `sparks` and so on".into()));
+        problems.push(FileProblem::at(
+            root.span.clone(),
+            "expected a map with `version`, `sparks` and so on".into(),
+        ));
         return None;
     };
     for (key, _) in fields {
@@ -63,7 +69,7 @@ fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantin
                 |near| format!("did you mean `{near}`?"),
             );
             let message = format!("unknown field `{}`", key.text);
-            problems.push(Problem::at(key.span.clone(), message).hint(Some(hint)));
+            problems.push(FileProblem::at(key.span.clone(), message).hint(Some(hint)));
         }
     }
     let field = |name: &str| {
@@ -77,7 +83,7 @@ fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantin
         if field(needed).is_none() {
             let blank = fields.iter().find(|(key, _)| key.text == needed).map(|(key, _)| key.span.clone());
             let is = if blank.is_some() { "blank" } else { "missing" };
-            problems.push(Problem::at(blank.unwrap_or(end.clone()), format!("`{needed}` is {is}")));
+            problems.push(FileProblem::at(blank.unwrap_or(end.clone()), format!("`{needed}` is {is}")));
         }
     }
     let mut places = BTreeMap::new();
@@ -86,7 +92,7 @@ fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantin
         && found != 1
     {
         let message = format!("version {found} is not known to this program");
-        problems.push(Problem::at(node.span.clone(), message).hint(Some("version 1 is".into())));
+        problems.push(FileProblem::at(node.span.clone(), message).hint(Some("version 1 is".into())));
     }
     let cluster = v1::Cluster {
         version: version.unwrap_or(1),
@@ -102,13 +108,13 @@ fn read(root: &Node, problems: &mut Vec<Problem>, quarantine: &mut Vec<Quarantin
         schedule: many(field("schedule"), problems, &mut places, None),
         notify: many(field("notify"), problems, &mut places, None),
     };
-    Some(Entries { cluster, places })
+    Some(FileEntries { cluster, places })
 }
 
-type Places = BTreeMap<String, std::ops::Range<usize>>;
+type EntrySpans = BTreeMap<String, std::ops::Range<usize>>;
 
 /// Note where everything below `path` is written: values by their key, items of a list by their text.
-fn inside(path: &str, node: &Node, places: &mut Places) {
+fn inside(path: &str, node: &Node, places: &mut EntrySpans) {
     match &node.value {
         Value::Map(fields) => {
             for (key, value) in fields {
@@ -129,9 +135,9 @@ fn inside(path: &str, node: &Node, places: &mut Places) {
 }
 
 fn one<T: DeserializeOwned>(
-    field: Option<(&Key, &Node)>,
-    problems: &mut Vec<Problem>,
-    places: &mut Places,
+    field: Option<(&MapKey, &Node)>,
+    problems: &mut Vec<FileProblem>,
+    places: &mut EntrySpans,
 ) -> Option<T> {
     let (key, node) = field?;
     places.insert(key.text.clone(), node.span.clone());
@@ -140,13 +146,13 @@ fn one<T: DeserializeOwned>(
 }
 
 fn list<T: DeserializeOwned>(
-    field: Option<(&Key, &Node)>,
-    problems: &mut Vec<Problem>,
-    places: &mut Places,
+    field: Option<(&MapKey, &Node)>,
+    problems: &mut Vec<FileProblem>,
+    places: &mut EntrySpans,
 ) -> Vec<T> {
     let Some((key, node)) = field else { return Vec::new() };
     let Value::List(items) = &node.value else {
-        problems.push(Problem::at(node.span.clone(), format!("expected a list of {}", key.text)));
+        problems.push(FileProblem::at(node.span.clone(), format!("expected a list of {}", key.text)));
         return Vec::new();
     };
     items
@@ -162,21 +168,23 @@ fn list<T: DeserializeOwned>(
 
 /// Entry by entry, so that one bad entry does not hide the rest.
 fn many<K: DeserializeOwned + Ord, T: DeserializeOwned>(
-    field: Option<(&Key, &Node)>,
-    problems: &mut Vec<Problem>,
-    places: &mut Places,
+    field: Option<(&MapKey, &Node)>,
+    problems: &mut Vec<FileProblem>,
+    places: &mut EntrySpans,
     mut quarantine: Option<(&'static str, &mut Vec<Quarantined>)>,
 ) -> BTreeMap<K, T> {
     let Some((section, node)) = field else { return BTreeMap::new() };
     let Value::Map(entries) = &node.value else {
-        problems
-            .push(Problem::at(node.span.clone(), format!("expected a map from names to {}", section.text)));
+        problems.push(FileProblem::at(
+            node.span.clone(),
+            format!("expected a map from names to {}", section.text),
+        ));
         return BTreeMap::new();
     };
     if entries.len() > MOST_ENTRIES {
         let message =
             format!("`{}` has {} entries; at most {MOST_ENTRIES} are used", section.text, entries.len());
-        problems.push(Problem::at(section.span.clone(), message));
+        problems.push(FileProblem::at(section.span.clone(), message));
         return BTreeMap::new();
     }
     let mut read = BTreeMap::new();

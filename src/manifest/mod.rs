@@ -31,7 +31,7 @@ pub enum Severity {
 
 /// Something in the file that should be otherwise, and where.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct FileProblem {
     pub severity: Severity,
     /// Bytes of the text.
     pub span: Range<usize>,
@@ -40,7 +40,7 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-impl Problem {
+impl FileProblem {
     pub fn at(span: Range<usize>, message: String) -> Self {
         Self { severity: Severity::Error, span, message, hint: None }
     }

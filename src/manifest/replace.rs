@@ -125,7 +125,7 @@ pub fn create(path: &Path, new: &[u8]) -> Result<Replaced, ReplaceError> {
 }
 
 /// Whoever reads while this is open sees no edit that is being put back. `None`: it is read without.
-pub fn turn_of_reader(path: &Path) -> Option<File> {
+pub fn lock_as_reader(path: &Path) -> Option<File> {
     let target = fs::canonicalize(path).ok()?;
     lock_for(&target, FlockOperation::NonBlockingLockShared).ok()?
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use super::{Problem, Severity, v1::SECRET_PLACE};
+use super::{FileProblem, Severity, v1::SECRET_PLACE};
 
 /// More is not read; the rest is counted.
 const MAX_SHOWN: usize = 50;
@@ -15,8 +15,8 @@ const MAX_LINE: usize = 300;
 const MAX_QUOTED: usize = 80;
 
 /// The problems as text.
-pub fn render(problems: &[Problem], path: &str, text: &str) -> String {
-    let lines = Lines::of(text);
+pub fn render(problems: &[FileProblem], path: &str, text: &str) -> String {
+    let lines = LineIndex::of(text);
     let mut blocks: Vec<String> =
         problems.iter().take(MAX_SHOWN).map(|problem| block(problem, path, text, &lines)).collect();
     if problems.len() > MAX_SHOWN {
@@ -27,7 +27,7 @@ pub fn render(problems: &[Problem], path: &str, text: &str) -> String {
 
 /// What a program may be told of a problem: the same words, with nothing that may be a secret. Line and column count from
 /// 1, the column in characters.
-pub fn told(problem: &Problem, text: &str, lines: &Lines) -> (usize, usize, String, Option<String>) {
+pub fn told(problem: &FileProblem, text: &str, lines: &LineIndex) -> (usize, usize, String, Option<String>) {
     let span = clip(&problem.span, text);
     let number = lines.number(span.start);
     let column = text[lines.starts[number - 1]..span.start].chars().count() + 1;
@@ -38,7 +38,7 @@ pub fn told(problem: &Problem, text: &str, lines: &Lines) -> (usize, usize, Stri
 
 /// A problem for a program: where, in the file's own terms, and what.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Told {
+pub struct ProblemReport {
     /// A JSON pointer; empty: the file as a whole.
     pub pointer: String,
     pub line: usize,
@@ -49,29 +49,29 @@ pub struct Told {
 }
 
 /// Each of them, for a program.
-pub fn all_told(problems: &[Problem], text: &str) -> Vec<Told> {
-    let lines = Lines::of(text);
+pub fn all_told(problems: &[FileProblem], text: &str) -> Vec<ProblemReport> {
+    let lines = LineIndex::of(text);
     let tree = super::tree::parse(text).ok();
     let each = problems.iter().map(|problem| {
         let pointer = tree.as_ref().map_or_else(String::new, |tree| tree.pointer_at(problem.span.start));
         let (line, column, message, hint) = told(problem, text, &lines);
-        Told { pointer, line, column, message, hint }
+        ProblemReport { pointer, line, column, message, hint }
     });
     each.collect()
 }
 
 /// What stands there may be a secret, by its key or by what is wrong with it.
-fn is_hidden(problem: &Problem, text: &str, lines: &Lines, number: usize) -> bool {
+fn is_hidden(problem: &FileProblem, text: &str, lines: &LineIndex, number: usize) -> bool {
     lines.is_secret(text, number) || problem.message.contains(SECRET_PLACE)
 }
 
 /// The words of each problem, for lists that show no places.
-pub fn messages(problems: &[Problem], text: &str) -> Vec<String> {
-    let lines = Lines::of(text);
+pub fn messages(problems: &[FileProblem], text: &str) -> Vec<String> {
+    let lines = LineIndex::of(text);
     problems.iter().map(|problem| told(problem, text, &lines).2).collect()
 }
 
-fn block(problem: &Problem, path: &str, text: &str, lines: &Lines) -> String {
+fn block(problem: &FileProblem, path: &str, text: &str, lines: &LineIndex) -> String {
     let span = clip(&problem.span, text);
     let number = lines.number(span.start);
     let line = lines.line(text, number);
@@ -96,7 +96,7 @@ fn block(problem: &Problem, path: &str, text: &str, lines: &Lines) -> String {
 
 /// Message and hint, with long quotations cut, and without quotations where they may be secrets: `hidden` is the line that
 /// is not shown.
-fn words(problem: &Problem, hidden: Option<&str>) -> (String, Option<String>) {
+fn words(problem: &FileProblem, hidden: Option<&str>) -> (String, Option<String>) {
     let show = |text: &str| quotations(text, hidden);
     (show(&problem.message), problem.hint.as_deref().map(show))
 }
@@ -159,12 +159,12 @@ fn is_key(word: &str, line: &str) -> bool {
 }
 
 /// Where lines begin, and which of them may hold a secret.
-pub struct Lines {
+pub struct LineIndex {
     starts: Vec<usize>,
     secret: Vec<bool>,
 }
 
-impl Lines {
+impl LineIndex {
     pub fn of(text: &str) -> Self {
         let mut starts = vec![0];
         starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Map, Value as Json};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use super::tree::{Key, Node, Value};
+use super::tree::{MapKey, Node, Value};
 
 /// Why a difference has no place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ type Placed = Result<(), NoPlace>;
 /// Where the text is written in a way that cannot be changed in part.
 pub fn splice(text: &str, before: &Node, new: &Json) -> Result<String, NoPlace> {
     let mut splicer = Splicer { text: Text::new(text), is_json: is_flow(text, before), cuts: Vec::new() };
-    let whole = Place { start: 0, end: text.len() };
+    let whole = BlockSpan { start: 0, end: text.len() };
     splicer.value(before, new, whole)?;
     Ok(splicer.apply())
 }
@@ -43,7 +43,7 @@ struct Text<'a> {
 
 /// A piece of the text in which a block is written, whole lines but for its beginning.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct BlockSpan {
     start: usize,
     end: usize,
 }
@@ -58,7 +58,7 @@ struct Splicer<'a> {
 
 /// An entry of a block: from its own comments to its end.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
+struct EntryLines {
     /// Of its comments above it, or of itself.
     head: usize,
     /// Of itself, without what stands before it on its line.
@@ -198,7 +198,7 @@ impl Splicer<'_> {
     }
 
     /// A value that is another one now.
-    fn value(&mut self, old: &Node, new: &Json, place: Place) -> Placed {
+    fn value(&mut self, old: &Node, new: &Json, place: BlockSpan) -> Placed {
         let flow = is_flow(self.text.text, old);
         match (&old.value, new) {
             (Value::Map(entries), Json::Object(new)) if flow => self.flow_map(old, entries, new),
@@ -215,9 +215,9 @@ impl Splicer<'_> {
     }
 
     /// The value of `key`, which is another one now and stands in its line or below it until `end`.
-    fn entry(&mut self, key: &Key, old: &Node, new: &Json, end: usize) -> Placed {
+    fn entry(&mut self, key: &MapKey, old: &Node, new: &Json, end: usize) -> Placed {
         if goes_on(old, new) {
-            return self.value(old, new, Place { start: key.span.end, end });
+            return self.value(old, new, BlockSpan { start: key.span.end, end });
         }
         let colon = self.colon(key)?;
         self.replace(old, new, colon + 1, end)
@@ -262,7 +262,7 @@ impl Splicer<'_> {
         Ok(())
     }
 
-    fn colon(&self, key: &Key) -> Result<usize, NoPlace> {
+    fn colon(&self, key: &MapKey) -> Result<usize, NoPlace> {
         let at = self.text.skip(key.span.end, &[]);
         if self.text.text[at..].starts_with(':') {
             Ok(at)
@@ -273,7 +273,7 @@ impl Splicer<'_> {
 
     // --- blocks
 
-    fn block_map(&mut self, entries: &[(Key, Node)], new: &Map<String, Json>, place: Place) -> Placed {
+    fn block_map(&mut self, entries: &[(MapKey, Node)], new: &Map<String, Json>, place: BlockSpan) -> Placed {
         let starts: Vec<usize> = entries.iter().map(|(key, _)| key.span.start).collect();
         let lines = self.lines(&starts, place);
         let column = self.text.column(starts[0]);
@@ -308,7 +308,7 @@ impl Splicer<'_> {
         Ok(())
     }
 
-    fn block_list(&mut self, items: &[Node], new: &[Json], place: Place) -> Placed {
+    fn block_list(&mut self, items: &[Node], new: &[Json], place: BlockSpan) -> Placed {
         let mut starts = Vec::new();
         for item in items {
             let before = self.text.text[..item.span.start].trim_end_matches([' ', '\t', '\n', '\r']);
@@ -334,7 +334,7 @@ impl Splicer<'_> {
                 let (item, value) = (&items[old.start + step], &new[now.start + step]);
                 let (start, end) = (starts[old.start + step], lines[old.start + step].end);
                 if goes_on(item, value) {
-                    self.value(item, value, Place { start: start + 1, end })?;
+                    self.value(item, value, BlockSpan { start: start + 1, end })?;
                 } else {
                     self.replace_item(item, value, start, end)?;
                 }
@@ -377,7 +377,7 @@ impl Splicer<'_> {
     }
 
     /// What comes takes the place of the first, below the comments that were there.
-    fn instead(&mut self, lines: &[Lines], column: usize, texts: &[String], nothing: &str) {
+    fn instead(&mut self, lines: &[EntryLines], column: usize, texts: &[String], nothing: &str) {
         let first = lines[0];
         for line in &lines[1..] {
             self.cut(line.head..line.end, "");
@@ -421,7 +421,7 @@ impl Splicer<'_> {
     }
 
     /// The lines of each entry of a block, which begin there.
-    fn lines(&self, starts: &[usize], place: Place) -> Vec<Lines> {
+    fn lines(&self, starts: &[usize], place: BlockSpan) -> Vec<EntryLines> {
         let text = &self.text;
         let mut limit = place.start;
         let mut lines = Vec::with_capacity(starts.len());
@@ -432,13 +432,13 @@ impl Splicer<'_> {
             let next = starts.get(at + 1).map_or(place.end, |next| text.start_of(*next));
             let end = text.own_end(*start, next.max(*start + 1), column);
             let head = if is_inline { *start } else { text.head(line, limit, column) };
-            lines.push(Lines { head, start: *start, end, is_inline });
+            lines.push(EntryLines { head, start: *start, end, is_inline });
             limit = end;
         }
         lines
     }
 
-    fn remove(&mut self, gone: &BTreeSet<usize>, lines: &[Lines], starts: &[usize]) {
+    fn remove(&mut self, gone: &BTreeSet<usize>, lines: &[EntryLines], starts: &[usize]) {
         for at in gone {
             let line = lines[*at];
             if line.is_inline {
@@ -472,7 +472,7 @@ impl Splicer<'_> {
     }
 
     /// Before the first entry and its comments.
-    fn insert_before(&mut self, first: Lines, column: usize, texts: &[String]) {
+    fn insert_before(&mut self, first: EntryLines, column: usize, texts: &[String]) {
         if texts.is_empty() {
             return;
         }
@@ -489,7 +489,7 @@ impl Splicer<'_> {
 
     // --- brackets
 
-    fn flow_map(&mut self, node: &Node, entries: &[(Key, Node)], new: &Map<String, Json>) -> Placed {
+    fn flow_map(&mut self, node: &Node, entries: &[(MapKey, Node)], new: &Map<String, Json>) -> Placed {
         let mut spans = Vec::new();
         for (key, value) in entries {
             let end = self.flow_end(value)?.max(key.span.end);
@@ -501,7 +501,7 @@ impl Splicer<'_> {
             match new.get(&key.text) {
                 Some(value) if old.says(value) => {}
                 Some(value) if goes_on(old, value) && is_flow(self.text.text, old) => {
-                    self.value(old, value, Place { start: key.span.end, end: spans[at].end })?;
+                    self.value(old, value, BlockSpan { start: key.span.end, end: spans[at].end })?;
                 }
                 Some(value) => {
                     let colon = self.colon(key)?;
@@ -553,7 +553,7 @@ impl Splicer<'_> {
                 let (item, value) = (&items[old.start + step], &new[now.start + step]);
                 let span = spans[old.start + step].clone();
                 if goes_on(item, value) {
-                    self.value(item, value, Place { start: span.start, end: span.end })?;
+                    self.value(item, value, BlockSpan { start: span.start, end: span.end })?;
                 } else {
                     let written = self.written(value);
                     self.cut(span, written);
@@ -799,7 +799,7 @@ fn goes_on(old: &Node, new: &Json) -> bool {
 }
 
 /// Entries that were not there before.
-fn added<'a>(entries: &[(Key, Node)], new: &'a Map<String, Json>) -> Vec<(&'a String, &'a Json)> {
+fn added<'a>(entries: &[(MapKey, Node)], new: &'a Map<String, Json>) -> Vec<(&'a String, &'a Json)> {
     let known: BTreeSet<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
     new.iter().filter(|(key, _)| !known.contains(key.as_str())).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use serde_saphyr::Spanned;
 use std::{collections::BTreeSet, fmt, ops::Range};
 
-use super::Problem;
+use super::FileProblem;
 
 /// Larger files are refused before they are parsed. A thousand Sparks with ten services each fit four times.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -29,7 +29,7 @@ pub enum Value {
     Float(f64),
     Text(String),
     List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
+    Map(Vec<(MapKey, Node)>),
 }
 
 impl Node {
@@ -89,7 +89,7 @@ impl Node {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Key {
+pub struct MapKey {
     pub text: String,
     pub span: Range<usize>,
 }
@@ -110,15 +110,15 @@ const PARSER_WORDS: [(&str, &str); 8] = [
 ///
 /// # Errors
 /// The first thing that is not YAML, or not YAML within bounds, with its place.
-pub fn parse(text: &str) -> Result<Node, Problem> {
+pub fn parse(text: &str) -> Result<Node, FileProblem> {
     if text.len() > MAX_BYTES {
-        return Err(Problem::at(
+        return Err(FileProblem::at(
             0..0,
             format!("the file is {} bytes; at most {MAX_BYTES} are read", text.len()),
         ));
     }
     if let Some(at) = text.find('\0') {
-        return Err(Problem::at(at..at + 1, "a NUL byte; the file is not text".into()));
+        return Err(FileProblem::at(at..at + 1, "a NUL byte; the file is not text".into()));
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,
@@ -136,25 +136,25 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
         // The crate appends its own place; the report shows ours with the line beneath it.
         let message = whole.split(" at line ").next().unwrap_or(&whole).trim_end_matches(':');
         if let Some((_, ours)) = PARSER_WORDS.iter().find(|(theirs, _)| message.contains(theirs)) {
-            return Problem::at(place, (*ours).to_owned());
+            return FileProblem::at(place, (*ours).to_owned());
         }
         if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
             let key = key.split(", set ").next().unwrap_or(key);
-            return Problem::at(place, format!("`{key}` is written twice"));
+            return FileProblem::at(place, format!("`{key}` is written twice"));
         }
         // The parser stops at the end of the text when something is still open: show the last line, not the first.
         let place = if place == (0..0) { text.trim_end().len()..text.trim_end().len() } else { place };
-        Problem::at(place, message.to_owned())
+        FileProblem::at(place, message.to_owned())
     })?;
     let node = node_of(node, text);
     match twice(&node) {
-        Some(key) => Err(Problem::at(key.span.clone(), format!("`{}` is written twice", key.text))),
+        Some(key) => Err(FileProblem::at(key.span.clone(), format!("`{}` is written twice", key.text))),
         None => Ok(node),
     }
 }
 
 /// A key that is there twice once it is text: `1` and `"1"` are two to YAML, and one to everybody who reads this file.
-fn twice(node: &Node) -> Option<&Key> {
+fn twice(node: &Node) -> Option<&MapKey> {
     match &node.value {
         Value::List(items) => items.iter().find_map(twice),
         Value::Map(entries) => {
@@ -202,7 +202,7 @@ fn node_of(spanned: Spanned<Any>, text: &str) -> Node {
                 .into_iter()
                 .map(|(key, value)| {
                     let span = bytes(&key.referenced, text);
-                    (Key { text: key.value, span }, node_of(value, text))
+                    (MapKey { text: key.value, span }, node_of(value, text))
                 })
                 .collect(),
         ),

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use crate::core::{
     launcher,
     name::{
-        Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, ModelName,
-        NotifyName, PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, Unfit, UserName,
+        Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, InvalidName,
+        ModelName, NotifyName, PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, UserName,
         Variable, WindowName,
     },
 };
@@ -261,8 +261,8 @@ impl TryFrom<String> for Gpus {
 pub struct Repo(pub RepoId);
 
 impl TryFrom<String> for Repo {
-    type Error = Unfit;
-    fn try_from(text: String) -> Result<Self, Unfit> {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
         RepoId::of_page(&text).map_or_else(|| RepoId::new(text), Ok).map(Self)
     }
 }
@@ -396,7 +396,7 @@ pub struct Model {
 pub struct Flagless(pub String);
 
 impl TryFrom<String> for Flagless {
-    type Error = crate::core::name::Unfit;
+    type Error = crate::core::name::InvalidName;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         ServiceName::new(text).map(|name| Self(name.into()))
     }

@@ -12,7 +12,7 @@ const MAX_LINE: usize = 1000;
 
 /// One message that reached the fence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
+pub struct AuditEntry {
     /// By the Spark's clock.
     pub at: String,
     /// The token: `EPOCH.SEQUENCE.CONTROLLER`.
@@ -27,7 +27,11 @@ pub struct Act {
 ///
 /// # Errors
 /// When the Spark does not tell.
-pub async fn read(transport: &dyn Transport, cluster: &str, last: u32) -> Result<Vec<Act>, Unreachable> {
+pub async fn read(
+    transport: &dyn Transport,
+    cluster: &str,
+    last: u32,
+) -> Result<Vec<AuditEntry>, Unreachable> {
     let program = Program::new("audit", concat!(include_str!("../host/place.sh"), include_str!("audit.sh")))
         .with("cluster", cluster)
         .with("last", last.to_string());
@@ -38,13 +42,13 @@ pub async fn read(transport: &dyn Transport, cluster: &str, last: u32) -> Result
 }
 
 /// `TIME TOKEN ACT [ON] -> OUTCOME`; a line that was cut by a full disk is none.
-fn parse(line: &str) -> Option<Act> {
+fn parse(line: &str) -> Option<AuditEntry> {
     let (head, outcome) = line.split_once(" -> ")?;
     let mut words = head.split(' ');
     let (at, by, act) = (words.next()?, words.next()?, words.next()?);
     let outcome = outcome.chars().filter(|letter| !letter.is_control()).take(MAX_LINE).collect();
     let on = words.next().unwrap_or_default().to_owned();
-    Some(Act { at: at.into(), by: by.into(), act: act.into(), on, outcome })
+    Some(AuditEntry { at: at.into(), by: by.into(), act: act.into(), on, outcome })
 }
 
 #[cfg(test)]

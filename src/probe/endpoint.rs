@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    deep::{Deed, Question},
     engine::{self, Engine},
-    http::{Body, Http, NoAnswer, Request},
-    proof::{self, Proofs},
+    functional_checks::{CheckRequest, FunctionalCheck},
+    http::{Http, HttpRequest, NoAnswer, RequestBody},
+    pending_checks::{self, PendingChecks},
 };
 use crate::core::{
     desired::{Object, Secret, ServiceKind},
-    observed::{Endpoint, EndpointAnswer, Proof, ServiceAnswer},
+    observed::{CheckResult, Endpoint, EndpointAnswer, ServiceAnswer},
 };
 
 const SHALLOW: Duration = Duration::from_secs(5);
@@ -22,15 +22,15 @@ const PROOF_EVERY: SignedDuration = SignedDuration::from_mins(10);
 const MAX_MISSED: u32 = 3;
 
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct EndpointTarget {
     pub address: String,
     pub port: u16,
     pub https: bool,
-    pub ask: Ask,
+    pub ask: ProbeKind,
 }
 
 #[derive(Debug, Clone)]
-pub enum Ask {
+pub enum ProbeKind {
     /// An OpenAI-compatible engine.
     Engine(Engine),
     Service(Service),
@@ -44,10 +44,10 @@ pub struct Service {
     /// 2xx at the first of these that it has.
     pub paths: Vec<String>,
     /// What it is for; `None` when nothing can be asked of its kind.
-    pub deed: Option<Deed>,
+    pub deed: Option<FunctionalCheck>,
 }
 
-impl Ask {
+impl ProbeKind {
     /// The questions that show that a service of this kind is up. A `path` of the owner's is all that is asked.
     pub fn of(kind: ServiceKind, path: Option<&str>, engine: Engine) -> Self {
         let Engine { container, api_key, .. } = &engine;
@@ -61,12 +61,18 @@ impl Ask {
         // Servers of one kind differ in their routes.
         match kind {
             ServiceKind::Vllm => Self::Engine(engine),
-            ServiceKind::Asr => service(&["/health", "/v1/models", "/"], Some(Deed::Transcribe)),
-            ServiceKind::Embeddings => service(&["/health", "/v1/models", "/models"], Some(Deed::Embed)),
-            ServiceKind::Rerank => service(&["/health", "/v1/models", "/models"], Some(Deed::Rerank)),
-            ServiceKind::Tts => service(&["/health", "/v1/models", "/"], Some(Deed::Speak)),
-            ServiceKind::RedactionNer => service(&["/health", "/"], Some(Deed::Recognise)),
-            ServiceKind::Diarization => service(&["/health", "/v1/models", "/"], Some(Deed::Diarize)),
+            ServiceKind::Asr => service(&["/health", "/v1/models", "/"], Some(FunctionalCheck::Transcribe)),
+            ServiceKind::Embeddings => {
+                service(&["/health", "/v1/models", "/models"], Some(FunctionalCheck::Embed))
+            }
+            ServiceKind::Rerank => {
+                service(&["/health", "/v1/models", "/models"], Some(FunctionalCheck::Rerank))
+            }
+            ServiceKind::Tts => service(&["/health", "/v1/models", "/"], Some(FunctionalCheck::Speak)),
+            ServiceKind::RedactionNer => service(&["/health", "/"], Some(FunctionalCheck::Recognise)),
+            ServiceKind::Diarization => {
+                service(&["/health", "/v1/models", "/"], Some(FunctionalCheck::Diarize))
+            }
             // It answers this only when every shard is loaded.
             ServiceKind::Qdrant => service(&["/readyz"], None),
             ServiceKind::Bot | ServiceKind::Http => service(&["/"], None),
@@ -83,27 +89,32 @@ impl Ask {
 
 /// Who asks, and for what.
 #[derive(Clone, Copy)]
-pub struct Asker<'a> {
+pub struct EndpointProbe<'a> {
     pub object: &'a Object,
     pub http: &'a Arc<dyn Http>,
-    pub proofs: &'a Proofs,
+    pub proofs: &'a PendingChecks,
 }
 
 /// Ask. `last` is the previous answer of the same object; what it proved is kept while it is young, and all of it while
 /// only a look or two were missed.
-pub async fn probe(asker: Asker<'_>, target: &Target, last: Option<&Endpoint>, now: Timestamp) -> Endpoint {
+pub async fn probe(
+    asker: EndpointProbe<'_>,
+    target: &EndpointTarget,
+    last: Option<&Endpoint>,
+    now: Timestamp,
+) -> Endpoint {
     let scheme = if target.https { "https" } else { "http" };
     let base = format!("{scheme}://{}:{}", target.address, target.port);
     let known = last.map(|last| &last.answer);
     let answer = match &target.ask {
-        Ask::Engine(asked) => {
+        ProbeKind::Engine(asked) => {
             let before = match known {
                 Some(EndpointAnswer::Engine(before)) => Some(before),
                 _ => None,
             };
             engine::probe(asker, &base, asked, before, now).await
         }
-        Ask::Service(asked) => {
+        ProbeKind::Service(asked) => {
             let before = match known {
                 Some(EndpointAnswer::Up(before)) => Some(before),
                 _ => None,
@@ -135,12 +146,13 @@ fn excused(last: &Endpoint, container: Option<&String>) -> Option<Endpoint> {
         }
     };
     *missed += 1;
-    let excused = *missed < MAX_MISSED && of.as_ref() == container && matches!(proof, Proof::Proven { .. });
+    let excused =
+        *missed < MAX_MISSED && of.as_ref() == container && matches!(proof, CheckResult::Proven { .. });
     excused.then_some(kept)
 }
 
 async fn service(
-    asker: Asker<'_>,
+    asker: EndpointProbe<'_>,
     base: &str,
     asked: &Service,
     before: Option<&ServiceAnswer>,
@@ -148,9 +160,9 @@ async fn service(
 ) -> EndpointAnswer {
     let mut wrong = None;
     for path in &asked.paths {
-        let request = Request {
+        let request = HttpRequest {
             url: format!("{base}{path}"),
-            body: Body::None,
+            body: RequestBody::None,
             api_key: asked.api_key.clone(),
             headers: Vec::new(),
             deadline: SHALLOW,
@@ -175,23 +187,23 @@ async fn service(
     let mut answer = ServiceAnswer { container: asked.container.clone(), ..ServiceAnswer::default() };
     let before = before.filter(|old| old.container == asked.container);
     let young = |old: &&ServiceAnswer| match old.proof {
-        Proof::Proven { at } => {
+        CheckResult::Proven { at } => {
             (SignedDuration::ZERO..PROOF_EVERY).contains(&now.duration_since(at)) && old.failures == 0
         }
-        Proof::NotTried | Proof::Asked | Proof::Failed { .. } => false,
+        CheckResult::NotTried | CheckResult::Asked | CheckResult::Failed { .. } => false,
     };
     (answer.proof, answer.failures) = match (&asked.deed, before.filter(young)) {
-        (None, _) => (Proof::Proven { at: now }, 0),
+        (None, _) => (CheckResult::Proven { at: now }, 0),
         (Some(_), Some(old)) => (old.proof.clone(), 0),
         (Some(deed), None) => {
-            let question = Question {
+            let question = CheckRequest {
                 base: base.to_owned(),
                 container: asked.container.clone(),
                 api_key: asked.api_key.clone(),
                 deed: deed.clone(),
             };
             let known = before.map(|old| (&old.proof, old.failures));
-            proof::judged(known, asker.proofs.ask(asker.object, question, asker.http, now).await)
+            pending_checks::judged(known, asker.proofs.ask(asker.object, question, asker.http, now).await)
         }
     };
     EndpointAnswer::Up(answer)

@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{
-    deep::{Deed, Question},
-    endpoint::Asker,
-    http::{Body, NoAnswer, Request},
-    proof,
+    endpoint::EndpointProbe,
+    functional_checks::{CheckRequest, FunctionalCheck},
+    http::{HttpRequest, NoAnswer, RequestBody},
+    pending_checks,
 };
 use crate::core::{
     desired::Secret,
-    observed::{EndpointAnswer, EngineAnswer, EngineLoad, Proof, ServedModel},
+    observed::{CheckResult, EndpointAnswer, EngineAnswer, EngineLoad, ServedModel},
     visible,
 };
 
@@ -34,7 +34,7 @@ pub struct Engine {
 }
 
 #[derive(Deserialize)]
-struct Models {
+struct ModelList {
     data: Vec<Card>,
 }
 
@@ -60,15 +60,15 @@ impl From<Card> for ServedModel {
 
 /// Ask. `before` is the last answer of this object, of whatever container.
 pub async fn probe(
-    asker: Asker<'_>,
+    asker: EndpointProbe<'_>,
     base: &str,
     asked: &Engine,
     before: Option<&EngineAnswer>,
     now: Timestamp,
 ) -> EndpointAnswer {
-    let get = |path: &str| Request {
+    let get = |path: &str| HttpRequest {
         url: format!("{base}{path}"),
-        body: Body::None,
+        body: RequestBody::None,
         api_key: asked.api_key.clone(),
         headers: Vec::new(),
         deadline: SHALLOW,
@@ -77,7 +77,7 @@ pub async fn probe(
     let (models, health, metrics) =
         tokio::join!(http.send(get("/v1/models")), http.send(get("/health")), http.send(get("/metrics")));
     let models = match models {
-        Ok((200, body)) => match serde_json::from_slice::<Models>(&body) {
+        Ok((200, body)) => match serde_json::from_slice::<ModelList>(&body) {
             Ok(models) => models.data,
             Err(_) => return EndpointAnswer::Wrong { why: "/v1/models is not a list of models".into() },
         },
@@ -115,17 +115,17 @@ pub async fn probe(
     };
     let wanted = |model: &&ServedModel| asked.served.as_ref().is_none_or(|served| *served == model.id);
     if let Some(model) = answer.models.iter().find(wanted) {
-        let question = Question {
+        let question = CheckRequest {
             base: base.to_owned(),
             container: asked.container.clone(),
             api_key: asked.api_key.clone(),
-            deed: Deed::Complete { model: model.id.clone() },
+            deed: FunctionalCheck::Complete { model: model.id.clone() },
         };
         (answer.completion, answer.failures) = match before.filter(|old| is_kept(old, &answer, now)) {
             Some(old) => (old.completion.clone(), 0),
             None => {
                 let known = before.map(|old| (&old.completion, old.failures));
-                proof::judged(known, asker.proofs.ask(asker.object, question, asker.http, now).await)
+                pending_checks::judged(known, asker.proofs.ask(asker.object, question, asker.http, now).await)
             }
         };
     }
@@ -135,7 +135,7 @@ pub async fn probe(
 /// A completion stands for a while, and for as long as the engine has requests: then its tokens tell, and one more request
 /// would only wait behind them.
 fn is_kept(before: &EngineAnswer, answer: &EngineAnswer, now: Timestamp) -> bool {
-    let Proof::Proven { at } = before.completion else { return false };
+    let CheckResult::Proven { at } = before.completion else { return false };
     let busy = answer.load.as_ref().is_some_and(is_busy);
     // One from the future is from before the clock was set.
     (SignedDuration::ZERO..COMPLETION_EVERY).contains(&now.duration_since(at)) || busy

@@ -7,9 +7,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use crate::{core::desired::Secret, host::address::ipv4};
 
 /// A request to an endpoint.
-pub struct Request {
+pub struct HttpRequest {
     pub url: String,
-    pub body: Body,
+    pub body: RequestBody,
     pub api_key: Option<Secret>,
     pub headers: Vec<(&'static str, String)>,
     pub deadline: Duration,
@@ -17,7 +17,7 @@ pub struct Request {
 
 /// What is sent; anything makes it a POST.
 #[derive(Debug, Clone)]
-pub enum Body {
+pub enum RequestBody {
     None,
     Json(serde_json::Value),
     Bytes { kind: String, bytes: Vec<u8> },
@@ -33,20 +33,20 @@ pub enum NoAnswer {
 }
 
 /// Status and body.
-pub type Reply<'a> = Pin<Box<dyn Future<Output = Result<(u16, Vec<u8>), NoAnswer>> + Send + 'a>>;
+pub type HttpReply<'a> = Pin<Box<dyn Future<Output = Result<(u16, Vec<u8>), NoAnswer>> + Send + 'a>>;
 
 /// How endpoints are reached: `reqwest` for real, the simulated world in tests.
 pub trait Http: Send + Sync {
-    fn send(&self, request: Request) -> Reply<'_>;
+    fn send(&self, request: HttpRequest) -> HttpReply<'_>;
 }
 
 /// Over the network.
-pub struct Network {
+pub struct HttpClient {
     client: reqwest::Client,
     secret: fn(&Secret) -> Result<String, String>,
 }
 
-impl Network {
+impl HttpClient {
     /// # Panics
     /// When the TLS library cannot be set up: a build without it.
     pub fn new(secret: fn(&Secret) -> Result<String, String>) -> Self {
@@ -82,13 +82,13 @@ impl Resolve for Ipv4Only {
 /// More of an answer than this is not looked at.
 const MAX_BODY: usize = 4 << 20;
 
-impl Http for Network {
-    fn send(&self, request: Request) -> Reply<'_> {
+impl Http for HttpClient {
+    fn send(&self, request: HttpRequest) -> HttpReply<'_> {
         Box::pin(async move {
             let mut builder = match request.body {
-                Body::None => self.client.get(&request.url),
-                Body::Json(body) => self.client.post(&request.url).json(&body),
-                Body::Bytes { kind, bytes } => {
+                RequestBody::None => self.client.get(&request.url),
+                RequestBody::Json(body) => self.client.post(&request.url).json(&body),
+                RequestBody::Bytes { kind, bytes } => {
                     self.client.post(&request.url).header("content-type", kind).body(bytes)
                 }
             };
@@ -146,10 +146,11 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let router = axum::Router::new().fallback(|| async { "here" });
         let server = tokio::spawn(axum::serve(listener, router).into_future());
-        let network = Network::new(|_| Err("no secret here".into()));
+        let network = HttpClient::new(|_| Err("no secret here".into()));
         let url = format!("http://localhost:{port}/");
         let (api_key, headers) = (None, Vec::new());
-        let request = Request { url, body: Body::None, api_key, headers, deadline: Duration::from_secs(5) };
+        let request =
+            HttpRequest { url, body: RequestBody::None, api_key, headers, deadline: Duration::from_secs(5) };
         assert_eq!(network.send(request).await, Ok((200, b"here".to_vec())));
         server.abort();
         let found = Ipv4Only.resolve("localhost".parse().unwrap()).await.unwrap().collect::<Vec<_>>();

@@ -12,8 +12,8 @@ use crate::{
     core::{
         desired::SpecHash,
         files::FilesSeen,
-        observed::{Checkout, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherSeen, Token},
-        platform::{Disk, Interface, Platform},
+        observed::{FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen},
+        platform::{Disk, NetworkInterface, Platform},
         visible,
     },
     host::{Program, Transport, Unreachable, calls},
@@ -24,7 +24,7 @@ const MAX_SAID: usize = 500;
 
 /// What the program said.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Machine {
+pub struct MachineFacts {
     pub boot_id: String,
     pub uptime_secs: u64,
     pub memory_total_bytes: u64,
@@ -36,23 +36,23 @@ pub struct Machine {
     pub programs: BTreeMap<String, bool>,
     pub entries: BTreeMap<String, bool>,
     pub jobs: Vec<Job>,
-    pub token: Option<Token>,
+    pub token: Option<FencingToken>,
 }
 
 /// What to look for there.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct ProbeRequest {
     pub hf_home: Option<String>,
-    pub files: Vec<Files>,
+    pub files: Vec<FilesToFind>,
     /// Directories of `launch-cluster.sh`.
     pub launchers: Vec<String>,
     pub programs: Vec<String>,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<PathToFind>,
 }
 
 /// A model's files to look for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Files {
+pub struct FilesToFind {
     pub key: String,
     pub at: FilesAt,
     /// The engine is told of another.
@@ -77,7 +77,7 @@ const LOOK: &str = concat!(
 
 /// A file or directory that may be in one of several places.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct PathToFind {
     pub key: String,
     pub at: Vec<String>,
 }
@@ -87,9 +87,9 @@ pub struct Entry {
 pub async fn probe(
     transport: &dyn Transport,
     cluster: &str,
-    asked: &Asked,
+    asked: &ProbeRequest,
     deadline: Duration,
-) -> Result<Machine, Unreachable> {
+) -> Result<MachineFacts, Unreachable> {
     let look = Program::new("look", LOOK).with("hf_home", asked.hf_home.clone().unwrap_or_default());
     let program = Program::new(
         "machine",
@@ -111,7 +111,7 @@ pub async fn probe(
 }
 
 /// As calls of `ask`.
-fn questions(asked: &Asked) -> String {
+fn questions(asked: &ProbeRequest) -> String {
     let mut questions: Vec<Vec<String>> = Vec::new();
     for files in &asked.files {
         let tokenizer = if files.tokenizer_elsewhere { "elsewhere" } else { "" };
@@ -139,14 +139,14 @@ fn questions(asked: &Asked) -> String {
 }
 
 /// Read what the program said; `None` when it was cut short.
-pub fn parse(text: &str) -> Option<Machine> {
+pub fn parse(text: &str) -> Option<MachineFacts> {
     // Without its last line the answer is a piece of one, and what is missing from it is not known to be missing.
     if text.lines().last() != Some("end") {
         return None;
     }
     let mut boot_id = None;
     let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut machine = Machine::default();
+    let mut machine = MachineFacts::default();
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         match key {
@@ -250,17 +250,17 @@ fn job_line(line: &str, jobs: &mut Vec<Job>) {
 }
 
 /// `NAME SPEED <FLAGS> mtu N … KIND …`, after what `ip -d -o link` prints.
-fn link_of(line: &str) -> Option<(String, Interface)> {
+fn link_of(line: &str) -> Option<(String, NetworkInterface)> {
     let mut words = line.split_whitespace();
     let name = words.next()?.to_owned();
     // Those that are down tell -1 or nothing.
     let speed_mbps = words.next()?.parse().ok();
     let flags = words.next()?;
-    let mut interface = Interface {
+    let mut interface = NetworkInterface {
         is_up: flags.trim_matches(['<', '>']).split(',').any(|flag| flag == "LOWER_UP"),
         is_wireguard: line.split_whitespace().any(|word| word == "wireguard"),
         speed_mbps,
-        ..Interface::default()
+        ..NetworkInterface::default()
     };
     while let Some(word) = words.next() {
         if word == "mtu" {
@@ -289,7 +289,12 @@ fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
         is => {
             let nodes = is.strip_prefix("nodes:").unwrap_or_default().split(',');
             let nodes = nodes.filter_map(|node| node.parse().ok()).collect();
-            LauncherSeen::Present(Checkout { nodes, options, recipe_options: BTreeSet::new(), commit })
+            LauncherSeen::Present(LauncherCheckout {
+                nodes,
+                options,
+                recipe_options: BTreeSet::new(),
+                commit,
+            })
         }
     };
     Some((dir.to_owned(), seen))
@@ -384,7 +389,7 @@ mod tests {
         assert_eq!(machine.files["/srv/m"], FilesSeen::Whole { weights_bytes: Some(12) });
         assert_eq!(machine.files["/mnt/x"], FilesSeen::Unanswered);
         assert_eq!(machine.jobs[0].state, JobState::Exited(0));
-        assert_eq!(machine.jobs[0].last_words(), Some("Error: no nodes"));
+        assert_eq!(machine.jobs[0].last_log_line(), Some("Error: no nodes"));
         let LauncherSeen::Present(checkout) = &machine.launchers["spark-vllm-docker"] else { panic!() };
         assert_eq!(checkout.nodes, [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)]);
         assert!(checkout.knows("--config") && !checkout.knows("--ray"));

@@ -1,18 +1,18 @@
 //! Looking: all Sparks and endpoints at once, a deadline each. Decides nothing and changes nothing.
 
 pub mod audit;
-pub mod deep;
+pub mod container_log;
 pub mod endpoint;
 pub mod engine;
 pub mod floor;
+pub mod functional_checks;
 pub mod http;
 pub mod jobs;
 pub mod machine;
-pub mod proof;
+pub mod pending_checks;
 pub mod recipes;
 pub mod socket;
 pub mod survey;
-pub mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,16 +26,16 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        desired::{Desired, Effective, Object, Place, Source, Wanted},
-        group::Group,
+        desired::{Desired, ModelSource, Object, Place, ResolvedModel, WantedModel},
         label,
         launch::LaunchState,
-        launcher::{How, Launcher},
+        launch_spec::LaunchSpec,
+        launcher::{LaunchMethod, Launcher},
         ledger::Ledger,
         name::{ContainerName, SparkName},
-        observed::{Endpoint, EndpointAnswer, Facts, LoadSeen, Observed, SparkView},
-        progress, ready, schedule,
-        serving::{Serving, serving},
+        observed::{Endpoint, EndpointAnswer, LoadSeen, Observed, SparkFacts, SparkView},
+        progress, readiness, schedule,
+        serving::{Backend, serving},
     },
     docker,
     host::{SharedTransport, Transport, Unreachable},
@@ -53,12 +53,12 @@ const ENGINE_DEADLINE: Duration = Duration::from_secs(9);
 
 /// What is looked with.
 #[derive(Clone, Copy)]
-pub struct Eyes<'a> {
+pub struct ProbeContext<'a> {
     pub transports: &'a BTreeMap<SparkName, SharedTransport>,
     /// The sessions of bots' users that are to be looked into.
     pub sessions: &'a BTreeMap<Object, SharedTransport>,
     pub http: &'a Arc<dyn http::Http>,
-    pub proofs: &'a proof::Proofs,
+    pub proofs: &'a pending_checks::PendingChecks,
 }
 
 /// Look at everything that `desired` names. `previous` supplies last known facts and recent completions; `ledger` which
@@ -66,11 +66,11 @@ pub struct Eyes<'a> {
 pub async fn observe(
     desired: &Desired,
     ledger: &Ledger,
-    eyes: Eyes<'_>,
+    eyes: ProbeContext<'_>,
     previous: Option<&Observed>,
     now: impl Fn() -> Timestamp + Sync,
 ) -> Observed {
-    let Eyes { transports, sessions, .. } = eyes;
+    let ProbeContext { transports, sessions, .. } = eyes;
     let names = container_names(desired);
     let images = images(desired);
     let looking = desired.sparks.iter().map(|(name, spark)| {
@@ -124,9 +124,9 @@ async fn loads(
     observed: &Observed,
     transports: &BTreeMap<SparkName, SharedTransport>,
 ) -> BTreeMap<Object, BTreeMap<SparkName, LoadSeen>> {
-    let has_ended = |object: &Object, group: &Group| {
+    let has_ended = |object: &Object, group: &LaunchSpec| {
         group.sparks.iter().any(|spark| {
-            let rank = ready::rank(object, group, spark, desired, observed, ledger);
+            let rank = readiness::rank(object, group, spark, desired, observed, ledger);
             rank.is_some_and(|rank| group.is_alive(spark, rank) == Some(false))
         })
     };
@@ -139,13 +139,16 @@ async fn loads(
             let group = &launch.group;
             // What the owner's own program starts need not be known as ours yet.
             let named = || observed.facts(spark)?.container(group.container.as_str());
-            let container = ready::rank(object, group, spark, desired, observed, ledger).or_else(named)?;
+            let container =
+                readiness::rank(object, group, spark, desired, observed, ledger).or_else(named)?;
             Some((object, spark, container.id.clone(), transports.get(spark)?, group.log.as_ref()))
         })
     });
     let reading = ranks.map(|(object, spark, container, way, file)| async move {
         let way = way.as_ref();
-        let log = words::last(way, desired, spark, &container, file, LOAD_LINES, LOG_DEADLINE).await.ok()?;
+        let log = container_log::last(way, desired, spark, &container, file, LOAD_LINES, LOG_DEADLINE)
+            .await
+            .ok()?;
         let progress = progress::read(&log);
         Some((object.clone(), spark.clone(), LoadSeen { container, progress, log: log.into() }))
     });
@@ -161,7 +164,7 @@ pub async fn endpoints(
     desired: &Desired,
     ledger: &Ledger,
     observed: &Observed,
-    eyes: Eyes<'_>,
+    eyes: ProbeContext<'_>,
     previous: Option<&Observed>,
     now: &(impl Fn() -> Timestamp + Sync),
 ) -> BTreeMap<Object, Endpoint> {
@@ -179,7 +182,7 @@ pub async fn endpoint_of(
     desired: &Desired,
     ledger: &Ledger,
     observed: &Observed,
-    eyes: Eyes<'_>,
+    eyes: ProbeContext<'_>,
     previous: Option<&Observed>,
     now: &(impl Fn() -> Timestamp + Sync),
 ) -> Option<Endpoint> {
@@ -190,13 +193,13 @@ pub async fn endpoint_of(
 
 async fn ask(
     object: &Object,
-    target: &endpoint::Target,
-    eyes: Eyes<'_>,
+    target: &endpoint::EndpointTarget,
+    eyes: ProbeContext<'_>,
     previous: Option<&Observed>,
     now: &(impl Fn() -> Timestamp + Sync),
 ) -> Endpoint {
     let last = previous.and_then(|previous| previous.endpoints.get(object)).cloned();
-    let asker = endpoint::Asker { object, http: eyes.http, proofs: eyes.proofs };
+    let asker = endpoint::EndpointProbe { object, http: eyes.http, proofs: eyes.proofs };
     let at = now();
     let asking = AssertUnwindSafe(endpoint::probe(asker, target, last.as_ref(), at)).catch_unwind();
     asking.await.unwrap_or_else(|_| {
@@ -219,7 +222,7 @@ fn asked(
     ledger: &Ledger,
     spark: &SparkName,
     now: Timestamp,
-) -> (machine::Asked, Vec<recipes::DryRun>) {
+) -> (machine::ProbeRequest, Vec<recipes::RecipeDryRun>) {
     let models = desired.models.values();
     let launchers: Vec<&Launcher> = desired
         .slots
@@ -228,27 +231,27 @@ fn asked(
         .chain(models.clone().filter_map(|model| model.launcher.as_ref()))
         .collect();
     let checkouts = launchers.iter().filter_map(|launcher| match &launcher.how {
-        How::LaunchCluster { dir, .. } | How::Recipe { dir, .. } => Some(dir.to_string()),
-        How::Docker { .. } | How::Sparkrun { .. } | How::Command { .. } => None,
+        LaunchMethod::LaunchCluster { dir, .. } | LaunchMethod::Recipe { dir, .. } => Some(dir.to_string()),
+        LaunchMethod::Docker { .. } | LaunchMethod::Sparkrun { .. } | LaunchMethod::Command { .. } => None,
     });
     let programs = launchers.iter().flat_map(|launcher| launcher.how.programs());
     let wanted = desired.slots.iter().filter_map(|(object, slot)| {
-        let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return None };
-        Some((object, desired.effective(slot, &name)?))
+        let WantedModel::Model(name) = schedule::wanted(object, slot, desired, now) else { return None };
+        Some((object, desired.resolved_model(slot, &name)?))
     });
-    let wanted: Vec<(&Object, Effective<'_>)> = wanted.collect();
+    let wanted: Vec<(&Object, ResolvedModel<'_>)> = wanted.collect();
     // What is under way or serves has been looked at. Of what loads a recipe still says how much memory it needs.
-    let is_waited_for = |(object, effective): &&(&Object, Effective<'_>)| {
+    let is_waited_for = |(object, effective): &&(&Object, ResolvedModel<'_>)| {
         ledger.launched(object).is_none_or(|group| group.spec != effective.spec_hash())
     };
-    let is_to_be_read = |one: &&(&Object, Effective<'_>)| is_waited_for(one) || ledger.is_loading(one.0);
+    let is_to_be_read = |one: &&(&Object, ResolvedModel<'_>)| is_waited_for(one) || ledger.is_loading(one.0);
     let recipes = wanted.iter().filter(is_to_be_read).filter_map(|(_, effective)| {
-        let (How::Recipe { dir, .. }, Source::Recipe(recipe)) =
+        let (LaunchMethod::Recipe { dir, .. }, ModelSource::Recipe(recipe)) =
             (&effective.launcher.how, &effective.model.source)
         else {
             return None;
         };
-        (effective.model.sparks[0] == *spark).then(|| recipes::DryRun {
+        (effective.model.sparks[0] == *spark).then(|| recipes::RecipeDryRun {
             key: format!("{dir}/{recipe}"),
             dir: dir.to_string(),
             names_nodes: recipe::names_nodes(effective, desired),
@@ -261,25 +264,25 @@ fn asked(
         let is_head = effective.model.sparks[0] == *spark;
         effective.needed().into_iter().filter(move |needed| is_head || !needed.on_head)
     });
-    let entries: BTreeSet<machine::Entry> =
-        entries.map(|needed| machine::Entry { key: needed.name, at: needed.at }).collect();
+    let entries: BTreeSet<machine::PathToFind> =
+        entries.map(|needed| machine::PathToFind { key: needed.name, at: needed.at }).collect();
     let waited_for = waited_for.map(|effective| effective.model);
     let kept = desired.models.values().filter(|model| model.weights.is_some());
-    let own = desired.models.values().filter(|model| matches!(model.source, Source::LocalPath(_)));
+    let own = desired.models.values().filter(|model| matches!(model.source, ModelSource::LocalPath(_)));
     let here = waited_for.chain(kept).chain(own).filter(|model| model.sparks.contains(spark));
     let files = here.filter_map(|model| {
         let at = match &model.source {
-            Source::Repo { repo, revision } => {
+            ModelSource::Repo { repo, revision } => {
                 machine::FilesAt::Cache { repo: repo.on_hub()?.to_owned(), revision: revision.clone() }
             }
-            Source::LocalPath(path) => machine::FilesAt::Path(path.to_string()),
-            Source::Recipe(_) => return None,
+            ModelSource::LocalPath(path) => machine::FilesAt::Path(path.to_string()),
+            ModelSource::Recipe(_) => return None,
         };
         let tokenizer = ["tokenizer", "skip-tokenizer-init", "tokenizer-mode"];
         let tokenizer_elsewhere = model.args.keys().any(|flag| tokenizer.contains(&flag.as_str()));
-        Some(machine::Files { key: model.source.files_key()?, at, tokenizer_elsewhere })
+        Some(machine::FilesToFind { key: model.source.files_key()?, at, tokenizer_elsewhere })
     });
-    let asked = machine::Asked {
+    let asked = machine::ProbeRequest {
         hf_home: desired.sparks.get(spark).and_then(|spark| spark.hf_home.as_ref()).map(ToString::to_string),
         files: files.collect::<BTreeSet<_>>().into_iter().collect(),
         launchers: checkouts.collect::<BTreeSet<_>>().into_iter().collect(),
@@ -293,7 +296,7 @@ fn images(desired: &Desired) -> BTreeSet<String> {
     let mut images = BTreeSet::new();
     for slot in desired.slots.values() {
         for model in desired.models.keys() {
-            images.extend(desired.effective(slot, model).map(|effective| effective.image.to_string()));
+            images.extend(desired.resolved_model(slot, model).map(|effective| effective.image.to_string()));
         }
     }
     images
@@ -307,10 +310,10 @@ async fn facts(
     names: &BTreeSet<String>,
     images: &BTreeSet<String>,
     at: Timestamp,
-) -> Result<Facts, Unreachable> {
+) -> Result<SparkFacts, Unreachable> {
     let (asked, recipes) = asked(desired, ledger, name, at);
     // Those of the file, ours under whatever name, and what runs from an engine's image.
-    let inside = |listed: &docker::wire::Listed| {
+    let inside = |listed: &docker::wire::ContainerSummary| {
         names.contains(&listed.name())
             || listed.labels.get(label::CLUSTER).is_some_and(|cluster| cluster == desired.cluster.as_str())
             || images.contains(&listed.image)
@@ -327,7 +330,7 @@ async fn facts(
         images,
     );
     let machine = machine?;
-    Ok(Facts {
+    Ok(SparkFacts {
         at,
         boot_id: machine.boot_id,
         uptime_secs: machine.uptime_secs,
@@ -359,7 +362,7 @@ fn of_engine(why: Unreachable) -> Unreachable {
 
 fn view(
     name: &SparkName,
-    result: Result<Facts, Unreachable>,
+    result: Result<SparkFacts, Unreachable>,
     previous: Option<&Observed>,
     now: Timestamp,
 ) -> SparkView {
@@ -386,27 +389,27 @@ fn targets(
     ledger: &Ledger,
     observed: &Observed,
     now: Timestamp,
-) -> Vec<(Object, endpoint::Target)> {
+) -> Vec<(Object, endpoint::EndpointTarget)> {
     let mut targets = Vec::new();
     for (object, slot) in &desired.slots {
-        let Some(Serving { group, spark, port }) = serving(object, slot, desired, observed, ledger, now)
+        let Some(Backend { group, spark, port }) = serving(object, slot, desired, observed, ledger, now)
         else {
             continue;
         };
         let rank = group
             .as_ref()
             .filter(|group| group.is_labelled)
-            .and_then(|group| ready::rank(object, group, group.head(), desired, observed, ledger));
+            .and_then(|group| readiness::rank(object, group, group.head(), desired, observed, ledger));
         // A Spark that was taken out of the file has no address any more.
         let Some((spark, place)) = desired.sparks.get_key_value(&spark) else { continue };
         let named = || container_id(observed, spark, Some(&slot.container));
         targets.push((
             object.clone(),
-            endpoint::Target {
+            endpoint::EndpointTarget {
                 address: place.address.to_string(),
                 port,
                 https: false,
-                ask: endpoint::Ask::Engine(engine::Engine {
+                ask: endpoint::ProbeKind::Engine(engine::Engine {
                     served: group.as_ref().map(|group| group.served_as[0].to_string()),
                     container: rank.map(|container| container.id.clone()).or_else(named),
                     api_key: slot.api_key.clone(),
@@ -428,8 +431,11 @@ fn targets(
         };
         let engine = engine::Engine { served: None, container, api_key: service.api_key.clone() };
         let path = service.path.as_ref().map(|path| path.as_str());
-        let ask = endpoint::Ask::of(service.kind, path, engine);
-        targets.push((Object::service(name), endpoint::Target { address, port, https: service.https, ask }));
+        let ask = endpoint::ProbeKind::of(service.kind, path, engine);
+        targets.push((
+            Object::service(name),
+            endpoint::EndpointTarget { address, port, https: service.https, ask },
+        ));
     }
     targets
 }

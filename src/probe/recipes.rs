@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(12);
 
 /// A recipe to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DryRun {
+pub struct RecipeDryRun {
     /// Directory and name.
     pub key: String,
     pub dir: String,
@@ -26,7 +26,7 @@ pub struct DryRun {
 }
 
 /// What each of them shows. One that could not be read says why.
-pub async fn probe(transport: &dyn Transport, asked: &[DryRun]) -> BTreeMap<String, RecipeSeen> {
+pub async fn probe(transport: &dyn Transport, asked: &[RecipeDryRun]) -> BTreeMap<String, RecipeSeen> {
     if asked.is_empty() {
         return BTreeMap::new();
     }

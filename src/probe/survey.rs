@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     core::{
-        command_line::{self, Command, is_engine},
+        command_line::{self, EngineCommand, is_engine},
         observed::Container,
     },
     docker,
     host::{Program, Transport, Unreachable},
     probe::{
-        machine::{self, Asked, Machine},
+        machine::{self, MachineFacts, ProbeRequest},
         socket,
     },
 };
@@ -18,26 +18,30 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
-pub struct Survey {
-    pub machine: Machine,
+pub struct SparkSurvey {
+    pub machine: MachineFacts,
     pub containers: Vec<Container>,
     /// The engine inside a container, by the container's id.
-    pub engines: BTreeMap<String, Command>,
+    pub engines: BTreeMap<String, EngineCommand>,
     /// The id that each image reference of a running container names.
     pub images: BTreeMap<String, Option<String>>,
 }
 
 /// # Errors
 /// When it does not answer.
-pub async fn survey(transport: &dyn Transport, cluster: &str, socket: &str) -> Result<Survey, Unreachable> {
+pub async fn survey(
+    transport: &dyn Transport,
+    cluster: &str,
+    socket: &str,
+) -> Result<SparkSurvey, Unreachable> {
     match seen(transport, cluster).await {
         Err(why) => Err(socket::told(transport, socket, why).await),
         seen => seen,
     }
 }
 
-async fn seen(transport: &dyn Transport, cluster: &str) -> Result<Survey, Unreachable> {
-    let asked = Asked { launchers: vec!["spark-vllm-docker".into()], ..Asked::default() };
+async fn seen(transport: &dyn Transport, cluster: &str) -> Result<SparkSurvey, Unreachable> {
+    let asked = ProbeRequest { launchers: vec!["spark-vllm-docker".into()], ..ProbeRequest::default() };
     let (machine, containers) = tokio::join!(
         machine::probe(transport, cluster, &asked, DEADLINE),
         docker::containers(transport, &|_| true, DEADLINE)
@@ -61,7 +65,7 @@ async fn seen(transport: &dyn Transport, cluster: &str) -> Result<Survey, Unreac
     let engines = words
         .iter()
         .filter_map(|(pid, words)| Some(((*of.get(pid)?).to_owned(), command_line::command(words)?)));
-    let engines: BTreeMap<String, Command> = engines.collect();
+    let engines: BTreeMap<String, EngineCommand> = engines.collect();
     let mut images = BTreeMap::new();
     for container in containers.iter().filter(|container| engines.contains_key(&container.id)) {
         if !images.contains_key(&container.image) {
@@ -69,5 +73,5 @@ async fn seen(transport: &dyn Transport, cluster: &str) -> Result<Survey, Unreac
             images.insert(container.image.clone(), image.map(|image| image.id));
         }
     }
-    Ok(Survey { machine, containers, engines, images })
+    Ok(SparkSurvey { machine, containers, engines, images })
 }

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::{
     machine::Engine,
-    world::{Sim, Times},
+    world::{Sim, SimulatedTimes},
 };
 use crate::{
     core::desired::ServiceKind,
-    probe::http::{Body, Http, NoAnswer, Reply, Request},
+    probe::http::{Http, HttpReply, HttpRequest, NoAnswer, RequestBody},
 };
 
 /// Dimensions of bge-m3's dense vectors.
@@ -22,9 +22,9 @@ pub struct InMemory {
 }
 
 impl Http for InMemory {
-    fn send(&self, request: Request) -> Reply<'_> {
+    fn send(&self, request: HttpRequest) -> HttpReply<'_> {
         Box::pin(async move {
-            let Times { latency, patience, .. } = self.sim.world().times;
+            let SimulatedTimes { latency, patience, .. } = self.sim.world().times;
             if !latency.is_zero() {
                 tokio::time::sleep(2 * latency).await;
             }
@@ -35,13 +35,13 @@ impl Http for InMemory {
             // What is no JSON is taken for a form, which nothing here looks into.
             let form = Value::Null;
             let body = match &request.body {
-                Body::None => None,
-                Body::Json(body) => Some(body),
-                Body::Bytes { .. } => Some(&form),
+                RequestBody::None => None,
+                RequestBody::Json(body) => Some(body),
+                RequestBody::Bytes { .. } => Some(&form),
             };
             match answer(&self.sim, address, port, &format!("/{path}"), body) {
-                Some(Served::Answer(answer)) => Ok((answer.status, answer.body)),
-                Some(Served::Silent) => {
+                Some(SimulatedReply::Answer(answer)) => Ok((answer.status, answer.body)),
+                Some(SimulatedReply::Silent) => {
                     tokio::time::sleep(request.deadline.min(patience)).await;
                     Err(NoAnswer::Silent(format!("no answer within {} s", request.deadline.as_secs())))
                 }
@@ -52,7 +52,7 @@ impl Http for InMemory {
 }
 
 /// What comes back.
-pub enum Served {
+pub enum SimulatedReply {
     Answer(Answer),
     /// The machine is gone from the network.
     Silent,
@@ -78,7 +78,13 @@ impl Answer {
 }
 
 /// The answer of whatever listens at `address:port`; `None` when nothing does. A body makes it a POST.
-pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Value>) -> Option<Served> {
+pub fn answer(
+    sim: &Sim,
+    address: &str,
+    port: u16,
+    path: &str,
+    body: Option<&Value>,
+) -> Option<SimulatedReply> {
     let now = sim.now();
     let mut world = sim.world();
     let alive: Vec<(String, usize)> = world
@@ -88,10 +94,10 @@ pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Val
         .collect();
     let machine = world.sparks.values_mut().find(|machine| machine.address == address)?;
     if machine.silent(now) {
-        return Some(Served::Silent);
+        return Some(SimulatedReply::Silent);
     }
     if machine.is_garbled(now) {
-        return Some(Served::Answer(Answer::text("<html><body>Welcome")));
+        return Some(SimulatedReply::Answer(Answer::text("<html><body>Welcome")));
     }
     let is_frozen = machine.is_frozen(now);
     let running = machine.containers.iter_mut().filter(|container| container.running);
@@ -102,16 +108,16 @@ pub fn answer(sim: &Sim, address: &str, port: u16, path: &str, body: Option<&Val
             // Ranks wait for each other: without all of them nothing is computed.
             let present = alive.iter().filter(|(root, _)| *root == engine.root).count();
             if body.is_some() && (is_frozen || present < engine.ranks()) {
-                return Some(Served::Silent);
+                return Some(SimulatedReply::Silent);
             }
             if is_frozen {
                 // A request that somebody sent before hangs in it.
                 engine.running = engine.running.max(1);
             }
-            return Some(Served::Answer(of_engine(engine, path, body, is_frozen)));
+            return Some(SimulatedReply::Answer(of_engine(engine, path, body, is_frozen)));
         }
         if let Some(service) = container.service.filter(|service| service.port == port) {
-            return Some(Served::Answer(of_service(service.kind, path, body)));
+            return Some(SimulatedReply::Answer(of_service(service.kind, path, body)));
         }
     }
     None

@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tracing::error;
 
 use super::{
-    http::{Served, answer},
+    http::{SimulatedReply, answer},
     world::Sim,
 };
 
@@ -68,7 +68,7 @@ async fn handle(
 ) -> Response {
     let posted = (method == Method::POST).then(|| serde_json::from_slice(&body).unwrap_or_default());
     match answer(&sim, &address, port, uri.path(), posted.as_ref()) {
-        Some(Served::Answer(answer)) => {
+        Some(SimulatedReply::Answer(answer)) => {
             let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let headers = [(CONTENT_TYPE, answer.kind)];
             if answer.kind != "text/event-stream" {
@@ -82,7 +82,7 @@ async fn handle(
             });
             (status, headers, Body::from_stream(paced)).into_response()
         }
-        Some(Served::Silent) => {
+        Some(SimulatedReply::Silent) => {
             tokio::time::sleep(SILENCE).await;
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use super::{launcher::Launch, transfer::Transfer, update::Update};
 use crate::core::{
     desired::ServiceKind,
-    observed::{JobState, Token},
+    observed::{FencingToken, JobState},
 };
 
 /// What an engine process needs while it serves, unless its arguments say more.
@@ -37,7 +37,7 @@ pub struct Machine {
     pub containers: Vec<Container>,
     pub images: BTreeMap<String, String>,
     pub jobs: Vec<Work>,
-    pub token: Option<Token>,
+    pub token: Option<FencingToken>,
     /// Memory on its way back: until when, how much.
     pub returning: Vec<(Timestamp, u64)>,
     /// Lines of the fence.
@@ -128,7 +128,7 @@ pub struct Work {
     pub id: String,
     pub object: String,
     pub spec: String,
-    pub token: Token,
+    pub token: FencingToken,
     pub started_at: Timestamp,
     pub acts_at: Timestamp,
     pub launch: Option<Launch>,

@@ -17,4 +17,4 @@ pub mod update;
 pub mod world;
 
 pub use machine::Service;
-pub use world::{Fault, Sim, Times};
+pub use world::{Fault, Sim, SimulatedTimes};

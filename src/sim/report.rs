@@ -15,7 +15,7 @@ use crate::core::{
     command_line::is_engine,
     desired::{Desired, Place, ServiceKind},
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
-    observed::{self, EndpointAnswer, Facts, JobState, Observed, SparkView},
+    observed::{self, EndpointAnswer, JobState, Observed, SparkFacts, SparkView},
 };
 
 /// A Spark that was silent is so for longer than anybody plays.
@@ -48,7 +48,7 @@ pub fn fill(sim: &Sim, desired: &Desired, seen: &Observed) {
     }
 }
 
-fn take(machine: &mut Machine, facts: &Facts, now: Timestamp) {
+fn take(machine: &mut Machine, facts: &SparkFacts, now: Timestamp) {
     machine.boot_id = Some(facts.boot_id.clone());
     let up = SignedDuration::from_secs(i64::try_from(facts.uptime_secs).unwrap_or(0));
     machine.booted_at = now.checked_sub(up).unwrap_or(now);
@@ -69,7 +69,7 @@ fn take(machine: &mut Machine, facts: &Facts, now: Timestamp) {
             room: BTreeMap::new(),
             transfer: None,
             update: None,
-            said: job.last_words().unwrap_or_default().to_owned(),
+            said: job.last_log_line().unwrap_or_default().to_owned(),
             state: job.state,
             is_forgotten: false,
         })
@@ -103,7 +103,7 @@ fn service_of(spark: &str, container: &observed::Container, desired: &Desired) -
 
 fn container_of(
     seen: &observed::Container,
-    facts: &Facts,
+    facts: &SparkFacts,
     ready: bool,
     service: Option<Service>,
     now: Timestamp,

@@ -9,11 +9,11 @@ use super::{
     engine, fence,
     machine::Machine,
     update,
-    world::{Sim, Times},
+    world::{Sim, SimulatedTimes},
 };
 use crate::{
     core::observed::JobState,
-    host::{Answer, Answering, EventStream, Output, Program, Transport, Unreachable},
+    host::{Answering, DockerResponse, EventStream, Program, ProgramOutput, Transport, Unreachable},
 };
 
 /// Less than a look waits, more than most things do.
@@ -21,15 +21,15 @@ const SLOW: Duration = Duration::from_secs(8);
 /// As `probe/floor.sh` does.
 const FLOOR_EVERY: Duration = Duration::from_secs(2);
 
-pub struct Simulated {
+pub struct SimulatedTransport {
     pub sim: Sim,
     pub spark: String,
 }
 
-impl Simulated {
+impl SimulatedTransport {
     /// There and back. A silent machine costs its caller the connect timeout, as a real one does.
     async fn wait_if_silent(&self, deadline: Duration) -> Result<(), Unreachable> {
-        let Times { latency, patience, .. } = self.sim.world().times;
+        let SimulatedTimes { latency, patience, .. } = self.sim.world().times;
         if !latency.is_zero() {
             tokio::time::sleep(2 * latency).await;
         }
@@ -85,8 +85,8 @@ impl Simulated {
     }
 }
 
-impl Transport for Simulated {
-    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, Output> {
+impl Transport for SimulatedTransport {
+    fn run<'a>(&'a self, program: &'a Program, deadline: Duration) -> Answering<'a, ProgramOutput> {
         Box::pin(async move {
             self.wait_if_silent(deadline).await?;
             // What a stop stops is gone before its answer comes.
@@ -103,7 +103,7 @@ impl Transport for Simulated {
             // Half of an answer is none: what came is not what was sent.
             let stdout =
                 if self.is(Machine::is_garbled) { stdout[..stdout.len() / 2].to_owned() } else { stdout };
-            Ok(Output { code: Some(0), stdout, is_whole: true, ..Output::default() })
+            Ok(ProgramOutput { code: Some(0), stdout, is_whole: true, ..ProgramOutput::default() })
         })
     }
 
@@ -128,7 +128,7 @@ impl Transport for Simulated {
         })
     }
 
-    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, Answer> {
+    fn engine<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, DockerResponse> {
         Box::pin(async move {
             self.wait_if_silent(deadline).await?;
             let now = self.sim.now();
@@ -138,11 +138,11 @@ impl Transport for Simulated {
                 return Err(Unreachable::Deadline(deadline));
             }
             if self.is(Machine::is_garbled) {
-                return Ok(Answer { status: 200, body: "<html><body>Welcome".into() });
+                return Ok(DockerResponse { status: 200, body: "<html><body>Welcome".into() });
             }
             let world = self.sim.world();
             let (status, body) = engine::answer(&world.sparks[&self.spark], path, now);
-            Ok(Answer { status, body: body.into() })
+            Ok(DockerResponse { status, body: body.into() })
         })
     }
 

@@ -30,7 +30,7 @@ pub struct Sim {
 
 /// How long things take.
 #[derive(Debug, Clone, Copy)]
-pub struct Times {
+pub struct SimulatedTimes {
     /// From `vllm serve` to its first answer.
     pub load: Duration,
     /// From a stop to the memory being back.
@@ -145,10 +145,10 @@ impl Fault {
 
 pub struct World {
     pub sparks: BTreeMap<String, Machine>,
-    pub times: Times,
+    pub times: SimulatedTimes,
     next_id: u64,
     /// Every engine process that began, for tests.
-    pub starts: Vec<Start>,
+    pub starts: Vec<EngineStart>,
     /// How many acts came through the fence, of whatever outcome.
     pub acts: u64,
     /// After that many acts the caller hears nothing any more: it was killed.
@@ -157,7 +157,7 @@ pub struct World {
 
 /// One engine process that began.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
+pub struct EngineStart {
     pub spark: String,
     pub root: String,
     pub at: Timestamp,
@@ -170,7 +170,7 @@ pub struct Start {
 }
 
 impl Sim {
-    pub fn new(times: Times, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+    pub fn new(times: SimulatedTimes, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let world =
             World { sparks: BTreeMap::new(), times, next_id: 1, starts: Vec::new(), acts: 0, crash_at: None };
         Self { crashed: Arc::default(), inner: Arc::new(Mutex::new(world)), now: Arc::new(now) }
@@ -478,7 +478,7 @@ fn start(world: &mut World, head: &str, launch: &Launch, room: &BTreeMap<String,
         let available = room.get(member).copied().unwrap_or(u64::MAX);
         container.engine = Some(engine);
         machine.tell("start", &id);
-        world.starts.push(Start { spark: member.clone(), root, at: now, beside, memory, available });
+        world.starts.push(EngineStart { spark: member.clone(), root, at: now, beside, memory, available });
     }
 }
 

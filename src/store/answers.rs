@@ -15,7 +15,7 @@ const LASTS: SignedDuration = SignedDuration::from_hours(24);
 const KEPT: i64 = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct StoredResponse {
     /// SHA-256 of what was asked: the same key with something else is a mistake.
     pub request: String,
     pub status: u16,
@@ -29,11 +29,11 @@ pub struct Answer {
 impl Store {
     /// # Errors
     /// [`StoreError`].
-    pub fn answer(&self, key: &str, now: Timestamp) -> Result<Option<Answer>, StoreError> {
+    pub fn answer(&self, key: &str, now: Timestamp) -> Result<Option<StoredResponse>, StoreError> {
         let oldest = now.saturating_sub(LASTS).unwrap_or(Timestamp::MIN);
         let sql = "SELECT request, status, kind, tag, body FROM answer WHERE key = ?1 AND at >= ?2";
         let answer = self.connection.query_row(sql, params![key, moment(oldest)], |row| {
-            Ok(Answer {
+            Ok(StoredResponse {
                 request: row.get(0)?,
                 status: row.get(1)?,
                 kind: row.get(2)?,
@@ -46,7 +46,7 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn keep_answer(&self, key: &str, answer: &Answer, now: Timestamp) -> Result<(), StoreError> {
+    pub fn keep_answer(&self, key: &str, answer: &StoredResponse, now: Timestamp) -> Result<(), StoreError> {
         self.connection.execute(
             "INSERT OR REPLACE INTO answer (key, request, at, status, kind, tag, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![key, answer.request, moment(now), answer.status, answer.kind, answer.tag, answer.body],

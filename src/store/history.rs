@@ -33,7 +33,7 @@ pub(super) type Recent = VecDeque<Arc<Event>>;
 
 /// A message as it is kept: what others said in it neither acts on what shows it, nor fills the store.
 pub fn kept(message: &str) -> String {
-    visible::short_lines(message, MAX_MESSAGE)
+    visible::clipped_lines(message, MAX_MESSAGE)
 }
 
 pub(super) fn recent(connection: &Connection) -> Result<Recent, StoreError> {

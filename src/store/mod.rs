@@ -2,8 +2,8 @@
 
 pub mod answers;
 pub mod history;
-pub mod spells;
 pub mod tokens;
+pub mod uptime_intervals;
 
 use std::{cell::RefCell, collections::VecDeque, os::unix::fs::PermissionsExt, path::Path};
 
@@ -77,7 +77,7 @@ pub struct Store {
 
 /// A message that has not arrived yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct OutboxMessage {
     pub number: i64,
     /// An entry of `notify`.
     pub target: String,
@@ -142,7 +142,7 @@ impl Store {
             keep_before(&connection, directory, version)?;
         }
         let (history, spells, tokens, answers) =
-            (history::TABLE, spells::TABLE, tokens::TABLES, answers::TABLE);
+            (history::TABLE, uptime_intervals::TABLE, tokens::TABLES, answers::TABLE);
         connection.execute_batch(&format!(
             "BEGIN;
              CREATE TABLE IF NOT EXISTS revision (number INTEGER PRIMARY KEY, at TEXT NOT NULL, text TEXT NOT NULL);
@@ -293,7 +293,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn due(&self, now: Timestamp, count: u32) -> Result<Vec<Letter>, StoreError> {
+    pub fn due(&self, now: Timestamp, count: u32) -> Result<Vec<OutboxMessage>, StoreError> {
         let sql = "SELECT number, target, body, tries FROM outbox AS letter
                    WHERE NOT EXISTS (SELECT 1 FROM outbox AS other WHERE other.target = letter.target
                                      AND other.number <= letter.number
@@ -303,7 +303,12 @@ impl Store {
         let furthest = now.saturating_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(params![moment(now), count, moment(furthest)], |row| {
-            Ok(Letter { number: row.get(0)?, target: row.get(1)?, body: row.get(2)?, tries: row.get(3)? })
+            Ok(OutboxMessage {
+                number: row.get(0)?,
+                target: row.get(1)?,
+                body: row.get(2)?,
+                tries: row.get(3)?,
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -15,7 +15,7 @@ pub(super) const TABLES: &str = "
 
 /// What is known of a token. The token itself was shown once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub struct AccessToken {
     pub id: String,
     pub name: String,
     pub role: Role,
@@ -27,7 +27,7 @@ pub struct Token {
 
 /// A browser that signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
+pub struct BrowserSession {
     pub id: String,
     /// The id of its token.
     pub token: String,
@@ -40,7 +40,7 @@ fn role(name: &str) -> Role {
     [Role::Approve, Role::Edit].into_iter().find(|role| role.name() == name).unwrap_or(Role::Read)
 }
 
-fn insert(connection: &Connection, token: &Token) -> Result<(), StoreError> {
+fn insert(connection: &Connection, token: &AccessToken) -> Result<(), StoreError> {
     connection.execute(
         "INSERT INTO token (id, name, role, hash, made) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![token.id, token.name, token.role.name(), token.hash, token.made],
@@ -58,11 +58,11 @@ fn delete(connection: &Connection, id: &str) -> Result<(), StoreError> {
 impl Store {
     /// # Errors
     /// [`StoreError`].
-    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+    pub fn tokens(&self) -> Result<Vec<AccessToken>, StoreError> {
         let sql = "SELECT id, name, role, hash, made, used FROM token ORDER BY made, name";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| {
-            Ok(Token {
+            Ok(AccessToken {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 role: role(&row.get::<_, String>(2)?),
@@ -76,7 +76,7 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn add_token(&self, token: &Token) -> Result<(), StoreError> {
+    pub fn add_token(&self, token: &AccessToken) -> Result<(), StoreError> {
         insert(&self.connection, token)
     }
 
@@ -94,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; the other one stays.
-    pub fn replace_token(&mut self, old: &str, new: &Token) -> Result<(), StoreError> {
+    pub fn replace_token(&mut self, old: &str, new: &AccessToken) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         delete(&transaction, old)?;
         insert(&transaction, new)?;
@@ -110,19 +110,19 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub fn sessions(&self) -> Result<Vec<Session>, StoreError> {
+    pub fn sessions(&self) -> Result<Vec<BrowserSession>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT id, token, hash, until FROM session")?;
         let rows = statement.query_map([], |row| {
             let until: String = row.get(3)?;
             let until = until.parse().unwrap_or(Timestamp::MIN);
-            Ok(Session { id: row.get(0)?, token: row.get(1)?, hash: row.get(2)?, until })
+            Ok(BrowserSession { id: row.get(0)?, token: row.get(1)?, hash: row.get(2)?, until })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// # Errors
     /// [`StoreError`].
-    pub fn add_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+    pub fn add_session(&self, session: &BrowserSession, now: Timestamp) -> Result<(), StoreError> {
         self.connection.execute("DELETE FROM session WHERE until <= ?1", [moment(now)])?;
         self.connection.execute(
             "INSERT INTO session (id, token, hash, until) VALUES (?1, ?2, ?3, ?4)",

@@ -14,13 +14,13 @@ use tokio::net::UnixListener;
 
 use super::api::{desired::edited, problem::Problem};
 use crate::{
-    controller::{Controller, Refusal, access::NoToken, edit::Request},
+    controller::{Controller, RequestRefusal, access::NoToken, edit::EditRequest},
     core::access::Role,
 };
 
 /// Why a request was refused; its `code` decides the exit code.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Failure {
+pub struct ControlFailure {
     pub code: String,
     pub message: String,
 }
@@ -89,7 +89,7 @@ pub fn router(controller: Arc<Controller>) -> Router {
 
 /// How much of the history.
 #[derive(Deserialize)]
-struct Last {
+struct HistoryLimit {
     last: u32,
 }
 
@@ -105,7 +105,7 @@ async fn look(State(controller): State<Arc<Controller>>) -> Response {
 async fn plan(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
     match controller.stored_plan(&id) {
         Ok(Some(plan)) => Json(plan).into_response(),
-        Ok(None) => refused(Refusal::NoSuchPlan(id)),
+        Ok(None) => refused(RequestRefusal::NoSuchPlan(id)),
         Err(error) => refused(error),
     }
 }
@@ -180,7 +180,7 @@ async fn revoke_token(State(controller): State<Arc<Controller>>, UrlPath(name): 
 }
 
 fn no_token(error: &NoToken) -> Response {
-    let failure = Failure { code: error.code().into(), message: error.to_string() };
+    let failure = ControlFailure { code: error.code().into(), message: error.to_string() };
     (StatusCode::UNPROCESSABLE_ENTITY, Json(failure)).into_response()
 }
 
@@ -199,7 +199,7 @@ async fn revision(State(controller): State<Arc<Controller>>, UrlPath(revision): 
     }
 }
 
-async fn edit(State(controller): State<Arc<Controller>>, Json(request): Json<Request>) -> Response {
+async fn edit(State(controller): State<Arc<Controller>>, Json(request): Json<EditRequest>) -> Response {
     match edited(&controller, request).await {
         Ok(edited) => Json(edited).into_response(),
         Err(error) => refused(error),
@@ -220,7 +220,7 @@ async fn export(State(controller): State<Arc<Controller>>) -> Response {
     }
 }
 
-async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<Last>) -> Response {
+async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<HistoryLimit>) -> Response {
     match controller.events(asked.last) {
         Ok(events) => Json(events).into_response(),
         Err(error) => refused(error),
@@ -230,7 +230,7 @@ async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<L
 async fn audit(
     State(controller): State<Arc<Controller>>,
     UrlPath(spark): UrlPath<String>,
-    Query(asked): Query<Last>,
+    Query(asked): Query<HistoryLimit>,
 ) -> Response {
     match controller.audit(&spark, asked.last).await {
         Ok(acts) => Json(acts).into_response(),
@@ -242,6 +242,6 @@ async fn audit(
 fn refused(error: impl Into<Problem>) -> Response {
     let problem = error.into();
     let row = problem.code.row();
-    let failure = Failure { code: row.name.into(), message: problem.detail };
+    let failure = ControlFailure { code: row.name.into(), message: problem.detail };
     (row.status, Json(failure)).into_response()
 }

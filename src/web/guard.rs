@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::api::problem::{Code, Problem};
+use super::api::problem::{Problem, ProblemCode};
 
 /// Hosts beside addresses and `localhost` under which this is reached, such as that of a proxy in front of it.
 #[derive(Debug, Clone, Default)]
@@ -58,30 +58,37 @@ fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>)
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     for name in [header::HOST, header::ORIGIN] {
         if headers.get_all(&name).iter().nth(1).is_some() {
-            return Err(Problem::new(Code::UntrustedHost, format!("the request has more than one `{name}`")));
+            return Err(Problem::new(
+                ProblemCode::UntrustedHost,
+                format!("the request has more than one `{name}`"),
+            ));
         }
     }
     let Some(host) = text(header::HOST).or(uri) else {
-        return Err(Problem::new(Code::UntrustedHost, "the request names no host"));
+        return Err(Problem::new(ProblemCode::UntrustedHost, "the request names no host"));
     };
     // An address with a host in it counts before the header (RFC 9112, 3.2.2): both must be ours, and the same.
     if uri.is_some_and(|uri| {
         !uri.eq_ignore_ascii_case(host_of(host).trim_matches(['[', ']']))
             && !uri.eq_ignore_ascii_case(host_of(host))
     }) {
-        return Err(Problem::new(Code::UntrustedHost, "the request's address and its `Host` name two hosts"));
+        return Err(Problem::new(
+            ProblemCode::UntrustedHost,
+            "the request's address and its `Host` name two hosts",
+        ));
     }
     if !hosts.trusts(host) {
         let detail = format!(
             "`{}` is no address and not `localhost`; where this is reached by that name, start it with --allow-host",
             host_of(host)
         );
-        return Err(Problem::new(Code::UntrustedHost, detail));
+        return Err(Problem::new(ProblemCode::UntrustedHost, detail));
     }
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let foreign = || Problem::new(Code::CrossOrigin, "only a page of this host may change something here");
+    let foreign =
+        || Problem::new(ProblemCode::CrossOrigin, "only a page of this host may change something here");
     match (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN)) {
         // Typed by a person, or a page of the same origin.
         (Some("same-origin" | "none"), _) => Ok(()),

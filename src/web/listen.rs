@@ -44,13 +44,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use super::{
-    api::problem::{Code, Problem},
+    api::problem::{Problem, ProblemCode},
     monitors::HEALTH,
 };
 
 /// What clients may take of this machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// One more waits until one of them ends.
     pub connections: usize,
     /// Of those, from one address that is not this machine.
@@ -79,7 +79,7 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Accepting goes on after this when the machine has no room for another connection.
 const AGAIN: Duration = Duration::from_millis(500);
 
-impl Limits {
+impl ConnectionLimits {
     /// As many as this process may have. Service managers give it a thousand files and allow more to who asks.
     pub fn of_this_process() -> Self {
         let wanted = MOST_CONNECTIONS + OTHER_FILES;
@@ -117,14 +117,14 @@ fn connections(files: u64) -> usize {
 }
 
 /// Who has which places.
-struct Places {
-    limits: Limits,
-    taken: Mutex<Taken>,
+struct ConnectionLimiter {
+    limits: ConnectionLimits,
+    taken: Mutex<ConnectionCounts>,
     freed: Notify,
 }
 
 #[derive(Default)]
-struct Taken {
+struct ConnectionCounts {
     open: usize,
     reserve: usize,
     by_address: BTreeMap<IpAddr, usize>,
@@ -132,23 +132,23 @@ struct Taken {
 
 /// What a connection may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum May {
+enum ConnectionScope {
     AskAnything,
     /// Of the reserve, from elsewhere.
     AskForHealth,
 }
 
 /// A place for one connection, for as long as it lives.
-struct Place {
-    places: Arc<Places>,
+struct ConnectionPermit {
+    places: Arc<ConnectionLimiter>,
     from: IpAddr,
     of_reserve: bool,
-    may: May,
+    may: ConnectionScope,
 }
 
-impl Places {
+impl ConnectionLimiter {
     /// `Ok(None)`: there is none now. `Err`: this address has enough of them.
-    fn take(self: &Arc<Self>, from: IpAddr) -> Result<Option<Place>, ()> {
+    fn take(self: &Arc<Self>, from: IpAddr) -> Result<Option<ConnectionPermit>, ()> {
         let mut taken = self.taken.lock();
         let is_here = is_here(from);
         if !is_here && taken.by_address.get(&from).is_some_and(|count| *count >= self.limits.from_one) {
@@ -156,19 +156,19 @@ impl Places {
         }
         let (of_reserve, may) = if taken.open < self.limits.connections {
             taken.open += 1;
-            (false, May::AskAnything)
+            (false, ConnectionScope::AskAnything)
         } else if taken.reserve < self.limits.reserve {
             taken.reserve += 1;
-            (true, if is_here { May::AskAnything } else { May::AskForHealth })
+            (true, if is_here { ConnectionScope::AskAnything } else { ConnectionScope::AskForHealth })
         } else {
             return Ok(None);
         };
         *taken.by_address.entry(from).or_default() += 1;
-        Ok(Some(Place { places: self.clone(), from, of_reserve, may }))
+        Ok(Some(ConnectionPermit { places: self.clone(), from, of_reserve, may }))
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock();
         if self.of_reserve {
@@ -192,8 +192,8 @@ fn is_here(from: IpAddr) -> bool {
 }
 
 /// Answer until `end`, and then what is being answered.
-pub async fn listen(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
-    let places = Arc::new(Places { limits, taken: Mutex::default(), freed: Notify::new() });
+pub async fn listen(listener: TcpListener, router: Router, limits: ConnectionLimits, end: CancellationToken) {
+    let places = Arc::new(ConnectionLimiter { limits, taken: Mutex::default(), freed: Notify::new() });
     let router = TowerToHyperService::new(router);
     let connections = TaskTracker::new();
     loop {
@@ -242,8 +242,8 @@ async fn answer(
     stream: TcpStream,
     from: SocketAddr,
     router: TowerToHyperService<Router>,
-    may: May,
-    limits: Limits,
+    may: ConnectionScope,
+    limits: ConnectionLimits,
     end: CancellationToken,
 ) {
     // Without it the first words of a stream wait for an acknowledgement.
@@ -255,7 +255,7 @@ async fn answer(
     let is_followed = follows.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
-        let is_refused = may == May::AskForHealth && !HEALTH.contains(&request.uri().path());
+        let is_refused = may == ConnectionScope::AskForHealth && !HEALTH.contains(&request.uri().path());
         let asked = (!is_refused).then(|| router.call(request));
         let follows = follows.clone();
         async move {
@@ -298,7 +298,7 @@ async fn answer(
 
 fn no_place() -> Response {
     let detail = "every place is taken, and those that are left are for this machine and for /healthz; ask again in a moment";
-    let mut response = Problem::new(Code::TooManyConnections, detail).into_response();
+    let mut response = Problem::new(ProblemCode::TooManyConnections, detail).into_response();
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
 }
@@ -397,20 +397,25 @@ mod tests {
     /// If this failed, one client could take every place, or nobody could ask whether we are well.
     #[test]
     fn places_are_shared_and_some_are_kept() {
-        let limits = Limits { connections: 4, from_one: 2, reserve: 2, ..Limits::of_this_process() };
-        let places = Arc::new(Places { limits, taken: Mutex::default(), freed: Notify::new() });
+        let limits = ConnectionLimits {
+            connections: 4,
+            from_one: 2,
+            reserve: 2,
+            ..ConnectionLimits::of_this_process()
+        };
+        let places = Arc::new(ConnectionLimiter { limits, taken: Mutex::default(), freed: Notify::new() });
         let [a, b, c, here] =
             ["192.0.2.1", "192.0.2.2", "192.0.2.3", "127.0.0.1"].map(|text| text.parse().unwrap());
         let take = |from: IpAddr| places.take(from);
         let of_a: Vec<_> = [a, a].map(|from| take(from).unwrap().unwrap()).into_iter().collect();
         assert!(take(a).is_err(), "half of them are enough for one");
         let of_b: Vec<_> = [b, b].map(|from| take(from).unwrap().unwrap()).into_iter().collect();
-        assert!(of_a.iter().chain(&of_b).all(|place| place.may == May::AskAnything));
+        assert!(of_a.iter().chain(&of_b).all(|place| place.may == ConnectionScope::AskAnything));
         let (health, own) = (take(c).unwrap().unwrap(), take(here).unwrap().unwrap());
-        assert_eq!((health.may, own.may), (May::AskForHealth, May::AskAnything));
+        assert_eq!((health.may, own.may), (ConnectionScope::AskForHealth, ConnectionScope::AskAnything));
         assert!(take(c).unwrap().is_none() && take(here).unwrap().is_none(), "none are left");
         drop(of_a);
-        assert_eq!(take(c).unwrap().map(|place| place.may), Some(May::AskAnything));
+        assert_eq!(take(c).unwrap().map(|place| place.may), Some(ConnectionScope::AskAnything));
         drop((of_b, health, own));
         let taken = places.taken.lock();
         assert_eq!((taken.open, taken.reserve, taken.by_address.len()), (0, 0, 0));

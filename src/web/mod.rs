@@ -18,7 +18,7 @@ use axum::{
 use futures_util::FutureExt;
 
 use self::{
-    api::problem::{Code, Problem},
+    api::problem::{Problem, ProblemCode},
     guard::{Hosts, guard},
 };
 use crate::controller::Controller;
@@ -36,7 +36,8 @@ pub fn router(controller: Arc<Controller>, hosts: Hosts) -> Router {
 async fn survive(request: Request, next: Next) -> Response {
     let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
     answering.await.unwrap_or_else(|_| {
-        Problem::new(Code::Internal, "a mistake of this program; its log has the place").into_response()
+        Problem::new(ProblemCode::Internal, "a mistake of this program; its log has the place")
+            .into_response()
     })
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::api::access::{Door, door};
+use super::api::access::{RequiredRole, door};
 use crate::{
     controller::{Controller, Snapshot},
     core::access::Role,
@@ -22,7 +22,7 @@ pub const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 /// The routes.
 pub fn router(controller: Arc<Controller>) -> Router {
     // What tells of models and machines asks for what reading asks for.
-    let reads = Door { controller: controller.clone(), role: Role::Read };
+    let reads = RequiredRole { controller: controller.clone(), role: Role::Read };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use spark_control::{controller::round::Mode, core::access::Role};
+use spark_control::{controller::round::RoundMode, core::access::Role};
 
 use crate::api::{Answer, Api, code, revision};
 
@@ -76,7 +76,7 @@ async fn with_tokens_each_may_what_its_role_may_and_no_more() {
     assert_eq!(api.cluster.controller("a").tokens().len(), 3);
     api.controller.revoke_token("owner").unwrap();
     assert_eq!(code(&patch(&api, &owner).await), (401, "needs_token", false));
-    api.controller.round(Mode::Preview).await.unwrap();
+    api.controller.round(RoundMode::Preview).await.unwrap();
     let ends = tokio::time::timeout(std::time::Duration::from_secs(20), stream.chunk()).await;
     assert!(ends.expect("it ends").unwrap().is_none(), "it goes on");
     assert!(api.controller.revoke_token("owner").is_err());
@@ -222,5 +222,5 @@ async fn a_request_with_a_key_is_done_once() {
     for answer in &answers {
         assert!(answer.status == 202 || code(answer) == (409, "key_in_use", false), "{}", answer.body);
     }
-    api.controller.round(Mode::Act).await.unwrap();
+    api.controller.round(RoundMode::Act).await.unwrap();
 }

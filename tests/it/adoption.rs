@@ -8,14 +8,14 @@ use spark_control::{
         adopt::adoption,
         desired::{Object, SpecHash},
         launch::{Launch, LaunchState},
-        ledger::{Adopted, Ledger},
+        ledger::{AdoptedContainer, Ledger},
         name::{ModelName, SparkName},
         observed::{
-            Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Labels, Observed, Process, RecipeSeen,
-            ServedModel, SparkView,
+            Container, Endpoint, EndpointAnswer, EngineAnswer, Labels, Observed, Process, RecipeSeen,
+            ServedModel, SparkFacts, SparkView,
         },
-        plan::{Item, Predicate},
-        standing::standing,
+        plan::{Predicate, WorkItem},
+        slot_containers::slot_containers,
         step::Step,
     },
     manifest::load::load,
@@ -36,7 +36,7 @@ const ENGINE: &str = "/usr/bin/python3 /usr/bin/vllm serve lab/own --max-model-l
 /// Two Sparks with an engine in `vllm_node` that nobody labelled.
 struct Stage {
     file: String,
-    sparks: BTreeMap<SparkName, Facts>,
+    sparks: BTreeMap<SparkName, SparkFacts>,
     models: Vec<ServedModel>,
     ledger: Ledger,
     listens: bool,
@@ -47,7 +47,7 @@ fn spark(name: &str) -> SparkName {
 }
 
 fn stage(launcher: &str, models: &str) -> Stage {
-    let facts = |spark: &str| Facts {
+    let facts = |spark: &str| SparkFacts {
         boot_id: format!("boot-of-{spark}"),
         images: [("vllm-node".to_owned(), Some("sha256:aa".into()))].into(),
         containers: vec![Container {
@@ -59,7 +59,7 @@ fn stage(launcher: &str, models: &str) -> Stage {
             processes: Some(vec![Process { pid: 7, resident_bytes: 0, command: ENGINE.into() }]),
             ..Container::default()
         }],
-        ..Facts::default()
+        ..SparkFacts::default()
     };
     Stage {
         file: format!("{SPARKS}{launcher}{models}"),
@@ -71,7 +71,7 @@ fn stage(launcher: &str, models: &str) -> Stage {
 }
 
 impl Stage {
-    fn on(mut self, name: &str, change: impl FnOnce(&mut Facts)) -> Self {
+    fn on(mut self, name: &str, change: impl FnOnce(&mut SparkFacts)) -> Self {
         change(self.sparks.get_mut(name).unwrap());
         self
     }
@@ -88,7 +88,7 @@ impl Stage {
     fn launch(&mut self) {
         let desired = load(&self.file).unwrap().desired;
         let slot = &desired.slots[&Object::main()];
-        let group = desired.effective(slot, &ModelName::new("own").unwrap()).unwrap().group();
+        let group = desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap().launch_spec();
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let launch = Launch::new(group, token(1), now, LaunchState::Serving { since: now });
         self.ledger.launches.insert(Object::main(), launch);
@@ -121,10 +121,10 @@ impl Stage {
             unreadable_secrets: BTreeMap::new(),
         };
         let slot = &desired.slots[&object];
-        let target = desired.effective(slot, &ModelName::new("own").unwrap()).unwrap();
-        let standing = standing(&object, slot, &desired, &observed, &self.ledger);
+        let target = desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap();
+        let standing = slot_containers(&object, slot, &desired, &observed, &self.ledger);
         let work = adoption(&object, &target, &standing, &desired, &observed, &self.ledger)?;
-        let [Item::Steps(steps)] = &work.items[..] else { panic!("{:?}", work.items) };
+        let [WorkItem::Steps(steps)] = &work.items[..] else { panic!("{:?}", work.items) };
         let Step::Adopt { containers, .. } = &steps[0].step else { panic!("{:?}", steps[0]) };
         Some((containers.clone(), work.relies_on))
     }
@@ -213,7 +213,7 @@ fn what_is_somebody_elses_half_there_or_serves_something_else_is_not_taken_over(
     assert!(!engines().serves("own", "lab/other").matches());
     assert!(!engines().serves("other", "lab/own").matches());
     let mut once = engines();
-    let adopted = Adopted {
+    let adopted = AdoptedContainer {
         object: Object::main(),
         spark: spark("spark2"),
         spec: SpecHash::of_label("v1-0123456789abcdef"),

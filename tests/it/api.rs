@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use spark_control::{
     controller::{
         Controller,
-        edit::{Asked, NotEdited, Request},
-        round::Mode,
+        edit::{EditRequest, NotEdited, RequestedChange},
+        round::RoundMode,
     },
     core::desired::ServiceKind,
     sim::{Fault, Service},
@@ -16,7 +16,7 @@ use spark_control::{
         self,
         api::{self, desired, problem::Problem},
         guard::Hosts,
-        listen::{Limits, listen},
+        listen::{ConnectionLimits, listen},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -42,15 +42,16 @@ pub struct Answer {
 impl Api {
     /// A controller that has looked once, with this in the file.
     pub async fn new(more: &str) -> Self {
-        Self::within(Limits { connections: 1000, ..Limits::of_this_process() }, more).await
+        Self::within(ConnectionLimits { connections: 1000, ..ConnectionLimits::of_this_process() }, more)
+            .await
     }
 
     /// The same, for so many clients.
-    pub async fn within(limits: Limits, more: &str) -> Self {
+    pub async fn within(limits: ConnectionLimits, more: &str) -> Self {
         let cluster = Cluster::new();
         cluster.edit(&format!("{SPARKS}{more}\n{MODELS}"));
         let controller = Arc::new(cluster.controller("a"));
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = web::router(controller.clone(), Hosts::new(["spark.example".to_owned()]));
@@ -99,7 +100,7 @@ impl Api {
     pub async fn rounds(&self, count: usize, secs: u64) {
         for _ in 0..count {
             self.cluster.skip(Duration::from_secs(secs));
-            self.controller.round(Mode::Act).await.unwrap();
+            self.controller.round(RoundMode::Act).await.unwrap();
         }
     }
 
@@ -196,7 +197,8 @@ async fn what_is_known_is_told_while_a_silent_spark_is_waited_for() {
     let api = Api::new("model: alpha").await;
     api.cluster.sim.fault("spark2", Fault::Silent, Duration::from_secs(600)).unwrap();
     let controller = api.controller.clone();
-    let looking = tokio::spawn(async move { controller.decide(Mode::Preview).await.map(|(turn, _)| turn) });
+    let looking =
+        tokio::spawn(async move { controller.decide(RoundMode::Preview).await.map(|(turn, _)| turn) });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let status = api.get("/api/v1/status").await;
     assert_eq!(status.body["objects"][0]["object"], "vllm", "{}", status.body);
@@ -211,7 +213,8 @@ async fn an_edit_that_does_not_end_is_said_to_be_open() {
     let api = Api::new("model: alpha").await;
     let folder = std::fs::File::open(api.cluster.folder()).unwrap();
     rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let request = Request::local(None, Asked::Merge(json!({ "model": "beta" })), "alice".into());
+    let request =
+        EditRequest::local(None, RequestedChange::Merge(json!({ "model": "beta" })), "alice".into());
     let limit = Duration::from_millis(200);
     let late = desired::edited_within(limit, &api.controller, request).await.unwrap_err();
     assert!(matches!(late, NotEdited::Late(_)), "{late}");
@@ -270,7 +273,7 @@ async fn a_file_is_put_whole_and_put_back() {
 async fn a_swap_is_an_edit_and_says_when_it_waits() {
     let api = Api::new("model: alpha\nholds: { talk: { owner: bob, reason: a talk } }").await;
     for _ in 0..80 {
-        api.controller.round(Mode::Act).await.unwrap();
+        api.controller.round(RoundMode::Act).await.unwrap();
         api.cluster.skip(std::time::Duration::from_secs(3));
     }
     let swap = |model: &str| api.request(Method::POST, "/api/swap").json(&json!({ "model": model }));
@@ -312,7 +315,7 @@ async fn a_swap_that_waits_for_approval_is_written_and_agreed_to_by_its_plan() {
     assert_eq!(api.send(approve(&id)).await.status, 204);
     assert_eq!(code(&api.send(approve("nothing")).await), (404, "no_such_plan", false));
     api.cluster.edit(&api.file().replace("model: beta", "model: wide"));
-    api.controller.round(Mode::Act).await.unwrap();
+    api.controller.round(RoundMode::Act).await.unwrap();
     let stale = api.send(approve(&id)).await;
     assert_eq!(code(&stale), (409, "stale", false));
     assert_eq!(stale.body["changed"], json!(["`vllm` is to hold something else by now"]));
@@ -417,9 +420,9 @@ async fn events_are_told_as_they_happen_and_again_to_who_was_away() {
         "what was before is not told: {seen}"
     );
     api.cluster.wish("beta");
-    api.controller.round(Mode::Preview).await.unwrap();
+    api.controller.round(RoundMode::Preview).await.unwrap();
     read(&mut stream, &mut seen, "\"round\":2").await;
-    api.controller.round(Mode::Act).await.unwrap();
+    api.controller.round(RoundMode::Act).await.unwrap();
     read(&mut stream, &mut seen, "revision 2 is in force").await;
     let line = seen.lines().position(|line| line.contains("revision 2 is in force")).unwrap();
     let told: Vec<&str> = seen.lines().collect();
@@ -604,7 +607,7 @@ async fn an_endpoint_is_told_with_the_port_of_its_model() {
     let edited = api.merge(Some("*"), "", own).await;
     assert_eq!(edited.status, 200, "{}", edited.body);
     for _ in 0..80 {
-        api.controller.round(Mode::Act).await.unwrap();
+        api.controller.round(RoundMode::Act).await.unwrap();
         api.cluster.skip(std::time::Duration::from_secs(3));
     }
     let told = api.get("/api/endpoints").await;
@@ -631,7 +634,7 @@ async fn a_broken_file_is_repaired_by_its_text_or_by_an_older_one() {
     let whole = api.file();
     for (broken, is_yaml) in [("model: [", false), ("model: alpha\nsparks: 3\n", true)] {
         std::fs::write(&api.controller.places.file, broken).unwrap();
-        api.controller.round(Mode::Act).await.unwrap();
+        api.controller.round(RoundMode::Act).await.unwrap();
         let yaml = || api.request(Method::GET, "/api/v1/desired").header("accept", "application/yaml");
         let seen = api.send(yaml()).await;
         assert_eq!(seen.body, Value::String(broken.into()));

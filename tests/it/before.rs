@@ -15,15 +15,15 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 use spark_control::{
-    controller::{Controller, Places, World, export::Export, round::Mode},
+    controller::{Controller, ControllerPaths, OutsideWorld, export::Export, round::RoundMode},
     core::{access::Role, desired::Object, name::ModelName},
     manifest::load::load,
-    sim::{Service, Sim, Times, http::InMemory, report, transport::Simulated},
+    sim::{Service, Sim, SimulatedTimes, http::InMemory, report, transport::SimulatedTransport},
     store::Store,
     web::{
         self,
         guard::Hosts,
-        listen::{Limits, listen},
+        listen::{ConnectionLimits, listen},
     },
 };
 use tempfile::TempDir;
@@ -117,7 +117,7 @@ async fn record() {
 fn spec_of(file: &str, model: &str) -> String {
     let desired = load(file).unwrap().desired;
     let slot = &desired.slots[&Object::main()];
-    desired.effective(slot, &ModelName::new(model).unwrap()).unwrap().spec_hash().to_string()
+    desired.resolved_model(slot, &ModelName::new(model).unwrap()).unwrap().spec_hash().to_string()
 }
 
 /// The new program on what the old one left: its data directory, its file and its Sparks.
@@ -137,7 +137,7 @@ fn left() -> Left {
     let export: Export = serde_json::from_slice(&unpacked(EXPORT)).unwrap();
     let file = folder.path().join("cluster.yaml");
     fs::write(&file, &export.file).unwrap();
-    let times = Times {
+    let times = SimulatedTimes {
         load: Duration::from_secs(120),
         release: Duration::from_secs(15),
         launcher: Duration::from_secs(2),
@@ -151,9 +151,9 @@ fn left() -> Left {
     let sim = Sim::new(times, move || now);
     report::fill(&sim, &load(&export.file).unwrap().desired, &export.observed);
     let for_world = sim.clone();
-    let world = World {
+    let world = OutsideWorld {
         connect: Box::new(move |spark, _| {
-            Arc::new(Simulated { sim: for_world.clone(), spark: spark.to_string() })
+            Arc::new(SimulatedTransport { sim: for_world.clone(), spark: spark.to_string() })
         }),
         http: Arc::new(InMemory { sim: sim.clone() }),
         now: Box::new(move || now),
@@ -161,7 +161,7 @@ fn left() -> Left {
         start: "2".into(),
         quiet: Duration::ZERO,
     };
-    let places = Places { file, is_file_told: true, data, allowed_secrets: Vec::new() };
+    let places = ControllerPaths { file, is_file_told: true, data, allowed_secrets: Vec::new() };
     let controller = Arc::new(Controller::new(places, world).unwrap());
     Left { folder, sim, controller, known }
 }
@@ -170,7 +170,7 @@ fn left() -> Left {
 #[tokio::test]
 async fn what_an_older_program_left_is_as_the_file_says() {
     let Left { sim, controller, known, folder } = left();
-    controller.round(Mode::Act).await.unwrap();
+    controller.round(RoundMode::Act).await.unwrap();
     let snapshot = controller.snapshot();
     assert_eq!(snapshot.revision, known["revision"].as_u64(), "no new revision");
     assert!(snapshot.plan.as_ref().unwrap().is_empty(), "{:?}", snapshot.plan);
@@ -202,7 +202,7 @@ fn specs_have_the_hashes_that_they_had() {
         let desired = load(&fs::read_to_string(file).unwrap()).unwrap().desired;
         for (object, slot) in &desired.slots {
             for model in desired.models.keys() {
-                let Some(effective) = desired.effective(slot, model) else { continue };
+                let Some(effective) = desired.resolved_model(slot, model) else { continue };
                 let name = file.file_name().unwrap().to_string_lossy();
                 hashes += &format!("{name} {object} {model} {}\n", effective.spec_hash());
             }
@@ -215,9 +215,9 @@ fn specs_have_the_hashes_that_they_had() {
 #[tokio::test]
 async fn who_could_ask_can_ask_and_what_was_answered_is_answered() {
     let Left { controller, known, folder, .. } = left();
-    controller.round(Mode::Act).await.unwrap();
+    controller.round(RoundMode::Act).await.unwrap();
     let text = |name: &str| known[name].as_str().unwrap();
-    let role = |asker: Option<spark_control::controller::access::Asker>| asker.map(|asker| asker.role);
+    let role = |asker: Option<spark_control::controller::access::Caller>| asker.map(|asker| asker.role);
     assert_eq!(role(controller.asker_of(text("owner"))), Some(Role::Approve));
     assert_eq!(role(controller.asker_of(text("editor"))), Some(Role::Edit));
     assert_eq!(role(controller.asker_of_browser(text("cookie"))), Some(Role::Edit));
@@ -225,7 +225,7 @@ async fn who_could_ask_can_ask_and_what_was_answered_is_answered() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let router = web::router(controller.clone(), Hosts::new([]));
-    tokio::spawn(listen(listener, router, Limits::of_this_process(), CancellationToken::new()));
+    tokio::spawn(listen(listener, router, ConnectionLimits::of_this_process(), CancellationToken::new()));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.post(format!("{address}/api/swap"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spark_control::{
-    controller::{Controller, round::Mode},
+    controller::{Controller, round::RoundMode},
     core::{
         desired::ServiceKind,
         plan::{Reason, Verdict},
@@ -35,7 +35,7 @@ fn bot(more: &str) -> String {
 /// Rounds, with ten seconds between them.
 async fn rounds(controller: &Controller, count: usize) {
     for _ in 0..count {
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
 }

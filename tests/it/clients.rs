@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use spark_control::{controller::Follows, core::access::Role, web::listen::Limits};
+use spark_control::{controller::StreamKind, core::access::Role, web::listen::ConnectionLimits};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,8 +16,8 @@ use crate::api::{Api, code};
 const LONG: Duration = Duration::from_secs(30);
 
 /// Nothing in reserve.
-fn few() -> Limits {
-    Limits { reserve: 0, age: LONG, ..Limits::of_this_process() }
+fn few() -> ConnectionLimits {
+    ConnectionLimits { reserve: 0, age: LONG, ..ConnectionLimits::of_this_process() }
 }
 
 async fn connect(api: &Api) -> TcpStream {
@@ -36,7 +36,7 @@ async fn all(mut stream: TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_is_let_go_and_makes_room() {
     let api = Api::within(
-        Limits { connections: 2, head: Duration::from_millis(300), unread: LONG, ..few() },
+        ConnectionLimits { connections: 2, head: Duration::from_millis(300), unread: LONG, ..few() },
         "model: none",
     )
     .await;
@@ -53,7 +53,7 @@ async fn who_says_nothing_is_let_go_and_makes_room() {
 /// If this failed, a client that asks and never reads would keep its place for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_is_let_go_and_makes_room() {
-    let limits = Limits { connections: 1, head: LONG, unread: Duration::from_secs(2), ..few() };
+    let limits = ConnectionLimits { connections: 1, head: LONG, unread: Duration::from_secs(2), ..few() };
     let api = Api::within(limits, "model: none").await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -88,11 +88,11 @@ async fn a_head_is_so_long_and_no_longer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_so_many_streams_and_no_more() {
     let api = Api::new("model: alpha").await;
-    let all_but_one = |what: Follows| {
+    let all_but_one = |what: StreamKind| {
         let others = u32::try_from(what.most() - 1).unwrap();
         api.controller.followers(what).clone().try_acquire_many_owned(others).unwrap()
     };
-    let taken = [all_but_one(Follows::Events), all_but_one(Follows::Log)];
+    let taken = [all_but_one(StreamKind::Events), all_but_one(StreamKind::Log)];
     let follow = |path: &str| {
         api.request(Method::GET, path).header("accept", "text/event-stream").timeout(LONG).send()
     };

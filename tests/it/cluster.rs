@@ -11,10 +11,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
-    controller::{Controller, Places, World, round::Mode},
+    controller::{Controller, ControllerPaths, OutsideWorld, round::RoundMode},
     core::plan::Plan,
     probe::http::Http,
-    sim::{Sim, Times, http::InMemory, transport::Simulated},
+    sim::{Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
 };
 use tempfile::TempDir;
 
@@ -78,7 +78,7 @@ impl Cluster {
     pub fn at(epoch: Timestamp) -> Self {
         let skipped = Arc::new(AtomicU64::new(0));
         let now = Arc::new(clock(epoch, skipped.clone()));
-        let times = Times {
+        let times = SimulatedTimes {
             load: Duration::from_secs(120),
             release: Duration::from_secs(15),
             launcher: Duration::from_secs(2),
@@ -133,9 +133,9 @@ impl Cluster {
         std::fs::create_dir_all(&data).expect("the data directory");
         let sim = self.sim.clone();
         let (now, wrong) = (self.now.clone(), self.wrong.clone());
-        let world = World {
+        let world = OutsideWorld {
             connect: Box::new(move |spark, _| {
-                Arc::new(Simulated { sim: sim.clone(), spark: spark.to_string() })
+                Arc::new(SimulatedTransport { sim: sim.clone(), spark: spark.to_string() })
             }),
             http: self.http.clone(),
             now: Box::new(move || {
@@ -148,7 +148,7 @@ impl Cluster {
             quiet: Duration::ZERO,
         };
         let file = self.directory.path().join("cluster.yaml");
-        let places = Places { file, is_file_told: true, data, allowed_secrets: Vec::new() };
+        let places = ControllerPaths { file, is_file_told: true, data, allowed_secrets: Vec::new() };
         Controller::new(places, world).expect("a controller")
     }
 
@@ -161,7 +161,7 @@ impl Cluster {
     pub async fn settle_every(&self, pause: Duration, controller: &Controller, limit: Duration) -> Plan {
         let began = tokio::time::Instant::now();
         loop {
-            controller.round(Mode::Act).await.expect("a round");
+            controller.round(RoundMode::Act).await.expect("a round");
             let snapshot = controller.snapshot();
             let plan = snapshot.plan.clone().expect("a plan");
             if plan.is_empty() || began.elapsed() > limit {

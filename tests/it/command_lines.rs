@@ -65,7 +65,7 @@ pub fn through_the_file(words: &[String]) -> Result<Vec<String>, String> {
     let text = text(&draft);
     let loaded = load(&text).map_err(|problems| problems[0].message.clone())?;
     let slot = &loaded.desired.slots[&Object::main()];
-    let effective = loaded.desired.effective(slot, &ModelName::new("m").unwrap()).unwrap();
+    let effective = loaded.desired.resolved_model(slot, &ModelName::new("m").unwrap()).unwrap();
     let root = effective.model.source.root().unwrap().to_owned();
     Ok(["vllm".to_owned(), "serve".into(), root].into_iter().chain(effective.arguments()).collect())
 }

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        consent::{Cause, cause, hold, to_start, to_stop, to_stop_service},
+        consent::{ChangeCause, cause, hold, to_start, to_stop, to_stop_service},
         desired::{Desired, Object, SpecHash},
         launch::LaunchState,
-        memory::{HolderOf, holders},
+        memory::{GpuOccupantOwner, holders},
         name::{ServiceName, SparkName},
         observed::{
-            Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Gpu, GpuProcess, GpuSeen, Labels,
-            Observed, Proof, ServiceAnswer,
+            CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, Gpu, GpuProcess, GpuSeen, Labels,
+            Observed, ServiceAnswer, SparkFacts,
         },
-        plan::Consent,
-        standing::Standing,
+        plan::ConsentReason,
+        slot_containers::SlotContainer,
     },
     manifest::load::load,
 };
@@ -49,7 +49,7 @@ fn answering(answer: Option<EndpointAnswer>) -> Observed {
 /// If this failed, something would be stopped that a person was to be asked about; or nothing would be repaired by itself.
 #[test]
 fn what_is_asked_before_a_stop_or_a_start_is_as_the_policy_says() {
-    use Cause::{Contingency, Drift, Edit};
+    use ChangeCause::{Contingency, Drift, Edit};
     const POLICIES: [&str; 6] = [
         "",
         "reconcile: { on_edit: approve }",
@@ -61,30 +61,32 @@ fn what_is_asked_before_a_stop_or_a_start_is_as_the_policy_says() {
     let spark = SparkName::new("spark1").unwrap();
     let container = Container::default();
     let spec = || SpecHash::of_label("v1-0");
-    let ours = Standing { spark: &spark, container: &container, spec: Some(spec()) };
-    let not_ours = Standing { spark: &spark, container: &container, spec: None };
-    let proven = EngineAnswer { completion: Proof::Proven { at: now() }, ..EngineAnswer::default() };
+    let ours = SlotContainer { spark: &spark, container: &container, spec: Some(spec()) };
+    let not_ours = SlotContainer { spark: &spark, container: &container, spec: None };
+    let proven = EngineAnswer { completion: CheckResult::Proven { at: now() }, ..EngineAnswer::default() };
     let proven = answering(Some(EndpointAnswer::Engine(proven)));
     for policy in POLICIES {
         let desired = desired(&format!("{policy}\n"));
-        let edit = (policy == POLICIES[1]).then_some(Consent::OnEdit);
+        let edit = (policy == POLICIES[1]).then_some(ConsentReason::OnEdit);
         let (stop, start) = match policy {
-            "reconcile: { on_drift: approve }" => (Some(Consent::OnDrift), Ok(Some(Consent::OnDrift))),
+            "reconcile: { on_drift: approve }" => {
+                (Some(ConsentReason::OnDrift), Ok(Some(ConsentReason::OnDrift)))
+            }
             "reconcile: { on_drift: apply }" => (None, Ok(None)),
             "reconcile: { on_drift: report }" => (None, Err(())),
-            _ => (Some(Consent::StopsWhatAnswers), Ok(None)),
+            _ => (Some(ConsentReason::StopsWhatAnswers), Ok(None)),
         };
         let main = Object::main();
         let of =
             |entry, cause, group: Option<&SpecHash>| to_stop(entry, &main, cause, group, &desired, &proven);
         for cause in [Edit, Drift, Contingency] {
-            assert_eq!(of(&not_ours, cause, None), Some(Consent::NotOurs), "{policy}");
+            assert_eq!(of(&not_ours, cause, None), Some(ConsentReason::NotOurs), "{policy}");
         }
         assert_eq!(of(&ours, Edit, None), edit, "{policy}");
         assert_eq!(of(&ours, Drift, None), stop, "{policy}");
         assert_eq!(of(&ours, Contingency, None), None, "{policy}");
         // What is left of a broken group of the same spec serves nobody.
-        let of_the_group = if stop == Some(Consent::StopsWhatAnswers) { None } else { stop };
+        let of_the_group = if stop == Some(ConsentReason::StopsWhatAnswers) { None } else { stop };
         assert_eq!(of(&ours, Drift, Some(&spec())), of_the_group, "{policy}");
 
         let started = |cause| to_start(cause, &desired).map_err(|_| ());
@@ -93,7 +95,7 @@ fn what_is_asked_before_a_stop_or_a_start_is_as_the_policy_says() {
         assert_eq!(started(Contingency), Ok(None), "{policy}");
 
         let service = |cause, kept| to_stop_service(cause, kept, &desired).map_err(|_| ());
-        assert_eq!(service(Drift, false), Ok(Some(Consent::NotOurs)), "{policy}");
+        assert_eq!(service(Drift, false), Ok(Some(ConsentReason::NotOurs)), "{policy}");
         assert_eq!(service(Edit, true), Ok(edit), "{policy}");
         let drifted = if start == Ok(None) { Ok(stop) } else { start };
         assert_eq!(service(Drift, true), drifted, "{policy}");
@@ -104,16 +106,17 @@ fn what_is_asked_before_a_stop_or_a_start_is_as_the_policy_says() {
 fn repair_stops_nothing_that_answers() {
     let spark = SparkName::new("spark1").unwrap();
     let container = Container::default();
-    let entry = Standing { spark: &spark, container: &container, spec: Some(SpecHash::of_label("v1-0")) };
+    let entry =
+        SlotContainer { spark: &spark, container: &container, spec: Some(SpecHash::of_label("v1-0")) };
     let asked = |answer: Option<EndpointAnswer>| {
         let observed = answering(answer);
-        to_stop(&entry, &Object::main(), Cause::Drift, None, &desired(""), &observed).is_some()
+        to_stop(&entry, &Object::main(), ChangeCause::Drift, None, &desired(""), &observed).is_some()
     };
     let engine = |completion| EndpointAnswer::Engine(EngineAnswer { completion, ..EngineAnswer::default() });
-    assert!(asked(Some(engine(Proof::Proven { at: now() }))));
+    assert!(asked(Some(engine(CheckResult::Proven { at: now() }))));
     assert!(asked(Some(EndpointAnswer::Up(ServiceAnswer::default()))));
-    assert!(!asked(Some(engine(Proof::NotTried))));
-    assert!(!asked(Some(engine(Proof::Failed { at: now(), why: "no answer".into() }))));
+    assert!(!asked(Some(engine(CheckResult::NotTried))));
+    assert!(!asked(Some(engine(CheckResult::Failed { at: now(), why: "no answer".into() }))));
     assert!(!asked(Some(EndpointAnswer::Refused)));
     assert!(!asked(None));
 }
@@ -165,7 +168,7 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
         memory_bytes: Some(u64::from(pid)),
         container: container.map(|name| format!("id-of-{name}")),
     };
-    let facts = Facts {
+    let facts = SparkFacts {
         containers: vec![
             container("vllm_node", None),
             container("renamed", Some(labels("default"))),
@@ -188,22 +191,22 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
             ],
             ..Gpu::default()
         }),
-        ..Facts::default()
+        ..SparkFacts::default()
     };
     let spark = SparkName::new("spark1").unwrap();
     let going = ["id-of-vllm_node"].into();
     let told = holders(&spark, &facts, &desired, &going);
     let tts = Object::service(&ServiceName::new("tts").unwrap());
-    let slot = || HolderOf::Slot(Object::main());
+    let slot = || GpuOccupantOwner::Slot(Object::main());
     let expected = [
-        (10, HolderOf::Unmanaged),
-        (9, HolderOf::Unmanaged),
-        (8, HolderOf::Unmanaged),
-        (7, HolderOf::Desktop),
-        (6, HolderOf::Desktop),
-        (5, HolderOf::Unmanaged),
-        (4, HolderOf::Service(tts)),
-        (3, HolderOf::Unmanaged),
+        (10, GpuOccupantOwner::Unmanaged),
+        (9, GpuOccupantOwner::Unmanaged),
+        (8, GpuOccupantOwner::Unmanaged),
+        (7, GpuOccupantOwner::Desktop),
+        (6, GpuOccupantOwner::Desktop),
+        (5, GpuOccupantOwner::Unmanaged),
+        (4, GpuOccupantOwner::Service(tts)),
+        (3, GpuOccupantOwner::Unmanaged),
         (2, slot()),
         (1, slot()),
     ];
@@ -235,16 +238,19 @@ fn why_something_is_done_is_an_edit_drift_or_part_of_a_swap() {
     let in_the_middle = |wanted: &str, target: &str| {
         cause(&Object::main(), &past_stop.group(wanted), &past_stop.group(target), &past_stop.ledger)
     };
-    assert_eq!(of("alpha", "alpha", |_| {}), Cause::Drift);
-    assert_eq!(of("beta", "beta", |_| {}), Cause::Edit);
-    assert_eq!(of("beta", "beta", |look| look.ledger.launches.clear()), Cause::Edit);
-    assert_eq!(of("beta", "alpha", |_| {}), Cause::Drift, "nothing was stopped for it");
-    assert_eq!(in_the_middle("beta", "beta"), Cause::Edit);
-    assert_eq!(in_the_middle("beta", "alpha"), Cause::Contingency);
+    assert_eq!(of("alpha", "alpha", |_| {}), ChangeCause::Drift);
+    assert_eq!(of("beta", "beta", |_| {}), ChangeCause::Edit);
+    assert_eq!(of("beta", "beta", |look| look.ledger.launches.clear()), ChangeCause::Edit);
+    assert_eq!(of("beta", "alpha", |_| {}), ChangeCause::Drift, "nothing was stopped for it");
+    assert_eq!(in_the_middle("beta", "beta"), ChangeCause::Edit);
+    assert_eq!(in_the_middle("beta", "alpha"), ChangeCause::Contingency);
     let mut failed = Look::new("model: alpha");
     failed.launched("alpha", LaunchState::Loading);
     state(&mut failed, LaunchState::Failed { at: at(0), in_load: true });
     let group = |model: &str| failed.group(model);
-    assert_eq!(cause(&Object::main(), &group("alpha"), &group("alpha"), &failed.ledger), Cause::Contingency);
-    assert_eq!(cause(&Object::main(), &group("beta"), &group("beta"), &failed.ledger), Cause::Edit);
+    assert_eq!(
+        cause(&Object::main(), &group("alpha"), &group("alpha"), &failed.ledger),
+        ChangeCause::Contingency
+    );
+    assert_eq!(cause(&Object::main(), &group("beta"), &group("beta"), &failed.ledger), ChangeCause::Edit);
 }

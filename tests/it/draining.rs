@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spark_control::controller::{
     Controller,
-    round::{Acts, Mode},
+    round::{RoundActs, RoundMode},
 };
 
 use crate::cluster::{Cluster, paused};
@@ -19,10 +19,10 @@ fn requests(cluster: &Cluster, running: u64) {
 }
 
 /// What is to be done, once something is, and whether requests were waited for until then.
-async fn decided(controller: &Controller) -> (Acts, bool) {
+async fn decided(controller: &Controller) -> (RoundActs, bool) {
     let mut waited = false;
     loop {
-        let (_, acts) = controller.decide(Mode::Act).await.unwrap();
+        let (_, acts) = controller.decide(RoundMode::Act).await.unwrap();
         if let Some(acts) = acts {
             return (acts, waited);
         }
@@ -45,7 +45,7 @@ fn a_request_that_comes_before_the_kill_gets_its_time() {
         requests(&cluster, 2);
         controller.perform_all(acts).await.unwrap();
         assert_eq!(cluster.serving().len(), 1, "it is not stopped");
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         let plan = controller.snapshot().plan.clone().unwrap();
         let message = format!("{:?}", plan.work[0].verdict);
         assert!(message.contains("2 requests run; they get"), "{message}");
@@ -82,7 +82,7 @@ fn time_that_is_over_is_not_told_once_more_while_the_stop_runs() {
         cluster.wish("none");
         let (acts, waited) = decided(&controller).await;
         assert!(waited, "they had their time");
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let told = format!("{:?}", controller.snapshot().plan);
         assert!(!told.contains("they get"), "{told}");
         controller.perform_all(acts).await.unwrap();

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use spark_control::{
     core::{
         desired::{Object, SpecHash},
-        drift::{Class, Drift, diff},
+        drift::{Drift, DriftClass, diff},
         launch::LaunchState,
         ledger::Ledger,
         name::{ServiceName, SparkName},
-        observed::{Container, Facts, Gpu, GpuProcess, GpuSeen, Observed, SparkView},
+        observed::{Container, Gpu, GpuProcess, GpuSeen, Observed, SparkFacts, SparkView},
         planner,
-        platform::{Interface, Platform},
+        platform::{NetworkInterface, Platform},
     },
     manifest::load::load,
 };
@@ -41,9 +41,9 @@ fn container(name: &str, restarts: Option<&str>) -> Container {
     }
 }
 
-fn facts(driver: &str, kernel: &str, mtu: u32, image: &str) -> Facts {
-    let cx7 = Interface { mtu, is_up: true, speed_mbps: Some(200_000), ..Interface::default() };
-    Facts {
+fn facts(driver: &str, kernel: &str, mtu: u32, image: &str) -> SparkFacts {
+    let cx7 = NetworkInterface { mtu, is_up: true, speed_mbps: Some(200_000), ..NetworkInterface::default() };
+    SparkFacts {
         boot_id: "b".into(),
         memory_total_bytes: 120 << 30,
         memory_available_bytes: 100 << 30,
@@ -54,11 +54,11 @@ fn facts(driver: &str, kernel: &str, mtu: u32, image: &str) -> Facts {
         },
         gpu: GpuSeen::Answers(Gpu { name: "NVIDIA GB10".into(), driver: driver.into(), ..Gpu::default() }),
         images: [("vllm-node".to_owned(), Some(image.into()))].into(),
-        ..Facts::default()
+        ..SparkFacts::default()
     }
 }
 
-fn reported(first: Facts, second: Facts) -> Vec<Drift> {
+fn reported(first: SparkFacts, second: SparkFacts) -> Vec<Drift> {
     let desired = load(FILE).unwrap().desired;
     let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
     let view = |name: &str, facts| (SparkName::new(name).unwrap(), SparkView::Reachable(Box::new(facts)));
@@ -76,7 +76,7 @@ fn reported(first: Facts, second: Facts) -> Vec<Drift> {
     drift.into_iter().filter(|drift| drift.class.is_report_only()).collect()
 }
 
-fn same() -> Facts {
+fn same() -> SparkFacts {
     facts("580.1", "6.11", 9000, "sha256:aa")
 }
 
@@ -95,7 +95,9 @@ fn what_differs_between_sparks_is_reported_and_nothing_else() {
             ("kernel 6.11, as `spark1`", "kernel 6.14"),
         ]
     );
-    assert!(found.iter().all(|drift| drift.class == Class::Platform && drift.response == "only reported"));
+    assert!(
+        found.iter().all(|drift| drift.class == DriftClass::Platform && drift.response == "only reported")
+    );
 }
 
 /// If this failed, Docker and this controller would each start the same container, and nobody would know why it will not stay

@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use serde_json::{Map, Value as Json, json};
-use spark_control::manifest::edit::{Change, Refused, edited, value};
+use spark_control::manifest::edit::{Refused, TextChange, edited, value};
 
 const WORDS: [&str; 12] =
     ["spark1", "alpha", "no", "12", "1.5", "a: b", "# no comment", "it's", "x y", "", "ünï", "- dash"];
@@ -272,7 +272,7 @@ fn one(seed: u64) -> Told {
     let mut wanted = value_before.clone();
     json_patch::merge(&mut wanted, &patch);
     let told = |after: &str| format!("seed {seed}\n{text}\n---- {patch}\n{after}");
-    let after = match edited(&text, &Change::Merge(patch.clone())) {
+    let after = match edited(&text, &TextChange::Merge(patch.clone())) {
         Ok(after) => after,
         Err(refused @ Refused::Entangled { .. }) => {
             if std::env::var_os("SPARK_CONTROL_TRACE").is_some() {

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use spark_control::{
     docker,
-    host::{Transport, Unreachable, local::Local},
+    host::{Transport, Unreachable, local::LocalTransport},
 };
 use tempfile::TempDir;
 
@@ -123,7 +123,7 @@ async fn answer(State(engine): State<Arc<Engine>>, uri: Uri) -> impl IntoRespons
 
 struct Served {
     engine: Arc<Engine>,
-    way: Local,
+    way: LocalTransport,
     _folder: TempDir,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -141,7 +141,7 @@ fn serve(answers: Recorded) -> Served {
     let engine = Arc::new(Engine { answers, asked: Mutex::default() });
     let router = Router::new().fallback(answer).with_state(engine.clone());
     let server = tokio::spawn(axum::serve(listener, router).into_future());
-    Served { engine, way: Local::new(&socket), _folder: folder, server }
+    Served { engine, way: LocalTransport::new(&socket), _folder: folder, server }
 }
 
 /// If this failed, an Engine that is much older or newer than those here could not be read, or be read wrongly.
@@ -204,7 +204,7 @@ async fn what_is_no_engine_is_no_empty_engine() {
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
     let router = Router::new().fallback(|| async { "hello" });
     let server = tokio::spawn(axum::serve(listener, router).into_future());
-    let way = Local::new(&socket);
+    let way = LocalTransport::new(&socket);
     let refused = docker::containers(&way, &|_| true, LIMIT).await.unwrap_err();
     assert!(
         matches!(&refused, Unreachable::Engine(why) if why.contains("is this a Docker Engine")),

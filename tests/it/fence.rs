@@ -5,8 +5,8 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf, process::S
 use proptest::prelude::*;
 use spark_control::{
     apply::fence,
-    core::observed::{Facts, Token},
-    host::{Answer, Answering, EventStream, Frame, Output, Program, Transport},
+    core::observed::{FencingToken, SparkFacts},
+    host::{Answering, DockerResponse, EventStream, Frame, Program, ProgramOutput, Transport},
     manifest::load::load,
     probe::audit,
 };
@@ -74,14 +74,14 @@ impl Spark {
 }
 
 /// What is true of this machine now.
-fn seen() -> Facts {
+fn seen() -> SparkFacts {
     let read = |path: &str| fs::read_to_string(path).unwrap();
     let uptime = read("/proc/uptime");
-    Facts {
+    SparkFacts {
         at: "2026-11-24T12:00:00Z".parse().unwrap(),
         boot_id: read("/proc/sys/kernel/random/boot_id").trim().to_owned(),
         uptime_secs: uptime.split('.').next().unwrap().parse().unwrap(),
-        ..Facts::default()
+        ..SparkFacts::default()
     }
 }
 
@@ -89,7 +89,7 @@ fn act(name: &str, epoch: u64, sequence: u64, controller: &str) -> Program {
     let text = "version: 1\nname: test\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
     let desired = load(text).unwrap().desired;
     let spark = desired.sparks.keys().next().unwrap();
-    let token = Token { epoch, sequence, controller: controller.to_owned() };
+    let token = FencingToken { epoch, sequence, controller: controller.to_owned() };
     fence::program(name, &desired, spark, &token, &seen())
 }
 
@@ -227,14 +227,16 @@ async fn what_the_fence_wrote_down_is_read_back() {
 struct Said(String);
 
 impl Transport for Said {
-    fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, Output> {
+    fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, ProgramOutput> {
         let stdout = self.0.clone();
-        Box::pin(async { Ok(Output { code: Some(0), stdout, is_whole: true, ..Output::default() }) })
+        Box::pin(async {
+            Ok(ProgramOutput { code: Some(0), stdout, is_whole: true, ..ProgramOutput::default() })
+        })
     }
     fn run_stream<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, EventStream> {
         unreachable!("nobody follows it")
     }
-    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, Answer> {
+    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, DockerResponse> {
         unreachable!("its Docker is not asked")
     }
     fn engine_stream<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, EventStream> {

@@ -1,13 +1,13 @@
 //! When the files of a model are brought or deleted.
 
 use spark_control::core::{
-    acts::Came,
     desired::Object,
     launch::{FailureKind, LaunchState},
     name::{ModelName, RepoId},
     plan::{Reason, Verdict},
+    record_step::StepResult,
     step::Step,
-    weights::{Files, Transfer},
+    weights::{ModelFiles, Transfer},
 };
 
 use crate::look::{Look, at, attempts, engine, spark, token};
@@ -67,7 +67,7 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     let transfer = |revision: &str| Transfer {
         spark: spark("spark1"),
         job: "1.1".into(),
-        files: Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some(revision.into()) },
+        files: ModelFiles { repo: RepoId::new("lab/alpha").unwrap(), revision: Some(revision.into()) },
         at: at(90),
     };
     let (same, other) = (transfer("abc"), transfer("def"));
@@ -83,7 +83,7 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     assert!(matches!(with(&same), Verdict::Waiting { reason: Reason::Staging, .. }));
     assert_eq!(with(&other), Verdict::Open, "that is another revision");
     fn failed(look: &mut Look, failed_loads: u32, again: i64) {
-        let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: Some("abc".into()) };
+        let files = ModelFiles { repo: RepoId::new("lab/alpha").unwrap(), revision: Some("abc".into()) };
         let attempts = attempts(failed_loads, FailureKind::Unnamed, again);
         look.ledger.attempts.insert(format!("weights/alpha {}", files.spec()), attempts);
     }
@@ -96,14 +96,14 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
 #[test]
 fn a_transfer_that_fails_is_tried_later_and_later_and_one_that_is_lost_at_once() {
     let object = Object::weights(&ModelName::new("alpha").unwrap());
-    let files = Files { repo: RepoId::new("lab/alpha").unwrap(), revision: None };
+    let files = ModelFiles { repo: RepoId::new("lab/alpha").unwrap(), revision: None };
     let mut look =
         Look::new("model: none\nmodels: { alpha: { repo: lab/alpha, sparks: [spark1], weights: present } }");
     look.facts("spark1").files.clear();
     let fetch = Step::Fetch { object: object.clone(), spark: spark("spark1"), files: files.clone() };
     for (failed, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16)] {
         look.ledger.intend(&fetch, &token(failed), look.now);
-        look.ledger.conclude(&fetch, &token(failed), Came::NotDone, "Docker is busy", look.now);
+        look.ledger.conclude(&fetch, &token(failed), StepResult::NotDone, "Docker is busy", look.now);
         let attempts = look.ledger.attempts(&object, &files.spec()).unwrap();
         assert_eq!(u64::from(attempts.failed_loads), failed);
         assert_eq!(attempts.not_before.duration_since(look.now).as_mins(), minutes);
@@ -114,7 +114,7 @@ fn a_transfer_that_fails_is_tried_later_and_later_and_one_that_is_lost_at_once()
     // It was told a while after it was meant to be; a look from before that need not show its job.
     look.ledger.intend(&fetch, &token(9), look.now);
     look.later(30);
-    look.ledger.conclude(&fetch, &token(9), Came::Done, "", look.now);
+    look.ledger.conclude(&fetch, &token(9), StepResult::Done, "", look.now);
     look.notice();
     assert_eq!(look.ledger.transfers.len(), 1, "seen at the same moment");
     look.facts("spark1").at = at(10);

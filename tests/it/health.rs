@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use spark_control::{
     core::{
         desired::{Object, ServiceKind},
-        health::{Judgement, judge},
-        observed::{Endpoint, EndpointAnswer, Proof},
+        health::{EngineJudgement, judge_engine},
+        observed::{CheckResult, Endpoint, EndpointAnswer},
     },
     probe::{
-        endpoint::{Ask, Asker, Target, probe},
+        endpoint::{EndpointProbe, EndpointTarget, ProbeKind, probe},
         engine::Engine,
-        http::{Http, Network},
-        proof::Proofs,
+        http::{Http, HttpClient},
+        pending_checks::PendingChecks,
     },
 };
 
@@ -31,7 +31,7 @@ struct Upstream {
     port: u16,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     http: Arc<dyn Http>,
-    proofs: Proofs,
+    proofs: PendingChecks,
 }
 
 impl Upstream {
@@ -41,14 +41,14 @@ impl Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = tokio::spawn(axum::serve(listener, router).into_future());
-        let http = Arc::new(Network::new(|_| Err("there is no secret here".into())));
-        Self { port, server, http, proofs: Proofs::default() }
+        let http = Arc::new(HttpClient::new(|_| Err("there is no secret here".into())));
+        Self { port, server, http, proofs: PendingChecks::default() }
     }
 
-    async fn ask(&self, ask: Ask, last: Option<&Endpoint>, at: Timestamp) -> Endpoint {
-        let target = Target { address: "127.0.0.1".into(), port: self.port, https: false, ask };
+    async fn ask(&self, ask: ProbeKind, last: Option<&Endpoint>, at: Timestamp) -> Endpoint {
+        let target = EndpointTarget { address: "127.0.0.1".into(), port: self.port, https: false, ask };
         let object = Object::main();
-        let asker = Asker { object: &object, http: &self.http, proofs: &self.proofs };
+        let asker = EndpointProbe { object: &object, http: &self.http, proofs: &self.proofs };
         probe(asker, &target, last, at).await
     }
 
@@ -74,8 +74,8 @@ async fn handle(State(answers): State<Answers>, _: Method, uri: Uri, _: Bytes) -
     }
 }
 
-fn engine_in(container: &str) -> Ask {
-    Ask::Engine(Engine { container: Some(container.into()), ..Engine::default() })
+fn engine_in(container: &str) -> ProbeKind {
+    ProbeKind::Engine(Engine { container: Some(container.into()), ..Engine::default() })
 }
 
 fn at(secs: i64) -> Timestamp {
@@ -95,9 +95,9 @@ fn token() -> Option<(u16, Vec<u8>)> {
     text(r#"{"usage":{"completion_tokens":1}}"#)
 }
 
-fn judged(endpoint: &Endpoint) -> Judgement {
+fn judged(endpoint: &Endpoint) -> EngineJudgement {
     let EndpointAnswer::Engine(engine) = &endpoint.answer else { panic!("{endpoint:?}") };
-    judge(engine, None, endpoint.at)
+    judge_engine(engine, None, endpoint.at)
 }
 
 /// An engine whose metrics are these, with what else one needs.
@@ -119,10 +119,10 @@ async fn green_everywhere_and_frozen_tokens_is_a_stall() {
     let mut last = upstream.ask_engine(None, at(0)).await;
     for secs in [5, 60, 115] {
         last = upstream.ask_engine(Some(&last), at(secs)).await;
-        assert_eq!(judged(&last), Judgement::Busy, "at {secs} s it may be a prefill");
+        assert_eq!(judged(&last), EngineJudgement::Busy, "at {secs} s it may be a prefill");
     }
     last = upstream.ask_engine(Some(&last), at(121)).await;
-    assert!(matches!(judged(&last), Judgement::Stalled { .. }), "{last:?}");
+    assert!(matches!(judged(&last), EngineJudgement::Stalled { .. }), "{last:?}");
 }
 
 /// A busy engine is not asked for another completion, whose answer would only wait behind the others.
@@ -142,7 +142,7 @@ async fn tokens_that_move_are_proof_enough_and_a_reset_counter_moved() {
     for (secs, tokens) in [(100, 50), (200, 90), (300, 3), (400, 60)] {
         state.lock().unwrap().0 = tokens;
         last = upstream.ask_engine(Some(&last), at(secs)).await;
-        assert_eq!(judged(&last), Judgement::Busy, "at {secs} s");
+        assert_eq!(judged(&last), EngineJudgement::Busy, "at {secs} s");
     }
     assert_eq!(state.lock().unwrap().1, 1, "one to begin with");
 }
@@ -158,7 +158,7 @@ async fn requests_that_wait_while_none_runs_are_a_stall() {
     .await;
     let first = upstream.ask_engine(None, at(0)).await;
     let later = upstream.ask_engine(Some(&first), at(35)).await;
-    assert!(matches!(judged(&later), Judgement::Stalled { why } if why.contains("none runs")));
+    assert!(matches!(judged(&later), EngineJudgement::Stalled { why } if why.contains("none runs")));
 }
 
 /// An engine that knows that it is dead says 503 while everything else still answers.
@@ -169,7 +169,7 @@ async fn a_health_of_503_is_death() {
         path => engine(path, ""),
     })
     .await;
-    assert_eq!(judged(&upstream.ask_engine(None, at(0)).await), Judgement::Dead);
+    assert_eq!(judged(&upstream.ask_engine(None, at(0)).await), EngineJudgement::Dead);
 }
 
 /// Without metrics, or with families of another name, an idle engine still proves itself by a token.
@@ -182,7 +182,7 @@ async fn without_metrics_a_completion_tells() {
         });
         let upstream = upstream.await;
         let asking = tokio::time::timeout(Duration::from_secs(9), upstream.ask_engine(None, at(0)));
-        assert_eq!(judged(&asking.await.unwrap()), Judgement::Ready);
+        assert_eq!(judged(&asking.await.unwrap()), EngineJudgement::Ready);
     }
 }
 
@@ -198,7 +198,7 @@ async fn an_error_with_status_200_is_no_token() {
         })
         .await;
         let answer = upstream.ask_engine(None, at(0)).await;
-        assert!(matches!(judged(&answer), Judgement::Degraded { .. }), "{body}: {answer:?}");
+        assert!(matches!(judged(&answer), EngineJudgement::Degraded { .. }), "{body}: {answer:?}");
     }
 }
 
@@ -215,11 +215,11 @@ async fn an_overloaded_engine_is_doubted_after_three_refusals_and_one_success_is
     *refuses.lock().unwrap() = true;
     for (look, expected) in [(1, true), (2, true), (3, false)] {
         last = upstream.ask_engine(Some(&last), at(61 + look)).await;
-        assert_eq!(judged(&last) == Judgement::Ready, expected, "after {look} refusals");
+        assert_eq!(judged(&last) == EngineJudgement::Ready, expected, "after {look} refusals");
     }
     *refuses.lock().unwrap() = false;
     last = upstream.ask_engine(Some(&last), at(70)).await;
-    assert_eq!(judged(&last), Judgement::Ready);
+    assert_eq!(judged(&last), EngineJudgement::Ready);
 }
 
 /// Another model's answer on that port, and a proof of an earlier container, prove nothing of this one.
@@ -241,12 +241,12 @@ async fn a_late_answer_of_another_container_counts_for_nothing() {
         answer: EndpointAnswer::Engine(spark_control::core::observed::EngineAnswer {
             container: Some("c0".into()),
             healthy: true,
-            completion: Proof::Proven { at: at(0) },
+            completion: CheckResult::Proven { at: at(0) },
             ..Default::default()
         }),
     };
     let answer = upstream.ask(engine_in("c1"), Some(&proven), at(1)).await;
-    assert!(matches!(judged(&answer), Judgement::Degraded { .. }), "{answer:?}");
+    assert!(matches!(judged(&answer), EngineJudgement::Degraded { .. }), "{answer:?}");
     assert_eq!(*asked.lock().unwrap(), 1);
 }
 
@@ -277,7 +277,7 @@ async fn silence_and_refusal_are_told_apart_and_excused_twice() {
     let other = upstream.ask(engine_in("c2"), Some(&good), at(4)).await;
     assert!(!matches!(other.answer, EndpointAnswer::Engine(_)), "another container has no excuse");
     upstream.port = good_port;
-    assert_eq!(judged(&upstream.ask_engine(Some(&last), at(5)).await), Judgement::Ready);
+    assert_eq!(judged(&upstream.ask_engine(Some(&last), at(5)).await), EngineJudgement::Ready);
 }
 
 async fn service(
@@ -285,16 +285,16 @@ async fn service(
     answers: impl FnMut(&str) -> Option<(u16, Vec<u8>)> + Send + 'static,
 ) -> EndpointAnswer {
     let upstream = Upstream::new(answers).await;
-    upstream.ask(Ask::of(kind, None, Engine::default()), None, at(0)).await.answer
+    upstream.ask(ProbeKind::of(kind, None, Engine::default()), None, at(0)).await.answer
 }
 
-fn proof(answer: &EndpointAnswer) -> &Proof {
+fn proof(answer: &EndpointAnswer) -> &CheckResult {
     let EndpointAnswer::Up(service) = answer else { panic!("{answer:?}") };
     &service.proof
 }
 
 fn failure(answer: &EndpointAnswer) -> String {
-    let Proof::Failed { why, .. } = proof(answer) else { panic!("{answer:?}") };
+    let CheckResult::Failed { why, .. } = proof(answer) else { panic!("{answer:?}") };
     why.clone()
 }
 
@@ -309,7 +309,7 @@ async fn a_speech_server_speaks() {
             _ => Some((404, Vec::new())),
         }
     };
-    assert!(matches!(proof(&service(ServiceKind::Tts, says(tone)).await), Proof::Proven { .. }));
+    assert!(matches!(proof(&service(ServiceKind::Tts, says(tone)).await), CheckResult::Proven { .. }));
     assert!(failure(&service(ServiceKind::Tts, says(vec![0; 20_000])).await).contains("silence"));
     assert!(failure(&service(ServiceKind::Tts, says(Vec::new())).await).contains("0 bytes"));
 }
@@ -325,7 +325,7 @@ async fn an_embedder_embeds_and_a_reranker_scores_in_either_dialect() {
         }
     };
     let answer = service(ServiceKind::Embeddings, embeds(vector(1024))).await;
-    assert!(matches!(proof(&answer), Proof::Proven { .. }), "{answer:?}");
+    assert!(matches!(proof(&answer), CheckResult::Proven { .. }), "{answer:?}");
     assert!(failure(&service(ServiceKind::Embeddings, embeds(vector(512))).await).contains("512 numbers"));
     for dialect in ["/v1/rerank", "/rerank"] {
         let answer = service(ServiceKind::Rerank, move |path| match path {
@@ -335,7 +335,7 @@ async fn an_embedder_embeds_and_a_reranker_scores_in_either_dialect() {
             _ => Some((404, Vec::new())),
         });
         let answer = answer.await;
-        assert!(matches!(proof(&answer), Proof::Proven { .. }), "{dialect}: {answer:?}");
+        assert!(matches!(proof(&answer), CheckResult::Proven { .. }), "{dialect}: {answer:?}");
     }
 }
 
@@ -350,7 +350,7 @@ async fn a_recogniser_listens_and_qdrant_is_ready_only_with_all_shards() {
     };
     assert!(matches!(
         proof(&service(ServiceKind::Asr, heard(json!({ "text": "" }))).await),
-        Proof::Proven { .. }
+        CheckResult::Proven { .. }
     ));
     assert!(failure(&service(ServiceKind::Asr, heard(json!({ "detail": "x" }))).await).contains("no text"));
     let shards = |status| {
@@ -360,7 +360,7 @@ async fn a_recogniser_listens_and_qdrant_is_ready_only_with_all_shards() {
             _ => Some((404, Vec::new())),
         }
     };
-    assert!(matches!(proof(&service(ServiceKind::Qdrant, shards(200)).await), Proof::Proven { .. }));
+    assert!(matches!(proof(&service(ServiceKind::Qdrant, shards(200)).await), CheckResult::Proven { .. }));
     assert!(matches!(service(ServiceKind::Qdrant, shards(503)).await, EndpointAnswer::Wrong { .. }));
 }
 
@@ -379,7 +379,11 @@ async fn a_proven_service_is_left_alone_for_ten_minutes() {
     })
     .await;
     let ask = |container: &str| {
-        Ask::of(ServiceKind::Rerank, None, Engine { container: Some(container.into()), ..Engine::default() })
+        ProbeKind::of(
+            ServiceKind::Rerank,
+            None,
+            Engine { container: Some(container.into()), ..Engine::default() },
+        )
     };
     let first = upstream.ask(ask("c1"), None, at(0)).await;
     let later = upstream.ask(ask("c1"), Some(&first), at(599)).await;
@@ -404,15 +408,19 @@ async fn metrics_that_are_missed_do_not_set_the_stall_clock_back() {
     for (secs, misses) in [(30, false), (60, true), (90, true), (119, false)] {
         *missing.lock().unwrap() = misses;
         last = upstream.ask_engine(Some(&last), at(secs)).await;
-        assert_eq!(judged(&last), Judgement::Busy, "at {secs} s");
+        assert_eq!(judged(&last), EngineJudgement::Busy, "at {secs} s");
     }
     *missing.lock().unwrap() = true;
     last = upstream.ask_engine(Some(&last), at(121)).await;
-    assert!(matches!(judged(&last), Judgement::Stalled { .. }), "{last:?}");
+    assert!(matches!(judged(&last), EngineJudgement::Stalled { .. }), "{last:?}");
     for secs in [126, 131, 136, 141] {
         last = upstream.ask_engine(Some(&last), at(secs)).await;
     }
-    assert_eq!(judged(&last), Judgement::Ready, "what nobody could read for long is not known any more");
+    assert_eq!(
+        judged(&last),
+        EngineJudgement::Ready,
+        "what nobody could read for long is not known any more"
+    );
 }
 
 /// An engine that only embeds, scores, continues or listens has no chat; it is asked for what it does.
@@ -435,9 +443,9 @@ async fn a_model_without_a_chat_route_is_asked_for_what_it_does() {
                 })
             };
             let good = asked(body).await.ask_engine(None, at(0)).await;
-            assert_eq!(judged(&good), Judgement::Ready, "{route} after {status}");
+            assert_eq!(judged(&good), EngineJudgement::Ready, "{route} after {status}");
             let bad = asked("{}").await.ask_engine(None, at(0)).await;
-            assert!(matches!(judged(&bad), Judgement::Degraded { .. }), "{route} after {status}");
+            assert!(matches!(judged(&bad), EngineJudgement::Degraded { .. }), "{route} after {status}");
         }
     }
     let overloaded = Upstream::new(|path| match path {
@@ -446,7 +454,7 @@ async fn a_model_without_a_chat_route_is_asked_for_what_it_does() {
         path => engine(path, ""),
     })
     .await;
-    assert!(matches!(judged(&overloaded.ask_engine(None, at(0)).await), Judgement::Degraded { .. }));
+    assert!(matches!(judged(&overloaded.ask_engine(None, at(0)).await), EngineJudgement::Degraded { .. }));
 }
 
 #[tokio::test]
@@ -460,7 +468,7 @@ async fn a_diarizer_tells_turns() {
     };
     for route in ["/v1/audio/diarization", "/diarize", "/nothing/that/is/known"] {
         let answer = of(route, r#"{"segments":[]}"#).await;
-        assert!(matches!(proof(&answer), Proof::Proven { .. }), "{route}: {answer:?}");
+        assert!(matches!(proof(&answer), CheckResult::Proven { .. }), "{route}: {answer:?}");
     }
     assert!(failure(&of("/diarize", r#"{"detail":"x"}"#).await).contains("who speaks"));
 }
@@ -484,7 +492,7 @@ async fn a_question_outlives_the_look_that_asked_it() {
         assert!(tokio::time::timeout(Duration::from_millis(500), look).await.is_err());
     }
     assert_eq!(*asked.lock().unwrap(), 1);
-    let failed = Proof::Failed { at: at(0), why: "no token".into() };
+    let failed = CheckResult::Failed { at: at(0), why: "no token".into() };
     let before = Endpoint {
         at: at(0),
         since: at(0),

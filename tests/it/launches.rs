@@ -6,10 +6,10 @@ use spark_control::core::{
     cause::{NO_CAUSE, is_aftermath},
     desired::Object,
     files::FilesSeen,
-    launch::{Attempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
-    observed::{EndpointAnswer, Job, JobState, LoadSeen, ServiceAnswer, Token},
+    launch::{FailedAttempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
+    observed::{EndpointAnswer, FencingToken, Job, JobState, LoadSeen, ServiceAnswer},
     plan::{Reason, Verdict},
-    progress::{Phase, Progress},
+    progress::{LoadPhase, LoadProgress},
 };
 
 use crate::look::{Look, at, attempts, engine, release, spark, token};
@@ -35,7 +35,7 @@ fn loading(model: &str) -> Look {
 }
 
 fn says(look: &mut Look, on: &str, gave_up: bool, log: &str) {
-    let progress = Progress { phase: Phase::Starting, shards: None, gave_up };
+    let progress = LoadProgress { phase: LoadPhase::Starting, shards: None, gave_up };
     let seen = LoadSeen { container: "c".into(), progress, log: Arc::from(log) };
     look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
 }
@@ -199,10 +199,10 @@ fn what_a_model_did_without_once_is_not_missed_and_what_went_since_is() {
 #[test]
 fn a_load_is_as_far_as_its_slowest_rank_and_does_not_go_back() {
     let mut look = loading("wide");
-    let mut seen = |first: (Phase, Option<(u32, u32)>), second: (Phase, Option<(u32, u32)>)| {
+    let mut seen = |first: (LoadPhase, Option<(u32, u32)>), second: (LoadPhase, Option<(u32, u32)>)| {
         look.later(5);
         for (on, (phase, shards)) in [("spark1", first), ("spark2", second)] {
-            let progress = Progress { phase, shards, gave_up: false };
+            let progress = LoadProgress { phase, shards, gave_up: false };
             let seen = LoadSeen { container: "c".into(), progress, log: "".into() };
             look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
         }
@@ -210,8 +210,8 @@ fn a_load_is_as_far_as_its_slowest_rank_and_does_not_go_back() {
         let progress = look.ledger.launches[&Object::main()].progress.clone().unwrap();
         (progress.phase, progress.shards)
     };
-    let weights = |shards| (Phase::Weights, Some((shards, 9)));
-    assert_eq!(seen((Phase::Starting, None), weights(3)), (Phase::Starting, None));
+    let weights = |shards| (LoadPhase::Weights, Some((shards, 9)));
+    assert_eq!(seen((LoadPhase::Starting, None), weights(3)), (LoadPhase::Starting, None));
     assert_eq!(seen(weights(4), weights(3)), weights(3));
     assert_eq!(seen(weights(2), weights(5)), weights(3), "a log that was turned over");
     assert_eq!(seen(weights(4), weights(5)), weights(4));
@@ -471,7 +471,7 @@ fn a_controller_without_a_memory_finds_what_it_started() {
     let mut known = loading("alpha");
     let before: Launch = known.ledger.launches[&Object::main()].clone();
     known.facts("spark1").containers[0].labels.as_mut().unwrap().token =
-        Some(Token { epoch: 2, sequence: 1, controller: "b".into() });
+        Some(FencingToken { epoch: 2, sequence: 1, controller: "b".into() });
     known.notice();
     assert_eq!(known.ledger.launches[&Object::main()].token, before.token);
 }
@@ -512,12 +512,12 @@ fn free_memory_is_kept_as_one_sample_a_second_the_lowest_of_it() {
 fn what_lies_in_the_future_counts_as_of_now() {
     let mut look = loading("alpha");
     let spec = look.group("alpha").spec;
-    let refused = Attempts { refused: 5, ..attempts(0, FailureKind::Unnamed, 600) };
+    let refused = FailedAttempts { refused: 5, ..attempts(0, FailureKind::Unnamed, 600) };
     look.failed("alpha", refused.clone());
     look.notice();
     assert!(!look.ledger.launches[&Object::main()].clock_was_set, "now is not the future");
     let attempts = look.ledger.attempts(&Object::main(), &spec).cloned().unwrap();
-    assert_eq!(Attempts { settings: None, ..attempts }, refused);
+    assert_eq!(FailedAttempts { settings: None, ..attempts }, refused);
     look.later(-100);
     look.notice();
     let launch = &look.ledger.launches[&Object::main()];

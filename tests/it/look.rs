@@ -8,14 +8,14 @@ use spark_control::{
         desired::{Desired, Object, SpecHash},
         drift::{Drift, diff},
         files::FilesSeen,
-        group::Group,
-        launch::{Attempts, Failure, FailureKind, Launch, LaunchState},
-        ledger::{Ledger, Noticed, Proven, Release},
+        launch::{FailedAttempts, FailureKind, Launch, LaunchFailure, LaunchState},
+        launch_spec::LaunchSpec,
+        ledger::{Ledger, LedgerEvent, MemoryRelease, ProvenModel},
         name::{ModelName, SparkName},
         notify::news,
         observed::{
-            Checkout, Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Labels, LauncherSeen,
-            LoadSeen, Observed, Process, Proof, ServedModel, SparkView, Token,
+            CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Labels,
+            LauncherCheckout, LauncherSeen, LoadSeen, Observed, Process, ServedModel, SparkFacts, SparkView,
         },
         plan::{Plan, Work},
         planner,
@@ -39,13 +39,13 @@ pub fn spark(name: &str) -> SparkName {
 }
 
 /// The sequence-th message of the first controller.
-pub fn token(sequence: u64) -> Token {
-    Token { epoch: 1, sequence, controller: "a".into() }
+pub fn token(sequence: u64) -> FencingToken {
+    FencingToken { epoch: 1, sequence, controller: "a".into() }
 }
 
 pub struct Look {
     pub desired: Desired,
-    pub sparks: BTreeMap<SparkName, Facts>,
+    pub sparks: BTreeMap<SparkName, SparkFacts>,
     /// These do not answer; what `sparks` has of them is what was seen last.
     pub silent: BTreeSet<SparkName>,
     pub endpoints: BTreeMap<Object, Endpoint>,
@@ -60,7 +60,7 @@ impl Look {
         let models = if more.contains("models:") { "" } else { MODELS };
         let desired = load(&format!("{SPARKS}{more}\n{models}")).unwrap().desired;
         let facts = |spark: &str| {
-            let mut facts = Facts {
+            let mut facts = SparkFacts {
                 at: at(0),
                 boot_id: format!("boot-of-{spark}"),
                 uptime_secs: 86_400,
@@ -69,13 +69,13 @@ impl Look {
                 images: [("vllm-node".to_owned(), Some("sha256:aa".into()))].into(),
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
-                    LauncherSeen::Present(Checkout {
+                    LauncherSeen::Present(LauncherCheckout {
                         options: ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into(),
-                        ..Checkout::default()
+                        ..LauncherCheckout::default()
                     }),
                 )]
                 .into(),
-                ..Facts::default()
+                ..SparkFacts::default()
             };
             for repo in ["alpha", "beta", "wide"] {
                 facts.files.insert(format!("lab/{repo}"), FilesSeen::Whole { weights_bytes: None });
@@ -95,7 +95,7 @@ impl Look {
         }
     }
 
-    pub fn facts(&mut self, name: &str) -> &mut Facts {
+    pub fn facts(&mut self, name: &str) -> &mut SparkFacts {
         self.sparks.get_mut(name).unwrap()
     }
 
@@ -105,9 +105,9 @@ impl Look {
     }
 
     /// The model as the main slot would start it now.
-    pub fn group(&self, model: &str) -> Group {
+    pub fn group(&self, model: &str) -> LaunchSpec {
         let slot = &self.desired.slots[&Object::main()];
-        self.desired.effective(slot, &ModelName::new(model).unwrap()).unwrap().group()
+        self.desired.resolved_model(slot, &ModelName::new(model).unwrap()).unwrap().launch_spec()
     }
 
     /// A running container with an engine in it.
@@ -155,13 +155,13 @@ impl Look {
 
     /// It was the last that served in the main slot.
     pub fn proven(&mut self, model: &str) {
-        let Group { model, spec, .. } = self.group(model);
-        let proven = Proven { model, spec, at: at(-600), image_id: None, before: None };
+        let LaunchSpec { model, spec, .. } = self.group(model);
+        let proven = ProvenModel { model, spec, at: at(-600), image_id: None, before: None };
         self.ledger.proven.insert(Object::main(), proven);
     }
 
     /// Loads of it failed in the main slot.
-    pub fn failed(&mut self, model: &str, attempts: Attempts) {
+    pub fn failed(&mut self, model: &str, attempts: FailedAttempts) {
         let key = format!("vllm {}", self.group(model).spec);
         self.ledger.attempts.insert(key, attempts);
     }
@@ -172,7 +172,7 @@ impl Look {
     }
 
     pub fn observed(&self) -> Observed {
-        let view = |(name, facts): (&SparkName, &Facts)| {
+        let view = |(name, facts): (&SparkName, &SparkFacts)| {
             let facts = Box::new(facts.clone());
             let view = if self.silent.contains(name) {
                 SparkView::Unreachable { since: self.now, why: "no answer".into(), last: Some(facts) }
@@ -202,9 +202,9 @@ impl Look {
         }
     }
 
-    pub fn notice(&mut self) -> Vec<Noticed> {
+    pub fn notice(&mut self) -> Vec<LedgerEvent> {
         let observed = self.observed();
-        self.ledger.notice(&self.desired, &observed, &BTreeSet::new(), self.now)
+        self.ledger.record_observed(&self.desired, &observed, &BTreeSet::new(), self.now)
     }
 
     pub fn state(&self) -> LaunchState {
@@ -251,15 +251,15 @@ impl Look {
 }
 
 /// So many loads failed at second 0, for such a cause; not again before that second.
-pub fn attempts(failed_loads: u32, kind: FailureKind, not_before: i64) -> Attempts {
-    let last = Failure { at: at(0), what: "no such option".into(), kind };
-    Attempts::new(failed_loads, last, at(not_before))
+pub fn attempts(failed_loads: u32, kind: FailureKind, not_before: i64) -> FailedAttempts {
+    let last = LaunchFailure { at: at(0), what: "no such option".into(), kind };
+    FailedAttempts::new(failed_loads, last, at(not_before))
 }
 
 /// These containers were stopped then.
-pub fn release(since: i64, containers: &[&str]) -> Release {
+pub fn release(since: i64, containers: &[&str]) -> MemoryRelease {
     let containers = containers.iter().map(|id| (*id).to_owned()).collect();
-    Release { since: at(since), containers, pids: BTreeMap::new(), before: None }
+    MemoryRelease { since: at(since), containers, pids: BTreeMap::new(), before: None }
 }
 
 /// An engine that has proven to serve this model.
@@ -267,7 +267,7 @@ pub fn engine(model: &str) -> EndpointAnswer {
     EndpointAnswer::Engine(EngineAnswer {
         models: vec![ServedModel { id: model.into(), root: Some(format!("lab/{model}")) }],
         healthy: true,
-        completion: Proof::Proven { at: at(0) },
+        completion: CheckResult::Proven { at: at(0) },
         ..EngineAnswer::default()
     })
 }

@@ -12,13 +12,13 @@ use std::{
 use spark_control::{
     core::{
         files::FilesSeen,
-        observed::{GpuSeen, JobState, RecipeSeen, Token},
+        observed::{FencingToken, GpuSeen, JobState, RecipeSeen},
     },
-    host::{Answer, Answering, EventStream, Output, Program, Transport},
+    host::{Answering, DockerResponse, EventStream, Program, ProgramOutput, Transport},
     probe::{
         jobs,
-        machine::{Asked, Entry, Files, FilesAt, Machine, probe},
-        recipes::{self, DryRun},
+        machine::{FilesAt, FilesToFind, MachineFacts, PathToFind, ProbeRequest, probe},
+        recipes::{self, RecipeDryRun},
     },
 };
 use tempfile::TempDir;
@@ -54,13 +54,13 @@ impl Here {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    async fn look(&self, asked: &Asked) -> Machine {
+    async fn look(&self, asked: &ProbeRequest) -> MachineFacts {
         probe(self, "test", asked, Duration::from_secs(30)).await.unwrap()
     }
 }
 
 impl Transport for Here {
-    fn run<'a>(&'a self, program: &'a Program, _: Duration) -> Answering<'a, Output> {
+    fn run<'a>(&'a self, program: &'a Program, _: Duration) -> Answering<'a, ProgramOutput> {
         Box::pin(async {
             let mut child = self
                 .shell()
@@ -74,13 +74,19 @@ impl Transport for Here {
             let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(stderr, "", "it complains of nothing");
             let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-            Ok(Output { code: output.status.code(), stdout, stderr, is_whole: true, ..Output::default() })
+            Ok(ProgramOutput {
+                code: output.status.code(),
+                stdout,
+                stderr,
+                is_whole: true,
+                ..ProgramOutput::default()
+            })
         })
     }
     fn run_stream<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, EventStream> {
         unreachable!("only programs are run here")
     }
-    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, Answer> {
+    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, DockerResponse> {
         unreachable!("only programs are run here")
     }
     fn engine_stream<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, EventStream> {
@@ -289,7 +295,7 @@ fn is_like(seen: &FilesSeen, expected: &FilesSeen) -> bool {
 async fn what_a_loader_needs_is_looked_for_in_every_form() {
     let here = Here::new();
     let hf_home = here.home.path().join("hf");
-    let mut asked = Asked { hf_home: Some(hf_home.display().to_string()), ..Asked::default() };
+    let mut asked = ProbeRequest { hf_home: Some(hf_home.display().to_string()), ..ProbeRequest::default() };
     let mut expected = Vec::new();
     for (number, (what, change, seen)) in rows().into_iter().enumerate() {
         // At a path of the file, and as the cache has it: links to what was brought.
@@ -308,7 +314,7 @@ async fn what_a_loader_needs_is_looked_for_in_every_form() {
             (path.clone(), FilesAt::Path(path)),
             (format!("lab/m{number}"), FilesAt::Cache { repo: format!("lab/m{number}"), revision: None }),
         ] {
-            asked.files.push(Files { key: key.clone(), at, tokenizer_elsewhere: false });
+            asked.files.push(FilesToFind { key: key.clone(), at, tokenizer_elsewhere: false });
             expected.push((key, what, seen.clone()));
         }
     }
@@ -329,7 +335,7 @@ async fn a_tokenizer_may_be_elsewhere_and_a_path_may_be_a_file_or_nothing() {
     sharded(&folder, OF_TWO);
     remove(&folder, "tokenizer.json");
     fs::write(here.home.path().join("x.gguf"), "12345").unwrap();
-    let of = |path: PathBuf, tokenizer_elsewhere| Files {
+    let of = |path: PathBuf, tokenizer_elsewhere| FilesToFind {
         key: path.display().to_string(),
         at: FilesAt::Path(path.display().to_string()),
         tokenizer_elsewhere,
@@ -341,7 +347,10 @@ async fn a_tokenizer_may_be_elsewhere_and_a_path_may_be_a_file_or_nothing() {
         ("nothing", false, FilesSeen::Absent),
         ("m", true, whole()),
     ] {
-        let asked = Asked { files: vec![of(here.home.path().join(name), elsewhere)], ..Asked::default() };
+        let asked = ProbeRequest {
+            files: vec![of(here.home.path().join(name), elsewhere)],
+            ..ProbeRequest::default()
+        };
         let all = here.look(&asked).await.files;
         assert_eq!(all.values().collect::<Vec<_>>(), [&seen], "{name}");
     }
@@ -354,8 +363,8 @@ async fn what_hangs_is_killed_and_the_rest_of_the_look_goes_on() {
     // What no signal but one ends, and its child.
     here.has("nvidia-smi", "trap '' TERM INT HUP\nsleep 613 &\necho $! >\"$HOME/child\"\nwait\nsleep 613");
     fs::write(here.home.path().join("there"), "").unwrap();
-    let entry = Entry { key: "there".into(), at: vec!["there".into()] };
-    let asked = Asked { entries: vec![entry], ..Asked::default() };
+    let entry = PathToFind { key: "there".into(), at: vec!["there".into()] };
+    let asked = ProbeRequest { entries: vec![entry], ..ProbeRequest::default() };
     let began = Instant::now();
     let seen = here.look(&asked).await;
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
@@ -391,15 +400,15 @@ async fn what_hangs_is_killed_and_the_rest_of_the_look_goes_on() {
 #[tokio::test]
 async fn a_gpu_that_refuses_says_why_and_one_that_answers_tells_who_is_on_it() {
     let here = Here::new();
-    assert_eq!(here.look(&Asked::default()).await.gpu, GpuSeen::Missing);
+    assert_eq!(here.look(&ProbeRequest::default()).await.gpu, GpuSeen::Missing);
     here.has("nvidia-smi", "echo 'Failed to initialize NVML: Driver/library version mismatch'\necho 'NVML library version: 580.95'\nexit 18");
     let said = "Failed to initialize NVML: Driver/library version mismatch".to_owned();
-    assert_eq!(here.look(&Asked::default()).await.gpu, GpuSeen::Refuses { code: 18, said });
+    assert_eq!(here.look(&ProbeRequest::default()).await.gpu, GpuSeen::Refuses { code: 18, said });
     here.has(
         "nvidia-smi",
         "case $* in *compute-apps*) echo \"$$, python3, 2048\" ;; *) echo 'NVIDIA GB10, 580.95.05, 41, 12.09, [N/A], 2411' ;; esac",
     );
-    let GpuSeen::Answers(gpu) = here.look(&Asked::default()).await.gpu else { panic!() };
+    let GpuSeen::Answers(gpu) = here.look(&ProbeRequest::default()).await.gpu else { panic!() };
     assert_eq!((gpu.name.as_str(), gpu.driver.as_str()), ("NVIDIA GB10", "580.95.05"));
     assert_eq!(gpu.processes[0].memory_bytes, Some(2 << 30));
 }
@@ -418,7 +427,10 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
     let recipes =
         "parser.add_argument('--solo', action='store_true')\nparser.add_argument(\"-t\", \"--container\")\n";
     fs::write(dir.join("run-recipe.py"), recipes).unwrap();
-    let asked = Asked { launchers: vec!["spark-vllm-docker".into(), "nowhere".into()], ..Asked::default() };
+    let asked = ProbeRequest {
+        launchers: vec!["spark-vllm-docker".into(), "nowhere".into()],
+        ..ProbeRequest::default()
+    };
     let seen = here.look(&asked).await.launchers;
     let spark_control::core::observed::LauncherSeen::Present(checkout) = &seen["spark-vllm-docker"] else {
         panic!()
@@ -466,8 +478,12 @@ async fn a_recipes_command_goes_on_over_lines() {
         vllm serve lab/own \\\n  --port 8000 \\\n  --gpu-memory-utilization 0.7 \\\n  --quantization fp8\nEND\n";
     fs::write(dir.join("run-recipe.sh"), script).unwrap();
     fs::set_permissions(dir.join("run-recipe.sh"), fs::Permissions::from_mode(0o755)).unwrap();
-    let asked =
-        DryRun { key: "vllm/own".into(), dir: "vllm".into(), names_nodes: true, words: vec!["own".into()] };
+    let asked = RecipeDryRun {
+        key: "vllm/own".into(),
+        dir: "vllm".into(),
+        names_nodes: true,
+        words: vec!["own".into()],
+    };
     let RecipeSeen::Readable { root, args, sets } =
         recipes::probe(&here, &[asked]).await.remove("vllm/own").unwrap()
     else {
@@ -487,8 +503,8 @@ async fn a_job_that_an_older_program_started_is_known() {
     fs::create_dir_all(state.parent().unwrap()).unwrap();
     let from = golden::here("tests/it/before/state");
     assert!(command("cp", here.home.path()).arg("-r").arg(from).arg(&state).status().unwrap().success());
-    let seen = here.look(&Asked::default()).await;
-    let token: Token = "3.4.a".parse().unwrap();
+    let seen = here.look(&ProbeRequest::default()).await;
+    let token: FencingToken = "3.4.a".parse().unwrap();
     assert_eq!(seen.token, Some(token.clone()));
     let [job] = &seen.jobs[..] else { panic!("{:?}", seen.jobs) };
     assert_eq!((job.id.as_str(), job.object.as_str(), &job.token), ("3.4", "vllm", &token));

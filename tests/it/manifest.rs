@@ -5,7 +5,7 @@ use std::fs;
 use spark_control::manifest::{
     load::load,
     render,
-    report::{Lines, told},
+    report::{LineIndex, told},
 };
 
 use crate::golden::{assert_golden, here, stems};
@@ -61,7 +61,7 @@ fn a_secret_in_the_wrong_place_is_not_printed_back() {
     ] {
         let text = format!("{good}{slip}");
         let problems = load(&text).unwrap_err();
-        let lines = Lines::of(&text);
+        let lines = LineIndex::of(&text);
         let words: Vec<String> =
             problems.iter().map(|problem| format!("{:?}", told(problem, &text, &lines))).collect();
         let shown = format!("{}{words:?}", render(&problems, "cluster.yaml", &text));

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use spark_control::core::{
     desired::Object,
     launch::{FailureKind, Launch, LaunchState},
-    ledger::Release,
-    memory::{Fit, Place, Released, fit, free_at_most, released},
+    ledger::MemoryRelease,
+    memory::{MemoryFit, Place, ReleaseProgress, fit, free_at_most, released},
     name::{ModelName, ServiceName},
-    need::{Basis, Known, Need, Told, need, size},
-    observed::{Container, Facts, Gpu, GpuProcess, GpuSeen, Process},
+    need::{Known, MemoryNeed, NeedBasis, NeedInputs, need, size},
+    observed::{Container, Gpu, GpuProcess, GpuSeen, Process, SparkFacts},
 };
 
 use crate::look::{Look, at, spark, token};
@@ -23,16 +23,16 @@ fn what_a_model_needs_is_the_largest_figure_that_is_known_of_it() {
         let file = format!("model: own\n{launcher}\nmodels: {{ own: {{ {model}, sparks: [spark1] }} }}");
         let look = Look::new(&file);
         let slot = &look.desired.slots[&Object::main()];
-        let own = look.desired.effective(slot, &ModelName::new("own").unwrap()).unwrap();
+        let own = look.desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap();
         let peaks: Vec<u64> = peaks.iter().map(|gib| gib * GIB).collect();
         let nothing = BTreeMap::new();
         let weights_bytes = weights_gib.map(|gib| gib * GIB);
-        match need(&own, Told { total_bytes: 100 * GIB, weights_bytes, of_recipe: &nothing }, &peaks) {
-            Need::Known(Known { bytes, basis, to_start_bytes }) if to_start_bytes > bytes => {
+        match need(&own, NeedInputs { total_bytes: 100 * GIB, weights_bytes, of_recipe: &nothing }, &peaks) {
+            MemoryNeed::Known(Known { bytes, basis, to_start_bytes }) if to_start_bytes > bytes => {
                 format!("{}: {basis}, {} to start", bytes / GIB, to_start_bytes / GIB)
             }
-            Need::Known(Known { bytes, basis, .. }) => format!("{}: {basis}", bytes / GIB),
-            Need::Unknown { why, at_least_bytes } => {
+            MemoryNeed::Known(Known { bytes, basis, .. }) => format!("{}: {basis}", bytes / GIB),
+            MemoryNeed::Unknown { why, at_least_bytes } => {
                 assert!(why.contains("set `memory_gib`"), "{why}");
                 format!("at least {}", at_least_bytes / GIB)
             }
@@ -151,7 +151,7 @@ fn every_spark_has_a_verdict_with_what_to_set() {
         let facts = look.facts("spark1");
         (facts.memory_total_bytes, facts.memory_available_bytes) = (100 * GIB, free_gib * GIB);
         let slot = &look.desired.slots[&Object::main()];
-        let own = look.desired.effective(slot, &ModelName::new("own").unwrap()).unwrap();
+        let own = look.desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap();
         let (name, going) = (spark("spark1"), BTreeSet::new());
         let (object, observed) = (Object::main(), look.observed());
         let place = Place {
@@ -195,7 +195,7 @@ fn every_spark_has_a_verdict_with_what_to_set() {
     }
     assert!(matches!(
         verdict("repo: lab/own, args: { kv-cache-memory-bytes: 10G }", 90),
-        Fit::Unknown { .. }
+        MemoryFit::Unknown { .. }
     ));
 }
 
@@ -215,7 +215,7 @@ fn what_can_be_free_at_most_counts_what_goes_and_nothing_else() {
         memory_bytes: gib.map(|gib| gib * GIB),
         container: Some(id.into()),
     };
-    let facts = || Facts {
+    let facts = || SparkFacts {
         memory_available_bytes: 10 * GIB,
         containers: vec![container("goes", 2), container("stays", 5)],
         memory_total_bytes: 100 * GIB,
@@ -223,22 +223,22 @@ fn what_can_be_free_at_most_counts_what_goes_and_nothing_else() {
             processes: vec![on_gpu("goes", Some(30)), on_gpu("stays", Some(40))],
             ..Gpu::default()
         }),
-        ..Facts::default()
+        ..SparkFacts::default()
     };
     let going = BTreeSet::from(["goes"]);
-    let free = |change: fn(&mut Facts)| {
+    let free = |change: fn(&mut SparkFacts)| {
         let mut facts = facts();
         change(&mut facts);
         free_at_most(&facts, &going).map(|bytes| bytes / GIB)
     };
-    fn processes(facts: &mut Facts) -> &mut Vec<GpuProcess> {
+    fn processes(facts: &mut SparkFacts) -> &mut Vec<GpuProcess> {
         let GpuSeen::Answers(gpu) = &mut facts.gpu else { panic!() };
         &mut gpu.processes
     }
     // Resident and on the GPU is one memory: the larger of the two figures.
     assert_eq!(free(|_| {}), Some(40));
     assert_eq!(free(|facts| facts.containers[0].processes = Some(vec![])), Some(40));
-    let beside = |facts: &mut Facts| {
+    let beside = |facts: &mut SparkFacts| {
         let other = Process { pid: 8, resident_bytes: 3 * GIB, command: "y".into() };
         facts.containers[0].processes.as_mut().unwrap().push(other);
     };
@@ -256,17 +256,17 @@ fn what_can_be_free_at_most_counts_what_goes_and_nothing_else() {
 /// If this failed, an engine would be started into memory that is not back, or one that could be started would wait for ever.
 #[test]
 fn the_memory_gate_opens_when_enough_stays_free_and_closes_for_good_after_five_minutes() {
-    let release = |since: i64| Release {
+    let release = |since: i64| MemoryRelease {
         since: at(since),
         containers: ["old".to_owned()].into(),
         pids: [(spark("spark1"), BTreeSet::from([42]))].into(),
         before: None,
     };
-    let gate = |look: &Look, needed_gib: u64, release: Option<&Release>| {
+    let gate = |look: &Look, needed_gib: u64, release: Option<&MemoryRelease>| {
         let name = spark("spark1");
         let facts = &look.sparks[&name];
         let bytes = needed_gib * GIB;
-        let needed = Known { bytes, basis: Basis::Share, to_start_bytes: bytes };
+        let needed = Known { bytes, basis: NeedBasis::Share, to_start_bytes: bytes };
         released(&name, facts, &needed, 6 * GIB, release, &look.ledger, look.now)
     };
     let watched = |secs: &[i64]| {
@@ -278,48 +278,49 @@ fn the_memory_gate_opens_when_enough_stays_free_and_closes_for_good_after_five_m
         look
     };
     // 110 are free. With a margin two samples in two seconds are proof; where it is close, three in ten.
-    assert_eq!(gate(&watched(&[0, 2]), 100, None), Released::Yes, "exactly the margin");
-    assert!(matches!(gate(&watched(&[0, 1]), 100, None), Released::Settling(_)), "one second");
-    assert!(matches!(gate(&watched(&[0]), 100, None), Released::Settling(_)), "one sample");
-    assert!(matches!(gate(&watched(&[0, 2]), 101, None), Released::Settling(_)), "close");
-    assert_eq!(gate(&watched(&[0, 5, 5]), 101, None), Released::Yes);
-    assert!(matches!(gate(&watched(&[0, 10]), 101, None), Released::Settling(_)), "two samples");
-    assert!(matches!(gate(&watched(&[0, 5, 4]), 101, None), Released::Settling(_)), "nine seconds");
-    assert!(matches!(gate(&watched(&[0, 31, 5, 4]), 101, None), Released::Settling(_)), "a break");
-    assert_eq!(gate(&watched(&[0, 30, 5]), 101, None), Released::Yes);
-    assert_eq!(gate(&watched(&[0, 5, 5]), 104, None), Released::Yes, "110 GiB are just enough");
-    assert!(matches!(gate(&watched(&[0, 5, 5]), 105, None), Released::Freeing(_)));
+    assert_eq!(gate(&watched(&[0, 2]), 100, None), ReleaseProgress::Yes, "exactly the margin");
+    assert!(matches!(gate(&watched(&[0, 1]), 100, None), ReleaseProgress::Settling(_)), "one second");
+    assert!(matches!(gate(&watched(&[0]), 100, None), ReleaseProgress::Settling(_)), "one sample");
+    assert!(matches!(gate(&watched(&[0, 2]), 101, None), ReleaseProgress::Settling(_)), "close");
+    assert_eq!(gate(&watched(&[0, 5, 5]), 101, None), ReleaseProgress::Yes);
+    assert!(matches!(gate(&watched(&[0, 10]), 101, None), ReleaseProgress::Settling(_)), "two samples");
+    assert!(matches!(gate(&watched(&[0, 5, 4]), 101, None), ReleaseProgress::Settling(_)), "nine seconds");
+    assert!(matches!(gate(&watched(&[0, 31, 5, 4]), 101, None), ReleaseProgress::Settling(_)), "a break");
+    assert_eq!(gate(&watched(&[0, 30, 5]), 101, None), ReleaseProgress::Yes);
+    assert_eq!(gate(&watched(&[0, 5, 5]), 104, None), ReleaseProgress::Yes, "110 GiB are just enough");
+    assert!(matches!(gate(&watched(&[0, 5, 5]), 105, None), ReleaseProgress::Freeing(_)));
 
     // What was seen before the stop proves nothing.
-    assert!(matches!(gate(&watched(&[0, 5, 5]), 101, Some(&release(5))), Released::Settling(_)));
-    assert_eq!(gate(&watched(&[0, 5, 5, 5]), 101, Some(&release(5))), Released::Yes);
-    assert!(matches!(gate(&watched(&[0, 5]), 100, Some(&release(5))), Released::Settling(_)));
+    assert!(matches!(gate(&watched(&[0, 5, 5]), 101, Some(&release(5))), ReleaseProgress::Settling(_)));
+    assert_eq!(gate(&watched(&[0, 5, 5, 5]), 101, Some(&release(5))), ReleaseProgress::Yes);
+    assert!(matches!(gate(&watched(&[0, 5]), 100, Some(&release(5))), ReleaseProgress::Settling(_)));
     let mut rebooted = watched(&[0, 5, 5]);
     rebooted.facts("spark1").boot_id = "another".into();
-    assert!(matches!(gate(&rebooted, 100, None), Released::Freeing(_)));
+    assert!(matches!(gate(&rebooted, 100, None), ReleaseProgress::Freeing(_)));
 
-    let with = |change: fn(&mut Facts)| {
+    let with = |change: fn(&mut SparkFacts)| {
         let mut look = watched(&[0, 290, 5, 5]);
         change(look.facts("spark1"));
         look
     };
-    let still_there =
-        |facts: &mut Facts| facts.containers.push(Container { id: "old".into(), ..Container::default() });
-    let held = |facts: &mut Facts| {
+    let still_there = |facts: &mut SparkFacts| {
+        facts.containers.push(Container { id: "old".into(), ..Container::default() })
+    };
+    let held = |facts: &mut SparkFacts| {
         let process = GpuProcess { pid: 42, name: "x".into(), memory_bytes: None, container: None };
         facts.gpu = GpuSeen::Answers(Gpu { processes: vec![process], ..Gpu::default() });
     };
-    for in_the_way in [still_there as fn(&mut Facts), held] {
+    for in_the_way in [still_there as fn(&mut SparkFacts), held] {
         let look = with(in_the_way);
-        assert!(matches!(gate(&look, 100, Some(&release(0))), Released::Freeing(_)), "five minutes");
-        assert!(matches!(gate(&look, 100, Some(&release(-1))), Released::Stuck(_)));
+        assert!(matches!(gate(&look, 100, Some(&release(0))), ReleaseProgress::Freeing(_)), "five minutes");
+        assert!(matches!(gate(&look, 100, Some(&release(-1))), ReleaseProgress::Stuck(_)));
     }
-    assert!(matches!(gate(&with(|_| {}), 105, Some(&release(-1))), Released::Stuck(_)));
+    assert!(matches!(gate(&with(|_| {}), 105, Some(&release(-1))), ReleaseProgress::Stuck(_)));
     // A reboot since then has numbered the processes anew.
     let mut up = with(held);
     for (secs, opens) in [(299, true), (300, false), (301, false)] {
         up.facts("spark1").uptime_secs = secs;
-        assert_eq!(gate(&up, 100, Some(&release(0))) == Released::Yes, opens, "up for {secs} s");
+        assert_eq!(gate(&up, 100, Some(&release(0))) == ReleaseProgress::Yes, opens, "up for {secs} s");
     }
 }
 

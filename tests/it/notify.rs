@@ -16,9 +16,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use spark_control::{
-    controller::round::Mode,
+    controller::round::RoundMode,
     core::desired::hex,
-    probe::http::{Http, Network, Reply, Request},
+    probe::http::{Http, HttpClient, HttpReply, HttpRequest},
 };
 
 use crate::cluster::{Cluster, MODELS, SPARKS};
@@ -60,12 +60,12 @@ impl Hook {
 
 /// Hooks over the network, Sparks in memory.
 struct Both {
-    network: Network,
+    network: HttpClient,
     sparks: Arc<dyn Http>,
 }
 
 impl Http for Both {
-    fn send(&self, request: Request) -> Reply<'_> {
+    fn send(&self, request: HttpRequest) -> HttpReply<'_> {
         if request.url.contains("/hook") { self.network.send(request) } else { self.sparks.send(request) }
     }
 }
@@ -78,7 +78,7 @@ async fn news_arrives_once_in_order_and_signed_whatever_happens_on_the_way() {
     let (port, server) = hook.listen().await;
     let mut cluster = Cluster::new();
     cluster.http =
-        Arc::new(Both { network: Network::new(spark_control::apply::secret), sparks: cluster.http });
+        Arc::new(Both { network: HttpClient::new(spark_control::apply::secret), sparks: cluster.http });
     let secret = cluster.folder().join("secret");
     std::fs::write(&secret, "Jefe\n").unwrap();
     let notify = format!(
@@ -89,7 +89,7 @@ async fn news_arrives_once_in_order_and_signed_whatever_happens_on_the_way() {
     *hook.refuses.lock().unwrap() = 1;
     let controller = cluster.controller("a");
     for _ in 0..60 {
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         cluster.skip(Duration::from_secs(3));
     }
     controller.deliver_due().await.unwrap();
@@ -99,12 +99,12 @@ async fn news_arrives_once_in_order_and_signed_whatever_happens_on_the_way() {
     // Killed; its successor has it all.
     drop(controller);
     let controller = cluster.controller("a");
-    controller.round(Mode::Act).await.unwrap();
+    controller.round(RoundMode::Act).await.unwrap();
     controller.deliver_due().await.unwrap();
     assert!(hook.events().is_empty(), "not before its time");
     cluster.skip(Duration::from_secs(6));
     controller.deliver_due().await.unwrap();
-    controller.round(Mode::Act).await.unwrap();
+    controller.round(RoundMode::Act).await.unwrap();
     controller.deliver_due().await.unwrap();
     assert_eq!(hook.events(), ["swap_started", "swap_finished"]);
     let left = controller.letters().unwrap();
@@ -119,7 +119,7 @@ async fn news_arrives_once_in_order_and_signed_whatever_happens_on_the_way() {
     }
     // Whom nobody wants to tell any more is forgotten.
     cluster.edit(&format!("{SPARKS}model: alpha\n{MODELS}"));
-    controller.round(Mode::Act).await.unwrap();
+    controller.round(RoundMode::Act).await.unwrap();
     cluster.skip(Duration::from_secs(60));
     controller.deliver_due().await.unwrap();
     assert!(controller.letters().unwrap().is_empty());

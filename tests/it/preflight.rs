@@ -12,12 +12,12 @@ use spark_control::{
         ledger::Ledger,
         name::{ModelName, SparkName},
         observed::{
-            Checkout, Container, Facts, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherSeen, Observed,
-            Process, RecipeSeen, SparkView, Token,
+            Container, FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen,
+            Observed, Process, RecipeSeen, SparkFacts, SparkView,
         },
         plan::{Reason, Verdict},
-        platform::Interface,
-        preflight::{Before, preflight},
+        platform::NetworkInterface,
+        preflight::{PreLaunchState, preflight},
     },
     manifest::load::load,
 };
@@ -33,25 +33,28 @@ models:
   wide: { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 } }
 ";
 
-struct Sparks(BTreeMap<&'static str, Facts>);
+struct Sparks(BTreeMap<&'static str, SparkFacts>);
 
 impl Sparks {
     /// Two that have all that is needed.
     fn ready() -> Self {
         let of = |last: u8| {
             let options = ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into();
-            let cx7 = Interface { addresses: vec![[192, 0, 2, 100 + last].into()], ..Interface::default() };
-            let mut facts = Facts {
+            let cx7 = NetworkInterface {
+                addresses: vec![[192, 0, 2, 100 + last].into()],
+                ..NetworkInterface::default()
+            };
+            let mut facts = SparkFacts {
                 memory_total_bytes: 120 << 30,
                 memory_available_bytes: 110 << 30,
                 images: [("vllm-node".to_owned(), Some("sha256:a".into()))].into(),
                 files: [("lab/wide".to_owned(), FilesSeen::Whole { weights_bytes: None })].into(),
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
-                    LauncherSeen::Present(Checkout { options, ..Checkout::default() }),
+                    LauncherSeen::Present(LauncherCheckout { options, ..LauncherCheckout::default() }),
                 )]
                 .into(),
-                ..Facts::default()
+                ..SparkFacts::default()
             };
             facts.platform.interfaces = [("cx7".to_owned(), cx7)].into();
             facts.platform.listening = Some([22].into());
@@ -60,7 +63,7 @@ impl Sparks {
         Self([("spark1", of(1)), ("spark2", of(2))].into())
     }
 
-    fn with(mut self, spark: &'static str, change: impl FnOnce(&mut Facts)) -> Self {
+    fn with(mut self, spark: &'static str, change: impl FnOnce(&mut SparkFacts)) -> Self {
         change(self.0.get_mut(spark).unwrap());
         self
     }
@@ -84,9 +87,10 @@ impl Sparks {
             unreadable_secrets: BTreeMap::new(),
         };
         let object = Object::main();
-        let target = desired.effective(&desired.slots[&object], &ModelName::new("wide").unwrap()).unwrap();
+        let target =
+            desired.resolved_model(&desired.slots[&object], &ModelName::new("wide").unwrap()).unwrap();
         let going = going.iter().copied().collect();
-        let before = Before { standing: &[], going: &going, stops: !going.is_empty() };
+        let before = PreLaunchState { standing: &[], going: &going, stops: !going.is_empty() };
         preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now).err()
     }
 }
@@ -106,7 +110,7 @@ fn running(name: &str, image: &str) -> Container {
 #[test]
 fn what_a_launch_needs_is_looked_for_on_every_spark() {
     assert_eq!(Sparks::ready().refuse(TWO), None);
-    let lacks = |change: fn(&mut Facts)| Sparks::ready().with("spark2", change).refuse(TWO).unwrap();
+    let lacks = |change: fn(&mut SparkFacts)| Sparks::ready().with("spark2", change).refuse(TWO).unwrap();
     let image = |id: Option<&str>| [("vllm-node".to_owned(), id.map(ImageSeen::from))].into();
     assert_eq!(
         Sparks::ready().with("spark2", |facts| facts.images = image(None)).refuse(TWO).unwrap(),
@@ -146,9 +150,10 @@ fn what_a_launch_needs_is_looked_for_on_every_spark() {
         (Some(lacking("a tokenizer")), Some(Reason::FilesMissing), "or name one with `tokenizer` in `args`"),
         (Some(FilesSeen::Unanswered), Some(Reason::Unknown), "is not known"),
     ] {
-        let files =
-            |facts: &mut Facts| facts.files.extend(seen.clone().map(|seen| ("/srv/wide".to_owned(), seen)));
-        let whole = |facts: &mut Facts| {
+        let files = |facts: &mut SparkFacts| {
+            facts.files.extend(seen.clone().map(|seen| ("/srv/wide".to_owned(), seen)))
+        };
+        let whole = |facts: &mut SparkFacts| {
             facts.files.insert("/srv/wide".into(), FilesSeen::Whole { weights_bytes: None });
         };
         let refused = Sparks::ready().with("spark1", whole).with("spark2", files).refuse(&local);
@@ -156,7 +161,7 @@ fn what_a_launch_needs_is_looked_for_on_every_spark() {
         assert!(refused.is_none_or(|(_, message)| message.contains(part)), "{seen:?}");
     }
     // It takes its files from elsewhere.
-    let absent = |facts: &mut Facts| {
+    let absent = |facts: &mut SparkFacts| {
         facts.files.insert("lab/wide".into(), FilesSeen::Absent);
     };
     let script = "vllm: { launcher: { kind: launch-cluster, script: own.sh } }\nmodels:";
@@ -174,7 +179,7 @@ fn what_a_launch_needs_is_looked_for_on_every_spark() {
         );
     }
     let taken = |port: u16| {
-        let listening = move |facts: &mut Facts| facts.platform.listening = Some([port].into());
+        let listening = move |facts: &mut SparkFacts| facts.platform.listening = Some([port].into());
         Sparks::ready().with("spark1", listening).refuse(TWO)
     };
     for port in [8888, 29501] {
@@ -236,7 +241,7 @@ fn memory_counts_who_stays_and_who_goes() {
 #[test]
 fn a_spark_where_nothing_goes_is_reckoned_too() {
     let free = |gib: u64| {
-        let old = |facts: &mut Facts| {
+        let old = |facts: &mut SparkFacts| {
             let processes = Some(vec![Process { pid: 7, resident_bytes: 0, command: "vllm serve x".into() }]);
             facts.containers.push(Container { processes, ..running("old", "x") });
             let process = GpuProcess {
@@ -248,7 +253,7 @@ fn a_spark_where_nothing_goes_is_reckoned_too() {
             facts.gpu = GpuSeen::Answers(Gpu { processes: vec![process], ..Gpu::default() });
             facts.memory_available_bytes = 10 << 30;
         };
-        let other = |facts: &mut Facts| facts.memory_available_bytes = gib << 30;
+        let other = |facts: &mut SparkFacts| facts.memory_available_bytes = gib << 30;
         Sparks::ready().with("spark1", old).with("spark2", other).refuse_after(TWO, &["id-of-old"])
     };
     assert_eq!(free(66), None);
@@ -259,7 +264,7 @@ fn a_spark_where_nothing_goes_is_reckoned_too() {
         "{message}"
     );
     // Nothing is stopped, and a moment later there may be more: the gate waits.
-    let low = |facts: &mut Facts| facts.memory_available_bytes = 1 << 30;
+    let low = |facts: &mut SparkFacts| facts.memory_available_bytes = 1 << 30;
     assert_eq!(Sparks::ready().with("spark2", low).refuse(TWO), None);
 }
 
@@ -288,7 +293,7 @@ fn an_image_is_the_same_by_its_digest_or_its_layers() {
     };
     let pair = |one: ImageSeen, other: ImageSeen| {
         let set = |seen: ImageSeen| {
-            move |facts: &mut Facts| facts.images = [("vllm-node".to_owned(), Some(seen))].into()
+            move |facts: &mut SparkFacts| facts.images = [("vllm-node".to_owned(), Some(seen))].into()
         };
         let sparks = Sparks::ready().with("spark1", set(one)).with("spark2", set(other));
         sparks.refuse(TWO)
@@ -303,7 +308,7 @@ fn an_image_is_the_same_by_its_digest_or_its_layers() {
     let own = own.replace("args:", "memory_gib: 60, args:");
     let pair_of_own = |one: ImageSeen, other: ImageSeen| {
         let set = |seen: ImageSeen| {
-            move |facts: &mut Facts| {
+            move |facts: &mut SparkFacts| {
                 facts.programs = [(".local/bin/sparkrun".to_owned(), true)].into();
                 facts.images = [("vllm-node".to_owned(), Some(seen))].into();
             }
@@ -326,7 +331,7 @@ fn an_image_is_the_same_by_its_digest_or_its_layers() {
 #[test]
 fn machines_that_a_load_does_not_survive_are_told_before_it() {
     let file = TWO.replace("eth_if: cx7", "eth_if: cx7, ib_if: rocep1s0f0");
-    let kernel = |facts: &mut Facts| facts.platform.kernel = "7.0.0-1019-nvidia".into();
+    let kernel = |facts: &mut SparkFacts| facts.platform.kernel = "7.0.0-1019-nvidia".into();
     let (reason, message) = Sparks::ready().with("spark2", kernel).refuse(&file).unwrap();
     assert_eq!(reason, Reason::SparkUnfit);
     assert!(
@@ -335,12 +340,13 @@ fn machines_that_a_load_does_not_survive_are_told_before_it() {
     );
     assert_eq!(Sparks::ready().with("spark2", kernel).refuse(TWO), None, "without RoCE");
     let with = |user: &str, lingers: Option<bool>, removes: Option<bool>| {
-        let set = |facts: &mut Facts| {
+        let set = |facts: &mut SparkFacts| {
             facts.platform.lingers = lingers;
             facts.platform.removes_ipc = removes;
         };
         let image = ImageSeen { user: user.into(), ..ImageSeen::from("sha256:a") };
-        let image = move |facts: &mut Facts| facts.images = [("vllm-node".to_owned(), Some(image))].into();
+        let image =
+            move |facts: &mut SparkFacts| facts.images = [("vllm-node".to_owned(), Some(image))].into();
         Sparks::ready().with("spark2", set).with("spark2", image.clone()).with("spark1", image).refuse(&file)
     };
     let (reason, message) = with("1000:1000", Some(false), Some(true)).unwrap();
@@ -516,7 +522,7 @@ fn a_port_is_free_or_goes_with_what_stands_in_the_slots_place() {
 #[test]
 fn a_checkout_that_knows_only_ray_is_enough_for_one_spark_or_with_ray() {
     let old = |file: &str| {
-        let options = |facts: &mut Facts| {
+        let options = |facts: &mut SparkFacts| {
             let Some(LauncherSeen::Present(seen)) = facts.launchers.get_mut("spark-vllm-docker") else {
                 panic!()
             };
@@ -548,7 +554,7 @@ fn an_option_that_a_checkout_has_not_is_in_the_way() {
                 .replace("args: { gpu-memory-utilization: 0.5, tensor-parallel-size: 2 }", "memory_gib: 50"),
             _ => file,
         };
-        let checkout = |facts: &mut Facts| {
+        let checkout = |facts: &mut SparkFacts| {
             let Some(LauncherSeen::Present(seen)) = facts.launchers.get_mut("spark-vllm-docker") else {
                 panic!()
             };
@@ -590,14 +596,14 @@ fn transfers_count_two_gibibytes_each_while_they_run() {
         id: "1.1".into(),
         object: object.into(),
         spec: SpecHash::of_label("files-0"),
-        token: Token { epoch: 1, sequence: 1, controller: "a".into() },
+        token: FencingToken { epoch: 1, sequence: 1, controller: "a".into() },
         started_at: "2026-11-24T12:00:00Z".parse().unwrap(),
         state,
         said: Vec::new(),
     };
     // 60 GiB needed and 6 kept free.
     let refused = |total_gib: u64, job: Job| {
-        let change = |facts: &mut Facts| {
+        let change = |facts: &mut SparkFacts| {
             facts.memory_total_bytes = total_gib << 30;
             facts.jobs = vec![job.clone(), job.clone()];
         };

@@ -7,13 +7,13 @@ use spark_control::{
     core::{
         desired::{Desired, Object},
         launch::{Launch, LaunchState},
-        ledger::{Adopted, Ledger},
+        ledger::{AdoptedContainer, Ledger},
         name::{ModelName, SparkName},
         observed::{
-            Container, Endpoint, EndpointAnswer, EngineAnswer, Facts, Job, JobState, Labels, Observed,
-            Process, Proof, ServedModel, SparkView, Token,
+            CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Job, JobState,
+            Labels, Observed, Process, ServedModel, SparkFacts, SparkView,
         },
-        ready::{Readiness, readiness},
+        readiness::{Readiness, readiness},
     },
     manifest::load::load,
 };
@@ -40,7 +40,7 @@ fn at(secs: i64) -> Timestamp {
 struct Stage {
     desired: Desired,
     ledger: Ledger,
-    facts: Facts,
+    facts: SparkFacts,
 }
 
 impl Stage {
@@ -48,8 +48,8 @@ impl Stage {
     fn new(file: &str, processes: &[&str], state: LaunchState) -> Self {
         let desired = load(file).unwrap().desired;
         let slot = &desired.slots[&Object::main()];
-        let group = desired.effective(slot, &ModelName::new("own").unwrap()).unwrap().group();
-        let token = Token { epoch: 1, sequence: 1, controller: "a".into() };
+        let group = desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap().launch_spec();
+        let token = FencingToken { epoch: 1, sequence: 1, controller: "a".into() };
         let container = Container {
             id: "c1".into(),
             name: "vllm_node".into(),
@@ -79,15 +79,15 @@ impl Stage {
             state: JobState::Running,
             said: Vec::new(),
         };
-        let facts = Facts {
+        let facts = SparkFacts {
             boot_id: "b".into(),
             memory_total_bytes: 120 << 30,
             containers: vec![container],
             jobs: vec![job],
-            ..Facts::default()
+            ..SparkFacts::default()
         };
         let spark = SparkName::new("spark1").unwrap();
-        let adopted = Adopted { object: Object::main(), spark, spec: group.spec.clone() };
+        let adopted = AdoptedContainer { object: Object::main(), spark, spec: group.spec.clone() };
         let mut ledger = Ledger::default();
         ledger.launches.insert(Object::main(), Launch::new(group, token, at(0), state));
         ledger.adopted.insert("c1".into(), adopted);
@@ -95,7 +95,7 @@ impl Stage {
     }
 
     fn observed(&self, secs: i64, answer: EndpointAnswer, since: i64) -> Observed {
-        let facts = Facts { at: at(secs), ..self.facts.clone() };
+        let facts = SparkFacts { at: at(secs), ..self.facts.clone() };
         let spark = SparkName::new("spark1").unwrap();
         Observed {
             at: at(secs),
@@ -116,7 +116,7 @@ impl Stage {
     /// A look at this second; the state after it.
     fn look(&mut self, secs: i64) -> LaunchState {
         let observed = self.observed(secs, EndpointAnswer::Refused, 0);
-        self.ledger.notice(&self.desired, &observed, &BTreeSet::new(), at(secs));
+        self.ledger.record_observed(&self.desired, &observed, &BTreeSet::new(), at(secs));
         self.ledger.launches[&Object::main()].state.clone()
     }
 }
@@ -125,7 +125,7 @@ fn unwell() -> EndpointAnswer {
     EndpointAnswer::Engine(EngineAnswer {
         healthy: false,
         models: vec![ServedModel { id: "own".into(), root: None }],
-        completion: Proof::NotTried,
+        completion: CheckResult::NotTried,
         ..EngineAnswer::default()
     })
 }
@@ -197,7 +197,7 @@ fn an_owners_server_that_answers_is_ready_however_long_it_has() {
         EndpointAnswer::Engine(EngineAnswer {
             healthy: true,
             models: vec![ServedModel { id: "own".into(), root: root.map(str::to_owned) }],
-            completion: Proof::Proven { at: at(0) },
+            completion: CheckResult::Proven { at: at(0) },
             ..EngineAnswer::default()
         })
     };

@@ -29,15 +29,15 @@ use std::{fs, sync::Arc, time::Duration};
 use spark_control::{
     cli::look::{diff_text, status_text},
     controller::{
-        Controller, Refusal,
-        edit::{Asked, Request},
-        round::Mode,
-        tag::Base,
+        Controller, RequestRefusal,
+        edit::{EditRequest, RequestedChange},
+        round::RoundMode,
+        tag::EditBase,
     },
     core::{desired::ServiceKind, name::SparkName, render::render, step::short},
     host::SharedTransport,
     manifest::v1::Span,
-    sim::{Fault, Service, transport::Simulated},
+    sim::{Fault, Service, transport::SimulatedTransport},
     web::api::problem::Problem,
 };
 
@@ -239,11 +239,11 @@ impl Stage {
             }
             ["patch", base @ ..] => {
                 let change = match serde_json::from_str(text).unwrap() {
-                    list @ serde_json::Value::Array(_) => Asked::Patch(list),
-                    map => Asked::Merge(map),
+                    list @ serde_json::Value::Array(_) => RequestedChange::Patch(list),
+                    map => RequestedChange::Merge(map),
                 };
-                let base = base.first().map(|base| Base::Revision(base.parse().unwrap()));
-                let request = Request::local(base, change, "alice".into());
+                let base = base.first().map(|base| EditBase::Revision(base.parse().unwrap()));
+                let request = EditRequest::local(base, change, "alice".into());
                 let folder = format!("{}/", self.cluster.folder().display());
                 match self.controller.edit(&request) {
                     Ok(edited) => {
@@ -258,8 +258,10 @@ impl Stage {
             }
             ["floor", spark, time] => {
                 let name = SparkName::new(*spark).unwrap();
-                let way: SharedTransport =
-                    Arc::new(Simulated { sim: self.cluster.sim.clone(), spark: (*spark).to_owned() });
+                let way: SharedTransport = Arc::new(SimulatedTransport {
+                    sim: self.cluster.sim.clone(),
+                    spark: (*spark).to_owned(),
+                });
                 let watching = self.controller.watch_floor(&name, &way);
                 let _ = tokio::time::timeout(span(time), watching).await;
                 String::new()
@@ -302,7 +304,7 @@ impl Stage {
     }
 
     async fn look(&self) -> std::sync::Arc<spark_control::controller::Snapshot> {
-        self.controller.round(Mode::Preview).await.unwrap();
+        self.controller.round(RoundMode::Preview).await.unwrap();
         self.controller.snapshot()
     }
 
@@ -322,7 +324,7 @@ impl Stage {
     }
 }
 
-fn told<T>(done: Result<T, Refusal>) -> String {
+fn told<T>(done: Result<T, RequestRefusal>) -> String {
     done.map_or_else(|error| format!("{error}\n"), |_| String::new())
 }
 

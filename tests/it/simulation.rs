@@ -6,8 +6,8 @@ mod seeds;
 use std::{sync::Arc, time::Duration};
 
 use spark_control::{
-    controller::{Snapshot, round::Mode, run::run},
-    core::{desired::ServiceKind, observed::Token, render::render},
+    controller::{Snapshot, round::RoundMode, run::run},
+    core::{desired::ServiceKind, observed::FencingToken, render::render},
     sim::{Fault, Service},
 };
 use tokio_util::sync::CancellationToken;
@@ -210,20 +210,20 @@ fn applying_a_plan_covers_its_contingency_and_nothing_else() {
         let cluster = Cluster::new();
         let controller = cluster.controller("a");
         cluster.wish("alpha");
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let shown = controller.snapshot().plan.clone().unwrap();
         cluster.sim.world().sparks.get_mut("spark1").unwrap().load_fails = 1;
-        let mut turn = controller.round(Mode::Only(&shown)).await.unwrap();
+        let mut turn = controller.round(RoundMode::Only(&shown)).await.unwrap();
         for _ in 0..200 {
             tokio::time::sleep(Duration::from_secs(3)).await;
-            turn = controller.round(Mode::Only(&shown)).await.unwrap();
+            turn = controller.round(RoundMode::Only(&shown)).await.unwrap();
         }
         assert!(!turn.acted && !turn.not_covered && !turn.waiting, "{turn:?}");
         assert_serves(&cluster, "alpha", "after a load that failed");
         assert_eq!(cluster.sim.world().starts.len(), 2, "the failed load, its tear down, the second load");
         // Another wish is another plan.
         cluster.wish("beta");
-        let turn = controller.round(Mode::Only(&shown)).await.unwrap();
+        let turn = controller.round(RoundMode::Only(&shown)).await.unwrap();
         assert!(!turn.acted && turn.not_covered, "{turn:?}");
         assert_serves(&cluster, "alpha", "what was shown");
     });
@@ -238,34 +238,34 @@ fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
         cluster.wish("alpha");
         cluster.settle(&controller, HOUR).await;
         cluster.wish("beta");
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let shown = controller.snapshot().plan.clone().unwrap();
         // The first step of every other wish is the same stop.
         for other in ["wide", "none"] {
             cluster.wish(other);
-            let turn = controller.round(Mode::Only(&shown)).await.unwrap();
+            let turn = controller.round(RoundMode::Only(&shown)).await.unwrap();
             assert!(!turn.acted && turn.not_covered, "{other}: {turn:?}");
             assert_serves(&cluster, "alpha", other);
         }
         cluster.wish("beta");
         // The question about its arguments, then its stop.
-        controller.round(Mode::Only(&shown)).await.unwrap();
-        controller.round(Mode::Only(&shown)).await.unwrap();
+        controller.round(RoundMode::Only(&shown)).await.unwrap();
+        controller.round(RoundMode::Only(&shown)).await.unwrap();
         assert_serves(&cluster, "none", "its stop is done");
         tokio::time::sleep(Duration::from_secs(30)).await;
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         controller.approve(&shown.id, "alice").unwrap();
         for _ in 0..100 {
-            controller.round(Mode::Only(&shown)).await.unwrap();
+            controller.round(RoundMode::Only(&shown)).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         assert_serves(&cluster, "beta", "the same plan again");
         // What somebody else did does.
         cluster.wish("alpha");
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let shown = controller.snapshot().plan.clone().unwrap();
         cluster.sim.fault("spark2", Fault::ContainersVanish, Duration::ZERO).unwrap();
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let refused = controller.approve(&shown.id, "alice").unwrap_err();
         assert!(refused.to_string().contains("is gone from `spark2`"), "{refused}");
     });
@@ -278,13 +278,13 @@ fn nothing_is_agreed_to_before_the_first_look() {
         let cluster = Cluster::new();
         cluster.wish("alpha");
         let controller = cluster.controller("a");
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let id = controller.snapshot().plan.clone().unwrap().id;
         drop(controller);
         let controller = cluster.controller("a");
         let refused = controller.approve(&id, "alice").unwrap_err();
         assert!(refused.to_string().contains("nothing has been looked at since"), "{refused}");
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         controller.approve(&id, "alice").unwrap();
     });
 }
@@ -317,12 +317,12 @@ fn memory_that_goes_away_before_a_rank_begins_takes_the_start_back() {
         cluster.sim.world().times.launcher = Duration::from_secs(60);
         cluster.wish("wide");
         while controller.events(50).unwrap().iter().all(|event| !event.message.contains("launch `wide`")) {
-            controller.round(Mode::Act).await.unwrap();
+            controller.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         cluster.sim.fault("spark2", Fault::MemoryShrinks, Duration::from_secs(600)).unwrap();
         for _ in 0..30 {
-            controller.round(Mode::Act).await.unwrap();
+            controller.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         assert!(cluster.sim.world().starts.is_empty(), "{:?}", cluster.sim.world().starts);
@@ -343,14 +343,14 @@ fn of_two_that_claim_one_epoch_one_goes_on() {
         let (first, second) = (cluster.controller("a"), cluster.controller("b"));
         // As if each had reached one Spark first.
         for (spark, controller) in [("spark1", &first), ("spark2", &second)] {
-            let token = Token { epoch: 1, sequence: 1, controller: controller.id.clone() };
+            let token = FencingToken { epoch: 1, sequence: 1, controller: controller.id.clone() };
             cluster.sim.world().sparks.get_mut(spark).unwrap().token = Some(token);
         }
         first.assume_epoch(1);
         second.assume_epoch(1);
         for _ in 0..100 {
-            first.round(Mode::Act).await.unwrap();
-            second.round(Mode::Act).await.unwrap();
+            first.round(RoundMode::Act).await.unwrap();
+            second.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         let fenced = [&first, &second].map(|controller| controller.snapshot().fenced.is_some());
@@ -374,7 +374,7 @@ fn a_rank_of_an_earlier_start_is_not_part_of_a_later_one() {
             let containers = &mut world.sparks.get_mut("spark2").unwrap().containers;
             containers[0].labels.insert("spark-control.token".into(), "0.1.a".into());
         }
-        controller.round(Mode::Preview).await.unwrap();
+        controller.round(RoundMode::Preview).await.unwrap();
         let plan = controller.snapshot().plan.clone().unwrap();
         assert!(plan.has_steps(), "{}", render(&plan));
         cluster.settle(&controller, HOUR).await;
@@ -391,7 +391,7 @@ fn looking_all_the_time_does_not_starve_the_memory_gate() {
         let controller = cluster.controller("a");
         cluster.wish("alpha");
         for _ in 0..200 {
-            controller.round(Mode::Act).await.unwrap();
+            controller.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(cluster.sim.world().starts.len(), 1);
@@ -411,10 +411,10 @@ fn a_step_that_was_not_done_is_no_reason_to_hurry() {
             tokio::time::sleep(Duration::from_secs(5)).await;
             cluster.sim.fault("spark1", Fault::Silent, Duration::from_secs(60)).unwrap();
         };
-        let (turn, ()) = tokio::join!(controller.round(Mode::Act), silence);
+        let (turn, ()) = tokio::join!(controller.round(RoundMode::Act), silence);
         assert!(turn.unwrap().failed, "the answer to the stop never came");
         tokio::time::sleep(Duration::from_secs(90)).await;
-        assert!(!controller.round(Mode::Act).await.unwrap().failed);
+        assert!(!controller.round(RoundMode::Act).await.unwrap().failed);
     });
 }
 
@@ -550,7 +550,7 @@ fn a_lost_memory_costs_no_second_start() {
         cluster.wish("wide");
         let controller = cluster.controller("a");
         for _ in 0..10 {
-            controller.round(Mode::Act).await.unwrap();
+            controller.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         assert_eq!(cluster.sim.world().starts.len(), 2, "it loads");
@@ -585,8 +585,8 @@ fn a_copy_of_the_store_is_another_actor() {
         first.assume_epoch(2);
         copy.assume_epoch(2);
         for _ in 0..100 {
-            first.round(Mode::Act).await.unwrap();
-            copy.round(Mode::Act).await.unwrap();
+            first.round(RoundMode::Act).await.unwrap();
+            copy.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         let fenced = [&first, &copy].map(|controller| controller.snapshot().fenced.is_some());
@@ -630,12 +630,12 @@ fn of_two_controllers_one_acts() {
         cluster.settle(&first, HOUR).await;
         let second = cluster.controller("b");
         cluster.wish("beta");
-        second.round(Mode::Act).await.unwrap();
+        second.round(RoundMode::Act).await.unwrap();
         cluster.settle(&second, HOUR).await;
         cluster.wish("wide");
         let before = cluster.sim.world().acts;
         for _ in 0..20 {
-            first.round(Mode::Act).await.unwrap();
+            first.round(RoundMode::Act).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         assert_eq!(cluster.sim.world().acts, before, "the first does not act any more");

@@ -4,7 +4,7 @@ use spark_control::core::{
     desired::Object,
     launch::LaunchState,
     name::ServiceName,
-    observed::{Endpoint, EndpointAnswer, Proof, ServiceAnswer},
+    observed::{CheckResult, Endpoint, EndpointAnswer, ServiceAnswer},
 };
 
 use crate::look::{Look, at, engine, spark};
@@ -87,9 +87,9 @@ fn a_status_of_a_service_is_of_its_endpoint_or_its_container() {
         look.status("bot")
     };
     let up = |proof| EndpointAnswer::Up(ServiceAnswer { proof, ..ServiceAnswer::default() });
-    assert_eq!(answers(up(Proof::Proven { at: at(0) })), "InSync Healthy: up");
-    assert_eq!(answers(up(Proof::NotTried)), "InSync Progressing: up, not proven yet");
-    let failed = Proof::Failed { at: at(0), why: "it speaks nonsense".into() };
+    assert_eq!(answers(up(CheckResult::Proven { at: at(0) })), "InSync Healthy: up");
+    assert_eq!(answers(up(CheckResult::NotTried)), "InSync Progressing: up, not proven yet");
+    let failed = CheckResult::Failed { at: at(0), why: "it speaks nonsense".into() };
     assert_eq!(answers(up(failed)), "InSync Degraded: it answers, but it speaks nonsense");
     assert_eq!(answers(EndpointAnswer::Refused), "InSync Missing: down");
     assert_eq!(answers(EndpointAnswer::Silent { why: "no answer".into() }), "InSync Unknown: no answer");

@@ -3,15 +3,15 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use spark_control::core::{
-    desired::{Effective, Object, SpecHash},
+    desired::{Object, ResolvedModel, SpecHash},
     launch::{FailureKind, LaunchState},
-    ledger::{Adopted, Proven},
+    ledger::{AdoptedContainer, ProvenModel},
     name::{ModelName, ServiceName},
     observed::{EndpointAnswer, Job, JobState, Process},
     plan::{PlannedStep, Predicate, Reason, Verdict},
-    restart::Restarts,
+    restart::ServiceRestarts,
     schedule,
-    standing::standing,
+    slot_containers::slot_containers,
     step::Step,
 };
 
@@ -36,8 +36,11 @@ fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     assert_eq!(wanted.ledger.releases.len(), 1);
 
     // What was taken over is known until its container is seen to be gone.
-    let adopted =
-        || Adopted { object: Object::main(), spark: spark("spark1"), spec: SpecHash::of_label("v1-0") };
+    let adopted = || AdoptedContainer {
+        object: Object::main(),
+        spark: spark("spark1"),
+        spec: SpecHash::of_label("v1-0"),
+    };
     let mut taken = Look::new("model: alpha");
     taken.ledger.adopted.insert("id-of-vllm_node-on-spark1".into(), adopted());
     taken.silent.insert(spark("spark1"));
@@ -117,7 +120,7 @@ fn a_service_that_does_not_stay_up_is_started_at_its_time_and_five_times() {
     look.stands("spark1", "kokoro").running = false;
     let object = Object::service(&ServiceName::new("kokoro").unwrap());
     let mut started = |count: u32, container: &str, secs: i64| {
-        let restarts = Restarts { container: container.into(), count, last: at(0) };
+        let restarts = ServiceRestarts { container: container.into(), count, last: at(0) };
         look.ledger.restarts.insert(object.clone(), restarts);
         look.now = at(secs);
         look.work("kokoro").unwrap().verdict
@@ -137,7 +140,7 @@ fn what_comes_in_a_fortnight_is_told_to_its_last_hour() {
         let look = Look::new(&format!(
             "model: alpha\nschedule: {{ w: {{ from: '{from}', to: '{to}', timezone: {zone}, model: beta }} }}"
         ));
-        let turns = schedule::turns(&look.desired, now.parse().unwrap(), 14);
+        let turns = schedule::model_changes(&look.desired, now.parse().unwrap(), 14);
         turns.into_iter().map(|turn| turn.at.to_string()).collect()
     };
     let daily = turns("UTC", "08:00", "10:00", "2026-11-24T12:00:00Z");
@@ -231,7 +234,7 @@ fn what_takes_over_is_the_last_that_served_and_nothing_else() {
         change(&mut look);
         look.work("vllm").unwrap().goal
     };
-    fn proven(look: &mut Look) -> &mut Proven {
+    fn proven(look: &mut Look) -> &mut ProvenModel {
         look.ledger.proven.get_mut(&Object::main()).unwrap()
     }
     assert_eq!(goal(|_| {}), "go back to `alpha`, because `beta` failed");
@@ -345,7 +348,7 @@ fn the_container_of_the_slots_own_name_comes_first() {
     look.ours("spark1", "zzz", &SpecHash::of_label("v1-2"));
     let object = Object::main();
     let (observed, slot) = (look.observed(), &look.desired.slots[&object]);
-    let standing = standing(&object, slot, &look.desired, &observed, &look.ledger);
+    let standing = slot_containers(&object, slot, &look.desired, &observed, &look.ledger);
     let names: Vec<&str> = standing.iter().map(|entry| entry.container.name.as_str()).collect();
     assert_eq!(names, ["vllm_node", "aaa", "zzz"]);
 }
@@ -401,7 +404,7 @@ fn what_is_stopped_is_an_outage_when_it_serves() {
 /// If this failed, a container that was started otherwise would pass for what the file says.
 #[test]
 fn what_a_container_is_started_with_is_part_of_its_identity() {
-    let effective = |launcher: &str, model: &str, use_it: &dyn Fn(&Effective<'_>)| {
+    let effective = |launcher: &str, model: &str, use_it: &dyn Fn(&ResolvedModel<'_>)| {
         let launcher = if launcher.is_empty() {
             String::new()
         } else {
@@ -410,7 +413,7 @@ fn what_a_container_is_started_with_is_part_of_its_identity() {
         let look =
             Look::new(&format!("model: own\n{launcher}\nmodels: {{ own: {{ {model}, sparks: [spark1] }} }}"));
         let slot = &look.desired.slots[&Object::main()];
-        use_it(&look.desired.effective(slot, &ModelName::new("own").unwrap()).unwrap());
+        use_it(&look.desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap());
     };
     let hashes = RefCell::new(BTreeMap::new());
     for (launcher, model) in [
@@ -430,7 +433,7 @@ fn what_a_container_is_started_with_is_part_of_its_identity() {
         effective(launcher, model, &|own| {
             let before = hashes.borrow_mut().insert(own.spec_hash().to_string(), launcher.to_owned());
             assert_eq!(before, None, "{launcher} is not told from it");
-            assert_eq!(own.group().is_labelled, launcher.starts_with("kind: sparkrun"), "{launcher}");
+            assert_eq!(own.launch_spec().is_labelled, launcher.starts_with("kind: sparkrun"), "{launcher}");
         });
     }
     effective("kind: launch-cluster", "repo: lab/own", &|own| {

@@ -366,6 +366,63 @@ fn every_file(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// If this failed, somebody who searches for the usual word would be led to a place that is not there.
+#[test]
+fn every_word_of_the_glossary_leads_to_its_symbol() {
+    let page = fs::read_to_string(here("docs/glossary.md")).unwrap();
+    let mut terms = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("- ")) {
+        let (term, rest) = line.strip_prefix("- **").and_then(|rest| rest.split_once("**: ")).expect(line);
+        let place = rest.rsplit('`').nth(1).expect(line);
+        let (file, symbol) = place.rsplit_once("::").expect(line);
+        let source = fs::read_to_string(here(file)).unwrap_or_else(|error| panic!("{term}: {file}: {error}"));
+        let is_defined = |line: &str| {
+            let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(super) ");
+            let line = line.trim_start_matches("async ").trim_start_matches("const ");
+            let rest = ["fn ", "struct ", "enum ", "type ", "trait ", "def "]
+                .iter()
+                .find_map(|kind| line.strip_prefix(kind))
+                .unwrap_or(line);
+            // A constant, a variant, or one of the above.
+            rest.strip_prefix(symbol).is_some_and(|rest| rest.starts_with([':', '(', '<', ' ', ',', ';']))
+        };
+        assert!(source.lines().any(is_defined), "{term}: `{symbol}` is not defined in {file}");
+        terms.push(term);
+    }
+    let mut sorted = terms.clone();
+    sorted.sort_by_key(|term| term.to_lowercase());
+    assert_eq!(terms, sorted, "in the order of the alphabet");
+    for word in [
+        "desired",
+        "observed",
+        "drift",
+        "plan",
+        "step",
+        "gate",
+        "round",
+        "condition",
+        "lease",
+        "fence",
+        "probe",
+        "liveness",
+        "readiness",
+        "drain",
+        "rollback",
+        "reservation",
+        "idempotency",
+        "redaction",
+        "host-key pinning",
+        "debounce",
+        "retry budget",
+        "webhook",
+        "watchdog",
+        "hold",
+        "session",
+    ] {
+        assert!(terms.contains(&word), "docs/glossary.md has no `{word}`");
+    }
+}
+
 /// If this failed, the page would promise a bound that the source does not have, or a new read from outside would have none.
 #[test]
 fn the_limits_page_has_the_figures_of_the_source() {
@@ -400,8 +457,7 @@ fn the_limits_page_has_the_figures_of_the_source() {
     }
     assert!(named.len() > 30);
     // Whatever else reads from outside names its bound there: these folders do nothing else.
-    for file in ["host/bounded.rs", "host/frame.rs", "host/engine.rs", "probe/http.rs", "web/api/bounded.rs"]
-    {
+    for file in ["host/bounded.rs", "host/frame.rs", "host/engine.rs", "probe/http.rs", "web/api/limits.rs"] {
         let source = fs::read_to_string(here(&format!("src/{file}"))).unwrap();
         for line in source
             .lines()

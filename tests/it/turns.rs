@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spark_control::{
-    controller::{Controller, logs::Log, round::Mode},
+    controller::{Controller, logs::Log, round::RoundMode},
     core::{
         desired::Object, ledger::Ledger, name::SparkName, observed::SparkView, plan::Reason, status::Health,
     },
-    host::{Answer, Answering, EventStream, Output, Program, SharedTransport, Transport},
+    host::{Answering, DockerResponse, EventStream, Program, ProgramOutput, SharedTransport, Transport},
     manifest::load::load,
-    probe::{Eyes, observe, proof::Proofs},
-    sim::{Fault, transport::Simulated},
+    probe::{ProbeContext, observe, pending_checks::PendingChecks},
+    sim::{Fault, transport::SimulatedTransport},
 };
 
 use crate::cluster::{Cluster, MODELS, SPARKS, paused};
@@ -34,18 +34,19 @@ fn nobody_who_acts_waits_for_a_question() {
 
         cluster.sim.world().times.check = Duration::from_secs(250);
         cluster.edit(&file("again"));
-        let (_, asks) = controller.decide(Mode::Act).await.unwrap();
+        let (_, asks) = controller.decide(RoundMode::Act).await.unwrap();
         let asker = controller.clone();
         let asking = tokio::spawn(async move { asker.perform_all(asks.expect("the question")).await });
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let (again, more) = controller.decide(Mode::Act).await.unwrap();
+        let (again, more) = controller.decide(RoundMode::Act).await.unwrap();
         assert!(again.waiting && more.is_none(), "one question is enough");
 
         cluster.sim.fault("spark1", Fault::MemoryShrinks, Duration::from_secs(60)).unwrap();
-        let way: SharedTransport = Arc::new(Simulated { sim: cluster.sim.clone(), spark: "spark1".into() });
+        let way: SharedTransport =
+            Arc::new(SimulatedTransport { sim: cluster.sim.clone(), spark: "spark1".into() });
         let name = SparkName::new("spark1").unwrap();
         let _ = tokio::time::timeout(Duration::from_secs(15), controller.watch_floor(&name, &way)).await;
-        let (_, acts) = controller.decide(Mode::Act).await.unwrap();
+        let (_, acts) = controller.decide(RoundMode::Act).await.unwrap();
         assert!(controller.perform_all(acts.expect("the stop")).await.unwrap());
         assert_eq!(cluster.sim.world().sparks["spark1"].containers.len(), 0);
         assert!(!asking.is_finished(), "the question is still open");
@@ -62,13 +63,13 @@ fn what_was_seen_before_an_act_ended_is_not_acted_on() {
         let controller = Arc::new(cluster.controller("one"));
         cluster.settle(&controller, Duration::from_secs(600)).await;
         cluster.wish("none");
-        let (_, stop) = controller.decide(Mode::Act).await.unwrap();
+        let (_, stop) = controller.decide(RoundMode::Act).await.unwrap();
         let stopper = controller.clone();
         let stopping = tokio::spawn(async move { stopper.perform_all(stop.expect("the stop")).await });
         cluster.sim.world().times.stop = Duration::from_secs(4);
         // It sees the container, and is held up by the other Spark until that is gone.
         cluster.sim.fault("spark2", Fault::Slow, Duration::from_secs(10)).unwrap();
-        let (turn, again) = controller.decide(Mode::Act).await.unwrap();
+        let (turn, again) = controller.decide(RoundMode::Act).await.unwrap();
         assert!(stopping.is_finished(), "the look was the longer");
         assert!(again.is_none() && turn.waiting, "it looks again before it acts");
         assert!(stopping.await.unwrap().unwrap());
@@ -94,7 +95,7 @@ fn what_cannot_be_read_while_it_is_stopped_is_as_it_was() {
             cluster.settle(&controller, Duration::from_secs(600)).await;
             // What is left of it is cleared away, before the same is loaded again.
             cluster.sim.fault("spark1", Fault::EngineDies, Duration::ZERO).unwrap();
-            let mode = if is_stopping { Mode::Act } else { Mode::Preview };
+            let mode = if is_stopping { RoundMode::Act } else { RoundMode::Preview };
             let (_, stop) = controller.decide(mode).await.unwrap();
             let before = vllm(&controller);
             let stopper = controller.clone();
@@ -102,7 +103,7 @@ fn what_cannot_be_read_while_it_is_stopped_is_as_it_was() {
             assert_eq!(stopping.is_some(), is_stopping);
             tokio::time::sleep(Duration::from_secs(1)).await;
             cluster.sim.fault("spark1", Fault::TopFails, Duration::from_secs(60)).unwrap();
-            controller.decide(Mode::Preview).await.unwrap();
+            controller.decide(RoundMode::Preview).await.unwrap();
             let expected = if is_stopping { before } else { (Some(Reason::Unknown), Health::Unknown) };
             assert_eq!(vllm(&controller), expected);
             if let Some(stopping) = stopping {
@@ -126,12 +127,12 @@ fn what_a_launcher_says_is_shown_while_it_runs_and_after_it_failed() {
             let told = |log: Log| format!("{} on {}: {}", log.container, log.spark, log.text.unwrap());
             logs.into_iter().map(told).collect::<Vec<_>>()
         };
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         while cluster.sim.world().sparks["spark1"].jobs.is_empty() {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            controller.round(Mode::Act).await.unwrap();
+            controller.round(RoundMode::Act).await.unwrap();
         }
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         assert_eq!(logs().await, [""; 0], "it said nothing yet");
         let id = {
             let mut world = cluster.sim.world();
@@ -149,7 +150,7 @@ fn what_a_launcher_says_is_shown_while_it_runs_and_after_it_failed() {
 struct Panics;
 
 impl Transport for Panics {
-    fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, Output> {
+    fn run<'a>(&'a self, _: &'a Program, _: Duration) -> Answering<'a, ProgramOutput> {
         Box::pin(async { panic!("a mistake") })
     }
 
@@ -157,7 +158,7 @@ impl Transport for Panics {
         Box::pin(async { panic!("a mistake") })
     }
 
-    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, Answer> {
+    fn engine<'a>(&'a self, _: &'a str, _: Duration) -> Answering<'a, DockerResponse> {
         Box::pin(async { panic!("a mistake") })
     }
 
@@ -172,13 +173,18 @@ fn a_look_that_panics_is_that_of_one_spark() {
     paused(async {
         let cluster = Cluster::new();
         let desired = load(&format!("{SPARKS}model: none\n{MODELS}")).unwrap().desired;
-        let well: SharedTransport = Arc::new(Simulated { sim: cluster.sim.clone(), spark: "spark2".into() });
+        let well: SharedTransport =
+            Arc::new(SimulatedTransport { sim: cluster.sim.clone(), spark: "spark2".into() });
         let name = |spark: &str| SparkName::new(spark).unwrap();
         let transports =
             [(name("spark1"), Arc::new(Panics) as SharedTransport), (name("spark2"), well)].into();
-        let (sessions, proofs) = (BTreeMap::new(), Proofs::default());
-        let eyes =
-            Eyes { transports: &transports, sessions: &sessions, http: &cluster.http, proofs: &proofs };
+        let (sessions, proofs) = (BTreeMap::new(), PendingChecks::default());
+        let eyes = ProbeContext {
+            transports: &transports,
+            sessions: &sessions,
+            http: &cluster.http,
+            proofs: &proofs,
+        };
         let observed = observe(&desired, &Ledger::default(), eyes, None, || cluster.sim.now()).await;
         assert!(
             matches!(&observed.sparks[&name("spark1")], SparkView::Unreachable { why, .. } if !why.is_empty())

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use spark_control::{
-    controller::round::Mode,
+    controller::round::RoundMode,
     manifest::replace::{ReplaceError, replace},
 };
 
@@ -79,7 +79,7 @@ async fn of_many_writers_every_accepted_edit_is_in_the_file() {
         let (api, is_over) = (api.clone(), is_over.clone());
         tokio::spawn(async move {
             while !is_over.load(Ordering::SeqCst) {
-                api.controller.round(Mode::Act).await.unwrap();
+                api.controller.round(RoundMode::Act).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })

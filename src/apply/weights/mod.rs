@@ -2,9 +2,9 @@
 
 use crate::{
     core::{
-        desired::{Desired, Reach},
+        desired::{Desired, ReachMethod},
         name::SparkName,
-        weights::Files,
+        weights::ModelFiles,
     },
     host::{Program, calls},
 };
@@ -20,7 +20,12 @@ fn hf_home(desired: &Desired, spark: &SparkName) -> String {
 }
 
 /// Download them. `environment_file` is where the token is brought to.
-pub fn fetch(desired: &Desired, spark: &SparkName, files: &Files, environment_file: Option<&str>) -> String {
+pub fn fetch(
+    desired: &Desired,
+    spark: &SparkName,
+    files: &ModelFiles,
+    environment_file: Option<&str>,
+) -> String {
     let body = concat!(
         include_str!("../../host/files.sh"),
         include_str!("../../host/cached.sh"),
@@ -38,7 +43,7 @@ pub fn fetch(desired: &Desired, spark: &SparkName, files: &Files, environment_fi
 }
 
 /// Copy them to other Sparks, over the fabric where there is one.
-pub fn copy(desired: &Desired, spark: &SparkName, to: &[SparkName], files: &Files) -> String {
+pub fn copy(desired: &Desired, spark: &SparkName, to: &[SparkName], files: &ModelFiles) -> String {
     let places: Vec<[String; 4]> = to
         .iter()
         .filter_map(|name| {
@@ -48,8 +53,8 @@ pub fn copy(desired: &Desired, spark: &SparkName, to: &[SparkName], files: &File
                 .as_ref()
                 .map_or_else(|| there.address.to_string(), |fabric| fabric.ip.to_string());
             let user = match &there.reach {
-                Reach::Ssh { user, .. } => user.to_string(),
-                Reach::Local => String::new(),
+                ReachMethod::Ssh { user, .. } => user.to_string(),
+                ReachMethod::Local => String::new(),
             };
             Some([name.to_string(), address, user, hf_home(desired, name)])
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Resolver;
 use crate::core::{
-    desired::{Desired, Model, Object, Place, Slot, Wanted},
+    desired::{Desired, Model, Object, Place, Slot, WantedModel},
     name::{ModelName, SparkName},
 };
 
@@ -85,8 +85,8 @@ fn listening(slot: &Slot, model: &Model) -> Vec<u16> {
 
 fn held(slot: &Slot) -> impl Iterator<Item = &ModelName> {
     match &slot.wanted {
-        Wanted::Model(name) => Some(name),
-        Wanted::Nothing | Wanted::Watch => None,
+        WantedModel::Model(name) => Some(name),
+        WantedModel::Nothing | WantedModel::Watch => None,
     }
     .into_iter()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{DEFAULT_PORT, Resolver, v1};
 use crate::core::{
-    launcher::{DockerOptions, How, Launcher, LauncherOptions, NcclDebug, Ranks},
+    launcher::{DistributedExecutor, DockerOptions, LaunchMethod, Launcher, LauncherOptions, NcclDebug},
     name::{ImageRef, PlainPath, RecipeRef},
 };
 
@@ -23,9 +23,9 @@ fn default_image() -> ImageRef {
 
 /// Of a slot that names none.
 fn common() -> Launcher {
-    let how = How::LaunchCluster {
+    let how = LaunchMethod::LaunchCluster {
         dir: default_dir(),
-        ranks: Ranks::Processes,
+        ranks: DistributedExecutor::Processes,
         script: None,
         docker: DockerOptions::default(),
         own: LauncherOptions::default(),
@@ -40,7 +40,8 @@ impl Resolver {
         self.only_what_belongs(path, written);
         let kind = kind_name(written.kind);
         let dir = written.dir.clone();
-        let ranks = if written.ray == Some(true) { Ranks::Ray } else { Ranks::Processes };
+        let ranks =
+            if written.ray == Some(true) { DistributedExecutor::Ray } else { DistributedExecutor::Processes };
         let docker = self.docker_options(path, written);
         let own = own_options(written);
         let needed = |out: &mut Self, field: &str, there: bool| {
@@ -49,17 +50,19 @@ impl Resolver {
             }
         };
         let how = match written.kind {
-            v1::LauncherKind::LaunchCluster => How::LaunchCluster {
+            v1::LauncherKind::LaunchCluster => LaunchMethod::LaunchCluster {
                 dir: dir.unwrap_or_else(default_dir),
                 ranks,
                 script: written.script.clone(),
                 docker,
                 own,
             },
-            v1::LauncherKind::Recipe => How::Recipe { dir: dir.unwrap_or_else(default_dir), ranks, own },
+            v1::LauncherKind::Recipe => {
+                LaunchMethod::Recipe { dir: dir.unwrap_or_else(default_dir), ranks, own }
+            }
             v1::LauncherKind::Docker => {
                 needed(self, "image", written.image.is_some());
-                How::Docker { docker, entrypoint: written.entrypoint.clone() }
+                LaunchMethod::Docker { docker, entrypoint: written.entrypoint.clone() }
             }
             v1::LauncherKind::Command => {
                 needed(self, "image", written.image.is_some());
@@ -67,11 +70,14 @@ impl Resolver {
                 needed(self, "start", written.start.is_some());
                 let start = written.start.clone();
                 let (Some(dir), Some(start)) = (dir, start) else { return None };
-                How::Command { dir, start, stop: written.stop.clone() }
+                LaunchMethod::Command { dir, start, stop: written.stop.clone() }
             }
             v1::LauncherKind::Sparkrun => {
                 needed(self, "image", written.image.is_some());
-                How::Sparkrun { program: written.program.clone().unwrap_or_else(default_sparkrun), ranks }
+                LaunchMethod::Sparkrun {
+                    program: written.program.clone().unwrap_or_else(default_sparkrun),
+                    ranks,
+                }
             }
         };
         let image = written.image.clone().unwrap_or_else(default_image);
@@ -148,15 +154,16 @@ impl Resolver {
                 let dir = slot.and_then(|slot| slot.dir.clone()).unwrap_or_else(default_dir);
                 let image = slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image);
                 let ray = slot.and_then(|slot| slot.ray) == Some(true);
-                let ranks = if ray { Ranks::Ray } else { Ranks::Processes };
+                let ranks = if ray { DistributedExecutor::Ray } else { DistributedExecutor::Processes };
                 let own = slot.map(own_options).unwrap_or_default();
-                Some(Launcher { image, how: How::Recipe { dir, ranks, own } })
+                Some(Launcher { image, how: LaunchMethod::Recipe { dir, ranks, own } })
             }
             (None, None) => None,
         };
         let written = model.launcher.as_ref().or(slot);
         let how = own.as_ref().map(|launcher| &launcher.how);
-        let kind = how.map_or(written.map_or("launch-cluster", |written| kind_name(written.kind)), How::kind);
+        let kind = how
+            .map_or(written.map_or("launch-cluster", |written| kind_name(written.kind)), LaunchMethod::kind);
         if model.recipe.is_some() != matches!(kind, "recipe" | "sparkrun") {
             let message = match &model.recipe {
                 Some(_) => {

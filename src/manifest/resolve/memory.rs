@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{GIB, Resolver};
 use crate::core::{
-    desired::{Desired, Effective, Object, Wanted},
+    desired::{Desired, Object, ResolvedModel, WantedModel},
     name::{ModelName, SparkName},
     need,
 };
@@ -17,8 +17,8 @@ impl Resolver {
         // What a further slot holds is there whatever the main slot holds.
         let mut beside: BTreeMap<&SparkName, (f64, String)> = BTreeMap::new();
         for (object, slot) in desired.slots.iter().filter(|(object, _)| **object != Object::main()) {
-            let Wanted::Model(name) = &slot.wanted else { continue };
-            let Some(effective) = desired.effective(slot, name) else { continue };
+            let WantedModel::Model(name) = &slot.wanted else { continue };
+            let Some(effective) = desired.resolved_model(slot, name) else { continue };
             self.alone(&effective, desired);
             for spark in &effective.model.sparks {
                 let (sum, others) = beside.entry(spark).or_default();
@@ -31,14 +31,14 @@ impl Resolver {
         }
         let Some(main) = desired.slots.get(&Object::main()) else { return };
         let held = match &main.wanted {
-            Wanted::Model(name) => Some(("model".to_owned(), name)),
-            Wanted::Nothing | Wanted::Watch => None,
+            WantedModel::Model(name) => Some(("model".to_owned(), name)),
+            WantedModel::Nothing | WantedModel::Watch => None,
         };
         let windows = desired.schedule.iter();
         let windows = windows.map(|(name, window)| (format!("schedule/{name}/model"), &window.model));
         let wanted: Vec<(String, &ModelName)> = held.into_iter().chain(windows).collect();
         for (path, name) in wanted {
-            let Some(effective) = desired.effective(main, name) else { continue };
+            let Some(effective) = desired.resolved_model(main, name) else { continue };
             self.alone(&effective, desired);
             for spark in &effective.model.sparks {
                 let Some((sum, others)) = beside.get(spark) else { continue };
@@ -51,7 +51,7 @@ impl Resolver {
     }
 
     /// One model that no Spark can hold.
-    fn alone(&mut self, effective: &Effective<'_>, desired: &Desired) {
+    fn alone(&mut self, effective: &ResolvedModel<'_>, desired: &Desired) {
         let need = need_gib(effective);
         for spark in &effective.model.sparks {
             if need + floor_gib(desired, spark) > SPARK_GIB {
@@ -75,8 +75,8 @@ impl Resolver {
 }
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
-fn need_gib(effective: &Effective<'_>) -> f64 {
-    let told = need::Told {
+fn need_gib(effective: &ResolvedModel<'_>) -> f64 {
+    let told = need::NeedInputs {
         total_bytes: (SPARK_GIB * GIB) as u64,
         weights_bytes: None,
         of_recipe: &BTreeMap::new(),

@@ -18,23 +18,23 @@ use std::{
 };
 
 use super::{
-    Problem, Severity,
-    entries::{Entries, Loaded, Quarantined},
+    FileProblem, Severity,
+    entries::{FileEntries, Loaded, Quarantined},
     v1,
 };
 use crate::core::{
     desired::{
-        Desired, EnvValue, Fabric, Hold, Model, Notify, Object, OnDrift, OnEdit, OnFailure, Policy, Reach,
-        Secret, Slot, Spark, Wanted, Window,
+        Desired, EnvValue, Fabric, Hold, Model, Object, OnDrift, OnEdit, OnFailure, Policy, ReachMethod,
+        Secret, Slot, Spark, WantedModel, WebhookTarget, Window,
     },
     name::{
         ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
         Variable, nearest,
     },
-    notify::Topic,
+    notify::NotificationTopic,
     schedule, visible,
 };
-use service::Entry;
+use service::ResolvedService;
 
 /// Of what an owner says in a word or two.
 const MAX_WORDS: usize = 200;
@@ -55,11 +55,11 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 /// # Errors
 /// Everything that keeps the file from being used.
 pub fn resolve(
-    entries: Entries,
-    problems: Vec<Problem>,
+    entries: FileEntries,
+    problems: Vec<FileProblem>,
     unread: Vec<Quarantined>,
-) -> Result<Loaded, Vec<Problem>> {
-    let Entries { cluster, places } = entries;
+) -> Result<Loaded, Vec<FileProblem>> {
+    let FileEntries { cluster, places } = entries;
     let referred = referred(&cluster);
     let mut out = Resolver { places, problems, warnings: Vec::new(), set_aside: Vec::new(), referred };
     for entry in unread {
@@ -102,15 +102,15 @@ pub fn resolve(
     for (name, written) in &cluster.services {
         let read = |out: &mut Resolver| out.service(name, written, &cluster, &models, launcher.as_ref());
         match out.entry("services", name.as_str(), read) {
-            Some(Entry::Service(service)) => {
+            Some(ResolvedService::Service(service)) => {
                 services.insert(name.clone(), service);
             }
             // Neither looked at nor touched: it is no slot.
-            Some(Entry::Slot(_)) if cluster.disabled_services.contains(name) => {}
-            Some(Entry::Slot(slot)) => {
+            Some(ResolvedService::Slot(_)) if cluster.disabled_services.contains(name) => {}
+            Some(ResolvedService::Slot(slot)) => {
                 slots.insert(Object::service(name), slot);
             }
-            Some(Entry::Absent) | None => {}
+            Some(ResolvedService::Absent) | None => {}
         }
     }
     let mut holds = BTreeMap::new();
@@ -216,8 +216,8 @@ fn bytes(gib: f64) -> u64 {
 
 struct Resolver {
     places: BTreeMap<String, Range<usize>>,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    problems: Vec<FileProblem>,
+    warnings: Vec<FileProblem>,
     set_aside: Vec<String>,
     /// See [`referred`].
     referred: BTreeSet<String>,
@@ -251,13 +251,13 @@ impl Resolver {
 
     fn problem(&mut self, path: &str, message: impl Into<String>, hint: Option<String>) {
         let span = self.place(path);
-        self.problems.push(Problem::at(span, message.into()).hint(hint));
+        self.problems.push(FileProblem::at(span, message.into()).hint(hint));
     }
 
     fn warning(&mut self, path: &str, message: impl Into<String>, hint: Option<String>) {
         let span = self.place(path);
-        let problem = Problem::at(span, message.into()).hint(hint);
-        self.warnings.push(Problem { severity: Severity::Warning, ..problem });
+        let problem = FileProblem::at(span, message.into()).hint(hint);
+        self.warnings.push(FileProblem { severity: Severity::Warning, ..problem });
     }
 
     /// A field of the format that this version reads and does not act on.
@@ -290,7 +290,7 @@ impl Resolver {
             return;
         }
         self.set_aside.push(format!("{section}/{name}"));
-        self.warnings.extend(problems.into_iter().map(|problem| Problem {
+        self.warnings.extend(problems.into_iter().map(|problem| FileProblem {
             severity: Severity::Warning,
             message: format!("{section}.{name} is set aside: {}", problem.message),
             ..problem
@@ -308,8 +308,8 @@ impl Resolver {
     fn spark(&mut self, name: &SparkName, written: &v1::Spark) -> Option<Spark> {
         let path = format!("sparks/{name}");
         let reach = match (written.transport, &written.user) {
-            (v1::Transport::Local, _) => Reach::Local,
-            (v1::Transport::Ssh, Some(user)) => Reach::Ssh {
+            (v1::Transport::Local, _) => ReachMethod::Local,
+            (v1::Transport::Ssh, Some(user)) => ReachMethod::Ssh {
                 user: user.clone(),
                 port: written.ssh_port.map_or(22, |port| port.0),
                 key: written.key.clone(),
@@ -380,8 +380,8 @@ impl Resolver {
         let mut seen: BTreeMap<String, &SparkName> = BTreeMap::new();
         for (name, spark) in &desired.sparks {
             let place = match &spark.reach {
-                Reach::Local => "this machine".to_owned(),
-                Reach::Ssh { port, .. } => format!("{}, port {port}", spark.address),
+                ReachMethod::Local => "this machine".to_owned(),
+                ReachMethod::Ssh { port, .. } => format!("{}, port {port}", spark.address),
             };
             if let Some(other) = seen.get(&place) {
                 let message = format!("`{name}` and `{other}` are the same machine ({place})");
@@ -424,16 +424,21 @@ impl Resolver {
     }
 
     /// What a slot is told to hold.
-    fn wanted(&mut self, path: &str, written: Option<&str>, models: &BTreeMap<ModelName, Model>) -> Wanted {
-        let Some(written) = written.filter(|text| !text.is_empty()) else { return Wanted::Watch };
+    fn wanted(
+        &mut self,
+        path: &str,
+        written: Option<&str>,
+        models: &BTreeMap<ModelName, Model>,
+    ) -> WantedModel {
+        let Some(written) = written.filter(|text| !text.is_empty()) else { return WantedModel::Watch };
         if written == "none" {
-            return Wanted::Nothing;
+            return WantedModel::Nothing;
         }
         if let Some((name, _)) = models.get_key_value(written) {
-            return Wanted::Model(name.clone());
+            return WantedModel::Model(name.clone());
         }
         self.no_such_model(path, written);
-        Wanted::Watch
+        WantedModel::Watch
     }
 
     /// A model that is there and cannot be read has been told of already.
@@ -479,7 +484,7 @@ impl Resolver {
             },
         };
         for (field, text) in [("owner", &written.owner), ("reason", &written.reason)] {
-            if visible::one_line(text) != text.as_str() || text.chars().count() > MAX_WORDS {
+            if visible::visible_line(text) != text.as_str() || text.chars().count() > MAX_WORDS {
                 let message = format!("this is not a line of at most {MAX_WORDS} letters that show");
                 self.problem(&format!("holds/{name}/{field}"), message, None);
                 return None;
@@ -489,7 +494,7 @@ impl Resolver {
         Some(Hold { object, until, owner: written.owner.clone(), reason: written.reason.clone() })
     }
 
-    fn notify(&mut self, name: &str, written: &v1::Notify) -> Option<Notify> {
+    fn notify(&mut self, name: &str, written: &v1::Notify) -> Option<WebhookTarget> {
         let url = match &written.url {
             v1::EnvValue::Secret(place) => EnvValue::Secret(secret(place)),
             v1::EnvValue::Plain(url) if is_web_address(url) => EnvValue::Plain(url.clone()),
@@ -501,20 +506,26 @@ impl Resolver {
             }
         };
         let topic = |event: &v1::NotifyEvent| match event {
-            v1::NotifyEvent::Swap => Topic::Swap,
-            v1::NotifyEvent::Stalled => Topic::Stalled,
-            v1::NotifyEvent::Drift => Topic::Drift,
-            v1::NotifyEvent::Hold => Topic::Hold,
+            v1::NotifyEvent::Swap => NotificationTopic::Swap,
+            v1::NotifyEvent::Stalled => NotificationTopic::Stalled,
+            v1::NotifyEvent::Drift => NotificationTopic::Drift,
+            v1::NotifyEvent::Hold => NotificationTopic::Hold,
         };
         if written.events.as_ref().is_some_and(Vec::is_empty) {
             let hint = "leave `events` out for all of them".to_owned();
             self.problem(&format!("notify/{name}/events"), "it would be told of nothing", Some(hint));
         }
-        let mut topics: BTreeSet<Topic> = written.events.iter().flatten().map(topic).collect();
+        let mut topics: BTreeSet<NotificationTopic> = written.events.iter().flatten().map(topic).collect();
         if topics.is_empty() {
-            topics = [Topic::Swap, Topic::Stalled, Topic::Drift, Topic::Hold].into();
+            topics = [
+                NotificationTopic::Swap,
+                NotificationTopic::Stalled,
+                NotificationTopic::Drift,
+                NotificationTopic::Hold,
+            ]
+            .into();
         }
-        Some(Notify { url, topics, secret: written.secret.as_ref().map(secret) })
+        Some(WebhookTarget { url, topics, secret: written.secret.as_ref().map(secret) })
     }
 
     fn window(

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{Resolver, v1};
 use crate::core::{
     command_line,
-    desired::{Model, Source, Weights},
+    desired::{Model, ModelSource, Weights},
     name::{Flag, ModelName, ServedName, SparkName, nearest},
     need::{figure, size},
 };
@@ -78,7 +78,7 @@ impl Resolver {
         }
         let mut args = self.args(&path, &written.args);
         let launcher = self.launcher_of_model(&path, written, cluster);
-        let all_known = words_are_all(written, cluster);
+        let all_known = controls_full_command_line(written, cluster);
         if all_known {
             args.extend(split(written, &args));
         }
@@ -239,20 +239,21 @@ impl Resolver {
         }
     }
 
-    fn source(&mut self, name: &ModelName, written: &v1::Model) -> Option<Source> {
+    fn source(&mut self, name: &ModelName, written: &v1::Model) -> Option<ModelSource> {
         let path = format!("models/{name}");
         match (&written.repo, &written.local_path, &written.recipe) {
-            (Some(repo), None, None) => {
-                Some(Source::Repo { repo: repo.0.clone(), revision: written.revision.clone().map(|r| r.0) })
-            }
+            (Some(repo), None, None) => Some(ModelSource::Repo {
+                repo: repo.0.clone(),
+                revision: written.revision.clone().map(|r| r.0),
+            }),
             (None, Some(local), None) if local.as_str().starts_with('/') => {
-                Some(Source::LocalPath(local.clone()))
+                Some(ModelSource::LocalPath(local.clone()))
             }
             (None, Some(_), None) => {
                 self.problem(&format!("{path}/local_path"), "`local_path` must be absolute", None);
                 None
             }
-            (None, None, Some(recipe)) => Some(Source::Recipe(recipe.clone())),
+            (None, None, Some(recipe)) => Some(ModelSource::Recipe(recipe.clone())),
             _ => {
                 let message = format!("`{name}` needs exactly one of `repo`, `local_path` and `recipe`");
                 self.problem(&path, message, None);
@@ -276,7 +277,7 @@ impl Resolver {
 }
 
 /// `args` are all that the engine is told beside what we tell it.
-fn words_are_all(model: &v1::Model, cluster: &v1::Cluster) -> bool {
+fn controls_full_command_line(model: &v1::Model, cluster: &v1::Cluster) -> bool {
     let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
     model.recipe.is_none()
         && model.launcher.as_ref().or(slot).is_none_or(|launcher| {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
 use crate::core::{
-    desired::{Bot, Model, Object, Place, Service, ServiceKind, ServiceState, Slot, Wanted},
-    launcher::{How, Launcher},
+    desired::{Bot, Model, Object, Place, Service, ServiceKind, ServiceState, Slot, WantedModel},
+    launcher::{LaunchMethod, Launcher},
     name::{ContainerName, ModelName, ServiceName, SparkName, UserName},
 };
 
 /// What an entry is.
-pub(super) enum Entry {
+pub(super) enum ResolvedService {
     Service(Service),
     Slot(Slot),
     /// A bot without a user.
@@ -26,7 +26,7 @@ impl Resolver {
         cluster: &v1::Cluster,
         models: &BTreeMap<ModelName, Model>,
         launcher: Option<&Launcher>,
-    ) -> Option<Entry> {
+    ) -> Option<ResolvedService> {
         let path = format!("services/{name}");
         if name.as_str() == Object::main().as_str() {
             let message = "`vllm` is the name of the main slot";
@@ -70,13 +70,13 @@ impl Resolver {
             self.problem(&format!("{path}/restart_after"), message, None);
         }
         let bot = match self.bot(name, written, &place, cluster) {
-            IsBot::Absent => return Some(Entry::Absent),
+            IsBot::Absent => return Some(ResolvedService::Absent),
             IsBot::Bot(bot) => Some(bot),
             IsBot::No => None,
         };
         match (written.kind, &written.model, &place) {
             (v1::ServiceKind::Vllm, Some(model), Place::Spark(spark)) => {
-                self.slot(name, written, model, spark, models, launcher).map(Entry::Slot)
+                self.slot(name, written, model, spark, models, launcher).map(ResolvedService::Slot)
             }
             (v1::ServiceKind::Vllm, Some(_), Place::Elsewhere(_)) => {
                 self.problem(&path, format!("`{name}` has a `model`, but no `spark`"), None);
@@ -87,7 +87,7 @@ impl Resolver {
                 self.problem(&format!("{path}/model"), message, None);
                 None
             }
-            _ => Some(Entry::Service(watched(written, place, bot))),
+            _ => Some(ResolvedService::Service(watched(written, place, bot))),
         }
     }
 
@@ -165,7 +165,7 @@ impl Resolver {
     ) -> Option<Slot> {
         let path = format!("services/{name}");
         let wanted = self.wanted(&format!("{path}/model"), Some(model), models);
-        if let Wanted::Model(name) = &wanted
+        if let WantedModel::Model(name) = &wanted
             && models[name].sparks != [spark.clone()]
         {
             let message = format!("`{name}` does not run on `{spark}` alone, which is this slot's Spark");
@@ -176,7 +176,8 @@ impl Resolver {
             None => launcher.cloned(),
             written => self.launcher(&format!("{path}/launcher"), written.as_ref()),
         };
-        if let (Some(Launcher { how: How::Recipe { .. }, .. }), Wanted::Model(name)) = (&launcher, &wanted)
+        if let (Some(Launcher { how: LaunchMethod::Recipe { .. }, .. }), WantedModel::Model(name)) =
+            (&launcher, &wanted)
             && models[name].launcher.is_none()
         {
             let message = format!("a launcher of kind `recipe` cannot start `{name}`, which has no `recipe`");

@@ -9,34 +9,34 @@ use axum::{
 };
 
 use super::{
-    Body, Shared, Who,
-    problem::{Code, Problem},
+    JsonBody, RequestCaller, Shared,
+    problem::{Problem, ProblemCode},
     v1::access::{Session, SignIn},
 };
-use crate::{controller::access::Asker, core::access::Role};
+use crate::{controller::access::Caller, core::access::Role};
 
 /// A browser's.
 pub const COOKIE: &str = "spark_control";
 
 /// What an operation asks of who asks.
 #[derive(Clone)]
-pub struct Door {
+pub struct RequiredRole {
     pub controller: Shared,
     pub role: Role,
 }
 
 /// The gate's turn at which somebody was let in: what lasts ends when there is another.
 #[derive(Clone, Copy)]
-pub struct Turn(pub u64);
+pub struct AuthGeneration(pub u64);
 
 /// Lets through who may, and tells the operation who that is.
-pub async fn door(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+pub async fn door(State(door): State<RequiredRole>, mut request: Request, next: Next) -> Response {
     if door.role == Role::Nobody {
         return next.run(request).await;
     }
     // Before it is asked: whoever loses the right while being let in is noticed, too.
-    let turn = Turn(door.controller.gate_turn());
-    match may_enter(&door, request.headers()) {
+    let turn = AuthGeneration(door.controller.auth_generation());
+    match authorize(&door, request.headers()) {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             request.extensions_mut().insert(turn);
@@ -46,26 +46,26 @@ pub async fn door(State(door): State<Door>, mut request: Request, next: Next) ->
     }
 }
 
-fn may_enter(door: &Door, headers: &HeaderMap) -> Result<Asker, Problem> {
+fn authorize(door: &RequiredRole, headers: &HeaderMap) -> Result<Caller, Problem> {
     let asker = asker(&door.controller, headers)?;
     if asker.role < door.role {
         let name = asker.name.unwrap_or_default();
         let detail =
             format!("token `{name}` may {}, and this asks for {}", asker.role.name(), door.role.name());
-        return Err(Problem::new(Code::MayNot, detail));
+        return Err(Problem::new(ProblemCode::MayNot, detail));
     }
     // A page of another site can make a browser send its cookie; whatever comes from a page says so.
     let from_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
     if asker.session.is_some() && door.role > Role::Read && !from_page {
         let detail = "what comes with a browser's cookie names its origin; a program sends `Authorization`";
-        return Err(Problem::new(Code::CrossOrigin, detail));
+        return Err(Problem::new(ProblemCode::CrossOrigin, detail));
     }
     Ok(asker)
 }
 
-fn asker(controller: &Shared, headers: &HeaderMap) -> Result<Asker, Problem> {
+fn asker(controller: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
     if !controller.needs_token() {
-        return Ok(Asker { name: None, role: Role::Approve, session: None });
+        return Ok(Caller { name: None, role: Role::Approve, session: None });
     }
     let written = headers.get(header::AUTHORIZATION).and_then(|written| written.to_str().ok());
     let bearer = written.and_then(|written| {
@@ -78,10 +78,10 @@ fn asker(controller: &Shared, headers: &HeaderMap) -> Result<Asker, Problem> {
     };
     known.ok_or_else(|| {
         if controller.tokens_are_lost() {
-            return Problem::new(Code::NeedsToken, LOST);
+            return Problem::new(ProblemCode::NeedsToken, LOST);
         }
         let detail = "name a token: `Authorization: Bearer …`, or sign in; `spark-control token` makes one";
-        Problem::new(Code::NeedsToken, detail)
+        Problem::new(ProblemCode::NeedsToken, detail)
     })
 }
 
@@ -108,13 +108,16 @@ pub async fn session(State(controller): State<Shared>, headers: HeaderMap) -> Re
 /// A browser keeps a cookie instead of the token, which no script can read.
 pub async fn sign_in(
     State(controller): State<Shared>,
-    Who { by, .. }: Who,
+    RequestCaller { by, .. }: RequestCaller,
     headers: HeaderMap,
-    Body(wish): Body<SignIn>,
+    JsonBody(wish): JsonBody<SignIn>,
 ) -> Result<Response, Problem> {
     let Some((asker, secret)) = controller.sign_in(wish.token.trim())? else {
         controller.sign_in_failed(&by)?;
-        return Err(Problem::new(Code::NeedsToken, "this token is not known here; it may have been revoked"));
+        return Err(Problem::new(
+            ProblemCode::NeedsToken,
+            "this token is not known here; it may have been revoked",
+        ));
     };
     let secure = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
     let mut response = Json(told(&controller, asker)).into_response();
@@ -140,7 +143,7 @@ fn keep(secret: &str, secs: u64, secure: bool) -> HeaderValue {
     HeaderValue::from_str(&cookie).expect("hex and fixed words")
 }
 
-fn told(controller: &Shared, asker: Asker) -> Session {
+fn told(controller: &Shared, asker: Caller) -> Session {
     Session {
         needs_token: controller.needs_token(),
         name: asker.name,

@@ -12,15 +12,15 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Body, Part, Query, Shared, Who, accepts,
+    JsonBody, PathParam, QueryParams, RequestCaller, Shared, accepts,
     operation::{JSON_PATCH, MERGE_PATCH, YAML},
-    problem::{Code, Problem},
-    v1::desired::{DesiredState, DryRun, Edited, Hold, Revision, Revisions, Swap},
+    problem::{Problem, ProblemCode},
+    v1::desired::{DesiredState, DryRunQuery, Edited, Hold, Revision, Revisions, Swap},
 };
 use crate::{
     controller::{
-        edit::{Asked, Holding, NotEdited, Request},
-        tag::{Base, Tag},
+        edit::{EditRequest, HoldAccess, NotEdited, RequestedChange},
+        tag::{EditBase, FileTag},
     },
     core::{
         desired::Object,
@@ -53,8 +53,8 @@ pub async fn get(State(controller): State<Shared>, headers: HeaderMap) -> Result
 /// RFC 7396 or RFC 6902, by the type of the body.
 pub async fn patch(
     State(controller): State<Shared>,
-    Query(how): Query<DryRun>,
-    who: Who,
+    QueryParams(how): QueryParams<DryRunQuery>,
+    who: RequestCaller,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -63,18 +63,18 @@ pub async fn patch(
     let parse = || {
         patch::read(&body).map_err(|why| {
             let code = match why {
-                NotRead::NotJson(_) => Code::InvalidRequest,
-                NotRead::TooLarge => Code::TooLarge,
+                NotRead::NotJson(_) => ProblemCode::InvalidRequest,
+                NotRead::TooLarge => ProblemCode::TooLarge,
             };
             Problem::new(code, why.to_string())
         })
     };
     let change = match kind.as_str() {
-        MERGE_PATCH => Asked::Merge(parse()?),
-        JSON_PATCH => Asked::Patch(parse()?),
+        MERGE_PATCH => RequestedChange::Merge(parse()?),
+        JSON_PATCH => RequestedChange::Patch(parse()?),
         _ => {
             let detail = format!("a patch is `{MERGE_PATCH}` or `{JSON_PATCH}`");
-            return Err(Problem::new(Code::UnsupportedType, detail));
+            return Err(Problem::new(ProblemCode::UnsupportedType, detail));
         }
     };
     let base = base(&headers)?;
@@ -84,19 +84,19 @@ pub async fn patch(
 /// The whole text.
 pub async fn put(
     State(controller): State<Shared>,
-    Query(how): Query<DryRun>,
-    who: Who,
+    QueryParams(how): QueryParams<DryRunQuery>,
+    who: RequestCaller,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body?;
     if !YAMLS.contains(&content_type(&headers).as_str()) {
-        return Err(Problem::new(Code::UnsupportedType, "the whole file is `application/yaml`"));
+        return Err(Problem::new(ProblemCode::UnsupportedType, "the whole file is `application/yaml`"));
     }
     let text = String::from_utf8(body.to_vec())
-        .map_err(|_| Problem::new(Code::InvalidRequest, "the body is not UTF-8"))?;
+        .map_err(|_| Problem::new(ProblemCode::InvalidRequest, "the body is not UTF-8"))?;
     let base = base(&headers)?;
-    edit(&controller, base, Asked::Whole(text), how.dry_run, who.of(how.owner)).await
+    edit(&controller, base, RequestedChange::Whole(text), how.dry_run, who.of(how.owner)).await
 }
 
 /// Which revisions are kept.
@@ -108,7 +108,7 @@ pub async fn history(State(controller): State<Shared>) -> Json<Revisions> {
 /// The text of one.
 pub async fn revision(
     State(controller): State<Shared>,
-    Part(revision): Part<u64>,
+    PathParam(revision): PathParam<u64>,
 ) -> Result<Response, Problem> {
     let text = text_of(&controller, revision)?;
     Ok(([(header::CONTENT_TYPE, YAML)], text).into_response())
@@ -117,70 +117,70 @@ pub async fn revision(
 /// An edit that makes the file what it was: a new revision, not a step back.
 pub async fn revert(
     State(controller): State<Shared>,
-    Part(revision): Part<u64>,
-    Query(how): Query<DryRun>,
-    who: Who,
+    PathParam(revision): PathParam<u64>,
+    QueryParams(how): QueryParams<DryRunQuery>,
+    who: RequestCaller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let text = text_of(&controller, revision)?;
     let base = base(&headers)?;
-    edit(&controller, base, Asked::Whole(text), how.dry_run, who.of(how.owner)).await
+    edit(&controller, base, RequestedChange::Whole(text), how.dry_run, who.of(how.owner)).await
 }
 
 fn text_of(controller: &Shared, revision: u64) -> Result<String, Problem> {
     let kept = controller.revision_text(revision)?;
-    kept.ok_or_else(|| Problem::new(Code::NoSuchRevision, format!("revision {revision} is not kept")))
+    kept.ok_or_else(|| Problem::new(ProblemCode::NoSuchRevision, format!("revision {revision} is not kept")))
 }
 
 /// A hold of this name: made, or changed to this.
 pub async fn hold(
     State(controller): State<Shared>,
-    Part(name): Part<String>,
-    Query(how): Query<DryRun>,
-    who: Who,
-    Body(hold): Body<Hold>,
+    PathParam(name): PathParam<String>,
+    QueryParams(how): QueryParams<DryRunQuery>,
+    who: RequestCaller,
+    JsonBody(hold): JsonBody<Hold>,
 ) -> Result<Response, Problem> {
     mine(&controller, &name, &hold.owner)?;
     let who = who.of(Some(hold.owner.clone()));
     // A merge patch keeps what it does not name.
     let value =
         json!({ "owner": hold.owner, "reason": hold.reason, "until": hold.until, "object": hold.object });
-    let change = Asked::Merge(json!({ "holds": { name: value } }));
+    let change = RequestedChange::Merge(json!({ "holds": { name: value } }));
     edit(&controller, None, change, how.dry_run, who).await
 }
 
 /// The hold is over.
 pub async fn release(
     State(controller): State<Shared>,
-    Part(name): Part<String>,
-    Query(how): Query<DryRun>,
-    who: Who,
+    PathParam(name): PathParam<String>,
+    QueryParams(how): QueryParams<DryRunQuery>,
+    who: RequestCaller,
 ) -> Result<Response, Problem> {
     let owner = how
         .owner
         .clone()
         .or_else(|| who.owner.clone())
-        .ok_or_else(|| Problem::new(Code::InvalidRequest, "name whose hold it is: `?owner=…`"))?;
+        .ok_or_else(|| Problem::new(ProblemCode::InvalidRequest, "name whose hold it is: `?owner=…`"))?;
     if !mine(&controller, &name, &owner)? {
-        return Err(Problem::new(Code::NoSuchHold, format!("no hold is named `{name}`")));
+        return Err(Problem::new(ProblemCode::NoSuchHold, format!("no hold is named `{name}`")));
     }
     let current = controller.desired_now()?;
     let who = who.of(Some(owner));
-    let change = Asked::Merge(json!({ "holds": { name: Value::Null } }));
-    edit(&controller, Some(Base::Tags(vec![current.tag])), change, how.dry_run, who).await
+    let change = RequestedChange::Merge(json!({ "holds": { name: Value::Null } }));
+    edit(&controller, Some(EditBase::Tags(vec![current.tag])), change, how.dry_run, who).await
 }
 
 /// Is there a hold of this name?
 ///
 /// # Errors
-/// [`Code::Held`] when it is in force and somebody else's.
+/// [`ProblemCode::Held`] when it is in force and somebody else's.
 fn mine(controller: &Shared, name: &str, owner: &str) -> Result<bool, Problem> {
     match controller.desired_now()?.hold(name, owner, controller.now())? {
-        Holding::Absent => Ok(false),
-        Holding::Free => Ok(true),
-        Holding::Of(holder) => {
+        HoldAccess::Absent => Ok(false),
+        HoldAccess::Free => Ok(true),
+        HoldAccess::Of(holder) => {
             let detail = format!("`{name}` is held by {holder}; it is theirs to release");
-            Err(Problem::new(Code::Held, detail).with("hold", name).with("owner", holder))
+            Err(Problem::new(ProblemCode::Held, detail).with("hold", name).with("owner", holder))
         }
     }
 }
@@ -188,27 +188,27 @@ fn mine(controller: &Shared, name: &str, owner: &str) -> Result<bool, Problem> {
 /// What callers of the original know: another model in the main slot.
 pub async fn swap(
     State(controller): State<Shared>,
-    who: Who,
-    Body(wish): Body<Swap>,
+    who: RequestCaller,
+    JsonBody(wish): JsonBody<Swap>,
 ) -> Result<Response, Problem> {
-    let change = || Asked::Merge(json!({ "model": wish.model }));
+    let change = || RequestedChange::Merge(json!({ "model": wish.model }));
     let of_main = |edited: &crate::controller::edit::Edited| {
         let work = edited.plan.as_ref().and_then(|plan| plan.of(&Object::main()));
         work.and_then(blocked)
     };
     let preview = edited(&controller, request(None, change(), true, &who)).await?;
     if let Some((Reason::Held, message)) = of_main(&preview) {
-        return Err(Problem::new(Code::Held, message));
+        return Err(Problem::new(ProblemCode::Held, message));
     }
     // What was looked at is what is written: a hold that came in between is a conflict.
-    let base = Some(Base::Tags(vec![preview.tag]));
+    let base = Some(EditBase::Tags(vec![preview.tag]));
     let edited = edited(&controller, request(base, change(), false, &who)).await;
     let edited = edited.map_err(|error| clash(&controller, error))?;
     let waits = of_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
     let tag = edited.tag.clone();
     let answer = Edited::from(edited);
     if let Some((_, message)) = waits {
-        let problem = Problem::new(Code::ApprovalNeeded, message);
+        let problem = Problem::new(ProblemCode::ApprovalNeeded, message);
         let id = answer.plan.as_ref().map(|plan| plan.id.clone());
         return Err(problem.with("plan", id).with("revision", answer.revision));
     }
@@ -222,17 +222,22 @@ fn blocked(work: &Work) -> Option<(Reason, String)> {
     }
 }
 
-fn request(base: Option<Base>, change: Asked, dry_run: bool, who: &Who) -> Request {
+fn request(
+    base: Option<EditBase>,
+    change: RequestedChange,
+    dry_run: bool,
+    who: &RequestCaller,
+) -> EditRequest {
     let owner = who.owner.clone();
-    Request { dry_run, role: who.role, owner, ..Request::local(base, change, who.by.clone()) }
+    EditRequest { dry_run, role: who.role, owner, ..EditRequest::local(base, change, who.by.clone()) }
 }
 
 async fn edit(
     controller: &Shared,
-    base: Option<Base>,
-    change: Asked,
+    base: Option<EditBase>,
+    change: RequestedChange,
     dry_run: bool,
-    who: Who,
+    who: RequestCaller,
 ) -> Result<Response, Problem> {
     let request = request(base, change, dry_run, &who);
     let edited = edited(controller, request).await.map_err(|error| clash(controller, error))?;
@@ -243,7 +248,7 @@ async fn edit(
 /// Files and locks are waited for where nobody else waits behind them.
 pub async fn edited(
     controller: &Shared,
-    request: Request,
+    request: EditRequest,
 ) -> Result<crate::controller::edit::Edited, NotEdited> {
     edited_within(EDIT_DEADLINE, controller, request).await
 }
@@ -255,7 +260,7 @@ pub async fn edited(
 pub async fn edited_within(
     limit: Duration,
     controller: &Shared,
-    request: Request,
+    request: EditRequest,
 ) -> Result<crate::controller::edit::Edited, NotEdited> {
     let controller = controller.clone();
     let editing = tokio::task::spawn_blocking(move || controller.edit(&request));
@@ -280,12 +285,12 @@ fn clash(controller: &Shared, error: NotEdited) -> Problem {
 
 /// `If-Match`: tags as the ETag of `GET desired` has them, or `*` for whatever is there. A proxy that packs answers makes a weak one
 /// of it, or puts a word behind it: it names the same text.
-fn base(headers: &HeaderMap) -> Result<Option<Base>, Problem> {
+fn base(headers: &HeaderMap) -> Result<Option<EditBase>, Problem> {
     let mut written =
         headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default()).peekable();
     if written.peek().is_none() {
         let detail = "name what the edit was made from in `If-Match`: the ETag of `GET desired`";
-        return Err(Problem::new(Code::PreconditionRequired, detail));
+        return Err(Problem::new(ProblemCode::PreconditionRequired, detail));
     }
     let mut tags = Vec::new();
     for entry in written.flat_map(|written| written.split(',')).map(str::trim) {
@@ -294,12 +299,15 @@ fn base(headers: &HeaderMap) -> Result<Option<Base>, Problem> {
         }
         let quoted = entry.strip_prefix("W/").unwrap_or(entry);
         let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let tag = inside.and_then(|inside| inside.parse::<Tag>().ok()).ok_or_else(|| {
-            Problem::new(Code::InvalidRequest, "`If-Match` is the ETag of `GET desired` in its quotes, or *")
+        let tag = inside.and_then(|inside| inside.parse::<FileTag>().ok()).ok_or_else(|| {
+            Problem::new(
+                ProblemCode::InvalidRequest,
+                "`If-Match` is the ETag of `GET desired` in its quotes, or *",
+            )
         })?;
         tags.push(tag);
     }
-    Ok(Some(Base::Tags(tags)))
+    Ok(Some(EditBase::Tags(tags)))
 }
 
 /// The type of the body, in small letters.
@@ -308,7 +316,7 @@ fn content_type(headers: &HeaderMap) -> String {
     written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn tagged(mut response: Response, tag: &Tag) -> Response {
+fn tagged(mut response: Response, tag: &FileTag) -> Response {
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
         response.headers_mut().insert(header::ETAG, tag);
     }

@@ -17,20 +17,20 @@ use tokio::sync::watch;
 
 use super::{
     Shared,
-    access::Turn,
-    bounded::{Place, stream},
-    problem::{Code, Problem},
+    access::AuthGeneration,
+    limits::{StreamPermit, stream},
+    problem::{Problem, ProblemCode},
 };
 use crate::{
-    controller::{Follows, Snapshot},
+    controller::{Snapshot, StreamKind},
     store,
 };
 
 /// Read from the store at a time.
 const BATCH: u32 = 100;
 
-struct Following {
-    place: Place,
+struct EventFollower {
+    place: StreamPermit,
     looks: watch::Receiver<Arc<Snapshot>>,
     /// The line that was told last.
     last: i64,
@@ -41,7 +41,7 @@ struct Following {
 
 pub async fn events(
     State(controller): State<Shared>,
-    Extension(turn): Extension<Turn>,
+    Extension(turn): Extension<AuthGeneration>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let newest = controller.last_event();
@@ -49,22 +49,22 @@ pub async fn events(
         Some(number) => {
             let number = number.to_str().ok().and_then(|number| number.parse::<i64>().ok());
             let number = number.ok_or_else(|| {
-                Problem::new(Code::InvalidRequest, "`Last-Event-ID` is the number of an event")
+                Problem::new(ProblemCode::InvalidRequest, "`Last-Event-ID` is the number of an event")
             })?;
             // Of a store that is not there any more.
             number.min(newest)
         }
         None => newest,
     };
-    let place = Place::take(controller.clone(), Follows::Events, turn)?;
+    let place = StreamPermit::take(controller.clone(), StreamKind::Events, turn)?;
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
-    let following = Following { place, looks, last, lines, look: true };
+    let following = EventFollower { place, looks, last, lines, look: true };
     Ok(stream(following, next))
 }
 
 /// The stream ends with the controller, or when its store cannot be read.
-async fn next(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
+async fn next(mut following: EventFollower) -> Option<(Result<Event, Infallible>, EventFollower)> {
     loop {
         if following.place.is_over() {
             return None;

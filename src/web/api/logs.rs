@@ -11,15 +11,15 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    Part, Query, Shared, accepts,
-    access::Turn,
-    bounded::{Place, stream},
+    PathParam, QueryParams, Shared, accepts,
+    access::AuthGeneration,
+    limits::{StreamPermit, stream},
     operation::{EVENTS, TEXT},
-    problem::{Code, Problem},
+    problem::{Problem, ProblemCode},
     v1::logs::{Log, Logs, WhichLogs},
 };
 use crate::controller::{
-    Follows,
+    StreamKind,
     logs::{self, new_lines, whole_lines},
 };
 
@@ -31,37 +31,37 @@ const LONGEST_LOG: Duration = Duration::from_secs(4 * 3600);
 /// What the containers of a slot or service say.
 pub async fn of_object(
     State(controller): State<Shared>,
-    Part(object): Part<String>,
-    Query(which): Query<WhichLogs>,
-    Extension(turn): Extension<Turn>,
+    PathParam(object): PathParam<String>,
+    QueryParams(which): QueryParams<WhichLogs>,
+    Extension(turn): Extension<AuthGeneration>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if which.saved {
         return Ok(told(saved(&controller, &object).await?, &headers));
     }
-    answer(controller, Whose::Object(object), turn, &headers).await
+    answer(controller, LogSubject::Object(object), turn, &headers).await
 }
 
 /// The same of one container, also one that nobody's file names.
 pub async fn of_container(
     State(controller): State<Shared>,
-    Part((spark, container)): Part<(String, String)>,
-    Extension(turn): Extension<Turn>,
+    PathParam((spark, container)): PathParam<(String, String)>,
+    Extension(turn): Extension<AuthGeneration>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(controller, Whose::Container { spark, container }, turn, &headers).await
+    answer(controller, LogSubject::Container { spark, container }, turn, &headers).await
 }
 
 /// Whose words are asked for.
-enum Whose {
+enum LogSubject {
     Object(String),
     Container { spark: String, container: String },
 }
 
 async fn answer(
     controller: Shared,
-    whose: Whose,
-    turn: Turn,
+    whose: LogSubject,
+    turn: AuthGeneration,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     // Before a stream begins, so that a wrong name is told.
@@ -69,8 +69,8 @@ async fn answer(
     if !accepts(headers, EVENTS) {
         return Ok(told(logs, headers));
     }
-    let following = Following {
-        place: Place::take(controller, Follows::Log, turn)?,
+    let following = LogFollower {
+        place: StreamPermit::take(controller, StreamKind::Log, turn)?,
         whose,
         said: BTreeMap::new(),
         errors: Vec::new(),
@@ -94,10 +94,10 @@ fn told(logs: Vec<Log>, headers: &HeaderMap) -> Response {
     Json(Logs { logs }).into_response()
 }
 
-async fn said(controller: &Shared, whose: &Whose) -> Result<Vec<Log>, Problem> {
+async fn said(controller: &Shared, whose: &LogSubject) -> Result<Vec<Log>, Problem> {
     let logs = match whose {
-        Whose::Object(object) => controller.logs(object).await?,
-        Whose::Container { spark, container } => vec![controller.log_of(spark, container).await?],
+        LogSubject::Object(object) => controller.logs(object).await?,
+        LogSubject::Container { spark, container } => vec![controller.log_of(spark, container).await?],
     };
     let log = |log: logs::Log| {
         let (text, error) = match log.text {
@@ -114,8 +114,8 @@ async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
     let (data, object) = (controller.places.data.clone(), object.to_owned());
     let read = tokio::task::spawn_blocking(move || logs::saved(&data, &object)).await;
     let found = read
-        .map_err(|error| Problem::new(Code::Io, error.to_string()))?
-        .map_err(|error| Problem::new(Code::Io, format!("reading saved logs: {error}")))?;
+        .map_err(|error| Problem::new(ProblemCode::Io, error.to_string()))?
+        .map_err(|error| Problem::new(ProblemCode::Io, format!("reading saved logs: {error}")))?;
     let log = |(path, text): (std::path::PathBuf, String)| Log {
         spark: String::new(),
         container: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -126,9 +126,9 @@ async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
 }
 
 /// What is known of a log that is followed.
-struct Following {
-    place: Place,
-    whose: Whose,
+struct LogFollower {
+    place: StreamPermit,
+    whose: LogSubject,
     /// By Spark and container, the lines that were read last.
     said: BTreeMap<(String, String), String>,
     /// What could not be read at the last look.
@@ -139,7 +139,7 @@ struct Following {
 }
 
 /// Lines that were not told yet, together; a slow client is read for no faster than it takes them.
-async fn next_lines(mut following: Following) -> Option<(Result<Event, Infallible>, Following)> {
+async fn next_lines(mut following: LogFollower) -> Option<(Result<Event, Infallible>, LogFollower)> {
     loop {
         if tokio::time::Instant::now() > following.until || following.place.is_over() {
             return None;

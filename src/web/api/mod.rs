@@ -3,19 +3,19 @@
 //! Begin with `operations`: every address, in one list.
 
 pub mod access;
-pub mod bounded;
 pub mod desired;
 pub mod events;
-pub mod kept;
+pub mod history;
+pub mod idempotency;
+pub mod limits;
 pub mod logs;
-pub mod once;
 pub mod openapi;
 pub mod operation;
-pub mod past;
 pub mod plans;
 pub mod problem;
+pub mod response_cache;
 pub mod schedule;
-pub mod seen;
+pub mod status;
 pub mod v1;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -29,13 +29,13 @@ use axum::{
 };
 
 use self::{
-    access::{Door, door},
-    once::{UnderWay, once},
+    access::{RequiredRole, door},
+    idempotency::{KeysUnderWay, once},
     operation::{EVENTS, Header, Operation, TEXT, YAML},
-    problem::{Code, Problem},
+    problem::{Problem, ProblemCode},
 };
 use crate::{
-    controller::{Controller, access::Asker},
+    controller::{Controller, access::Caller},
     core::{access::Role, visible},
 };
 
@@ -45,26 +45,26 @@ pub type Shared = Arc<Controller>;
 /// JSON in, with our errors.
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
 /// Parts of the address, with our errors.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
-pub struct Part<T>(pub T);
+pub struct PathParam<T>(pub T);
 
 /// What follows the question mark, with our errors.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Problem))]
-pub struct Query<T>(pub T);
+pub struct QueryParams<T>(pub T);
 
 /// Every operation.
 pub fn operations() -> Vec<Operation> {
     use self::v1::{
         access::{Session, SignIn},
         catalog::{Endpoints, Models, Services},
-        desired::{DesiredState, DryRun, Edited, Hold, Revisions, Swap},
+        desired::{DesiredState, DryRunQuery, Edited, Hold, Revisions, Swap},
+        history::{Connectivity, Figures, History, HistoryQuery},
         logs::{Logs, WhichLogs},
-        past::{Connectivity, Figures, History, Last},
         plan::{Plan, Round, ShownPlan},
         schedule::Schedule,
         status::{Drift, Key, Spark, Status},
@@ -83,33 +83,33 @@ pub fn operations() -> Vec<Operation> {
         pattern: "^[0-9]{1,18}$",
     };
     // What may come of an edit.
-    let edit: &[Code] = &[
-        Code::FileInvalid,
-        Code::FileReadOnly,
-        Code::Conflict,
-        Code::Overtaken,
-        Code::NotAPatch,
-        Code::DoesNotFit,
-        Code::Entangled,
-        Code::Invalid,
-        Code::Io,
+    let edit: &[ProblemCode] = &[
+        ProblemCode::FileInvalid,
+        ProblemCode::FileReadOnly,
+        ProblemCode::Conflict,
+        ProblemCode::Overtaken,
+        ProblemCode::NotAPatch,
+        ProblemCode::DoesNotFit,
+        ProblemCode::Entangled,
+        ProblemCode::Invalid,
+        ProblemCode::Io,
     ];
     let based = |operation: Operation| {
         operation
-            .query::<DryRun>()
+            .query::<DryRunQuery>()
             .header(if_match())
             .answers::<Edited>(OK, "What came of it, or would come of it.")
             .tagged()
             .problems(edit)
-            .problems(&[Code::PreconditionRequired])
+            .problems(&[ProblemCode::PreconditionRequired])
     };
-    let unlooked: &[Code] = &[Code::NotLooked];
+    let unlooked: &[ProblemCode] = &[ProblemCode::NotLooked];
     vec![
         Operation::get("/api/v1/desired", desired::get, "What the file says.")
             .answers::<DesiredState>(OK, "Its value, or its text.")
             .or_text(&[YAML])
             .tagged()
-            .problems(&[Code::FileInvalid, Code::Io]),
+            .problems(&[ProblemCode::FileInvalid, ProblemCode::Io]),
         based(
             Operation::patch("/api/v1/desired", desired::patch, "Change fields of the file; comments stay.")
                 .takes_patches(),
@@ -119,39 +119,39 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Revisions>(OK, "Newest first."),
         Operation::get("/api/v1/desired/{revision}", desired::revision, "The file as it was.")
             .answers_text(YAML, "Its text.")
-            .problems(&[Code::NoSuchRevision]),
+            .problems(&[ProblemCode::NoSuchRevision]),
         based(Operation::post(
             "/api/v1/desired/revert/{revision}",
             desired::revert,
             "Make the file what it was: a new revision, not a step back.",
         ))
-        .problems(&[Code::NoSuchRevision]),
+        .problems(&[ProblemCode::NoSuchRevision]),
         Operation::put("/api/v1/holds/{name}", desired::hold, "Keep what serves.")
-            .query::<DryRun>()
+            .query::<DryRunQuery>()
             .takes::<Hold>()
             .answers::<Edited>(OK, "It is in the file.")
             .tagged()
             .problems(edit)
-            .problems(&[Code::Held]),
+            .problems(&[ProblemCode::Held]),
         Operation::delete("/api/v1/holds/{name}", desired::release, "The end of a hold.")
-            .query::<DryRun>()
+            .query::<DryRunQuery>()
             .answers::<Edited>(OK, "It is not in the file any more.")
             .tagged()
             .problems(edit)
-            .problems(&[Code::NoSuchHold, Code::Held]),
-        Operation::get("/api/v1/status", seen::status, "What is, at one moment.")
+            .problems(&[ProblemCode::NoSuchHold, ProblemCode::Held]),
+        Operation::get("/api/v1/status", status::status, "What is, at one moment.")
             .answers::<Status>(OK, "As the last look saw it."),
-        Operation::get("/api/v1/drift", seen::drift, "What differs between the file and the Sparks.")
+        Operation::get("/api/v1/drift", status::drift, "What differs between the file and the Sparks.")
             .answers::<Drift>(OK, "With what is done about it."),
-        Operation::get("/api/v1/sparks/{name}", seen::spark, "One Spark.")
+        Operation::get("/api/v1/sparks/{name}", status::spark, "One Spark.")
             .answers::<Spark>(OK, "As the last look saw it.")
-            .problems(&[Code::NoSuchSpark]),
-        Operation::get("/api/v1/key", seen::key, "The public half of the controller's SSH key.")
+            .problems(&[ProblemCode::NoSuchSpark]),
+        Operation::get("/api/v1/key", status::key, "The public half of the controller's SSH key.")
             .answers::<Key>(OK, "As `authorized_keys` has it."),
-        Operation::get("/api/v1/models", seen::models, "The catalog.")
+        Operation::get("/api/v1/models", status::models, "The catalog.")
             .answers::<Models>(OK, "Every model of the file.")
             .problems(unlooked),
-        Operation::get("/api/v1/services", seen::services, "The services of the file.")
+        Operation::get("/api/v1/services", status::services, "The services of the file.")
             .answers::<Services>(OK, "Every service of the file.")
             .problems(unlooked),
         Operation::get(
@@ -161,14 +161,14 @@ pub fn operations() -> Vec<Operation> {
         )
         .answers::<Schedule>(OK, "Windows, and the changes that come of them.")
         .problems(unlooked),
-        Operation::get("/api/v1/history", past::history, "What happened last.")
-            .query::<Last>()
+        Operation::get("/api/v1/history", history::history, "What happened last.")
+            .query::<HistoryQuery>()
             .answers::<History>(OK, "Oldest first."),
-        Operation::get("/api/v1/connectivity", past::connectivity, "When each endpoint was up.")
+        Operation::get("/api/v1/connectivity", history::connectivity, "When each endpoint was up.")
             .answers::<Connectivity>(OK, "From a look every few seconds."),
         Operation::get(
             "/api/v1/figures",
-            past::figures,
+            history::figures,
             "Free memory of the last hours, and how long loads took.",
         )
         .answers::<Figures>(OK, "For charts."),
@@ -180,7 +180,7 @@ pub fn operations() -> Vec<Operation> {
         .query::<WhichLogs>()
         .answers::<Logs>(OK, "The last lines; as a stream, what is said from then on: `lines` events.")
         .or_text(&[TEXT, EVENTS])
-        .problems(&[Code::NoSuchObject, Code::Io, Code::TooManyStreams]),
+        .problems(&[ProblemCode::NoSuchObject, ProblemCode::Io, ProblemCode::TooManyStreams]),
         Operation::get(
             "/api/v1/sparks/{name}/containers/{container}/logs",
             logs::of_container,
@@ -188,32 +188,36 @@ pub fn operations() -> Vec<Operation> {
         )
         .answers::<Logs>(OK, "As those of a slot.")
         .or_text(&[TEXT, EVENTS])
-        .problems(&[Code::NoSuchSpark, Code::NoSuchContainer, Code::TooManyStreams]),
+        .problems(&[
+            ProblemCode::NoSuchSpark,
+            ProblemCode::NoSuchContainer,
+            ProblemCode::TooManyStreams,
+        ]),
         Operation::get("/api/v1/events", events::events, "What happens, as it happens.")
             .header(last_event)
             .answers_text(
                 EVENTS,
                 "`history`: a line of the history. `seen`: a new status is there to be read.",
             )
-            .problems(&[Code::TooManyStreams]),
+            .problems(&[ProblemCode::TooManyStreams]),
         Operation::post("/api/v1/plans", plans::make, "Look now, and tell what would be done.")
             .answers::<Plan>(OK, "The plan of this moment.")
             .problems(unlooked),
         Operation::get("/api/v1/plans/{id}", plans::get, "A plan that was shown before.")
             .answers::<ShownPlan>(OK, "Also when it is stale: then with what has changed.")
-            .problems(&[Code::NoSuchPlan]),
+            .problems(&[ProblemCode::NoSuchPlan]),
         Operation::post("/api/v1/plans/{id}/approve", plans::approve, "Agree to its steps.")
             .may(Role::Approve)
             .answers_nothing("They are taken in the next round.")
-            .problems(&[Code::NoSuchPlan, Code::Stale]),
+            .problems(&[ProblemCode::NoSuchPlan, ProblemCode::Stale]),
         Operation::post(
             "/api/v1/retry/{object}",
             plans::retry,
             "Forget what failed, so that it is tried again.",
         )
-        .query::<DryRun>()
+        .query::<DryRunQuery>()
         .answers::<Plan>(OK, "What the next round does, or would do.")
-        .problems(&[Code::NoSuchObject, Code::NotLooked]),
+        .problems(&[ProblemCode::NoSuchObject, ProblemCode::NotLooked]),
         Operation::post("/api/v1/reconcile", plans::reconcile, "Look again as soon as can be.")
             .answers::<Round>(StatusCode::ACCEPTED, "The round to wait for."),
         Operation::get("/api/v1/session", access::session, "Who asks.")
@@ -234,11 +238,11 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Edited>(StatusCode::ACCEPTED, "It is in the file.")
             .tagged()
             .problems(edit)
-            .problems(&[Code::Held, Code::ApprovalNeeded]),
+            .problems(&[ProblemCode::Held, ProblemCode::ApprovalNeeded]),
         Operation::get("/api/v1/openapi.json", openapi::get, "This description.")
             .may(Role::Nobody)
             .answers::<serde_json::Value>(OK, "OpenAPI 3.1."),
-        Operation::get("/api/endpoints", seen::endpoints, "Everything that answers, where, and how it is.")
+        Operation::get("/api/endpoints", status::endpoints, "Everything that answers, where, and how it is.")
             .answers::<Endpoints>(OK, "Disabled services, too.")
             .problems(unlooked),
     ]
@@ -246,11 +250,11 @@ pub fn operations() -> Vec<Operation> {
 
 /// The routes.
 pub fn router(controller: Shared) -> Router {
-    let under_way = UnderWay::default();
-    let room = bounded::Room::default();
+    let under_way = KeysUnderWay::default();
+    let room = limits::BodyBudget::default();
     let mut router = Router::new();
     for operation in operations() {
-        let door_of = Door { controller: controller.clone(), role: operation.role };
+        let door_of = RequiredRole { controller: controller.clone(), role: operation.role };
         let mut handler = operation.handler;
         // A sign-in is answered with a secret, which is not kept.
         if operation.method == axum::http::Method::POST && operation.role > Role::Nobody {
@@ -258,15 +262,15 @@ pub fn router(controller: Shared) -> Router {
             handler = handler.layer(middleware::from_fn_with_state(known, once));
         }
         // From the inside out: nobody's body is read before it is known that they may send one.
-        let whole = middleware::from_fn_with_state(room.clone(), bounded::whole_body);
+        let whole = middleware::from_fn_with_state(room.clone(), limits::whole_body);
         let entered = handler.layer(whole).layer(middleware::from_fn_with_state(door_of, door));
         router = router.route(operation.path, entered);
     }
     router
         .route("/api/{*other}", axum::routing::any(no_such_address))
         .method_not_allowed_fallback(no_such_method)
-        .layer(Extension(past::KeptHistory::default()))
-        .layer(Extension(seen::KeptStatus::default()))
+        .layer(Extension(history::HistoryCache::default()))
+        .layer(Extension(status::StatusCache::default()))
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(headers))
         .with_state(controller)
@@ -287,11 +291,11 @@ async fn headers(request: Request, next: Next) -> Response {
 }
 
 async fn no_such_address() -> Problem {
-    Problem::new(Code::NotFound, "nothing is at this address")
+    Problem::new(ProblemCode::NotFound, "nothing is at this address")
 }
 
 async fn no_such_method() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "this address does not do that")
+    Problem::new(ProblemCode::MethodNotAllowed, "this address does not do that")
 }
 
 /// Whoever asks takes an answer of this kind, by its name.
@@ -301,14 +305,14 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 /// Who asks and from where, for the history, and what they may.
-pub struct Who {
+pub struct RequestCaller {
     pub by: String,
     pub role: Role,
     /// Whose holds it is about: the token's name, when nobody says another.
     pub owner: Option<String>,
 }
 
-impl Who {
+impl RequestCaller {
     /// The same, who says whose holds it is about.
     fn of(self, owner: Option<String>) -> Self {
         let owner = owner.or(self.owner);
@@ -316,20 +320,20 @@ impl Who {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Who {
+impl<S: Sync> FromRequestParts<S> for RequestCaller {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
         let from = from.map_or(String::new(), |address| format!(" from {address}"));
-        let asker = parts.extensions.get::<Asker>();
+        let asker = parts.extensions.get::<Caller>();
         let role = asker.map_or(Role::Nobody, |asker| asker.role);
         if let Some(token) = asker.and_then(|asker| asker.name.clone()) {
             return Ok(Self { by: format!("token `{token}`{from}"), role, owner: Some(token) });
         }
         // Nobody is authenticated by this.
         let named = parts.headers.get("x-spark-control-user").and_then(|name| name.to_str().ok());
-        let plain = named.filter(|name| name.len() <= 64 && visible::one_line(name) == **name);
+        let plain = named.filter(|name| name.len() <= 64 && visible::visible_line(name) == **name);
         let by = format!("{} over HTTP{from}", plain.unwrap_or("somebody"));
         Ok(Self { by, role, owner: None })
     }

@@ -10,14 +10,14 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    operation::{Answer, JSON, Operation, Shape},
-    problem::Code,
+    operation::{JSON, Operation, ResponseSpec, SchemaOf},
+    problem::ProblemCode,
 };
 
 /// What every error looks like (RFC 9457).
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its shape is of interest")]
-struct Problem {
+struct ProblemDocument {
     /// `urn:spark-control:CODE`
     r#type: String,
     title: String,
@@ -120,7 +120,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
 }
 
 /// Each field of the type is a parameter.
-fn query_parameters(shape: Shape) -> Vec<Value> {
+fn query_parameters(shape: SchemaOf) -> Vec<Value> {
     // The type itself is of no interest as a component.
     let mut own =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
@@ -141,7 +141,7 @@ fn query_parameters(shape: Shape) -> Vec<Value> {
         .collect()
 }
 
-fn content(bodies: &[(&'static str, Shape)], generator: &mut SchemaGenerator) -> Value {
+fn content(bodies: &[(&'static str, SchemaOf)], generator: &mut SchemaGenerator) -> Value {
     let shapes =
         bodies.iter().map(|(kind, shape)| ((*kind).to_owned(), json!({ "schema": shape(generator) })));
     Value::Object(shapes.collect())
@@ -149,7 +149,7 @@ fn content(bodies: &[(&'static str, Shape)], generator: &mut SchemaGenerator) ->
 
 fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
-    for Answer { status, says, bodies, is_tagged } in &operation.answers {
+    for ResponseSpec { status, says, bodies, is_tagged } in &operation.answers {
         let mut answer = json!({ "description": says });
         if !bodies.is_empty() {
             answer["content"] = content(bodies, generator);
@@ -169,7 +169,7 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             names.push(row.name);
         }
     }
-    let problem = generator.subschema_for::<Problem>();
+    let problem = generator.subschema_for::<ProblemDocument>();
     for (status, names) in by_status {
         let codes: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         responses.insert(
@@ -184,11 +184,16 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
 }
 
 /// Its own, and those that everything behind the same doors may have.
-fn codes(operation: &Operation) -> Vec<Code> {
-    let mut codes =
-        vec![Code::UntrustedHost, Code::NeedsToken, Code::MayNot, Code::InvalidRequest, Code::Store];
+fn codes(operation: &Operation) -> Vec<ProblemCode> {
+    let mut codes = vec![
+        ProblemCode::UntrustedHost,
+        ProblemCode::NeedsToken,
+        ProblemCode::MayNot,
+        ProblemCode::InvalidRequest,
+        ProblemCode::Store,
+    ];
     if operation.writes() {
-        codes.extend([Code::CrossOrigin, Code::TooLarge, Code::TooSlow]);
+        codes.extend([ProblemCode::CrossOrigin, ProblemCode::TooLarge, ProblemCode::TooSlow]);
     }
     codes.extend(&operation.problems);
     codes

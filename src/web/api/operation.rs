@@ -8,11 +8,11 @@ use axum::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Shared, problem::Code};
+use super::{Shared, problem::ProblemCode};
 use crate::core::access::Role;
 
 /// Makes the schema of a type.
-pub type Shape = fn(&mut SchemaGenerator) -> Schema;
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 pub const JSON: &str = "application/json";
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -30,12 +30,12 @@ pub struct Operation {
     /// What it does, in a sentence.
     pub says: &'static str,
     /// What follows the question mark.
-    pub query: Option<Shape>,
+    pub query: Option<SchemaOf>,
     pub headers: Vec<Header>,
-    pub bodies: Vec<(&'static str, Shape)>,
-    pub answers: Vec<Answer>,
+    pub bodies: Vec<(&'static str, SchemaOf)>,
+    pub answers: Vec<ResponseSpec>,
     /// Beside those that every operation has.
-    pub problems: Vec<Code>,
+    pub problems: Vec<ProblemCode>,
 }
 
 /// A header of a request that changes the answer.
@@ -47,10 +47,10 @@ pub struct Header {
     pub pattern: &'static str,
 }
 
-pub struct Answer {
+pub struct ResponseSpec {
     pub status: StatusCode,
     pub says: &'static str,
-    pub bodies: Vec<(&'static str, Shape)>,
+    pub bodies: Vec<(&'static str, SchemaOf)>,
     /// It has the revision as its ETag.
     pub is_tagged: bool,
 }
@@ -60,7 +60,7 @@ fn shape_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// YAML is described as what it says, like JSON.
-fn shape_of_text(kind: &str) -> Shape {
+fn shape_of_text(kind: &str) -> SchemaOf {
     if kind == YAML { any } else { text }
 }
 
@@ -132,7 +132,7 @@ impl Operation {
         };
         let mut operation = Self::new(Method::POST, Role::Edit, path, handler, says);
         operation.headers.push(key);
-        operation.problems(&[Code::KeyReused, Code::KeyInUse])
+        operation.problems(&[ProblemCode::KeyReused, ProblemCode::KeyInUse])
     }
 
     pub fn put<H: Handler<T, Shared>, T: 'static>(
@@ -181,35 +181,40 @@ impl Operation {
     #[must_use]
     pub fn takes<T: JsonSchema>(mut self) -> Self {
         self.bodies.push((JSON, shape_of::<T>));
-        self.problems(&[Code::UnsupportedType])
+        self.problems(&[ProblemCode::UnsupportedType])
     }
 
     #[must_use]
     pub fn takes_patches(mut self) -> Self {
-        self.bodies.extend([(MERGE_PATCH, any as Shape), (JSON_PATCH, json_patch as Shape)]);
-        self.problems(&[Code::UnsupportedType])
+        self.bodies.extend([(MERGE_PATCH, any as SchemaOf), (JSON_PATCH, json_patch as SchemaOf)]);
+        self.problems(&[ProblemCode::UnsupportedType])
     }
 
     #[must_use]
     pub fn takes_text(mut self, kind: &'static str) -> Self {
         self.bodies.push((kind, shape_of_text(kind)));
-        self.problems(&[Code::UnsupportedType])
+        self.problems(&[ProblemCode::UnsupportedType])
     }
 
     /// It answers with JSON of this type.
     #[must_use]
     pub fn answers<T: JsonSchema>(self, status: StatusCode, says: &'static str) -> Self {
-        self.answer(Answer { status, says, bodies: vec![(JSON, shape_of::<T>)], is_tagged: false })
+        self.answer(ResponseSpec { status, says, bodies: vec![(JSON, shape_of::<T>)], is_tagged: false })
     }
 
     #[must_use]
     pub fn answers_nothing(self, says: &'static str) -> Self {
-        self.answer(Answer { status: StatusCode::NO_CONTENT, says, bodies: Vec::new(), is_tagged: false })
+        self.answer(ResponseSpec {
+            status: StatusCode::NO_CONTENT,
+            says,
+            bodies: Vec::new(),
+            is_tagged: false,
+        })
     }
 
     #[must_use]
     pub fn answers_text(self, kind: &'static str, says: &'static str) -> Self {
-        self.answer(Answer {
+        self.answer(ResponseSpec {
             status: StatusCode::OK,
             says,
             bodies: vec![(kind, shape_of_text(kind))],
@@ -233,12 +238,12 @@ impl Operation {
     }
 
     #[must_use]
-    pub fn problems(mut self, codes: &[Code]) -> Self {
+    pub fn problems(mut self, codes: &[ProblemCode]) -> Self {
         self.problems.extend(codes);
         self
     }
 
-    fn answer(mut self, answer: Answer) -> Self {
+    fn answer(mut self, answer: ResponseSpec) -> Self {
         self.answers.push(answer);
         self
     }

@@ -3,10 +3,10 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
-    Part, Query, Shared, Who,
-    problem::{Code, Problem},
+    PathParam, QueryParams, RequestCaller, Shared,
+    problem::{Problem, ProblemCode},
     v1::{
-        desired::DryRun,
+        desired::DryRunQuery,
         plan::{Plan, Round, ShownPlan},
     },
 };
@@ -20,7 +20,7 @@ pub async fn make(State(controller): State<Shared>) -> Result<Json<Plan>, Proble
             controller.keep_plan(plan)?;
             Ok(Json(Plan::from(plan)))
         }
-        None => Err(Problem::new(Code::NotLooked, seen.file_error.clone().unwrap_or_else(nothing))),
+        None => Err(Problem::new(ProblemCode::NotLooked, seen.file_error.clone().unwrap_or_else(nothing))),
     }
 }
 
@@ -31,7 +31,7 @@ fn nothing() -> String {
 /// A plan of before, also when it is stale: then with what has changed.
 pub async fn get(
     State(controller): State<Shared>,
-    Part(id): Part<String>,
+    PathParam(id): PathParam<String>,
 ) -> Result<Json<ShownPlan>, Problem> {
     let shown = controller.shown(&id)?;
     Ok(Json(ShownPlan { plan: Plan::from(&shown.plan), changed: shown.changed }))
@@ -40,8 +40,8 @@ pub async fn get(
 /// Agree to its steps. They are taken in the next round.
 pub async fn approve(
     State(controller): State<Shared>,
-    Part(id): Part<String>,
-    Who { by, .. }: Who,
+    PathParam(id): PathParam<String>,
+    RequestCaller { by, .. }: RequestCaller,
 ) -> Result<StatusCode, Problem> {
     controller.approve(&id, &by)?;
     Ok(StatusCode::NO_CONTENT)
@@ -57,12 +57,12 @@ pub async fn reconcile(State(controller): State<Shared>) -> (StatusCode, Json<Ro
 /// What failed with this object is forgotten, so that it is tried again; or what that would mean.
 pub async fn retry(
     State(controller): State<Shared>,
-    Part(object): Part<String>,
-    Query(how): Query<DryRun>,
-    Who { by, .. }: Who,
+    PathParam(object): PathParam<String>,
+    QueryParams(how): QueryParams<DryRunQuery>,
+    RequestCaller { by, .. }: RequestCaller,
 ) -> Result<Json<Plan>, Problem> {
     let plan = controller.plan_of_retry(&object)?;
-    let plan = plan.ok_or_else(|| Problem::new(Code::NotLooked, nothing()))?;
+    let plan = plan.ok_or_else(|| Problem::new(ProblemCode::NotLooked, nothing()))?;
     if !how.dry_run {
         controller.retry(&object, &by)?;
     }

@@ -9,14 +9,14 @@ use axum::{
 use serde_json::{Map, Value};
 
 use crate::{
-    controller::{Refusal, edit::NotEdited},
+    controller::{RequestRefusal, edit::NotEdited},
     manifest::edit::Refused,
     store::StoreError,
 };
 
 /// What can go wrong. Codes are for programs and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub enum ProblemCode {
     InvalidRequest,
     NeedsToken,
     UntrustedHost,
@@ -59,15 +59,15 @@ pub enum Code {
     EditLate,
 }
 
-impl Code {
-    pub fn row(self) -> &'static Row {
+impl ProblemCode {
+    pub fn row(self) -> &'static ProblemRow {
         TABLE.iter().find(|row| row.code == self).expect("every code has a row")
     }
 }
 
 /// One row of the table of errors.
-pub struct Row {
-    pub code: Code,
+pub struct ProblemRow {
+    pub code: ProblemCode,
     pub name: &'static str,
     pub status: StatusCode,
     /// The same request may do better a moment later.
@@ -77,7 +77,7 @@ pub struct Row {
     pub title: &'static str,
 }
 
-impl Row {
+impl ProblemRow {
     const fn happened(mut self) -> Self {
         self.happened = true;
         self
@@ -85,180 +85,228 @@ impl Row {
 }
 
 const fn row(
-    code: Code,
+    code: ProblemCode,
     name: &'static str,
     status: StatusCode,
     retryable: bool,
     title: &'static str,
-) -> Row {
-    Row { code, name, status, retryable, happened: false, title }
+) -> ProblemRow {
+    ProblemRow { code, name, status, retryable, happened: false, title }
 }
 
 /// Every code, in the order of their status.
-pub const TABLE: [Row; 40] = [
+pub const TABLE: [ProblemRow; 40] = [
     row(
-        Code::InvalidRequest,
+        ProblemCode::InvalidRequest,
         "invalid_request",
         StatusCode::BAD_REQUEST,
         false,
         "the request cannot be read",
     ),
-    row(Code::NeedsToken, "needs_token", StatusCode::UNAUTHORIZED, false, "this asks for a token"),
+    row(ProblemCode::NeedsToken, "needs_token", StatusCode::UNAUTHORIZED, false, "this asks for a token"),
     row(
-        Code::UntrustedHost,
+        ProblemCode::UntrustedHost,
         "untrusted_host",
         StatusCode::FORBIDDEN,
         false,
         "the request names a host that is not this one",
     ),
     row(
-        Code::CrossOrigin,
+        ProblemCode::CrossOrigin,
         "cross_origin",
         StatusCode::FORBIDDEN,
         false,
         "the request comes from another site",
     ),
-    row(Code::MayNot, "may_not", StatusCode::FORBIDDEN, false, "the token may not do this"),
-    row(Code::NotFound, "not_found", StatusCode::NOT_FOUND, false, "there is no such address"),
-    row(Code::NoSuchPlan, "no_such_plan", StatusCode::NOT_FOUND, false, "no such plan was shown"),
+    row(ProblemCode::MayNot, "may_not", StatusCode::FORBIDDEN, false, "the token may not do this"),
+    row(ProblemCode::NotFound, "not_found", StatusCode::NOT_FOUND, false, "there is no such address"),
+    row(ProblemCode::NoSuchPlan, "no_such_plan", StatusCode::NOT_FOUND, false, "no such plan was shown"),
     row(
-        Code::NoSuchObject,
+        ProblemCode::NoSuchObject,
         "no_such_object",
         StatusCode::NOT_FOUND,
         false,
         "no slot, service or files have that name",
     ),
-    row(Code::NoSuchSpark, "no_such_spark", StatusCode::NOT_FOUND, false, "no Spark has that name"),
+    row(ProblemCode::NoSuchSpark, "no_such_spark", StatusCode::NOT_FOUND, false, "no Spark has that name"),
     row(
-        Code::NoSuchContainer,
+        ProblemCode::NoSuchContainer,
         "no_such_container",
         StatusCode::NOT_FOUND,
         false,
         "no container there has that name",
     ),
-    row(Code::NoSuchRevision, "no_such_revision", StatusCode::NOT_FOUND, false, "that revision is not kept"),
-    row(Code::NoSuchHold, "no_such_hold", StatusCode::NOT_FOUND, false, "no hold has that name"),
     row(
-        Code::MethodNotAllowed,
+        ProblemCode::NoSuchRevision,
+        "no_such_revision",
+        StatusCode::NOT_FOUND,
+        false,
+        "that revision is not kept",
+    ),
+    row(ProblemCode::NoSuchHold, "no_such_hold", StatusCode::NOT_FOUND, false, "no hold has that name"),
+    row(
+        ProblemCode::MethodNotAllowed,
         "method_not_allowed",
         StatusCode::METHOD_NOT_ALLOWED,
         false,
         "this address does not do that",
     ),
-    row(Code::TooSlow, "too_slow", StatusCode::REQUEST_TIMEOUT, true, "the body did not come in time"),
+    row(ProblemCode::TooSlow, "too_slow", StatusCode::REQUEST_TIMEOUT, true, "the body did not come in time"),
     row(
-        Code::FileInvalid,
+        ProblemCode::FileInvalid,
         "file_invalid",
         StatusCode::CONFLICT,
         false,
         "the file is not valid now: it is replaced as a whole",
     ),
-    row(Code::FileReadOnly, "file_read_only", StatusCode::CONFLICT, false, "the file cannot be written"),
-    row(Code::Stale, "stale", StatusCode::CONFLICT, false, "what the plan relied on has changed"),
     row(
-        Code::ApprovalNeeded,
+        ProblemCode::FileReadOnly,
+        "file_read_only",
+        StatusCode::CONFLICT,
+        false,
+        "the file cannot be written",
+    ),
+    row(ProblemCode::Stale, "stale", StatusCode::CONFLICT, false, "what the plan relied on has changed"),
+    row(
+        ProblemCode::ApprovalNeeded,
         "approval_needed",
         StatusCode::CONFLICT,
         false,
         "it is written, and its plan waits for approval",
     )
     .happened(),
-    row(Code::KeyInUse, "key_in_use", StatusCode::CONFLICT, true, "a request with this key is under way"),
     row(
-        Code::Conflict,
+        ProblemCode::KeyInUse,
+        "key_in_use",
+        StatusCode::CONFLICT,
+        true,
+        "a request with this key is under way",
+    ),
+    row(
+        ProblemCode::Conflict,
         "conflict",
         StatusCode::PRECONDITION_FAILED,
         false,
         "the file was changed since that revision",
     ),
     row(
-        Code::Overtaken,
+        ProblemCode::Overtaken,
         "overtaken",
         StatusCode::PRECONDITION_FAILED,
         true,
         "the file was changed at the same moment",
     ),
-    row(Code::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, false, "the body is too large"),
+    row(ProblemCode::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, false, "the body is too large"),
     row(
-        Code::UnsupportedType,
+        ProblemCode::UnsupportedType,
         "unsupported_type",
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         false,
         "the body is of another type",
     ),
-    row(Code::NotAPatch, "not_a_patch", StatusCode::UNPROCESSABLE_ENTITY, false, "the body is no JSON patch"),
     row(
-        Code::DoesNotFit,
+        ProblemCode::NotAPatch,
+        "not_a_patch",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        false,
+        "the body is no JSON patch",
+    ),
+    row(
+        ProblemCode::DoesNotFit,
         "does_not_fit",
         StatusCode::UNPROCESSABLE_ENTITY,
         false,
         "the patch does not fit the file",
     ),
     row(
-        Code::Entangled,
+        ProblemCode::Entangled,
         "entangled",
         StatusCode::UNPROCESSABLE_ENTITY,
         false,
         "this cannot be changed without touching the rest of the file",
     ),
-    row(Code::Invalid, "invalid", StatusCode::UNPROCESSABLE_ENTITY, false, "the file would not be valid"),
     row(
-        Code::KeyReused,
+        ProblemCode::Invalid,
+        "invalid",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        false,
+        "the file would not be valid",
+    ),
+    row(
+        ProblemCode::KeyReused,
         "key_reused",
         StatusCode::UNPROCESSABLE_ENTITY,
         false,
         "this key was sent with another request",
     ),
-    row(Code::Held, "held", StatusCode::LOCKED, false, "a hold keeps what serves"),
+    row(ProblemCode::Held, "held", StatusCode::LOCKED, false, "a hold keeps what serves"),
     row(
-        Code::PreconditionRequired,
+        ProblemCode::PreconditionRequired,
         "precondition_required",
         StatusCode::PRECONDITION_REQUIRED,
         false,
         "an edit names the revision that it was made from",
     ),
-    row(Code::Store, "store", StatusCode::INTERNAL_SERVER_ERROR, false, "the store cannot be used"),
-    row(Code::Io, "io", StatusCode::INTERNAL_SERVER_ERROR, false, "the file cannot be read or written"),
+    row(ProblemCode::Store, "store", StatusCode::INTERNAL_SERVER_ERROR, false, "the store cannot be used"),
     row(
-        Code::Unkept,
+        ProblemCode::Io,
+        "io",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        false,
+        "the file cannot be read or written",
+    ),
+    row(
+        ProblemCode::Unkept,
         "unkept",
         StatusCode::INTERNAL_SERVER_ERROR,
         false,
         "it is done, and its answer is too long to be kept for its key",
     )
     .happened(),
-    row(Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, false, "a mistake of this program"),
     row(
-        Code::NotLooked,
+        ProblemCode::Internal,
+        "internal",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        false,
+        "a mistake of this program",
+    ),
+    row(
+        ProblemCode::NotLooked,
         "not_looked",
         StatusCode::SERVICE_UNAVAILABLE,
         true,
         "nothing has been looked at yet",
     ),
-    row(Code::Unreachable, "unreachable", StatusCode::SERVICE_UNAVAILABLE, true, "a Spark did not answer"),
     row(
-        Code::TooManyStreams,
+        ProblemCode::Unreachable,
+        "unreachable",
+        StatusCode::SERVICE_UNAVAILABLE,
+        true,
+        "a Spark did not answer",
+    ),
+    row(
+        ProblemCode::TooManyStreams,
         "too_many_streams",
         StatusCode::SERVICE_UNAVAILABLE,
         true,
         "too many streams are open",
     ),
     row(
-        Code::TooManyConnections,
+        ProblemCode::TooManyConnections,
         "too_many_connections",
         StatusCode::SERVICE_UNAVAILABLE,
         true,
         "every place for a connection is taken",
     ),
     row(
-        Code::TooBusy,
+        ProblemCode::TooBusy,
         "too_busy",
         StatusCode::SERVICE_UNAVAILABLE,
         true,
         "too much is being sent at the same time",
     ),
     row(
-        Code::EditLate,
+        ProblemCode::EditLate,
         "edit_late",
         StatusCode::GATEWAY_TIMEOUT,
         false,
@@ -269,14 +317,14 @@ pub const TABLE: [Row; 40] = [
 /// An answer that is an error.
 #[derive(Debug)]
 pub struct Problem {
-    pub code: Code,
+    pub code: ProblemCode,
     pub detail: String,
     /// What this code has beside: fields that clash, facts that changed.
     pub more: Map<String, Value>,
 }
 
 impl Problem {
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), more: Map::new() }
     }
 
@@ -308,7 +356,7 @@ impl IntoResponse for Problem {
         if let Some(tag) = tag {
             response.headers_mut().insert(header::ETAG, tag);
         }
-        if self.code == Code::NeedsToken {
+        if self.code == ProblemCode::NeedsToken {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -319,21 +367,21 @@ impl From<NotEdited> for Problem {
     fn from(error: NotEdited) -> Self {
         let detail = error.to_string();
         let code = match &error {
-            NotEdited::Conflict { .. } => Code::Conflict,
-            NotEdited::Overtaken { .. } => Code::Overtaken,
-            NotEdited::FileInvalid(_) | NotEdited::NoFile(_) => Code::FileInvalid,
-            NotEdited::FileReadOnly(_) => Code::FileReadOnly,
-            NotEdited::NotAPatch(_) => Code::NotAPatch,
-            NotEdited::Refused(Refused::DoesNotFit(_)) => Code::DoesNotFit,
-            NotEdited::Refused(Refused::TooLarge(_)) => Code::TooLarge,
-            NotEdited::Refused(Refused::Unreadable(_)) => Code::FileInvalid,
-            NotEdited::Refused(Refused::Entangled { .. }) => Code::Entangled,
-            NotEdited::Loosens(_) => Code::MayNot,
-            NotEdited::Invalid { .. } => Code::Invalid,
-            NotEdited::Io(_) => Code::Io,
-            NotEdited::Busy => Code::TooBusy,
-            NotEdited::Late(_) => Code::EditLate,
-            NotEdited::Store(_) => Code::Store,
+            NotEdited::Conflict { .. } => ProblemCode::Conflict,
+            NotEdited::Overtaken { .. } => ProblemCode::Overtaken,
+            NotEdited::FileInvalid(_) | NotEdited::NoFile(_) => ProblemCode::FileInvalid,
+            NotEdited::FileReadOnly(_) => ProblemCode::FileReadOnly,
+            NotEdited::NotAPatch(_) => ProblemCode::NotAPatch,
+            NotEdited::Refused(Refused::DoesNotFit(_)) => ProblemCode::DoesNotFit,
+            NotEdited::Refused(Refused::TooLarge(_)) => ProblemCode::TooLarge,
+            NotEdited::Refused(Refused::Unreadable(_)) => ProblemCode::FileInvalid,
+            NotEdited::Refused(Refused::Entangled { .. }) => ProblemCode::Entangled,
+            NotEdited::Loosens(_) => ProblemCode::MayNot,
+            NotEdited::Invalid { .. } => ProblemCode::Invalid,
+            NotEdited::Io(_) => ProblemCode::Io,
+            NotEdited::Busy => ProblemCode::TooBusy,
+            NotEdited::Late(_) => ProblemCode::EditLate,
+            NotEdited::Store(_) => ProblemCode::Store,
         };
         let problem = Self::new(code, detail);
         match error {
@@ -348,45 +396,45 @@ impl From<NotEdited> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(error: Refusal) -> Self {
+impl From<RequestRefusal> for Problem {
+    fn from(error: RequestRefusal) -> Self {
         let detail = error.to_string();
         match error {
-            Refusal::NoSuchPlan(_) => Self::new(Code::NoSuchPlan, detail),
-            Refusal::NoSuchObject(..) => Self::new(Code::NoSuchObject, detail),
-            Refusal::NoSuchSpark(..) => Self::new(Code::NoSuchSpark, detail),
-            Refusal::NoSuchContainer(..) => Self::new(Code::NoSuchContainer, detail),
-            Refusal::Unreachable(..) => Self::new(Code::Unreachable, detail),
-            Refusal::Stale(changed) => Self::new(Code::Stale, detail).with("changed", changed),
-            Refusal::Store(_) => Self::new(Code::Store, detail),
+            RequestRefusal::NoSuchPlan(_) => Self::new(ProblemCode::NoSuchPlan, detail),
+            RequestRefusal::NoSuchObject(..) => Self::new(ProblemCode::NoSuchObject, detail),
+            RequestRefusal::NoSuchSpark(..) => Self::new(ProblemCode::NoSuchSpark, detail),
+            RequestRefusal::NoSuchContainer(..) => Self::new(ProblemCode::NoSuchContainer, detail),
+            RequestRefusal::Unreachable(..) => Self::new(ProblemCode::Unreachable, detail),
+            RequestRefusal::Stale(changed) => Self::new(ProblemCode::Stale, detail).with("changed", changed),
+            RequestRefusal::Store(_) => Self::new(ProblemCode::Store, detail),
         }
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self::new(Code::Store, error.to_string())
+        Self::new(ProblemCode::Store, error.to_string())
     }
 }
 
 impl From<PathRejection> for Problem {
     fn from(error: PathRejection) -> Self {
-        Self::new(Code::InvalidRequest, error.body_text())
+        Self::new(ProblemCode::InvalidRequest, error.body_text())
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(error: QueryRejection) -> Self {
-        Self::new(Code::InvalidRequest, error.body_text())
+        Self::new(ProblemCode::InvalidRequest, error.body_text())
     }
 }
 
 impl From<BytesRejection> for Problem {
     fn from(error: BytesRejection) -> Self {
         let code = if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Code::TooLarge
+            ProblemCode::TooLarge
         } else {
-            Code::InvalidRequest
+            ProblemCode::InvalidRequest
         };
         Self::new(code, error.body_text())
     }
@@ -395,9 +443,9 @@ impl From<BytesRejection> for Problem {
 impl From<JsonRejection> for Problem {
     fn from(error: JsonRejection) -> Self {
         let code = match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedType,
-            _ => Code::InvalidRequest,
+            StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemCode::UnsupportedType,
+            _ => ProblemCode::InvalidRequest,
         };
         // What was sent may hold a secret.
         Self::new(code, "the body is not the JSON that this address takes")
@@ -415,7 +463,7 @@ mod tests {
             assert_eq!(same, 1, "{}", row.name);
             assert!(index == 0 || TABLE[index - 1].status <= row.status, "{} is out of order", row.name);
         }
-        let response = Problem::new(Code::Held, "a talk").with("hold", "talk").into_response();
+        let response = Problem::new(ProblemCode::Held, "a talk").with("hold", "talk").into_response();
         assert_eq!(response.status(), StatusCode::LOCKED);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
     }

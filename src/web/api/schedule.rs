@@ -5,10 +5,10 @@ use axum::{Json, extract::State};
 use super::{
     Shared,
     problem::Problem,
-    seen::in_force,
+    status::in_force,
     v1::schedule::{Opening, Schedule, Window},
 };
-use crate::core::{outlook::Next, schedule};
+use crate::core::{schedule, slot_summary::NextChange};
 
 /// As far as anybody plans ahead.
 const DAYS: i64 = 14;
@@ -17,7 +17,7 @@ const DAYS: i64 = 14;
 pub async fn get(State(controller): State<Shared>) -> Result<Json<Schedule>, Problem> {
     let desired = in_force(&controller)?;
     let now = controller.now();
-    let turns = schedule::turns(&desired, now, DAYS).into_iter().map(Next::from).collect();
+    let turns = schedule::model_changes(&desired, now, DAYS).into_iter().map(NextChange::from).collect();
     let windows = desired.schedule.iter().map(|(name, window)| Window {
         name: name.to_string(),
         model: window.model.to_string(),

@@ -19,7 +19,7 @@ use std::{
 
 use jiff::SignedDuration;
 use spark_control::{
-    controller::{Controller, Snapshot, round::Mode},
+    controller::{Controller, Snapshot, round::RoundMode},
     core::{
         desired::ServiceKind,
         name::SparkName,
@@ -27,7 +27,7 @@ use spark_control::{
         render::render,
     },
     host::SharedTransport,
-    sim::{Fault, Service, machine::NextLaunch, transport::Simulated, world::Start},
+    sim::{Fault, Service, machine::NextLaunch, transport::SimulatedTransport, world::EngineStart},
 };
 
 use crate::cluster::{Cluster, SPARKS, paused};
@@ -169,7 +169,7 @@ fn policy(random: &mut fastrand::Rng) -> &'static str {
 #[derive(Default)]
 struct Told {
     story: String,
-    starts: Vec<Start>,
+    starts: Vec<EngineStart>,
 }
 
 struct Play {
@@ -244,7 +244,7 @@ impl Play {
                 let spark = self.spark();
                 self.tell(&format!("free memory of {spark} is watched for 10 s"));
                 let way: SharedTransport =
-                    Arc::new(Simulated { sim: self.cluster.sim.clone(), spark: spark.to_owned() });
+                    Arc::new(SimulatedTransport { sim: self.cluster.sim.clone(), spark: spark.to_owned() });
                 let name = SparkName::new(spark).unwrap();
                 let watching = controllers[0].watch_floor(&name, &way);
                 let _ = tokio::time::timeout(Duration::from_secs(10), watching).await;
@@ -291,10 +291,10 @@ impl Play {
     async fn turn(&mut self, controller: &Controller) {
         if self.random.u8(..3) == 0 {
             let acts = self.cluster.sim.world().acts;
-            controller.round(Mode::Preview).await.unwrap();
+            controller.round(RoundMode::Preview).await.unwrap();
             assert_eq!(self.cluster.sim.world().acts, acts, "a look changes nothing");
         }
-        let (_, acts) = controller.decide(Mode::Act).await.unwrap();
+        let (_, acts) = controller.decide(RoundMode::Act).await.unwrap();
         if let Some(acts) = acts {
             // What is done goes on while the next turns look.
             let turns = self.random.u8(..4);
@@ -302,7 +302,7 @@ impl Play {
             let meanwhile = async {
                 for pause in pauses {
                     tokio::time::sleep(Duration::from_secs(pause)).await;
-                    controller.round(Mode::Act).await.unwrap();
+                    controller.round(RoundMode::Act).await.unwrap();
                 }
             };
             let (done, ()) = tokio::join!(controller.perform_all(acts), meanwhile);
@@ -362,7 +362,7 @@ impl Play {
     }
 }
 
-async fn one_seed(seed: u64, story: Arc<Mutex<String>>) -> Vec<Start> {
+async fn one_seed(seed: u64, story: Arc<Mutex<String>>) -> Vec<EngineStart> {
     let mut play = Play::new(seed, story);
     play.edit();
     let mut controllers = vec![play.cluster.controller("a")];
@@ -400,7 +400,7 @@ impl Play {
         self.tell(&format!("the last wish: {}, second slot: {}", wish.model, wish.second));
         self.cluster.edit(&wish.file(self.cluster.folder(), ""));
         let controller = self.cluster.controller("a");
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
         self.agree(&controller).await;
         self.cluster.settle_every(PAUSE, &controller, HOUR).await;
         let _ = controller.retry("vllm", "alice");
@@ -438,7 +438,7 @@ impl Play {
         for id in ids.collect::<Vec<_>>() {
             let _ = controller.approve(&id, "alice");
         }
-        controller.round(Mode::Act).await.unwrap();
+        controller.round(RoundMode::Act).await.unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    desired::{Desired, Object, Place, ServiceKind, ServiceState, Slot, Source, Wanted, Weights},
+    desired::{Desired, ModelSource, Object, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
     name::{ModelName, ServiceName},
     schedule, status,
 };
@@ -39,12 +39,12 @@ impl Models {
     pub fn of(desired: &Desired, now: Timestamp) -> Self {
         let model = |(name, model): (&ModelName, &crate::core::desired::Model)| {
             let (source, local) = match &model.source {
-                Source::Repo { repo, revision: None } => (repo.to_string(), false),
-                Source::Repo { repo, revision: Some(revision) } => (format!("{repo}@{revision}"), false),
-                Source::LocalPath(path) => (path.to_string(), true),
-                Source::Recipe(recipe) => (recipe.to_string(), false),
+                ModelSource::Repo { repo, revision: None } => (repo.to_string(), false),
+                ModelSource::Repo { repo, revision: Some(revision) } => (format!("{repo}@{revision}"), false),
+                ModelSource::LocalPath(path) => (path.to_string(), true),
+                ModelSource::Recipe(recipe) => (recipe.to_string(), false),
             };
-            let wanted = Wanted::Model(name.clone());
+            let wanted = WantedModel::Model(name.clone());
             let is_wanted =
                 |(object, slot): &(&Object, &Slot)| schedule::wanted(object, slot, desired, now) == wanted;
             let wanted_in = desired.slots.iter().filter(is_wanted);

@@ -87,7 +87,7 @@ pub struct Hold {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DryRun {
+pub struct DryRunQuery {
     /// Tell what would happen, and write nothing.
     #[serde(default)]
     pub dry_run: bool,

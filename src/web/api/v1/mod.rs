@@ -5,8 +5,8 @@
 pub mod access;
 pub mod catalog;
 pub mod desired;
+pub mod history;
 pub mod logs;
-pub mod past;
 pub mod plan;
 pub mod schedule;
 pub mod status;

@@ -8,7 +8,7 @@ use crate::core::{
     desired::Object,
     memory,
     name::SparkName,
-    plan::{self, Gate, Item, Reason, Verdict},
+    plan::{self, Gate, Reason, Verdict, WorkItem},
     render::render,
 };
 
@@ -30,13 +30,13 @@ pub struct Work {
     pub object: Object,
     /// In a few words: `start qwen`, `swap a for b`.
     pub goal: String,
-    pub verdict: Verdicts,
+    pub verdict: VerdictKind,
     /// Of the closed list; `null` when it is open.
     pub reason: Option<Reason>,
     pub message: Option<String>,
     pub items: Vec<PlanItem>,
     /// What is needed and there, for each Spark.
-    pub memory: Vec<memory::Row>,
+    pub memory: Vec<memory::MemoryRow>,
     /// Whether the engine takes the model's arguments; `null` when no model is started.
     pub arguments: Option<plan::ArgumentsCheck>,
     /// What it costs while nothing serves; `null` when nothing that serves is stopped.
@@ -48,7 +48,7 @@ pub struct Work {
 /// Whether the open steps may be taken now.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdicts {
+pub enum VerdictKind {
     Open,
     /// It goes on by itself.
     Waiting,
@@ -66,7 +66,7 @@ pub enum PlanItem {
         /// `null` when it acts on none.
         spark: Option<SparkName>,
         /// Why a person must agree first.
-        consent: Option<plan::Consent>,
+        consent: Option<plan::ConsentReason>,
     },
     /// A condition on what a later look sees.
     Gate(Gate),
@@ -87,13 +87,13 @@ impl From<&plan::Plan> for Plan {
 impl From<&plan::Work> for Work {
     fn from(work: &plan::Work) -> Self {
         let (verdict, why) = match &work.verdict {
-            Verdict::Open => (Verdicts::Open, None),
-            Verdict::Waiting { reason, message } => (Verdicts::Waiting, Some((reason, message))),
-            Verdict::Blocked { reason, message } => (Verdicts::Blocked, Some((reason, message))),
+            Verdict::Open => (VerdictKind::Open, None),
+            Verdict::Waiting { reason, message } => (VerdictKind::Waiting, Some((reason, message))),
+            Verdict::Blocked { reason, message } => (VerdictKind::Blocked, Some((reason, message))),
         };
         let items = work.items.iter().flat_map(|item| match item {
-            Item::Gate(gate) => vec![PlanItem::Gate(gate.clone())],
-            Item::Steps(steps) => steps
+            WorkItem::Gate(gate) => vec![PlanItem::Gate(gate.clone())],
+            WorkItem::Steps(steps) => steps
                 .iter()
                 .map(|planned| PlanItem::Step {
                     key: planned.key.clone(),

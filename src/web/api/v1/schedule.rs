@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::core::outlook::Next;
+use crate::core::slot_summary::NextChange;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Schedule {
     pub windows: Vec<Window>,
     /// How the main slot's model changes, in the next fortnight.
-    pub turns: Vec<Next>,
+    pub turns: Vec<NextChange>,
     /// When each window is open in that time.
     pub openings: Vec<Opening>,
 }

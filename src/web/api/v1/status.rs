@@ -14,10 +14,11 @@ use crate::{
         desired::{Desired, Object, Place, ServiceKind},
         drift, memory,
         name::SparkName,
-        observed::{Facts, SparkView},
-        outlook::Outlook,
+        observed::{SparkFacts, SparkView},
         plan::Reason,
-        schedule, status,
+        schedule,
+        slot_summary::SlotSummary,
+        status,
     },
 };
 
@@ -79,7 +80,7 @@ pub struct ObjectStatus {
     /// `suspend` is on.
     pub suspended: bool,
     /// Of a slot.
-    pub outlook: Option<Outlook>,
+    pub outlook: Option<SlotSummary>,
     /// What is to be done; `null` when nothing is, or in the way.
     pub work: Option<Work>,
 }
@@ -100,7 +101,7 @@ pub struct Spark {
     /// That stay free, whatever runs.
     pub memory_floor_bytes: Option<u64>,
     /// Who is on its GPU, the largest first.
-    pub holders: Vec<memory::Holder>,
+    pub holders: Vec<memory::GpuOccupant>,
     pub gpu: Option<Gpu>,
     /// Why no model can be started on its GPU.
     pub gpu_trouble: Option<String>,
@@ -180,7 +181,7 @@ impl Spark {
             memory_floor_bytes: desired.sparks.get(name).map(|spark| spark.floor_bytes),
             holders: facts
                 .map_or_else(Vec::new, |facts| memory::holders(name, facts, desired, &BTreeSet::new())),
-            gpu: facts.and_then(Facts::gpu).map(|gpu| Gpu {
+            gpu: facts.and_then(SparkFacts::gpu).map(|gpu| Gpu {
                 name: gpu.name.clone(),
                 driver: gpu.driver.clone(),
                 temperature_c: gpu.temperature_c,
@@ -195,7 +196,7 @@ impl Spark {
     }
 }
 
-fn disks(facts: &Facts) -> Vec<Disk> {
+fn disks(facts: &SparkFacts) -> Vec<Disk> {
     let disk = |(path, disk): (&String, &crate::core::platform::Disk)| Disk {
         path: path.clone(),
         total_bytes: disk.total_bytes,
@@ -204,7 +205,7 @@ fn disks(facts: &Facts) -> Vec<Disk> {
     facts.platform.disks.iter().map(disk).collect()
 }
 
-fn containers(spark: &SparkName, facts: &Facts, desired: &Desired) -> Vec<Container> {
+fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<Container> {
     let container = |seen: &crate::core::observed::Container| Container {
         name: seen.name.clone(),
         image: seen.image.clone(),
@@ -217,8 +218,10 @@ fn containers(spark: &SparkName, facts: &Facts, desired: &Desired) -> Vec<Contai
         started_at: seen.started_at,
         restart_count: seen.restart_count,
         of: match memory::owner(spark, seen, desired) {
-            memory::HolderOf::Slot(object) | memory::HolderOf::Service(object) => Some(object),
-            memory::HolderOf::Desktop | memory::HolderOf::Unmanaged => None,
+            memory::GpuOccupantOwner::Slot(object) | memory::GpuOccupantOwner::Service(object) => {
+                Some(object)
+            }
+            memory::GpuOccupantOwner::Desktop | memory::GpuOccupantOwner::Unmanaged => None,
         },
     };
     facts.containers.iter().map(container).collect()
@@ -228,7 +231,7 @@ impl From<&Snapshot> for Status {
     fn from(seen: &Snapshot) -> Self {
         let desired = seen.desired.as_deref();
         let planned = seen.plan.as_ref().map(crate::core::plan::Plan::by_object).unwrap_or_default();
-        let object = |line: &status::Line| {
+        let object = |line: &status::StatusLine| {
             let now = seen.at.unwrap_or(Timestamp::MIN);
             let about = desired.map(|desired| about(&line.object, desired, now));
             let (sort, kind, sparks, suspended) = about.unwrap_or((Sort::Service, None, Vec::new(), false));

@@ -5,24 +5,24 @@ use std::sync::Arc;
 use axum::{Extension, Json, extract::State, response::Response};
 
 use super::{
-    Query, Shared,
-    kept::Kept,
+    QueryParams, Shared,
     problem::Problem,
-    v1::past::{Connected, Connectivity, Figures, History, Last, Sample},
+    response_cache::ResponseCache,
+    v1::history::{Connected, Connectivity, Figures, History, HistoryQuery, Sample},
 };
-use crate::core::connectivity::{Link, Spell, outages};
+use crate::core::connectivity::{EndpointLink, UptimeInterval, outages};
 
 const LINES: u32 = 100;
 const MOST_LINES: u32 = 1000;
 
 /// The history that was told last, by its last line and how many it has.
-pub type KeptHistory = Arc<Kept<(i64, u32)>>;
+pub type HistoryCache = Arc<ResponseCache<(i64, u32)>>;
 
 /// What happened last, oldest first.
 pub async fn history(
     State(controller): State<Shared>,
-    Extension(kept): Extension<KeptHistory>,
-    Query(asked): Query<Last>,
+    Extension(kept): Extension<HistoryCache>,
+    QueryParams(asked): QueryParams<HistoryQuery>,
 ) -> Result<Response, Problem> {
     let last = asked.last.unwrap_or(LINES).min(MOST_LINES);
     kept.answer((controller.last_event(), last), || Ok(History { events: controller.events(last)? }))
@@ -31,9 +31,9 @@ pub async fn history(
 /// When each endpoint was up.
 pub async fn connectivity(State(controller): State<Shared>) -> Json<Connectivity> {
     let endpoints = controller.connectivity().into_iter().map(|(object, spells)| {
-        let of = |link: Link| spells.iter().filter(move |spell| spell.link == link);
-        let secs = |link: Link| of(link).map(Spell::secs).sum::<u64>();
-        let (up, down) = (secs(Link::Up), secs(Link::Down) + secs(Link::Silent));
+        let of = |link: EndpointLink| spells.iter().filter(move |spell| spell.link == link);
+        let secs = |link: EndpointLink| of(link).map(UptimeInterval::secs).sum::<u64>();
+        let (up, down) = (secs(EndpointLink::Up), secs(EndpointLink::Down) + secs(EndpointLink::Silent));
         let outages = outages(&spells);
         let up_percent = (up + down > 0).then(|| percent(up, up + down));
         Connected { object, outages, down_secs: down, up_percent, spells }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::{Extension, Json, extract::State, response::Response};
 
 use super::{
-    Part, Shared,
-    kept::Kept,
-    problem::{Code, Problem},
+    PathParam, Shared,
+    problem::{Problem, ProblemCode},
+    response_cache::ResponseCache,
     v1::{
         catalog::{Endpoint, Endpoints, Models, Services},
         status::{Drift, Key, Spark, Status},
@@ -20,11 +20,11 @@ use crate::core::{
 };
 
 /// The status that was told last, by its round.
-pub type KeptStatus = Arc<Kept<u64>>;
+pub type StatusCache = Arc<ResponseCache<u64>>;
 
 pub async fn status(
     State(controller): State<Shared>,
-    Extension(kept): Extension<KeptStatus>,
+    Extension(kept): Extension<StatusCache>,
 ) -> Result<Response, Problem> {
     let seen = controller.snapshot();
     kept.answer(seen.round, || Ok(Status::from(seen.as_ref())))
@@ -37,13 +37,13 @@ pub async fn drift(State(controller): State<Shared>) -> Json<Drift> {
 
 pub async fn spark(
     State(controller): State<Shared>,
-    Part(name): Part<String>,
+    PathParam(name): PathParam<String>,
 ) -> Result<Json<Spark>, Problem> {
     let seen = controller.snapshot();
     let mut views = seen.observed.iter().flat_map(|observed| &observed.sparks);
     match (views.find(|(known, _)| known.as_str() == name), &seen.desired) {
         (Some((known, view)), Some(desired)) => Ok(Json(Spark::new(known, view, desired))),
-        _ => Err(Problem::new(Code::NoSuchSpark, format!("no Spark is named `{name}`"))),
+        _ => Err(Problem::new(ProblemCode::NoSuchSpark, format!("no Spark is named `{name}`"))),
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn in_force(
 ) -> Result<std::sync::Arc<crate::core::desired::Desired>, Problem> {
     let why = || {
         let error = controller.snapshot().file_error.clone();
-        Problem::new(Code::NotLooked, error.unwrap_or_else(|| "no file is in force yet".into()))
+        Problem::new(ProblemCode::NotLooked, error.unwrap_or_else(|| "no file is in force yet".into()))
     };
     controller.in_force().ok_or_else(why)
 }

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     controller::{
-        Places,
-        edit::{Asked, Holding, is_in_force},
+        ControllerPaths,
+        edit::{HoldAccess, RequestedChange, is_in_force},
     },
     core::{
-        desired::{Desired, Object, Wanted, Window},
+        desired::{Desired, Object, WantedModel, Window},
         name::{FILES_OF, nearest},
         schedule,
     },
@@ -27,7 +27,7 @@ use crate::{
 /// # Errors
 /// When the file cannot be read or changed.
 pub async fn hold(
-    places: &Places,
+    places: &ControllerPaths,
     name: Option<String>,
     arguments: HoldArguments,
     output: Format,
@@ -50,12 +50,12 @@ pub async fn hold(
     };
     let owner = arguments.owner.clone().unwrap_or_else(super::user);
     let hold = current.hold(&name, &owner, now)?;
-    if let Holding::Of(holder) = hold {
+    if let HoldAccess::Of(holder) = hold {
         talk!("`{name}` is held by {holder}; it is theirs to release");
         return Ok(Exit::Stale);
     }
     let value = if arguments.release {
-        if hold == Holding::Absent {
+        if hold == HoldAccess::Absent {
             bail!("there is no hold named `{name}`");
         }
         Json::Null
@@ -81,7 +81,7 @@ pub async fn hold(
     };
     let patch = json!({ "holds": { name: value } });
     let how = EditArguments { base: current.revision, dry_run: arguments.dry_run, create: false, yes: true };
-    change_file(places, Asked::Merge(patch), how, output).await
+    change_file(places, RequestedChange::Merge(patch), how, output).await
 }
 
 fn list_holds(holds: &serde_json::Map<String, Json>, now: Timestamp, output: Format) -> anyhow::Result<Exit> {
@@ -114,7 +114,7 @@ fn list_holds(holds: &serde_json::Map<String, Json>, now: Timestamp, output: For
 /// # Errors
 /// When the file cannot be read or changed.
 pub async fn suspend(
-    places: &Places,
+    places: &ControllerPaths,
     object: Option<String>,
     suspended: bool,
     dry_run: bool,
@@ -153,14 +153,19 @@ pub async fn suspend(
     let value = if suspended { Json::Bool(true) } else { Json::Null };
     let patch = path.iter().rev().fold(json!({ "suspend": value }), |inner, key| json!({ (*key): inner }));
     let how = EditArguments { base: current.revision, dry_run, create: false, yes: true };
-    change_file(places, Asked::Merge(patch), how, output).await
+    change_file(places, RequestedChange::Merge(patch), how, output).await
 }
 
 /// Once, from now.
 ///
 /// # Errors
 /// When there is none of that name, or the file cannot be changed.
-pub async fn restart(places: &Places, object: &str, agreed: Agreed, output: Format) -> anyhow::Result<Exit> {
+pub async fn restart(
+    places: &ControllerPaths,
+    object: &str,
+    agreed: Agreed,
+    output: Format,
+) -> anyhow::Result<Exit> {
     let current = get(places).await?;
     let services = current.value()?.get("services").and_then(Json::as_object).cloned().unwrap_or_default();
     let now = format!("{:.0}", Timestamp::now());
@@ -173,7 +178,7 @@ pub async fn restart(places: &Places, object: &str, agreed: Agreed, output: Form
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         bail!("no slot or service is named `{object}`{hint}");
     };
-    wish(places, Asked::Merge(patch), agreed, output).await
+    wish(places, RequestedChange::Merge(patch), agreed, output).await
 }
 
 /// Two weeks: what a person plans ahead.
@@ -184,7 +189,7 @@ const DAYS: i64 = 14;
 /// # Errors
 /// When stdout cannot be written.
 pub fn schedule(desired: &Desired, now: Timestamp, output: Format) -> anyhow::Result<Exit> {
-    let turns = schedule::turns(desired, now, DAYS);
+    let turns = schedule::model_changes(desired, now, DAYS);
     if output == Format::Json {
         let windows: Vec<Json> = desired
             .schedule
@@ -238,11 +243,11 @@ pub fn schedule(desired: &Desired, now: Timestamp, output: Format) -> anyhow::Re
     Ok(Exit::Done)
 }
 
-fn model_of(wanted: &Wanted) -> String {
+fn model_of(wanted: &WantedModel) -> String {
     match wanted {
-        Wanted::Watch => "watched".into(),
-        Wanted::Nothing => "none".into(),
-        Wanted::Model(name) => name.to_string(),
+        WantedModel::Watch => "watched".into(),
+        WantedModel::Nothing => "none".into(),
+        WantedModel::Model(name) => name.to_string(),
     }
 }
 
@@ -273,7 +278,7 @@ schedule:
   same: { days: [sat], from: \"10:00\", to: \"11:00\", model: day }
 ";
         let desired = load(text).unwrap().desired;
-        let told: Vec<_> = schedule::turns(&desired, "2026-11-24T12:00:00Z".parse().unwrap(), DAYS)
+        let told: Vec<_> = schedule::model_changes(&desired, "2026-11-24T12:00:00Z".parse().unwrap(), DAYS)
             .into_iter()
             .map(|turn| (turn.at.to_string(), model_of(&turn.wanted), turn.held_by.is_some()))
             .collect();

@@ -21,10 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Shared,
-    access::Turn,
-    problem::{Code, Problem},
+    access::AuthGeneration,
+    problem::{Problem, ProblemCode},
 };
-use crate::controller::Follows;
+use crate::controller::StreamKind;
 
 /// A file of a hundred models is a tenth of it.
 pub const MAX_BODY: usize = 1 << 20;
@@ -41,16 +41,16 @@ const STEP: usize = 64 << 10;
 
 /// Room for bodies, in bytes.
 #[derive(Clone)]
-pub struct Room(Arc<Semaphore>);
+pub struct BodyBudget(Arc<Semaphore>);
 
-impl Default for Room {
+impl Default for BodyBudget {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(ALL_BODIES)))
     }
 }
 
 /// Who may send a body has been let in before this. The whole body is here before anything is done with it, or nothing is done.
-pub async fn whole_body(State(room): State<Room>, request: Request, next: Next) -> Response {
+pub async fn whole_body(State(room): State<BodyBudget>, request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
@@ -60,16 +60,16 @@ pub async fn whole_body(State(room): State<Room>, request: Request, next: Next) 
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => {
             let detail = format!("the body did not come within {} s", BODY_DEADLINE.as_secs());
-            Problem::new(Code::TooSlow, detail).into_response()
+            Problem::new(ProblemCode::TooSlow, detail).into_response()
         }
     }
 }
 
 /// All of it, with the room that it takes.
-async fn read(body: Body, room: &Room) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+async fn read(body: Body, room: &BodyBudget) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
     let too_large = || {
         let detail = format!("a body is up to {} KiB, and whole", MAX_BODY / 1024);
-        Problem::new(Code::TooLarge, detail)
+        Problem::new(ProblemCode::TooLarge, detail)
     };
     let take = |bytes: usize| {
         let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
@@ -78,7 +78,7 @@ async fn read(body: Body, room: &Room) -> Result<(Bytes, OwnedSemaphorePermit), 
                 "bodies of {} MiB are on their way already; send it again in a moment",
                 ALL_BODIES >> 20
             );
-            Problem::new(Code::TooBusy, detail)
+            Problem::new(ProblemCode::TooBusy, detail)
         })
     };
     let mut held = take(0)?;
@@ -99,27 +99,31 @@ async fn read(body: Body, room: &Room) -> Result<(Bytes, OwnedSemaphorePermit), 
 }
 
 /// A place for one stream, for as long as it lives.
-pub struct Place {
+pub struct StreamPermit {
     pub controller: Shared,
     /// When it was let in.
     turn: u64,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl StreamPermit {
     /// # Errors
     /// There are too many.
-    pub fn take(controller: Shared, what: Follows, Turn(turn): Turn) -> Result<Self, Problem> {
+    pub fn take(
+        controller: Shared,
+        what: StreamKind,
+        AuthGeneration(turn): AuthGeneration,
+    ) -> Result<Self, Problem> {
         let permit = controller.followers(what).clone().try_acquire_owned().map_err(|_| {
             let detail = format!("{} such streams are open, and no more are kept", what.most());
-            Problem::new(Code::TooManyStreams, detail)
+            Problem::new(ProblemCode::TooManyStreams, detail)
         })?;
         Ok(Self { controller, turn, _permit: permit })
     }
 
     /// Who may not read any more comes back, and is told so.
     pub fn is_over(&self) -> bool {
-        self.controller.gate_turn() != self.turn
+        self.controller.auth_generation() != self.turn
     }
 }
 

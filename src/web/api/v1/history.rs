@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::{connectivity::Spell, desired::Object},
+    core::{connectivity::UptimeInterval, desired::Object},
     store::Event,
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Last {
+pub struct HistoryQuery {
     /// How many lines at most; 100 when absent, and never more than 1000.
     pub last: Option<u32>,
 }
@@ -34,7 +34,7 @@ pub struct Connectivity {
 pub struct Connected {
     pub object: Object,
     /// Oldest first. Between two of them nobody looked.
-    pub spells: Vec<Spell>,
+    pub spells: Vec<UptimeInterval>,
     /// How many of them are outages, and for how long it was down in all.
     pub outages: usize,
     pub down_secs: u64,

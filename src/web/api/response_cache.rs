@@ -9,15 +9,15 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 /// The last one, with what it was made from.
-pub struct Kept<K>(Mutex<Option<(K, Bytes)>>);
+pub struct ResponseCache<K>(Mutex<Option<(K, Bytes)>>);
 
-impl<K> Default for Kept<K> {
+impl<K> Default for ResponseCache<K> {
     fn default() -> Self {
         Self(Mutex::new(None))
     }
 }
 
-impl<K: PartialEq> Kept<K> {
+impl<K: PartialEq> ResponseCache<K> {
     /// The one for `key`; `make` is asked when there is another, or none.
     ///
     /// # Errors

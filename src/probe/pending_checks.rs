@@ -9,10 +9,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::AbortHandle, time::timeout};
 
 use super::{
-    deep::{self, Question},
+    functional_checks::{self, CheckRequest},
     http::Http,
 };
-use crate::core::{desired::Object, observed::Proof};
+use crate::core::{desired::Object, observed::CheckResult};
 
 /// A look waits this long for it; what is healthy needs a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,24 +21,24 @@ const MAX_FAILURES: u32 = 3;
 
 /// The questions that are under way.
 #[derive(Default)]
-pub struct Proofs {
-    running: Mutex<BTreeMap<Object, Running>>,
+pub struct PendingChecks {
+    running: Mutex<BTreeMap<Object, RunningCheck>>,
 }
 
 /// A question that is under way. Whoever waits for it may be gone before it is answered: the next one waits for the same.
-struct Running {
-    question: Question,
-    answer: Shared<BoxFuture<'static, Proof>>,
+struct RunningCheck {
+    question: CheckRequest,
+    answer: Shared<BoxFuture<'static, CheckResult>>,
     task: AbortHandle,
 }
 
-impl Drop for Running {
+impl Drop for RunningCheck {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Proofs {
+impl PendingChecks {
     /// Ask, or look whether what was asked before is answered. `None`: not yet.
     ///
     /// # Panics
@@ -46,23 +46,24 @@ impl Proofs {
     pub async fn ask(
         &self,
         object: &Object,
-        question: Question,
+        question: CheckRequest,
         http: &Arc<dyn Http>,
         now: Timestamp,
-    ) -> Option<Proof> {
+    ) -> Option<CheckResult> {
         let answer = {
             let mut running = self.running();
             let known = running.get(object).filter(|known| known.question == question);
             match known.map(|known| known.answer.clone()) {
                 Some(answer) => answer,
                 None => {
-                    let asking = tokio::spawn(deep::ask(http.clone(), question.clone(), now));
+                    let asking = tokio::spawn(functional_checks::ask(http.clone(), question.clone(), now));
                     let task = asking.abort_handle();
-                    let answered = |answer: Result<Proof, _>| answer.expect("a question does not panic");
+                    let answered =
+                        |answer: Result<CheckResult, _>| answer.expect("a question does not panic");
                     let answer = asking.map(answered).boxed().shared();
                     running.insert(
                         object.clone(),
-                        Running { question: question.clone(), answer: answer.clone(), task },
+                        RunningCheck { question: question.clone(), answer: answer.clone(), task },
                     );
                     answer
                 }
@@ -76,26 +77,26 @@ impl Proofs {
         Some(answer)
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Object, Running>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Object, RunningCheck>> {
         self.running.lock()
     }
 }
 
 /// What a new answer, or none yet, means after what was known of the same container.
-pub fn judged(before: Option<(&Proof, u32)>, answer: Option<Proof>) -> (Proof, u32) {
+pub fn judged(before: Option<(&CheckResult, u32)>, answer: Option<CheckResult>) -> (CheckResult, u32) {
     let failures = before.map_or(0, |(_, failures)| failures);
-    let proven = before.map(|(proof, _)| proof).filter(|old| matches!(old, Proof::Proven { .. }));
+    let proven = before.map(|(proof, _)| proof).filter(|old| matches!(old, CheckResult::Proven { .. }));
     match (answer, proven) {
-        (Some(Proof::Failed { .. }), Some(proven)) if failures + 1 < MAX_FAILURES => {
+        (Some(CheckResult::Failed { .. }), Some(proven)) if failures + 1 < MAX_FAILURES => {
             (proven.clone(), failures + 1)
         }
-        (Some(failed @ Proof::Failed { .. }), _) => (failed, failures + 1),
+        (Some(failed @ CheckResult::Failed { .. }), _) => (failed, failures + 1),
         (Some(answer), _) => (answer, 0),
         (None, Some(proven)) => (proven.clone(), failures),
         // What failed is not better because it is asked again.
         (None, None) => match before {
-            Some((failed @ Proof::Failed { .. }, _)) => (failed.clone(), failures),
-            _ => (Proof::Asked, failures),
+            Some((failed @ CheckResult::Failed { .. }, _)) => (failed.clone(), failures),
+            _ => (CheckResult::Asked, failures),
         },
     }
 }

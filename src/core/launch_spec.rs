@@ -6,14 +6,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Effective, SpecHash},
-    launcher::{How, Ranks},
+    desired::{ResolvedModel, SpecHash},
+    launcher::{DistributedExecutor, LaunchMethod},
     name::{ContainerName, ModelName, PlainPath, ServedName, SparkName},
     observed::{Container, is_ray},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
+pub struct LaunchSpec {
     pub model: ModelName,
     pub spec: SpecHash,
     /// Head first; never empty.
@@ -26,7 +26,7 @@ pub struct Group {
     /// Canonical name first; never empty.
     pub served_as: Vec<ServedName>,
     #[serde(default)]
-    pub sign: Sign,
+    pub sign: Liveness,
     /// The owner's own program that stops it, on the head.
     #[serde(default)]
     pub stop: Option<OwnStop>,
@@ -44,7 +44,7 @@ pub struct Group {
 /// What shows that a rank lives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sign {
+pub enum Liveness {
     /// An engine process in each container.
     #[default]
     Engine,
@@ -61,13 +61,13 @@ pub struct OwnStop {
     pub program: PlainPath,
 }
 
-impl Group {
+impl LaunchSpec {
     /// The rank in `container` on `spark` lives: `None` when that could not be seen.
     pub fn is_alive(&self, spark: &SparkName, container: &Container) -> Option<bool> {
         match self.sign {
-            Sign::Container => Some(container.running),
-            Sign::Ray if spark != self.head() => container.runs(is_ray),
-            Sign::Engine | Sign::Ray => container.engine_alive(),
+            Liveness::Container => Some(container.running),
+            Liveness::Ray if spark != self.head() => container.runs(is_ray),
+            Liveness::Engine | Liveness::Ray => container.engine_alive(),
         }
     }
 
@@ -79,21 +79,22 @@ impl Group {
 /// Of sparkrun 0.2 and 0.3.
 const SPARKRUN_LOG: &str = "/tmp/sparkrun_serve.log";
 
-impl Effective<'_> {
-    fn sign(&self) -> Sign {
+impl ResolvedModel<'_> {
+    fn sign(&self) -> Liveness {
         match &self.launcher.how {
-            How::LaunchCluster { ranks: Ranks::Ray, .. }
-            | How::Recipe { ranks: Ranks::Ray, .. }
-            | How::Sparkrun { ranks: Ranks::Ray, .. } => Sign::Ray,
-            How::LaunchCluster { .. } | How::Recipe { .. } | How::Sparkrun { .. } | How::Docker { .. } => {
-                Sign::Engine
-            }
-            How::Command { .. } => Sign::Container,
+            LaunchMethod::LaunchCluster { ranks: DistributedExecutor::Ray, .. }
+            | LaunchMethod::Recipe { ranks: DistributedExecutor::Ray, .. }
+            | LaunchMethod::Sparkrun { ranks: DistributedExecutor::Ray, .. } => Liveness::Ray,
+            LaunchMethod::LaunchCluster { .. }
+            | LaunchMethod::Recipe { .. }
+            | LaunchMethod::Sparkrun { .. }
+            | LaunchMethod::Docker { .. } => Liveness::Engine,
+            LaunchMethod::Command { .. } => Liveness::Container,
         }
     }
 
-    pub fn group(&self) -> Group {
-        Group {
+    pub fn launch_spec(&self) -> LaunchSpec {
+        LaunchSpec {
             model: self.name.clone(),
             spec: self.spec_hash(),
             sparks: self.model.sparks.clone(),
@@ -103,18 +104,18 @@ impl Effective<'_> {
             served_as: self.model.served_as.clone(),
             sign: self.sign(),
             is_labelled: self.launcher.how.names_containers(),
-            log: matches!(self.launcher.how, How::Sparkrun { .. })
+            log: matches!(self.launcher.how, LaunchMethod::Sparkrun { .. })
                 .then(|| PlainPath::new(SPARKRUN_LOG).expect("a plain path")),
-            prepares: !self.launcher.how.words_are_all(),
+            prepares: !self.launcher.how.controls_full_command_line(),
             stop: match &self.launcher.how {
-                How::Command { dir, stop: Some(stop), .. } => {
+                LaunchMethod::Command { dir, stop: Some(stop), .. } => {
                     Some(OwnStop { dir: dir.clone(), program: stop.clone() })
                 }
-                How::Command { .. }
-                | How::LaunchCluster { .. }
-                | How::Recipe { .. }
-                | How::Sparkrun { .. }
-                | How::Docker { .. } => None,
+                LaunchMethod::Command { .. }
+                | LaunchMethod::LaunchCluster { .. }
+                | LaunchMethod::Recipe { .. }
+                | LaunchMethod::Sparkrun { .. }
+                | LaunchMethod::Docker { .. } => None,
             },
         }
     }

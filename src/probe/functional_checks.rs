@@ -7,8 +7,8 @@ use std::{f64::consts::TAU, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::http::{Body, Http, NoAnswer, Request};
-use crate::core::{desired::Secret, observed::Proof};
+use super::http::{Http, HttpRequest, NoAnswer, RequestBody};
+use crate::core::{desired::Secret, observed::CheckResult};
 
 /// One token, on an engine that may have to compile a kernel for it first.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -25,17 +25,17 @@ type IsAnswer = fn(&[u8]) -> bool;
 
 /// What is asked of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct CheckRequest {
     /// Scheme, address and port.
     pub base: String,
     /// Another container is another engine, whatever it answers.
     pub container: Option<String>,
     pub api_key: Option<Secret>,
-    pub deed: Deed,
+    pub deed: FunctionalCheck,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
+pub enum FunctionalCheck {
     Complete {
         model: String,
     },
@@ -50,31 +50,31 @@ pub enum Deed {
 }
 
 /// Ask it, and look at what came back.
-pub async fn ask(http: Arc<dyn Http>, question: Question, now: Timestamp) -> Proof {
-    let asked = Asked { http: http.as_ref(), question: &question };
+pub async fn ask(http: Arc<dyn Http>, question: CheckRequest, now: Timestamp) -> CheckResult {
+    let asked = CheckCall { http: http.as_ref(), question: &question };
     let came = match &question.deed {
-        Deed::Complete { model } => asked.complete(model).await,
-        Deed::Speak => asked.speak().await,
-        Deed::Embed => asked.embed().await,
-        Deed::Transcribe => asked.transcribe().await,
-        Deed::Rerank => asked.rerank().await,
-        Deed::Recognise => asked.recognise().await,
-        Deed::Diarize => asked.diarize().await,
+        FunctionalCheck::Complete { model } => asked.complete(model).await,
+        FunctionalCheck::Speak => asked.speak().await,
+        FunctionalCheck::Embed => asked.embed().await,
+        FunctionalCheck::Transcribe => asked.transcribe().await,
+        FunctionalCheck::Rerank => asked.rerank().await,
+        FunctionalCheck::Recognise => asked.recognise().await,
+        FunctionalCheck::Diarize => asked.diarize().await,
     };
     match came {
-        Ok(()) => Proof::Proven { at: now },
-        Err(why) => Proof::Failed { at: now, why },
+        Ok(()) => CheckResult::Proven { at: now },
+        Err(why) => CheckResult::Failed { at: now, why },
     }
 }
 
-struct Asked<'a> {
+struct CheckCall<'a> {
     http: &'a dyn Http,
-    question: &'a Question,
+    question: &'a CheckRequest,
 }
 
-impl Asked<'_> {
-    async fn send(&self, path: &str, body: Body) -> Result<(u16, Vec<u8>), String> {
-        let request = Request {
+impl CheckCall<'_> {
+    async fn send(&self, path: &str, body: RequestBody) -> Result<(u16, Vec<u8>), String> {
+        let request = HttpRequest {
             url: format!("{}{path}", self.question.base),
             body,
             api_key: self.question.api_key.clone(),
@@ -88,7 +88,7 @@ impl Asked<'_> {
     }
 
     async fn post(&self, path: &str, body: Value) -> Result<Vec<u8>, String> {
-        match self.send(path, Body::Json(body)).await? {
+        match self.send(path, RequestBody::Json(body)).await? {
             (200, body) => Ok(body),
             (status, _) => Err(format!("{path} answered {status}")),
         }
@@ -96,7 +96,7 @@ impl Asked<'_> {
 
     /// The first model that it lists: servers that have one insist on its name.
     async fn first_model(&self, otherwise: &str) -> String {
-        let listed = match self.send("/v1/models", Body::None).await {
+        let listed = match self.send("/v1/models", RequestBody::None).await {
             Ok((200, body)) => serde_json::from_slice::<Value>(&body).ok(),
             Ok(_) | Err(_) => None,
         };
@@ -114,7 +114,7 @@ impl Asked<'_> {
             "temperature": 0,
             "stream": false,
         });
-        let chat = match self.send("/v1/chat/completions", Body::Json(question)).await? {
+        let chat = match self.send("/v1/chat/completions", RequestBody::Json(question)).await? {
             (200, body) if has_token(&body) => return Ok(()),
             (200, _) => return Err("it held no token".into()),
             (status, _) => (status, format!("it answered {status}")),
@@ -126,10 +126,10 @@ impl Asked<'_> {
             json!({ "model": model, "prompt": "ping", "max_tokens": 1, "temperature": 0, "stream": false });
         let vector = json!({ "model": model, "input": "ping", "encoding_format": "float" });
         let score = json!({ "model": model, "query": "ping", "documents": ["ping"] });
-        let others: [(&str, Body, IsAnswer); 4] = [
-            ("/v1/completions", Body::Json(text), has_token),
-            ("/v1/embeddings", Body::Json(vector), |body| vector_of(body).is_some()),
-            ("/v1/rerank", Body::Json(score), |body| score_of(body).is_some()),
+        let others: [(&str, RequestBody, IsAnswer); 4] = [
+            ("/v1/completions", RequestBody::Json(text), has_token),
+            ("/v1/embeddings", RequestBody::Json(vector), |body| vector_of(body).is_some()),
+            ("/v1/rerank", RequestBody::Json(score), |body| score_of(body).is_some()),
             ("/v1/audio/transcriptions", tone_form(model), has_text),
         ];
         for (path, question, is_answer) in others {
@@ -154,7 +154,7 @@ impl Asked<'_> {
     async fn embed(&self) -> Result<(), String> {
         let model = self.first_model("bge-m3").await;
         let question = json!({ "model": model, "input": "ping", "encoding_format": "float" });
-        let body = match self.send("/v1/embeddings", Body::Json(question.clone())).await? {
+        let body = match self.send("/v1/embeddings", RequestBody::Json(question.clone())).await? {
             // Infinity has it without the version.
             (404 | 405, _) => self.post("/embeddings", question).await?,
             (200, body) => body,
@@ -179,9 +179,9 @@ impl Asked<'_> {
         let question = json!({
             "model": model, "query": "ping", "documents": ["ping"],
         });
-        let body = match self.send("/v1/rerank", Body::Json(question.clone())).await? {
+        let body = match self.send("/v1/rerank", RequestBody::Json(question.clone())).await? {
             // Infinity has it without the version; Text Embeddings Inference has its own words.
-            (404 | 405, _) => match self.send("/rerank", Body::Json(question)).await? {
+            (404 | 405, _) => match self.send("/rerank", RequestBody::Json(question)).await? {
                 (200, body) => body,
                 _ => self.post("/rerank", json!({ "query": "ping", "texts": ["ping"] })).await?,
             },
@@ -208,7 +208,7 @@ impl Asked<'_> {
 
     async fn recognise(&self) -> Result<(), String> {
         let question = json!({ "text": "Alice lives in Paris.", "language": "en" });
-        match self.send("/analyze", Body::Json(question)).await? {
+        match self.send("/analyze", RequestBody::Json(question)).await? {
             (200, body) if serde_json::from_slice::<Vec<Value>>(&body).is_ok() => Ok(()),
             (200, _) => Err("its findings are no list".into()),
             // Another server of this kind, with routes of its own.
@@ -284,7 +284,7 @@ fn is_unit_vector(body: &[u8], model: &str) -> Result<(), String> {
 }
 
 /// A second of 440 Hz as WAV, 16 bit, one channel, 16,000 samples a second, in a form as clients send it.
-fn tone_form(model: &str) -> Body {
+fn tone_form(model: &str) -> RequestBody {
     const RATE: u32 = 16_000;
     const BOUNDARY: &str = "spark-control-7b1f0c";
     #[allow(clippy::cast_possible_truncation)] // 8000 at most
@@ -321,7 +321,7 @@ fn tone_form(model: &str) -> Body {
     body.extend(bytes.to_le_bytes());
     body.extend(samples);
     body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
-    Body::Bytes { kind: format!("multipart/form-data; boundary={BOUNDARY}"), bytes: body }
+    RequestBody::Bytes { kind: format!("multipart/form-data; boundary={BOUNDARY}"), bytes: body }
 }
 
 #[cfg(test)]

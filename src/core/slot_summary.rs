@@ -9,38 +9,38 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consent,
-    desired::{Desired, Effective, Object, Slot, Wanted},
+    desired::{Desired, Object, ResolvedModel, Slot, WantedModel},
     launch::LaunchState,
     ledger::Ledger,
     name::{HoldName, ModelName, SparkName, WindowName},
     observed::Observed,
-    progress::Phase,
-    ready::{self, Readiness},
-    schedule::{self, Turn},
+    progress::LoadPhase,
+    readiness::{self, Readiness},
+    schedule::{self, ModelChange},
 };
 
 /// As far ahead as a change of the model is told of.
 const DAYS: i64 = 7;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Outlook {
+pub struct SlotSummary {
     pub object: Object,
-    pub wish: Wish,
+    pub wish: WantedBecause,
     /// The hold that is in force.
-    pub hold: Option<Held>,
+    pub hold: Option<HoldInForce>,
     /// Of the wanted model: it was tried and failed, and why.
-    pub failure: Option<Failed>,
+    pub failure: Option<FailureSummary>,
     /// What serves or loads in its place.
     pub fallback: Option<ModelName>,
-    pub load: Option<Load>,
+    pub load: Option<LoadSummary>,
     /// The next change by the schedule.
-    pub next: Option<Next>,
+    pub next: Option<NextChange>,
 }
 
 /// Why this model, or none, is wanted now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "by")]
-pub enum Wish {
+pub enum WantedBecause {
     /// The file's own `model`.
     File,
     /// A window of the schedule that is open.
@@ -48,7 +48,7 @@ pub enum Wish {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Held {
+pub struct HoldInForce {
     pub name: HoldName,
     pub owner: String,
     pub reason: String,
@@ -56,7 +56,7 @@ pub struct Held {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Failed {
+pub struct FailureSummary {
     pub at: Timestamp,
     pub what: String,
     /// How many loads of it failed in a row.
@@ -71,27 +71,27 @@ pub struct Failed {
 
 /// A model on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Load {
+pub struct LoadSummary {
     pub model: ModelName,
     pub since: Timestamp,
     pub deadline: Timestamp,
     /// Median of its loads before; `null` when there was none.
     pub expected_secs: Option<u64>,
     /// By Spark, head first.
-    pub ranks: Vec<Rank>,
+    pub ranks: Vec<RankSummary>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Rank {
+pub struct RankSummary {
     pub spark: SparkName,
     /// `null` before its container says anything.
-    pub phase: Option<Phase>,
+    pub phase: Option<LoadPhase>,
     /// Of its weights: loaded, in all.
     pub shards: Option<(u32, u32)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Next {
+pub struct NextChange {
     pub at: Timestamp,
     /// `null`: nothing is to serve then.
     pub model: Option<ModelName>,
@@ -102,29 +102,35 @@ pub struct Next {
 }
 
 /// One for each slot.
-pub fn outlook(desired: &Desired, observed: &Observed, ledger: &Ledger, now: Timestamp) -> Vec<Outlook> {
-    let turns = schedule::turns(desired, now, DAYS);
-    let next = turns.into_iter().next().map(Next::from);
+pub fn slot_summaries(
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Vec<SlotSummary> {
+    let turns = schedule::model_changes(desired, now, DAYS);
+    let next = turns.into_iter().next().map(NextChange::from);
     let of = |(object, slot): (&Object, &Slot)| {
         let wanted = schedule::wanted(object, slot, desired, now);
         let wish = match schedule::open(object, desired, now) {
-            Some((window, _, until)) => Wish::Window { window: window.clone(), until },
-            None => Wish::File,
+            Some((window, _, until)) => WantedBecause::Window { window: window.clone(), until },
+            None => WantedBecause::File,
         };
-        let hold = consent::hold(object, desired, now).map(|(name, hold)| Held {
+        let hold = consent::hold(object, desired, now).map(|(name, hold)| HoldInForce {
             name: name.clone(),
             owner: hold.owner.clone(),
             reason: hold.reason.clone(),
             until: hold.until,
         });
-        let effective = model_of(&wanted).and_then(|name| desired.effective(slot, &name));
-        let spec = effective.as_ref().map(Effective::spec_hash);
+        let effective = model_of(&wanted).and_then(|name| desired.resolved_model(slot, &name));
+        let spec = effective.as_ref().map(ResolvedModel::spec_hash);
         // What serves has failed no more, however often it was tried.
         let serves = effective.is_some_and(|effective| {
-            ready::readiness(object, &effective.group(), desired, observed, ledger) == Readiness::Ready
+            readiness::readiness(object, &effective.launch_spec(), desired, observed, ledger)
+                == Readiness::Ready
         });
         let attempts = spec.as_ref().filter(|_| !serves).and_then(|spec| ledger.attempts(object, spec));
-        let failure = attempts.map(|attempts| Failed {
+        let failure = attempts.map(|attempts| FailureSummary {
             at: attempts.last.at,
             what: attempts.last.what.clone(),
             loads: attempts.failed_loads,
@@ -134,7 +140,7 @@ pub fn outlook(desired: &Desired, observed: &Observed, ledger: &Ledger, now: Tim
         });
         let launched =
             ledger.launched(object).filter(|group| failure.is_some() && Some(&group.spec) != spec.as_ref());
-        Outlook {
+        SlotSummary {
             object: object.clone(),
             wish,
             hold,
@@ -147,30 +153,30 @@ pub fn outlook(desired: &Desired, observed: &Observed, ledger: &Ledger, now: Tim
     desired.slots.iter().map(of).collect()
 }
 
-impl From<Turn> for Next {
-    fn from(turn: Turn) -> Self {
+impl From<ModelChange> for NextChange {
+    fn from(turn: ModelChange) -> Self {
         Self { at: turn.at, model: model_of(&turn.wanted), window: turn.window, held_by: turn.held_by }
     }
 }
 
-fn model_of(wanted: &Wanted) -> Option<ModelName> {
+fn model_of(wanted: &WantedModel) -> Option<ModelName> {
     match wanted {
-        Wanted::Model(name) => Some(name.clone()),
-        Wanted::Nothing | Wanted::Watch => None,
+        WantedModel::Model(name) => Some(name.clone()),
+        WantedModel::Nothing | WantedModel::Watch => None,
     }
 }
 
-fn load(object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Option<Load> {
+fn load(object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Option<LoadSummary> {
     let launch = ledger.launches.get(object).filter(|launch| launch.state == LaunchState::Loading)?;
     let spec = &launch.group.spec;
     let nothing = BTreeMap::new();
     let seen = observed.loads.get(object).unwrap_or(&nothing);
-    let rank = |spark: &SparkName| Rank {
+    let rank = |spark: &SparkName| RankSummary {
         spark: spark.clone(),
         phase: seen.get(spark).map(|seen| seen.progress.phase),
         shards: seen.get(spark).and_then(|seen| seen.progress.shards),
     };
-    Some(Load {
+    Some(LoadSummary {
         model: launch.group.model.clone(),
         since: launch.at,
         deadline: launch.at.saturating_add(ledger.load_deadline(slot, spec)).unwrap_or(Timestamp::MAX),

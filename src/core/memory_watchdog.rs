@@ -4,9 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    desired::{Desired, Object, Wanted},
+    desired::{Desired, Object, WantedModel},
     launch::{FailureKind, LaunchState},
-    ledger::{Ledger, Noticed},
+    ledger::{Ledger, LedgerEvent},
     memory::gib,
     name::SparkName,
 };
@@ -18,7 +18,7 @@ const SETTLE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What was seen of one Spark's free memory.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Watch {
+pub struct MemoryWatchdog {
     /// Samples in a row that were below the floor.
     below: u32,
     /// The least of them.
@@ -27,7 +27,7 @@ pub struct Watch {
     not_before: Option<Timestamp>,
 }
 
-impl Watch {
+impl MemoryWatchdog {
     /// Memory that is on its way back is back a minute from now at the latest.
     pub(super) fn set_clock(&mut self, now: Timestamp) {
         let latest = now.saturating_add(SETTLE).expect("a duration, not a calendar span");
@@ -55,7 +55,7 @@ impl Ledger {
         available_bytes: u64,
         desired: &Desired,
         now: Timestamp,
-    ) -> Option<Noticed> {
+    ) -> Option<LedgerEvent> {
         let floor = desired.sparks.get(spark)?.floor_bytes;
         let least = self.floors.entry(spark.clone()).or_default().take(available_bytes, floor, now)?;
         let object = self.newest_on(spark, desired)?;
@@ -69,15 +69,18 @@ impl Ledger {
         let not_before = now.saturating_add(SETTLE).expect("a duration, not a calendar span");
         // It is short on each of them for the same reason.
         for spark in &group.sparks {
-            self.floors.insert(spark.clone(), Watch { not_before: Some(not_before), ..Watch::default() });
+            self.floors.insert(
+                spark.clone(),
+                MemoryWatchdog { not_before: Some(not_before), ..MemoryWatchdog::default() },
+            );
         }
-        Some(Noticed { object, kind: "floor", message })
+        Some(LedgerEvent { object, kind: "floor", message })
     }
 
     /// The slot whose model was started last of those that load or serve on this Spark and may be acted on.
     fn newest_on(&self, spark: &SparkName, desired: &Desired) -> Option<Object> {
         let may_act = |object: &Object| {
-            let slot = desired.slots.get(object).filter(|slot| slot.wanted != Wanted::Watch);
+            let slot = desired.slots.get(object).filter(|slot| slot.wanted != WantedModel::Watch);
             slot.is_some_and(|slot| !slot.suspend && !desired.policy.suspend)
         };
         let here = self.launches.iter().filter(|(object, launch)| {
@@ -106,7 +109,7 @@ mod tests {
     fn three_samples_in_a_row_are_a_shortage_and_a_dip_is_none() {
         let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let at = |seconds: i64| start.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-        let mut watch = Watch::default();
+        let mut watch = MemoryWatchdog::default();
         for (seconds, available, expected) in [
             (0, 5, None),
             (2, 4, None),

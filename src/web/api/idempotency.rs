@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Shared,
-    bounded::MAX_BODY,
-    problem::{Code, Problem},
+    limits::MAX_BODY,
+    problem::{Problem, ProblemCode},
 };
-use crate::{controller::access::Asker, core::desired::hex, store::answers::Answer};
+use crate::{controller::access::Caller, core::desired::hex, store::answers::StoredResponse};
 
 const LONGEST_KEY: usize = 255;
 /// A plan of a hundred models is a tenth of it; what is longer is not kept, and done again.
@@ -25,28 +25,28 @@ const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Keys whose first request is under way.
 #[derive(Clone, Default)]
-pub struct UnderWay(Arc<Mutex<BTreeSet<String>>>);
+pub struct KeysUnderWay(Arc<Mutex<BTreeSet<String>>>);
 
-struct Taken {
+struct KeyGuard {
     key: String,
-    all: UnderWay,
+    all: KeysUnderWay,
 }
 
-impl UnderWay {
-    fn take(&self, key: &str) -> Option<Taken> {
+impl KeysUnderWay {
+    fn take(&self, key: &str) -> Option<KeyGuard> {
         let is_new = self.0.lock().insert(key.to_owned());
-        is_new.then(|| Taken { key: key.to_owned(), all: self.clone() })
+        is_new.then(|| KeyGuard { key: key.to_owned(), all: self.clone() })
     }
 }
 
-impl Drop for Taken {
+impl Drop for KeyGuard {
     fn drop(&mut self) {
         self.all.0.lock().remove(&self.key);
     }
 }
 
 pub async fn once(
-    State((controller, under_way)): State<(Shared, UnderWay)>,
+    State((controller, under_way)): State<(Shared, KeysUnderWay)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -60,7 +60,7 @@ pub async fn once(
 
 async fn keyed(
     controller: &Shared,
-    under_way: &UnderWay,
+    under_way: &KeysUnderWay,
     key: &HeaderValue,
     request: Request,
     next: Next,
@@ -71,14 +71,14 @@ async fn keyed(
     let key = key.to_str().ok().filter(is_plain);
     let key = key.ok_or_else(|| {
         let detail = format!("`Idempotency-Key` is up to {LONGEST_KEY} printable letters");
-        Problem::new(Code::InvalidRequest, detail)
+        Problem::new(ProblemCode::InvalidRequest, detail)
     })?;
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BODY)
-        .await
-        .map_err(|_| Problem::new(Code::TooLarge, "the body is too large, or did not come to its end"))?;
+    let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
+        Problem::new(ProblemCode::TooLarge, "the body is too large, or did not come to its end")
+    })?;
     // Nobody gets the answer that somebody else got.
-    let who = parts.extensions.get::<Asker>().and_then(|asker| asker.name.clone()).unwrap_or_default();
+    let who = parts.extensions.get::<Caller>().and_then(|asker| asker.name.clone()).unwrap_or_default();
     let key = format!("{who} {key}");
     let mut asked = Sha256::new();
     asked.update(format!("{} {}\n", parts.method, parts.uri));
@@ -89,11 +89,11 @@ async fn keyed(
     asked.update(&body);
     let asked = hex(&asked.finalize());
     let Some(_taken) = under_way.take(&key) else {
-        return Err(Problem::new(Code::KeyInUse, "a request with this key is under way"));
+        return Err(Problem::new(ProblemCode::KeyInUse, "a request with this key is under way"));
     };
     if let Some(known) = controller.answer(&key)? {
         if known.request != asked {
-            return Err(Problem::new(Code::KeyReused, "this key was sent with another request"));
+            return Err(Problem::new(ProblemCode::KeyReused, "this key was sent with another request"));
         }
         return Ok(again(known));
     }
@@ -105,7 +105,7 @@ async fn keyed(
     let (head, body) = response.into_parts();
     let body = to_bytes(body, LONGEST_ANSWER)
         .await
-        .map_err(|_| Problem::new(Code::Unkept, "it is done; ask what is there now"))?;
+        .map_err(|_| Problem::new(ProblemCode::Unkept, "it is done; ask what is there now"))?;
     // What may do better a moment later is tried again then.
     let problem: Option<serde_json::Value> =
         head.status.is_client_error().then(|| serde_json::from_slice(&body).ok()).flatten();
@@ -115,7 +115,7 @@ async fn keyed(
     let text = |name: header::HeaderName| {
         head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
-    let answer = Answer {
+    let answer = StoredResponse {
         request: asked,
         status: head.status.as_u16(),
         kind: text(header::CONTENT_TYPE).unwrap_or_default(),
@@ -129,7 +129,7 @@ async fn keyed(
     Ok(Response::from_parts(head, Body::from(body)))
 }
 
-fn again(known: Answer) -> Response {
+fn again(known: StoredResponse) -> Response {
     let status = StatusCode::from_u16(known.status).unwrap_or(StatusCode::OK);
     let mut response = (status, known.body).into_response();
     let headers = response.headers_mut();

@@ -7,18 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     cause,
-    desired::{Desired, Object, Place, Slot, Wanted},
+    desired::{Desired, Object, Place, Slot, WantedModel},
     files::FilesSeen,
-    group::{Group, Sign},
     launch::{
         CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, LOAD_DEADLINE, Launch, LaunchState,
         MemorySeen, PREPARATION,
     },
-    ledger::{Adopted, KEPT_SAMPLES, Kept, Ledger, Noticed, Sample, Samples, attempt_key, peak_key},
+    launch_spec::{LaunchSpec, Liveness},
+    ledger::{
+        AdoptedContainer, ConvergedService, KEPT_SAMPLES, Ledger, LedgerEvent, MemorySample, MemorySamples,
+        attempt_key, peak_key,
+    },
     memory::{self, RELEASE_DEADLINE},
     name::SparkName,
-    observed::{Container, EndpointAnswer, Facts, JobState, Observed},
-    ready::{self, Readiness},
+    observed::{Container, EndpointAnswer, JobState, Observed, SparkFacts},
+    readiness::{self, Readiness},
     schedule, service,
 };
 
@@ -31,13 +34,13 @@ const LONGEST_BREAK: SignedDuration = SignedDuration::from_secs(30);
 impl Ledger {
     /// Take in what was seen: memory samples, launches that became ready or failed. Of `busy` objects something is being done at
     /// this moment: what was seen of them may be from before it.
-    pub fn notice(
+    pub fn record_observed(
         &mut self,
         desired: &Desired,
         observed: &Observed,
         busy: &BTreeSet<Object>,
         now: Timestamp,
-    ) -> Vec<Noticed> {
+    ) -> Vec<LedgerEvent> {
         self.set_clock(now);
         for (name, view) in &observed.sparks {
             if let Some(facts) = view.facts() {
@@ -62,11 +65,13 @@ impl Ledger {
         // An empty slot is not in the middle of anything.
         self.releases.retain(|object, release| {
             let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));
-            matches!(wanted, Some(Wanted::Model(_))) || now.duration_since(release.since) <= RELEASE_DEADLINE
+            matches!(wanted, Some(WantedModel::Model(_)))
+                || now.duration_since(release.since) <= RELEASE_DEADLINE
         });
         let known = |key: &str| {
             desired.slots.values().any(|slot| {
-                let mut effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
+                let mut effective =
+                    desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
                 effective.any(|effective| key.starts_with(&format!("{} ", effective.spec_hash())))
             })
         };
@@ -81,7 +86,7 @@ impl Ledger {
         }
         if !self.attempts.is_empty() {
             let specs = desired.slots.iter().flat_map(|(object, slot)| {
-                let effective = desired.models.keys().filter_map(|model| desired.effective(slot, model));
+                let effective = desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
                 effective.map(move |effective| {
                     (attempt_key(object, &effective.spec_hash()), effective.settings_hash(desired))
                 })
@@ -121,18 +126,21 @@ impl Ledger {
             if self.restarts.get(&object).is_some_and(|restarts| restarts.is_over(now)) {
                 self.restarts.remove(&object);
             }
-            self.kept.insert(object, Kept { state, spark: spark.clone(), container: container.clone() });
+            self.kept.insert(
+                object,
+                ConvergedService { state, spark: spark.clone(), container: container.clone() },
+            );
         }
     }
 
     /// One sample a second, the lowest of that second: looks in quick succession must neither push older samples out of
     /// the release gate's window nor hide a dip. What was seen before a reboot or a silence proves nothing after it.
-    fn sample(&mut self, spark: &SparkName, facts: &Facts) {
-        let sample = Sample { at: facts.at, available_bytes: facts.memory_available_bytes };
+    fn sample(&mut self, spark: &SparkName, facts: &SparkFacts) {
+        let sample = MemorySample { at: facts.at, available_bytes: facts.memory_available_bytes };
         let samples = self.samples.entry(spark.clone()).or_default();
-        let silent = |last: &Sample| sample.at.duration_since(last.at) > LONGEST_BREAK;
+        let silent = |last: &MemorySample| sample.at.duration_since(last.at) > LONGEST_BREAK;
         if samples.boot_id != facts.boot_id || samples.seen.back().is_some_and(silent) {
-            *samples = Samples { boot_id: facts.boot_id.clone(), seen: VecDeque::new() };
+            *samples = MemorySamples { boot_id: facts.boot_id.clone(), seen: VecDeque::new() };
         }
         match samples.seen.back_mut() {
             Some(last) if sample.at.duration_since(last.at) < SAMPLE_EVERY => {
@@ -157,13 +165,15 @@ impl Ledger {
         if self.launches.contains_key(object) {
             return;
         }
-        let Wanted::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
-        let Some(group) = desired.effective(slot, &name).map(|effective| effective.group()) else { return };
-        let head = ready::rank(object, &group, group.head(), desired, observed, self);
+        let WantedModel::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
+        let Some(group) = desired.resolved_model(slot, &name).map(|effective| effective.launch_spec()) else {
+            return;
+        };
+        let head = readiness::rank(object, &group, group.head(), desired, observed, self);
         let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
         let started = head.and_then(|container| container.started_at);
         let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
-        let launch = match ready::readiness(object, &group, desired, observed, self) {
+        let launch = match readiness::readiness(object, &group, desired, observed, self) {
             Readiness::Ready => {
                 self.remember_proven(object, &group, now);
                 Launch::new(group, token, now, LaunchState::Serving { since: now })
@@ -185,7 +195,7 @@ impl Ledger {
         desired: &Desired,
         observed: &Observed,
         now: Timestamp,
-        noticed: &mut Vec<Noticed>,
+        noticed: &mut Vec<LedgerEvent>,
     ) {
         let Some(launch) = self.launches.get(object).cloned() else { return };
         let Some(slot) = desired.slots.get(object) else { return };
@@ -202,7 +212,7 @@ impl Ledger {
                 }
             }
         }
-        if loading && job.is_some() && group.sign == Sign::Container {
+        if loading && job.is_some() && group.sign == Liveness::Container {
             self.take_started(object, group, observed);
         }
         if loading {
@@ -210,7 +220,7 @@ impl Ledger {
         }
         self.take_progress(object, observed);
         let fatal = self.gave_up(object, observed).filter(|_| loading);
-        let readiness = ready::readiness(object, group, desired, observed, self);
+        let readiness = readiness::readiness(object, group, desired, observed, self);
         let next = match (&launch.state, readiness) {
             // It says that it gave up: its container stays, and nothing more comes.
             (LaunchState::Loading, Readiness::NotYet { .. } | Readiness::Unknown { .. })
@@ -231,17 +241,17 @@ impl Ledger {
                     took.map_or("; the clock was set meanwhile".into(), |took| format!(" after {took} s"));
                 let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
                 let on_trust = match answer {
-                    Some(EndpointAnswer::Engine(engine)) if !ready::tells_root(group, engine) => {
+                    Some(EndpointAnswer::Engine(engine)) if !readiness::tells_root(group, engine) => {
                         "; it does not tell which files it loaded (`root`), so its names and its command line count"
                     }
                     _ => "",
                 };
                 let message = format!("`{}` is ready{after}{on_trust}", group.model);
-                noticed.push(Noticed { object: object.clone(), kind: "ready", message });
+                noticed.push(LedgerEvent { object: object.clone(), kind: "ready", message });
                 LaunchState::Serving { since: now }
             }
             (LaunchState::Serving { since }, Readiness::Ready) => {
-                let head = ready::rank(object, group, group.head(), desired, observed, self);
+                let head = readiness::rank(object, group, group.head(), desired, observed, self);
                 let image_id = head.map(|container| container.image_id.clone());
                 if let Some(proven) = self.proven.get_mut(object).filter(|proven| proven.spec == group.spec) {
                     proven.image_id = image_id;
@@ -259,7 +269,7 @@ impl Ledger {
             (LaunchState::Stopped { .. } | LaunchState::Unseen { .. }, Readiness::Ready) => {
                 // The stop did not happen, or what could not be seen is seen again.
                 let stopping = self.releases.get(object).is_some_and(|release| {
-                    let rank = |spark| ready::rank(object, group, spark, desired, observed, self);
+                    let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
                     let mut ranks = group.sparks.iter().filter_map(rank);
                     ranks.any(|container| release.containers.contains(&container.id))
                 });
@@ -278,7 +288,7 @@ impl Ledger {
                     group.model,
                     deadline.as_mins()
                 );
-                noticed.push(Noticed { object: object.clone(), kind: "unseen", message });
+                noticed.push(LedgerEvent { object: object.clone(), kind: "unseen", message });
                 LaunchState::Unseen { at: now }
             }
             (LaunchState::Loading, Readiness::NotYet { why }) => {
@@ -293,14 +303,14 @@ impl Ledger {
                 LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. },
                 Readiness::Dead { why },
             ) => {
-                let is_told_of = |facts: &Facts| facts.at > launch.at && facts.token.is_some();
+                let is_told_of = |facts: &SparkFacts| facts.at > launch.at && facts.token.is_some();
                 let is_adopted = self.is_adopted(object, group);
                 if loading && job.is_none() && !is_adopted && head.is_some_and(is_told_of) {
                     // The message never arrived; a later one, with a higher token, makes it worthless. A machine that knows
                     // of no token has lost what it knew of jobs too.
                     self.never_began(object);
                     let message = format!("the launch of `{}` never began", group.model);
-                    noticed.push(Noticed { object: object.clone(), kind: "lost", message });
+                    noticed.push(LedgerEvent { object: object.clone(), kind: "lost", message });
                     return;
                 }
                 let age = now.duration_since(launch.at);
@@ -308,7 +318,7 @@ impl Ledger {
                 // show only at the next look.
                 let ended = self.launches[object].launcher_ended;
                 let at_work = || {
-                    let rank = |spark| ready::rank(object, group, spark, desired, observed, self);
+                    let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
                     group.sparks.iter().all(|spark| rank(spark).is_some_and(Container::is_at_work))
                 };
                 let prepares = group.prepares && fatal.is_none() && at_work();
@@ -365,7 +375,7 @@ impl Ledger {
     }
 
     /// Somebody else started it.
-    fn is_adopted(&self, object: &Object, group: &Group) -> bool {
+    fn is_adopted(&self, object: &Object, group: &LaunchSpec) -> bool {
         self.adopted.values().any(|adopted| adopted.object == *object && adopted.spec == group.spec)
     }
 
@@ -385,21 +395,21 @@ impl Ledger {
 
     /// An owner's own program need not label what it starts. The name was free on every Spark of the group when it was
     /// told to start, so what has it now was started by it.
-    fn take_started(&mut self, object: &Object, group: &Group, observed: &Observed) {
+    fn take_started(&mut self, object: &Object, group: &LaunchSpec, observed: &Observed) {
         for spark in &group.sparks {
             let container = observed.facts(spark).and_then(|facts| facts.container(group.container.as_str()));
             if let Some(container) = container.filter(|container| container.labels.is_none()) {
                 let (object, spec) = (object.clone(), group.spec.clone());
-                let adopted = Adopted { object, spark: spark.clone(), spec };
+                let adopted = AdoptedContainer { object, spark: spark.clone(), spec };
                 self.adopted.entry(container.id.clone()).or_insert(adopted);
             }
         }
     }
 
     /// The most that its ranks were seen to hold.
-    fn take_memory(&mut self, object: &Object, group: &Group, desired: &Desired, observed: &Observed) {
+    fn take_memory(&mut self, object: &Object, group: &LaunchSpec, desired: &Desired, observed: &Observed) {
         for spark in &group.sparks {
-            let rank = ready::rank(object, group, spark, desired, observed, self);
+            let rank = readiness::rank(object, group, spark, desired, observed, self);
             let Some(held_bytes) = rank.and_then(|rank| memory::held(observed.facts(spark)?, rank)) else {
                 continue;
             };
@@ -421,7 +431,7 @@ impl Ledger {
     }
 
     /// It serves: what was asked for is done, and it may be gone back to.
-    fn proved(&mut self, object: &Object, group: &Group, took_secs: Option<u64>, now: Timestamp) {
+    fn proved(&mut self, object: &Object, group: &LaunchSpec, took_secs: Option<u64>, now: Timestamp) {
         self.learn_peaks(object);
         let times = self.load_secs.entry(group.spec.as_str().to_owned()).or_default();
         times.extend(took_secs);
@@ -438,12 +448,12 @@ impl Ledger {
 
 /// What is seen of the files of a group, as far as the file still says where they are.
 fn files_of(
-    group: &Group,
+    group: &LaunchSpec,
     slot: &Slot,
     desired: &Desired,
     observed: &Observed,
 ) -> Option<BTreeMap<SparkName, FilesSeen>> {
-    let effective = desired.effective(slot, &group.model)?;
+    let effective = desired.resolved_model(slot, &group.model)?;
     let key = effective.model.source.files_key().filter(|_| effective.spec_hash() == group.spec)?;
     let seen = |spark: &SparkName| Some((spark.clone(), observed.facts(spark)?.files.get(&key)?.clone()));
     Some(group.sparks.iter().filter_map(seen).collect())

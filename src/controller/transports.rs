@@ -5,14 +5,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{Connect, Controller};
 use crate::{
     core::{
-        desired::{Desired, Object, Place, Reach, Spark},
+        desired::{Desired, Object, Place, ReachMethod, Spark},
         name::SparkName,
     },
     host::SharedTransport,
 };
 
 /// With the entry that each was made from.
-pub(super) type Ways<K> = BTreeMap<K, (Spark, SharedTransport)>;
+pub(super) type TransportsByKey<K> = BTreeMap<K, (Spark, SharedTransport)>;
 
 impl Controller {
     /// The way to each Spark.
@@ -28,7 +28,7 @@ impl Controller {
             let bot = service.bot.as_ref().filter(|bot| bot.update_after.is_some())?;
             let Place::Spark(spark) = &service.place else { return None };
             let mut entry = desired.sparks.get(spark)?.clone();
-            let Reach::Ssh { user, .. } = &mut entry.reach else { return None };
+            let ReachMethod::Ssh { user, .. } = &mut entry.reach else { return None };
             user.clone_from(&bot.user);
             Some((Object::service(name), (spark, Cow::Owned(entry))))
         });
@@ -42,7 +42,7 @@ impl Controller {
 }
 
 fn keep<K: Ord + Clone>(
-    ways: &mut Ways<K>,
+    ways: &mut TransportsByKey<K>,
     wanted: &BTreeMap<K, (&SparkName, Cow<'_, Spark>)>,
     connect: &Connect,
 ) -> BTreeMap<K, SharedTransport> {
@@ -53,6 +53,6 @@ fn keep<K: Ord + Clone>(
     known(ways)
 }
 
-fn known<K: Ord + Clone>(ways: &Ways<K>) -> BTreeMap<K, SharedTransport> {
+fn known<K: Ord + Clone>(ways: &TransportsByKey<K>) -> BTreeMap<K, SharedTransport> {
     ways.iter().map(|(key, (_, way))| (key.clone(), way.clone())).collect()
 }

@@ -5,20 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    bot::{Update, UpdateState},
+    bot::{BotUpdate, UpdateState},
     desired::Object,
-    group::Group,
-    launch::{Attempts, Failure, FailureKind, LONGEST_RETRY, Launch, LaunchState, RETRY_AFTER},
-    ledger::{Adopted, Checked, Ledger, Noticed, Release, attempt_key, checked_key},
-    observed::Token,
-    restart::Restarts,
-    step::{Instead, Step},
+    launch::{FailedAttempts, FailureKind, LONGEST_RETRY, Launch, LaunchFailure, LaunchState, RETRY_AFTER},
+    launch_spec::LaunchSpec,
+    ledger::{
+        AdoptedContainer, CheckedArguments, Ledger, LedgerEvent, MemoryRelease, attempt_key, checked_key,
+    },
+    observed::FencingToken,
+    restart::ServiceRestarts,
+    step::{FallbackFor, Step},
     weights::Transfer,
 };
 
 /// What came of a step, as far as the ledger cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum StepResult {
     /// Done, or so already.
     Done,
     /// Nothing was done.
@@ -31,10 +33,10 @@ pub enum Came {
 
 impl Ledger {
     /// Before a step: what must be known should this controller die now.
-    pub fn intend(&mut self, step: &Step, token: &Token, now: Timestamp) {
+    pub fn intend(&mut self, step: &Step, token: &FencingToken, now: Timestamp) {
         match step {
             Step::Stop { object, spark, container, pids, .. } => {
-                let release = self.releases.entry(object.clone()).or_insert_with(|| Release {
+                let release = self.releases.entry(object.clone()).or_insert_with(|| MemoryRelease {
                     since: now,
                     containers: BTreeSet::new(),
                     pids: BTreeMap::new(),
@@ -79,7 +81,7 @@ impl Ledger {
             }
             Step::Update { object, asked, .. } => {
                 let (job, state) = (token.job(), UpdateState::Running);
-                self.updates.insert(object.clone(), Update { asked: *asked, job, at: now, state });
+                self.updates.insert(object.clone(), BotUpdate { asked: *asked, job, at: now, state });
             }
             Step::Adopt { .. }
             | Step::Check { .. }
@@ -93,17 +95,17 @@ impl Ledger {
     pub fn conclude(
         &mut self,
         step: &Step,
-        token: &Token,
-        came: Came,
+        token: &FencingToken,
+        came: StepResult,
         what: &str,
         now: Timestamp,
-    ) -> Vec<Noticed> {
+    ) -> Vec<LedgerEvent> {
         let mut noticed = Vec::new();
         match (step, came) {
-            (Step::Adopt { object, group, containers, is_loading }, Came::Done) => {
+            (Step::Adopt { object, group, containers, is_loading }, StepResult::Done) => {
                 let adopted = containers.iter().zip(&group.sparks).map(|(container, spark)| {
                     let (object, spec) = (object.clone(), group.spec.clone());
-                    (container.clone(), Adopted { object, spark: spark.clone(), spec })
+                    (container.clone(), AdoptedContainer { object, spark: spark.clone(), spec })
                 });
                 self.adopted.extend(adopted);
                 let mut launch =
@@ -119,57 +121,61 @@ impl Ledger {
             }
             (Step::Check { group, image_id, .. }, came) => {
                 let checked = match came {
-                    Came::Done => Checked::of(what, now),
-                    Came::NotDone | Came::Failed | Came::Unknown => {
-                        Checked::Unknown { why: what.to_owned(), at: now }
+                    StepResult::Done => CheckedArguments::of(what, now),
+                    StepResult::NotDone | StepResult::Failed | StepResult::Unknown => {
+                        CheckedArguments::Unknown { why: what.to_owned(), at: now }
                     }
                 };
                 self.checked.insert(checked_key(&group.spec, image_id), checked);
             }
-            (Step::Stop { container, .. }, Came::Done) => {
+            (Step::Stop { container, .. }, StepResult::Done) => {
                 self.adopted.remove(container);
                 self.consume_approval(&step.key());
             }
-            (Step::Start { object, asked: Some(asked), .. }, Came::Done) => {
+            (Step::Start { object, asked: Some(asked), .. }, StepResult::Done) => {
                 self.restarted.insert(object.clone(), *asked);
                 self.consume_approval(&step.key());
             }
             (Step::Update { object, spark, .. }, came) => {
                 noticed.extend(self.began_update(object, spark, came, what, now));
-                if came == Came::Done {
+                if came == StepResult::Done {
                     self.consume_approval(&step.key());
                 }
             }
-            (Step::Start { object, container, .. }, Came::Done | Came::Failed) => {
-                let restarts = Restarts::after(self.restarts.get(object), container, now);
+            (Step::Start { object, container, .. }, StepResult::Done | StepResult::Failed) => {
+                let restarts = ServiceRestarts::after(self.restarts.get(object), container, now);
                 self.restarts.insert(object.clone(), restarts);
-                if came == Came::Done {
+                if came == StepResult::Done {
                     self.consume_approval(&step.key());
                 }
             }
-            (Step::EndJob { .. } | Step::Delete { .. }, Came::Done) => self.consume_approval(&step.key()),
+            (Step::EndJob { .. } | Step::Delete { .. }, StepResult::Done) => {
+                self.consume_approval(&step.key())
+            }
             (Step::Fetch { object, .. } | Step::Copy { object, .. }, came) => {
                 self.began_transfer(object, came, what, now);
-                if came == Came::Done {
+                if came == StepResult::Done {
                     self.consume_approval(&step.key());
                 }
             }
-            (Step::Stop { object, container, .. }, Came::NotDone) => self.not_stopped(object, container),
+            (Step::Stop { object, container, .. }, StepResult::NotDone) => {
+                self.not_stopped(object, container)
+            }
             // Unless it was given up meanwhile.
-            (Step::Launch { object, group, .. }, Came::NotDone) if self.is_loading(object) => {
+            (Step::Launch { object, group, .. }, StepResult::NotDone) if self.is_loading(object) => {
                 self.never_began(object);
                 self.refused(object, group, what, now);
             }
-            (Step::Advance { object, group, .. }, Came::NotDone | Came::Failed) => {
+            (Step::Advance { object, group, .. }, StepResult::NotDone | StepResult::Failed) => {
                 self.refused(object, group, what, now);
             }
             // A look from before this moment need not show its job.
-            (Step::Launch { object, .. }, Came::Done | Came::Unknown) => {
+            (Step::Launch { object, .. }, StepResult::Done | StepResult::Unknown) => {
                 if let Some(launch) = self.launches.get_mut(object).filter(|launch| launch.token == *token) {
                     launch.at = now;
                 }
             }
-            (Step::Launch { object, .. }, Came::Failed) => {
+            (Step::Launch { object, .. }, StepResult::Failed) => {
                 if let Some(launch) = self.launches.get(object).cloned() {
                     let state = self.failed(object, &launch.group, what.to_owned(), now, &mut noticed);
                     self.launches.insert(object.clone(), Launch { state, before: None, ..launch });
@@ -196,10 +202,11 @@ impl Ledger {
     }
 
     /// A launch was refused before anything was tried: no load failed, and the next try waits a little.
-    fn refused(&mut self, object: &Object, group: &Group, what: &str, now: Timestamp) {
+    fn refused(&mut self, object: &Object, group: &LaunchSpec, what: &str, now: Timestamp) {
         let before = self.attempts(object, &group.spec);
         let (failed_loads, refused) = before.map_or((0, 0), |before| (before.failed_loads, before.refused));
-        let last = Failure { at: now, what: format!("it was refused: {what}"), kind: FailureKind::Unnamed };
+        let last =
+            LaunchFailure { at: now, what: format!("it was refused: {what}"), kind: FailureKind::Unnamed };
         self.attempted(object, &group.spec, failed_loads, last);
         let pause = RETRY_AFTER.checked_mul(1 << refused.min(10)).unwrap_or(LONGEST_RETRY).min(LONGEST_RETRY);
         if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
@@ -209,8 +216,8 @@ impl Ledger {
     }
 
     /// Another model takes over for it: it is not tried again until a person says so.
-    fn gave_way(&mut self, object: &Object, failed: &Instead, now: Timestamp) {
-        if !self.attempts(object, &failed.spec).is_some_and(Attempts::is_spent) {
+    fn gave_way(&mut self, object: &Object, failed: &FallbackFor, now: Timestamp) {
+        if !self.attempts(object, &failed.spec).is_some_and(FailedAttempts::is_spent) {
             self.give_up(object, &failed.spec, failed.why.clone(), FailureKind::NotStarted, now);
         }
     }
@@ -223,15 +230,15 @@ mod tests {
 
     use crate::core::{
         desired::SpecHash,
-        group::Sign,
+        launch_spec::Liveness,
         ledger::Approval,
         name::{ContainerName, ModelName, ServedName, SparkName},
         plan,
-        weights::Files,
+        weights::ModelFiles,
     };
 
-    fn group(spec: &str) -> Group {
-        Group {
+    fn group(spec: &str) -> LaunchSpec {
+        LaunchSpec {
             model: ModelName::new("m").unwrap(),
             spec: SpecHash::of_label(spec),
             sparks: vec![SparkName::new("spark1").unwrap()],
@@ -239,7 +246,7 @@ mod tests {
             port: 8888,
             root: Some("lab/m".into()),
             served_as: vec![ServedName::new("m").unwrap()],
-            sign: Sign::Engine,
+            sign: Liveness::Engine,
             stop: None,
             is_labelled: false,
             log: None,
@@ -251,8 +258,8 @@ mod tests {
         Approval { plan: "p".into(), steps, relied_on: Vec::new(), at, by: "alice".into() }
     }
 
-    fn token(sequence: u64) -> Token {
-        Token { epoch: 1, sequence, controller: "a".into() }
+    fn token(sequence: u64) -> FencingToken {
+        FencingToken { epoch: 1, sequence, controller: "a".into() }
     }
 
     fn stop(spark: &str, container: &str) -> Step {
@@ -308,14 +315,16 @@ mod tests {
         let group = group("v1-0");
         let mut ledger = Ledger::default();
         let advance = Step::Advance { object: object.clone(), spark, group: group.clone(), needs_bytes: 0 };
-        for (came, refused, secs) in [(Came::NotDone, 1, 20), (Came::Failed, 2, 40), (Came::NotDone, 3, 80)] {
+        for (came, refused, secs) in
+            [(StepResult::NotDone, 1, 20), (StepResult::Failed, 2, 40), (StepResult::NotDone, 3, 80)]
+        {
             ledger.conclude(&advance, &token, came, "it is busy", now);
             let attempts = ledger.attempts(&object, &group.spec).unwrap();
             assert_eq!((attempts.refused, attempts.failed_loads), (refused, 0));
             assert_eq!(attempts.not_before.duration_since(now).as_secs(), secs);
         }
         for _ in 0..9 {
-            ledger.conclude(&advance, &token, Came::Failed, "it is busy", now);
+            ledger.conclude(&advance, &token, StepResult::Failed, "it is busy", now);
         }
         let attempts = ledger.attempts(&object, &group.spec).unwrap();
         assert_eq!(attempts.not_before.duration_since(now), LONGEST_RETRY);
@@ -325,7 +334,7 @@ mod tests {
         let launch =
             Step::Launch { object: object.clone(), group: group.clone(), instead_of: None, needs_bytes: 0 };
         ledger.intend(&launch, &token, now);
-        let noticed = ledger.conclude(&launch, &token, Came::Failed, "no such program", now);
+        let noticed = ledger.conclude(&launch, &token, StepResult::Failed, "no such program", now);
         assert_eq!(noticed.len(), 1);
         let failed = &ledger.launches[&object];
         assert_eq!((&failed.state, &failed.before), (&LaunchState::Failed { at: now, in_load: true }, &None));
@@ -338,16 +347,25 @@ mod tests {
     fn what_was_agreed_to_is_done_once() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
-        let files = Files { repo: crate::core::name::RepoId::new("lab/m").unwrap(), revision: None };
+        let files = ModelFiles { repo: crate::core::name::RepoId::new("lab/m").unwrap(), revision: None };
         let (container, name) = ("c1".to_owned(), "kokoro".to_owned());
         for (came, step) in [
-            (Came::Done, stop("spark1", "c1")),
-            (Came::Done, Step::EndJob { object: object.clone(), spark: spark.clone(), job: "1.1".into() }),
-            (Came::Done, Step::Delete { object: object.clone(), spark: spark.clone(), files: files.clone() }),
-            (Came::Done, Step::Fetch { object: object.clone(), spark: spark.clone(), files: files.clone() }),
-            (Came::Failed, Step::Fetch { object: object.clone(), spark: spark.clone(), files }),
+            (StepResult::Done, stop("spark1", "c1")),
             (
-                Came::Done,
+                StepResult::Done,
+                Step::EndJob { object: object.clone(), spark: spark.clone(), job: "1.1".into() },
+            ),
+            (
+                StepResult::Done,
+                Step::Delete { object: object.clone(), spark: spark.clone(), files: files.clone() },
+            ),
+            (
+                StepResult::Done,
+                Step::Fetch { object: object.clone(), spark: spark.clone(), files: files.clone() },
+            ),
+            (StepResult::Failed, Step::Fetch { object: object.clone(), spark: spark.clone(), files }),
+            (
+                StepResult::Done,
                 Step::Start {
                     object: object.clone(),
                     spark: spark.clone(),
@@ -356,8 +374,8 @@ mod tests {
                     asked: None,
                 },
             ),
-            (Came::Failed, Step::Start { object: object.clone(), spark, container, name, asked: None }),
-            (Came::NotDone, stop("spark1", "c1")),
+            (StepResult::Failed, Step::Start { object: object.clone(), spark, container, name, asked: None }),
+            (StepResult::NotDone, stop("spark1", "c1")),
         ] {
             let mut ledger = Ledger::default();
             let steps = BTreeSet::from([step.key(), "launch kokoro x".to_owned()]);
@@ -365,9 +383,9 @@ mod tests {
             ledger.intend(&step, &token(1), now);
             assert!(ledger.approved(&step.key(), &[], now), "{step}");
             ledger.conclude(&step, &token(1), came, "x", now);
-            assert_eq!(ledger.approved(&step.key(), &[], now), came != Came::Done, "{step} {came:?}");
+            assert_eq!(ledger.approved(&step.key(), &[], now), came != StepResult::Done, "{step} {came:?}");
             assert!(ledger.approved("launch kokoro x", &[], now), "{step}");
-            ledger.conclude(&step, &token(1), Came::Done, "x", now);
+            ledger.conclude(&step, &token(1), StepResult::Done, "x", now);
             ledger.consume_approvals(&Object::named("kokoro".into()));
             assert!(ledger.approvals.is_empty(), "{step}: nothing is left of it");
         }
@@ -394,7 +412,7 @@ mod tests {
         let stopping = || {
             let mut ledger = Ledger::default();
             let sparks = ["spark1", "spark2"].map(|name| SparkName::new(name).unwrap()).into();
-            let group = Group { sparks, ..group("v1-0") };
+            let group = LaunchSpec { sparks, ..group("v1-0") };
             ledger.launches.insert(Object::main(), Launch::new(group, token(1), now, serving.clone()));
             for (spark, container) in [("spark1", "c1"), ("spark2", "c2")] {
                 ledger.intend(&stop(spark, container), &token(2), now);
@@ -402,20 +420,20 @@ mod tests {
             assert!(ledger.is_past_stop(&Object::main()));
             ledger
         };
-        let conclude = |ledger: &mut Ledger, spark: &str, container: &str, came: Came| {
+        let conclude = |ledger: &mut Ledger, spark: &str, container: &str, came: StepResult| {
             ledger.conclude(&stop(spark, container), &token(2), came, "Docker is busy", now);
         };
         let stopped = LaunchState::Stopped { at: now };
         let mut neither = stopping();
-        conclude(&mut neither, "spark1", "c1", Came::NotDone);
+        conclude(&mut neither, "spark1", "c1", StepResult::NotDone);
         assert_eq!(neither.launches[&Object::main()].state, stopped, "one of two may still be done");
-        conclude(&mut neither, "spark2", "c2", Came::NotDone);
+        conclude(&mut neither, "spark2", "c2", StepResult::NotDone);
         assert_eq!(neither.launches[&Object::main()].state, serving);
         assert!(neither.releases.is_empty() && !neither.is_past_stop(&Object::main()));
 
         let mut one = stopping();
-        conclude(&mut one, "spark1", "c1", Came::Done);
-        conclude(&mut one, "spark2", "c2", Came::NotDone);
+        conclude(&mut one, "spark1", "c1", StepResult::Done);
+        conclude(&mut one, "spark2", "c2", StepResult::NotDone);
         assert_eq!(one.launches[&Object::main()].state, stopped);
         assert!(one.is_past_stop(&Object::main()));
         one.launches.get_mut(&Object::main()).unwrap().state = serving;
@@ -431,7 +449,8 @@ mod tests {
         let later = now.saturating_add(SignedDuration::from_secs(30)).unwrap();
         let launch =
             Step::Launch { object: Object::main(), group: group("v1-0"), instead_of: None, needs_bytes: 0 };
-        for (sequence, came, at) in [(1, Came::Done, later), (1, Came::Unknown, later), (2, Came::Done, now)]
+        for (sequence, came, at) in
+            [(1, StepResult::Done, later), (1, StepResult::Unknown, later), (2, StepResult::Done, now)]
         {
             let mut ledger = Ledger::default();
             ledger.intend(&launch, &token(1), now);
@@ -443,7 +462,7 @@ mod tests {
         given_up.intend(&launch, &token(1), now);
         given_up.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: now };
         let before = given_up.clone();
-        given_up.conclude(&launch, &token(1), Came::NotDone, "too late", later);
+        given_up.conclude(&launch, &token(1), StepResult::NotDone, "too late", later);
         assert_eq!(given_up, before);
     }
 
@@ -464,7 +483,7 @@ mod tests {
             };
             ledger.intend(&launch, &token(sequence), now);
             assert!(ledger.is_loading(&Object::main()));
-            ledger.conclude(&launch, &token(sequence), Came::NotDone, "Docker did not answer", now);
+            ledger.conclude(&launch, &token(sequence), StepResult::NotDone, "Docker did not answer", now);
             assert_eq!(ledger.launches[&Object::main()], stopped);
         }
         // One of before is kept, not all of them.

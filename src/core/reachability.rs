@@ -9,18 +9,19 @@ use super::{
 
 /// A line for the history, which names the Spark before the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ReachabilityChange {
     pub spark: SparkName,
     pub kind: &'static str,
     pub message: String,
 }
 
 /// What differs in how each Spark was reached, `previous` being the look before.
-pub fn changes(previous: &Observed, observed: &Observed) -> Vec<Change> {
+pub fn changes(previous: &Observed, observed: &Observed) -> Vec<ReachabilityChange> {
     let mut changes = Vec::new();
     for (spark, view) in &observed.sparks {
         let Some(before) = previous.sparks.get(spark) else { continue };
-        let mut say = |kind, message| changes.push(Change { spark: spark.clone(), kind, message });
+        let mut say =
+            |kind, message| changes.push(ReachabilityChange { spark: spark.clone(), kind, message });
         match (before, view) {
             (SparkView::Reachable(_), SparkView::Unreachable { why, .. }) => {
                 say("silent", format!("cannot be looked at any more: {why}"));

@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::{Store, StoreError, moment};
 use crate::core::{
-    connectivity::{Link, Spell},
+    connectivity::{EndpointLink, UptimeInterval},
     desired::Object,
 };
 
@@ -23,7 +23,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn begin_spell(&self, object: &Object, spell: Spell) -> Result<i64, StoreError> {
+    pub fn begin_spell(&self, object: &Object, spell: UptimeInterval) -> Result<i64, StoreError> {
         self.connection.execute(
             "INSERT INTO spell (object, link, since, until) VALUES (?1, ?2, ?3, ?4)",
             params![object.as_str(), spell.link.name(), moment(spell.since), moment(spell.until)],
@@ -47,7 +47,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn spells(&self, object: &Object, count: u32) -> Result<VecDeque<(i64, Spell)>, StoreError> {
+    pub fn spells(&self, object: &Object, count: u32) -> Result<VecDeque<(i64, UptimeInterval)>, StoreError> {
         let sql =
             "SELECT number, link, since, until FROM spell WHERE object = ?1 ORDER BY number DESC LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -57,10 +57,12 @@ impl Store {
         let mut spells = VecDeque::new();
         for row in rows {
             let (number, link, since, until) = row?;
-            let link = [Link::Up, Link::Down, Link::Silent].into_iter().find(|known| known.name() == link);
+            let link = [EndpointLink::Up, EndpointLink::Down, EndpointLink::Silent]
+                .into_iter()
+                .find(|known| known.name() == link);
             // What an other version wrote is no reason to show nothing.
             let (Some(link), Ok(since), Ok(until)) = (link, since.parse(), until.parse()) else { continue };
-            spells.push_front((number, Spell { link, since, until }));
+            spells.push_front((number, UptimeInterval { link, since, until }));
         }
         Ok(spells)
     }

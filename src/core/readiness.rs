@@ -5,11 +5,11 @@ use jiff::SignedDuration;
 
 use super::{
     desired::{Desired, Object},
-    group::{Group, Sign},
-    health::{self, Judgement},
+    health::{self, EngineJudgement},
+    launch_spec::{LaunchSpec, Liveness},
     ledger::Ledger,
     name::SparkName,
-    observed::{Container, EndpointAnswer, EngineAnswer, Facts, Observed, Proof},
+    observed::{CheckResult, Container, EndpointAnswer, EngineAnswer, Observed, SparkFacts},
 };
 
 /// A server of the owner's that has been down this long does not come back by itself.
@@ -39,7 +39,7 @@ pub enum Readiness {
 /// launch that was given up may still appear, and belongs to nothing.
 pub fn rank<'a>(
     object: &Object,
-    group: &Group,
+    group: &LaunchSpec,
     spark: &SparkName,
     desired: &Desired,
     observed: &'a Observed,
@@ -63,14 +63,25 @@ pub fn rank<'a>(
 }
 
 /// The engine of this endpoint, when it answered a completion for the names that `group` is to serve.
-pub fn answering<'a>(object: &Object, group: &Group, observed: &'a Observed) -> Option<&'a EngineAnswer> {
+pub fn answering<'a>(
+    object: &Object,
+    group: &LaunchSpec,
+    observed: &'a Observed,
+) -> Option<&'a EngineAnswer> {
     let EndpointAnswer::Engine(engine) = &observed.endpoints.get(object)?.answer else { return None };
-    let answers = engine.healthy && engine.missed == 0 && matches!(engine.completion, Proof::Proven { .. });
+    let answers =
+        engine.healthy && engine.missed == 0 && matches!(engine.completion, CheckResult::Proven { .. });
     Some(engine).filter(|engine| answers && serves(group, engine).is_ok())
 }
 
 /// The head of `group` answered so, and nobody else did in its place.
-fn proves(object: &Object, group: &Group, desired: &Desired, observed: &Observed, ledger: &Ledger) -> bool {
+fn proves(
+    object: &Object,
+    group: &LaunchSpec,
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+) -> bool {
     let head = rank(object, group, group.head(), desired, observed, ledger);
     let engine = answering(object, group, observed);
     head.zip(engine).is_some_and(|(head, engine)| engine.container.as_ref() == Some(&head.id))
@@ -79,7 +90,7 @@ fn proves(object: &Object, group: &Group, desired: &Desired, observed: &Observed
 /// Is `group` serving in `object`?
 pub fn readiness(
     object: &Object,
-    group: &Group,
+    group: &LaunchSpec,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
@@ -118,7 +129,7 @@ pub fn readiness(
         return Readiness::Unknown { why: "the endpoint has not been looked at".into() };
     };
     // A server of the owner's may say 503 while it loads, and its container may outlive it: what counts is how long.
-    if group.sign == Sign::Container && !ledger.is_loading(object) {
+    if group.sign == Liveness::Container && !ledger.is_loading(object) {
         let down = match &endpoint.answer {
             EndpointAnswer::Refused => Some("nothing listens"),
             EndpointAnswer::Engine(engine) if !engine.healthy => {
@@ -142,15 +153,17 @@ pub fn readiness(
             {
                 return Readiness::NotYet { why };
             }
-            let gpu = observed.facts(group.head()).and_then(Facts::gpu);
-            match health::judge(engine, gpu.and_then(|gpu| gpu.power_w), endpoint.at) {
-                Judgement::Dead if group.sign == Sign::Container => {
+            let gpu = observed.facts(group.head()).and_then(SparkFacts::gpu);
+            match health::judge_engine(engine, gpu.and_then(|gpu| gpu.power_w), endpoint.at) {
+                EngineJudgement::Dead if group.sign == Liveness::Container => {
                     Readiness::NotYet { why: "the engine reports that it is not well".into() }
                 }
-                Judgement::Dead => Readiness::Dead { why: "the engine reports that it is dead".into() },
-                Judgement::Ready | Judgement::Busy => Readiness::Ready,
-                Judgement::Unproven { why } => Readiness::NotYet { why: why.into() },
-                Judgement::Stalled { why } | Judgement::Degraded { why } => Readiness::NotYet { why },
+                EngineJudgement::Dead => Readiness::Dead { why: "the engine reports that it is dead".into() },
+                EngineJudgement::Ready | EngineJudgement::Busy => Readiness::Ready,
+                EngineJudgement::Unproven { why } => Readiness::NotYet { why: why.into() },
+                EngineJudgement::Stalled { why } | EngineJudgement::Degraded { why } => {
+                    Readiness::NotYet { why }
+                }
             }
         }
     }
@@ -158,7 +171,7 @@ pub fn readiness(
 
 /// The engine says of what it serves for `group` which files it loaded. Where it does not, that it is the right one rests on its
 /// names and on the words that it was started with.
-pub fn tells_root(group: &Group, engine: &EngineAnswer) -> bool {
+pub fn tells_root(group: &LaunchSpec, engine: &EngineAnswer) -> bool {
     let is_ours = |id: &str| group.served_as.iter().any(|name| name.as_str() == id);
     group.root.is_none() || engine.models.iter().all(|model| model.root.is_some() || !is_ours(&model.id))
 }
@@ -167,7 +180,7 @@ pub fn tells_root(group: &Group, engine: &EngineAnswer) -> bool {
 ///
 /// # Errors
 /// What is served instead.
-pub fn serves(group: &Group, engine: &EngineAnswer) -> Result<(), String> {
+pub fn serves(group: &LaunchSpec, engine: &EngineAnswer) -> Result<(), String> {
     for name in &group.served_as {
         let Some(model) = engine.models.iter().find(|model| model.id == name.as_str()) else {
             return Err(format!("`{name}` is not served"));

@@ -4,19 +4,19 @@ use super::{
     desired::{Desired, Object, Place, Slot, SpecHash},
     ledger::Ledger,
     name::SparkName,
-    observed::{Container, Facts, Observed},
+    observed::{Container, Observed, SparkFacts},
     plan::Predicate,
 };
 
 /// A container that stands where this slot's container would.
-pub struct Standing<'a> {
+pub struct SlotContainer<'a> {
     pub spark: &'a SparkName,
     pub container: &'a Container,
     /// What it was started as, when it is ours.
     pub spec: Option<SpecHash>,
 }
 
-impl Standing<'_> {
+impl SlotContainer<'_> {
     pub fn is_ours(&self) -> bool {
         self.spec.is_some()
     }
@@ -24,22 +24,22 @@ impl Standing<'_> {
 
 /// What stands in this slot's place on the Sparks that answered: containers of its name, and ours of other names, from
 /// before it was renamed. A container that a service names is the service's.
-pub fn standing<'a>(
+pub fn slot_containers<'a>(
     object: &Object,
     slot: &'a Slot,
     desired: &'a Desired,
     observed: &'a Observed,
     ledger: &Ledger,
-) -> Vec<Standing<'a>> {
+) -> Vec<SlotContainer<'a>> {
     let on = |spark: &'a SparkName| {
         let facts = observed.facts(spark);
         facts.into_iter().flat_map(|facts| &facts.containers).map(move |container| (spark, container))
     };
-    let mut standing: Vec<Standing<'a>> = desired
+    let mut standing: Vec<SlotContainer<'a>> = desired
         .sparks
         .keys()
         .flat_map(on)
-        .filter_map(|(spark, container)| stands(object, slot, desired, ledger, spark, container))
+        .filter_map(|(spark, container)| as_slot_container(object, slot, desired, ledger, spark, container))
         .collect();
     // The one of the slot's own name first on each Spark.
     standing.sort_by_key(|entry| (entry.spark.clone(), entry.container.name != slot.container.as_str()));
@@ -47,26 +47,28 @@ pub fn standing<'a>(
 }
 
 /// The same for the last that was seen of a silent Spark.
-pub fn stood<'a>(
+pub fn last_seen_slot_containers<'a>(
     object: &Object,
     slot: &'a Slot,
     desired: &'a Desired,
     ledger: &Ledger,
     spark: &'a SparkName,
-    last: &'a Facts,
-) -> Vec<Standing<'a>> {
+    last: &'a SparkFacts,
+) -> Vec<SlotContainer<'a>> {
     let containers = last.containers.iter();
-    containers.filter_map(|container| stands(object, slot, desired, ledger, spark, container)).collect()
+    containers
+        .filter_map(|container| as_slot_container(object, slot, desired, ledger, spark, container))
+        .collect()
 }
 
-fn stands<'a>(
+fn as_slot_container<'a>(
     object: &Object,
     slot: &Slot,
     desired: &Desired,
     ledger: &Ledger,
     spark: &'a SparkName,
     container: &'a Container,
-) -> Option<Standing<'a>> {
+) -> Option<SlotContainer<'a>> {
     let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
     let named = slot.sparks.contains(spark) && container.name == slot.container.as_str();
     // Asked last, of the few that have the name: it looks at every service.
@@ -76,11 +78,11 @@ fn stands<'a>(
                 && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
         })
     };
-    (spec.is_some() || (named && !of_service())).then_some(Standing { spark, container, spec })
+    (spec.is_some() || (named && !of_service())).then_some(SlotContainer { spark, container, spec })
 }
 
 /// What a plan about this container relies on.
-pub fn relied_on(entry: &Standing<'_>, observed: &Observed) -> Vec<Predicate> {
+pub fn predicates_about(entry: &SlotContainer<'_>, observed: &Observed) -> Vec<Predicate> {
     let boot = observed.facts(entry.spark).map(|facts| Predicate::boot(entry.spark, facts));
     let container = Predicate::container(entry.spark, entry.container);
     boot.into_iter().chain([container]).collect()
