@@ -23,8 +23,8 @@ pub enum ChangeCause {
     Contingency,
 }
 
-/// Before a container of a slot is stopped. `group` is the spec that is to be up: what is left of a broken group of it
-/// serves nobody.
+/// Why a person must agree before this container of a slot is stopped. `group` is the spec that is to be up: ranks that are left
+/// of it may be stopped without asking, because a part of its ranks serves no one.
 pub fn to_stop(
     entry: &SlotContainer<'_>,
     object: &Object,

@@ -51,7 +51,7 @@ pub struct Launch {
     /// The clock was set back since: how long it takes is not known.
     #[serde(default)]
     pub clock_was_set: bool,
-    /// What it took the place of, until it is known that this launch began: one that never did changes nothing.
+    /// The launch before this one. It is restored if this launch is found never to have begun, and cleared once its job is seen.
     #[serde(default)]
     pub before: Option<Box<Launch>>,
 }

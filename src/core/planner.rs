@@ -103,8 +103,9 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
     let stops = work.steps().any(|step| matches!(step.step, Step::Stop { .. }));
     let updates = work.steps().any(|step| matches!(step.step, Step::Update { .. }));
     let hold = consent::hold(&work.object, desired, now);
-    // What takes nothing away from a slot that serves may be done, and what is given up before its Spark goes silent is; a
-    // service has nothing but its container. Files are neither taken away nor brought.
+    // A hold blocks only work that stops or replaces something that serves. A model that the memory watchdog gives up is stopped
+    // even under a hold, before its Spark goes silent. A service has nothing but its container, so that any stop takes it away;
+    // files are neither deleted nor fetched under a hold.
     let serves = work.outage.is_some() && !ledger.is_below_floor(&work.object);
     let takes_away =
         work.object.is_files() || updates || (stops && (serves || !desired.slots.contains_key(&work.object)));

@@ -21,7 +21,7 @@ use super::{
     step::{self, FallbackFor, Step},
 };
 
-/// What of an outage is no load: the time that a container gets to end, and the release gate's window.
+/// Seconds of an outage besides the load: the grace that a container gets to end, and the window of the memory-release gate.
 const BESIDE_THE_LOAD_SECS: u64 = step::GRACE_SECS as u64 + memory::CLEAR_OVER.as_secs().unsigned_abs();
 
 /// Clear what is in the way, wait for the memory, launch, wait until it is ready. `failed` says why another model than the
