@@ -318,7 +318,7 @@ impl SlotView<'_> {
                     return Some(Verdict::Waiting { reason: Reason::MemorySettling, message });
                 }
                 ReleaseProgress::Freeing(message) => {
-                    let message = format!("{message}{}", self.and_then(wanted, target));
+                    let message = format!("{message}{}", self.after_giving_up(wanted, target));
                     return Some(Verdict::Waiting { reason: Reason::MemoryNotReleased, message });
                 }
                 ReleaseProgress::Stuck(message) => {
@@ -334,7 +334,7 @@ impl SlotView<'_> {
     }
 
     /// What comes when memory does not come back: `takes_over` has to find that it can.
-    fn and_then(self, wanted: &ResolvedModel<'_>, target: &ResolvedModel<'_>) -> String {
+    fn after_giving_up(self, wanted: &ResolvedModel<'_>, target: &ResolvedModel<'_>) -> String {
         let is_wanted = wanted.spec_hash() == target.spec_hash();
         match slot::fallback(self, wanted) {
             Ok(before) if is_wanted => format!(", then goes back to `{}` if that fits", before.name),

@@ -283,17 +283,10 @@ impl Splicer<'_> {
             match new.get(&key.text) {
                 Some(value) if old.says(value) => {}
                 Some(value) => self.entry(key, old, value, lines[at].end)?,
-                None => match renamed(&added, old) {
-                    // The same under another name: it is renamed where it stands.
-                    Some(renamed) => {
-                        let (name, _) = added.remove(renamed);
-                        let name = self.word(name);
-                        self.cut(key.span.clone(), name);
-                    }
-                    None => {
-                        gone.insert(at);
-                    }
-                },
+                None if self.rename(key, old, &mut added) => {}
+                None => {
+                    gone.insert(at);
+                }
             }
         }
         let stays = gone.len() < entries.len();
@@ -489,6 +482,15 @@ impl Splicer<'_> {
 
     // --- brackets
 
+    /// The same under another name is renamed where it stands, and is not added any more. Tells whether it was.
+    fn rename(&mut self, key: &MapKey, old: &Node, added: &mut Vec<(&String, &Json)>) -> bool {
+        let Some(renamed) = renamed(added, old) else { return false };
+        let (name, _) = added.remove(renamed);
+        let name = self.word(name);
+        self.cut(key.span.clone(), name);
+        true
+    }
+
     fn flow_map(&mut self, node: &Node, entries: &[(MapKey, Node)], new: &Map<String, Json>) -> Placed {
         let mut spans = Vec::new();
         for (key, value) in entries {
@@ -507,16 +509,10 @@ impl Splicer<'_> {
                     let colon = self.colon(key)?;
                     self.replace(old, value, colon + 1, spans[at].end)?;
                 }
-                None => match renamed(&added, old) {
-                    Some(renamed) => {
-                        let (name, _) = added.remove(renamed);
-                        let name = self.word(name);
-                        self.cut(key.span.clone(), name);
-                    }
-                    None => {
-                        gone.insert(at);
-                    }
-                },
+                None if self.rename(key, old, &mut added) => {}
+                None => {
+                    gone.insert(at);
+                }
             }
         }
         let added: Vec<String> = added.iter().map(|(key, value)| self.pair(key, value)).collect();

@@ -18,7 +18,7 @@ use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, export::Export, round::RoundMode},
     core::{access::Role, desired::Object, name::ModelName},
     manifest::load::load,
-    sim::{Service, Sim, SimulatedTimes, http::InMemory, report, transport::SimulatedTransport},
+    sim::{Service, Sim, http::InMemory, report, transport::SimulatedTransport},
     store::Store,
     web::{
         self,
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Api,
+    cluster::TIMES,
     golden::{assert_golden, here},
 };
 
@@ -137,18 +138,9 @@ fn left() -> Left {
     let export: Export = serde_json::from_slice(&unpacked(EXPORT)).unwrap();
     let file = folder.path().join("cluster.yaml");
     fs::write(&file, &export.file).unwrap();
-    let times = SimulatedTimes {
-        load: Duration::from_secs(120),
-        release: Duration::from_secs(15),
-        launcher: Duration::from_secs(2),
-        stop: Duration::from_secs(10),
-        check: Duration::ZERO,
-        latency: Duration::ZERO,
-        patience: Duration::ZERO,
-    };
     // It is a minute later.
     let now: Timestamp = export.at.checked_add(SignedDuration::from_mins(1)).unwrap();
-    let sim = Sim::new(times, move || now);
+    let sim = Sim::new(TIMES, move || now);
     report::fill(&sim, &load(&export.file).unwrap().desired, &export.observed);
     let for_world = sim.clone();
     let world = OutsideWorld {

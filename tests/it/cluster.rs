@@ -31,6 +31,17 @@ pub const MODELS: &str = "models:
   wide:  { repo: lab/wide, sparks: [spark1, spark2], args: { gpu-memory-utilization: 0.8, tensor-parallel-size: 2 } }
 ";
 
+/// How long things take on simulated Sparks.
+pub const TIMES: SimulatedTimes = SimulatedTimes {
+    load: Duration::from_secs(120),
+    release: Duration::from_secs(15),
+    launcher: Duration::from_secs(2),
+    stop: Duration::from_secs(10),
+    check: Duration::ZERO,
+    latency: Duration::ZERO,
+    patience: Duration::MAX,
+};
+
 /// Run with tokio's clock paused: time passes when everybody waits.
 pub fn paused<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -78,17 +89,8 @@ impl Cluster {
     pub fn at(epoch: Timestamp) -> Self {
         let skipped = Arc::new(AtomicU64::new(0));
         let now = Arc::new(clock(epoch, skipped.clone()));
-        let times = SimulatedTimes {
-            load: Duration::from_secs(120),
-            release: Duration::from_secs(15),
-            launcher: Duration::from_secs(2),
-            stop: Duration::from_secs(10),
-            check: Duration::ZERO,
-            latency: Duration::ZERO,
-            patience: Duration::MAX,
-        };
         let for_sim = now.clone();
-        let sim = Sim::new(times, move || for_sim());
+        let sim = Sim::new(TIMES, move || for_sim());
         let fast = PathBuf::from("/dev/shm");
         let directory =
             if fast.is_dir() { TempDir::new_in(fast) } else { TempDir::new() }.expect("a directory");
