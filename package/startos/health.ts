@@ -1,14 +1,14 @@
 /** What StartOS shows of the cluster's health, from what the program saw last. */
 import { i18n } from './i18n'
 
-/** `spark-control status --known --output json`, as far as it is needed. */
+/** `spark-control status --cached --output json`, as far as it is needed. */
 export type Status = {
   /** Of what is in force; `null`: nothing is, or nothing was looked at yet. */
   revision: number | null
   file_error: string | null
   fenced: string | null
   /** The file takes much out, and somebody must agree first. */
-  waits?: string | null
+  pending_approval?: string | null
   /** Whom all of it concerns: decided by the program, put into words here. */
   headline: Headline
   sparks: Record<string, View> | null
@@ -40,7 +40,7 @@ export type Headline = {
 /** Before the first look nothing is known, which is not that all is well. */
 export const isKnown = (status: Status): boolean =>
   status.revision !== null ||
-  Boolean(status.file_error || status.waits || status.fenced)
+  Boolean(status.file_error || status.pending_approval || status.fenced)
 
 export type Health = {
   result: 'success' | 'loading' | 'failure'
@@ -50,7 +50,7 @@ export type Health = {
 /** The words for each concern; which it is, the program has said. */
 export function judge(status: Status): Health {
   if (status.fenced) return { result: 'failure', message: status.fenced }
-  if (status.waits) {
+  if (status.pending_approval) {
     const names = 'cluster.yaml'
     return {
       result: 'loading',

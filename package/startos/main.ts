@@ -34,7 +34,7 @@ export const main = sdk.setupMain(async ({ effects }) => {
     'primary',
   )
   const known = async (): Promise<Status | null> => {
-    const words = ['status', '--known', '--output', 'json']
+    const words = ['status', '--cached', '--output', 'json']
     const asked = await place
       .exec([binary, ...words], { input: '', env: environment, user })
       .catch(() => null)

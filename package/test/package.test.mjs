@@ -254,7 +254,7 @@ test('health tells what is on its way, what waits for a yes and what needs someb
     [status('out_of_sight', [], silent), 'failure', 'Not reached: spark1'],
     [
       status('asks_for_approval', [], {
-        waits: 'abc',
+        pending_approval: 'abc',
         file_error: 'LargeRemoval',
       }),
       'loading',
@@ -277,12 +277,12 @@ test('health tells what is on its way, what waits for a yes and what needs someb
 
 test('before the first look nothing is known', () => {
   const { isKnown } = load('startos/health.ts', { './i18n': { i18n } })
-  const status = { revision: null, file_error: null, waits: null, fenced: null }
+  const status = { revision: null, file_error: null, pending_approval: null, fenced: null }
   assert.equal(isKnown(status), false)
   for (const known of [
     { revision: 1 },
     { file_error: 'x' },
-    { waits: 'x' },
+    { pending_approval: 'x' },
     { fenced: 'x' },
   ]) {
     assert.equal(isKnown({ ...status, ...known }), true)

@@ -58,7 +58,7 @@ pub async fn perform(
     };
     match step {
         Step::Adopt { .. } => plain(Verdict::Done),
-        Step::Advance { object, group, needs_bytes, .. } => {
+        Step::ReserveSpark { object, group, needs_bytes, .. } => {
             let bring = |act| with_environment(act, object, group, token, batch, desired);
             let act = before_a_load(act("advance"), *needs_bytes);
             let verdict = match room(act, object, group, desired, facts).and_then(bring) {

@@ -133,10 +133,10 @@ pub enum Command {
         #[arg(long, short)]
         watch: bool,
         /// What the running controller saw last; no Spark is asked for it.
-        #[arg(long, conflicts_with = "watch")]
-        known: bool,
+        #[arg(long, alias = "known", conflicts_with = "watch")]
+        cached: bool,
         /// Look at the Sparks first; without it, what was seen last is shown, with its age.
-        #[arg(long, conflicts_with_all = ["watch", "known"])]
+        #[arg(long, conflicts_with_all = ["watch", "cached"])]
         now: bool,
     },
     /// What differs between the file and the Sparks, as they were seen last.
@@ -364,13 +364,19 @@ pub struct Agreed {
 #[derive(Debug, Subcommand)]
 pub enum TokenAction {
     /// Make one, and print it: this once. With the first one, nobody is answered without.
-    New {
+    Create {
         /// Whose it is, or what for.
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         name: String,
         /// What it may: each may what those before it may.
         #[arg(long, value_enum, default_value = "edit")]
         role: TokenRole,
+    },
+    /// The word of before for `create`: it says so.
+    #[command(hide = true)]
+    New {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
     },
     /// Make one in the place of another, which is worth nothing from then on; the first time, just make it.
     Renew {

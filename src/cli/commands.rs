@@ -106,7 +106,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Desired { action } => desired::run(&places, action, output).await,
         Command::Key => key::key(&places, output).await,
         Command::Models => models::models(&places, output).await,
-        Command::Status { known: true, .. } => look::show_status(&look::known(&places).await?, output),
+        Command::Status { cached: true, .. } => look::show_status(&look::cached(&places).await?, output),
         Command::Status { watch: true, .. } => watch::status(&places, output).await,
         Command::Status { watch: false, now, .. } => {
             look::show_status(&look::seen(&places, now).await?, output)

@@ -231,14 +231,14 @@ impl ReachedController {
         match self {
             Self::Running(remote) => match remote.post("/desired", request).await {
                 Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
-                Err(error) => match reach::refused(&error, &["conflict", "overtaken"]) {
+                Err(error) => match reach::refused(&error, &["conflict", "concurrent_edit"]) {
                     Some(message) => Ok(Err(message)),
                     None => Err(error),
                 },
             },
             Self::Own(controller, _lock) => match controller.edit(request) {
                 Ok(edited) => Ok(Ok(edited)),
-                Err(error @ (NotEdited::Conflict { .. } | NotEdited::Overtaken { .. })) => {
+                Err(error @ (NotEdited::Conflict { .. } | NotEdited::ConcurrentEdit { .. })) => {
                     Ok(Err(error.to_string()))
                 }
                 Err(error) => Err(error.into()),
@@ -263,7 +263,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
         if let (Some(plan), Format::Text) = (&edited.plan, output) {
             print_told(&format!("\n{}\n", preview(plan)))?;
         }
-        if let Some(waits) = &edited.waits_because {
+        if let Some(waits) = &edited.pending_reason {
             talk!("{waits}");
         }
         return Ok(Exit::Changes);
@@ -273,7 +273,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
 
 /// Whether what was written is in force.
 fn tell_of_force(edited: &Edited) -> Exit {
-    match (&edited.waits_because, edited.revision) {
+    match (&edited.pending_reason, edited.revision) {
         (Some(waits), _) => {
             talk!("written, but not in force: {waits}");
             return Exit::Blocked;

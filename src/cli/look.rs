@@ -62,27 +62,27 @@ pub async fn seen(places: &ControllerPaths, now: bool) -> anyhow::Result<Snapsho
     }
     let reached = reach::reach(places).await?;
     let ReachedController::Running(remote) = &reached else { return look_with(&reached).await };
-    let known: Snapshot = remote.get("/snapshot").await?;
+    let cached: Snapshot = remote.get("/snapshot").await?;
     // What somebody saved since is what they ask about.
-    let saved = std::fs::metadata(&known.file).and_then(|metadata| metadata.modified()).ok();
+    let saved = std::fs::metadata(&cached.file).and_then(|metadata| metadata.modified()).ok();
     let saved = saved.and_then(|saved| jiff::Timestamp::try_from(saved).ok());
-    let is_of_before = known.at < saved;
-    if is_of_before || (known.plan.is_none() && known.file_error.is_none()) {
+    let predates_file = cached.at < saved;
+    if predates_file || (cached.plan.is_none() && cached.file_error.is_none()) {
         return look_with(&reached).await;
     }
-    let age = known.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
+    let age = cached.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
     if age > OLD_SECS {
         talk!("this was seen {age} s ago; `--now` looks again");
     }
-    tell_of_file(&known);
-    Ok(known)
+    tell_of_file(&cached);
+    Ok(cached)
 }
 
 /// What the running controller saw last. It looks by itself; a monitor that makes it look would make it look all the time.
 ///
 /// # Errors
 /// When none runs.
-pub async fn known(places: &ControllerPaths) -> anyhow::Result<Snapshot> {
+pub async fn cached(places: &ControllerPaths) -> anyhow::Result<Snapshot> {
     match reach::reach(places).await? {
         ReachedController::Running(remote) => remote.get("/snapshot").await,
         ReachedController::Own(..) => {
@@ -139,7 +139,7 @@ pub async fn show_old_plan(places: &ControllerPaths, id: &str, output: Format) -
 
 /// A file that is not in force is never "done".
 pub fn exit_of_file(seen: &Snapshot) -> Exit {
-    match (&seen.waits, &seen.file_error) {
+    match (&seen.pending_approval, &seen.file_error) {
         (Some(_), _) => Exit::Blocked,
         (None, Some(_)) => Exit::Error,
         (None, None) => Exit::Done,
@@ -185,7 +185,7 @@ pub fn status_json(seen: &Snapshot) -> serde_json::Value {
         "revision": seen.plan.as_ref().map(|plan| plan.revision),
         "at": seen.plan.as_ref().map(|plan| plan.at),
         "file_error": seen.file_error,
-        "waits": seen.waits,
+        "pending_approval": seen.pending_approval,
         "warnings": seen.warnings,
         "fenced": seen.fenced,
         "headline": seen.headline,

@@ -51,13 +51,13 @@ pub async fn serve(
     if !address.ip().is_loopback() && !controller.needs_token() {
         warn!(
             "whoever reaches {address} may edit the file and agree to plans: nobody is asked for a token; let only a network \
-             that you trust reach it, or make one with `spark-control token new`"
+             that you trust reach it, or make one with `spark-control token create`"
         );
     }
     if controller.tokens_are_lost() {
         warn!(
             "there were tokens, and the store has none any more: nobody is let in over HTTP until there is one again \
-             (`spark-control token new NAME --role approve`), or a backup of the store is put back"
+             (`spark-control token create NAME --role approve`), or a backup of the store is put back"
         );
     }
     info!(listen = %address, socket = %socket.display(), "serving");

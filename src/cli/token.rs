@@ -23,7 +23,11 @@ use crate::{
 pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format) -> anyhow::Result<Exit> {
     let way = reach::reach(places).await?;
     match action {
-        TokenAction::New { name, role } => {
+        TokenAction::New { words } => {
+            let words: String = words.iter().map(|word| format!(" {word}")).collect();
+            anyhow::bail!("`token new` is called `token create` now: `spark-control token create{words}`")
+        }
+        TokenAction::Create { name, role } => {
             let role = Role::from(role);
             let token = match way {
                 ReachedController::Running(remote) => {

@@ -79,15 +79,15 @@ pub enum RequestedChange {
 /// What came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Edited {
-    /// In force now. When `waits`, the one before.
+    /// In force now. When `pending_approval`, the one before.
     pub revision: Option<u64>,
     /// Of what the file holds now.
     pub tag: FileTag,
     /// What to approve for the new text to come into force: it takes much out.
-    pub waits: Option<String>,
+    pub pending_approval: Option<String>,
     /// That in words.
     #[serde(default)]
-    pub waits_because: Option<String>,
+    pub pending_reason: Option<String>,
     pub written: bool,
     /// Unified; empty when nothing changes.
     pub diff: String,
@@ -160,7 +160,7 @@ pub enum NotEdited {
         clashing: Vec<String>,
     },
     #[error("the file was changed at the same moment ({}); that change stays, try again", .fields.join(", "))]
-    Overtaken { fields: Vec<String> },
+    ConcurrentEdit { fields: Vec<String> },
     #[error("the file is not valid now, so it is replaced as a whole, or edited by hand:\n{0}")]
     FileInvalid(String),
     #[error("{0}; an edit with `--create` makes one, too")]
@@ -282,8 +282,8 @@ impl Controller {
         let mut edited = Edited {
             revision,
             tag: FileTag::of(revision, &bytes),
-            waits: None,
-            waits_because: None,
+            pending_approval: None,
+            pending_reason: None,
             written: false,
             diff: diff(if is_there { &text } else { "" }, &new),
             warnings,
@@ -293,8 +293,8 @@ impl Controller {
             let state = self.state();
             let current = state.current.as_ref();
             let removal = current.and_then(|current| removal::large(&current.desired, &after.desired));
-            edited.waits = removal.as_ref().map(|_| removal_id(&new));
-            edited.waits_because = removal.map(|why| format!("{why}; it would wait for somebody to agree"));
+            edited.pending_approval = removal.as_ref().map(|_| removal_id(&new));
+            edited.pending_reason = removal.map(|why| format!("{why}; it would wait for somebody to agree"));
         }
         if request.dry_run || (new.as_bytes() == bytes && is_there) {
             return Ok(edited);
@@ -310,7 +310,7 @@ impl Controller {
             Ok(replaced) => replaced,
             Err(ReplaceError::Changed(found)) => {
                 let found = String::from_utf8_lossy(&found).into_owned();
-                return Err(NotEdited::Overtaken { fields: changed_fields(&text, &found) });
+                return Err(NotEdited::ConcurrentEdit { fields: changed_fields(&text, &found) });
             }
             Err(ReplaceError::ReadOnly(error)) => return Err(NotEdited::FileReadOnly(error.to_string())),
             Err(ReplaceError::Io(error)) => return Err(error.into()),
@@ -332,8 +332,8 @@ impl Controller {
         edited.revision = self.state().current.as_ref().map(|current| current.revision);
         edited.tag = FileTag::of(self.revision_of(&new).ok().flatten(), new.as_bytes());
         let state = self.state();
-        edited.waits = state.pending.as_ref().map(|pending| pending.id.clone());
-        edited.waits_because = state.pending.as_ref().and(state.file_error.clone());
+        edited.pending_approval = state.pending.as_ref().map(|pending| pending.id.clone());
+        edited.pending_reason = state.pending.as_ref().and(state.file_error.clone());
         drop(state);
         self.wake.notify_one();
         Ok(edited)

@@ -238,7 +238,7 @@ pub struct Snapshot {
     /// Why the file is not the revision in force.
     pub file_error: Option<String>,
     /// What to approve for the file to come into force, when that is all that is missing.
-    pub waits: Option<String>,
+    pub pending_approval: Option<String>,
     /// Where it is.
     pub file: PathBuf,
     pub warnings: Vec<String>,

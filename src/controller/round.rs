@@ -668,7 +668,7 @@ impl Controller {
             looked_ms,
             revision: state.current.as_ref().map(|current| current.revision),
             file_error: state.file_error.clone(),
-            waits: state.pending.as_ref().map(|pending| pending.id.clone()),
+            pending_approval: state.pending.as_ref().map(|pending| pending.id.clone()),
             file: std::path::absolute(&self.places.file).unwrap_or_else(|_| self.places.file.clone()),
             warnings: state.warnings.clone(),
             fenced: state.ledger.fenced.clone(),

@@ -87,7 +87,7 @@ impl Ledger {
             | Step::Check { .. }
             | Step::Start { .. }
             | Step::Delete { .. }
-            | Step::Advance { .. } => {}
+            | Step::ReserveSpark { .. } => {}
         }
     }
 
@@ -166,7 +166,7 @@ impl Ledger {
                 self.never_began(object);
                 self.refused(object, group, what, now);
             }
-            (Step::Advance { object, group, .. }, StepResult::NotDone | StepResult::Failed) => {
+            (Step::ReserveSpark { object, group, .. }, StepResult::NotDone | StepResult::Failed) => {
                 self.refused(object, group, what, now);
             }
             // A look from before this moment need not show its job.
@@ -314,7 +314,8 @@ mod tests {
         let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
         let group = group("v1-0");
         let mut ledger = Ledger::default();
-        let advance = Step::Advance { object: object.clone(), spark, group: group.clone(), needs_bytes: 0 };
+        let advance =
+            Step::ReserveSpark { object: object.clone(), spark, group: group.clone(), needs_bytes: 0 };
         for (came, refused, secs) in
             [(StepResult::NotDone, 1, 20), (StepResult::Failed, 2, 40), (StepResult::NotDone, 3, 80)]
         {

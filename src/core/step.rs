@@ -65,7 +65,8 @@ pub enum Step {
     Delete { object: Object, spark: SparkName, files: ModelFiles },
     /// Before a launch on several Sparks, on each: make every older message worthless, and bring what the group's
     /// containers are to have in their environment.
-    Advance {
+    #[serde(rename = "advance")]
+    ReserveSpark {
         object: Object,
         spark: SparkName,
         group: LaunchSpec,
@@ -98,7 +99,7 @@ impl Step {
             | Self::Copy { object, .. }
             | Self::Update { object, .. }
             | Self::Delete { object, .. }
-            | Self::Advance { object, .. }
+            | Self::ReserveSpark { object, .. }
             | Self::Launch { object, .. } => object,
         }
     }
@@ -114,7 +115,7 @@ impl Step {
             | Self::Copy { spark, .. }
             | Self::Update { spark, .. }
             | Self::Delete { spark, .. }
-            | Self::Advance { spark, .. } => Some(spark),
+            | Self::ReserveSpark { spark, .. } => Some(spark),
             Self::Launch { group, .. } | Self::Check { group, .. } => Some(group.head()),
         }
     }
@@ -148,7 +149,7 @@ impl Step {
                 format!("update {object} {spark} {} {asked:.0}", checkout.branch)
             }
             Self::Delete { object, spark, files } => format!("delete {object} {spark} {files}"),
-            Self::Advance { object, spark, .. } => format!("advance {object} {spark}"),
+            Self::ReserveSpark { object, spark, .. } => format!("advance {object} {spark}"),
             Self::Launch { object, group, .. } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
                 format!("launch {object} {} {}", group.spec, sparks.join(","))
@@ -224,7 +225,9 @@ impl std::fmt::Display for Step {
             Self::Delete { spark, files, .. } => {
                 write!(f, "delete `{}`, every revision of it, from the cache of {spark}", files.repo)
             }
-            Self::Advance { spark, .. } => write!(f, "fence off older messages on {spark}"),
+            Self::ReserveSpark { spark, .. } => {
+                write!(f, "reserve {spark} for this start: older commands are refused from here")
+            }
             Self::Launch { group, .. } => {
                 let sparks: Vec<_> = group.sparks.iter().map(SparkName::as_str).collect();
                 write!(f, "launch `{}` as `{}` on {}", group.model, group.container, sparks.join(" and "))

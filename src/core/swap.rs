@@ -127,7 +127,7 @@ pub(super) fn replace(
         let advance = |spark: &SparkName| {
             let (object, spark, group) = (object.clone(), spark.clone(), group.clone());
             let needs_bytes = needs_bytes(&spark);
-            PlannedStep::new(Step::Advance { object, spark, group, needs_bytes }, None)
+            PlannedStep::new(Step::ReserveSpark { object, spark, group, needs_bytes }, None)
         };
         work.items.push(WorkItem::Steps(group.sparks.iter().map(advance).collect()));
     }

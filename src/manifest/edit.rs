@@ -35,7 +35,7 @@ pub enum Refused {
     TooLarge(String),
     /// For example an entry that an anchor shares with others.
     #[error("line {line} of the file cannot be changed in part, because {why}: `{text}`; edit it by hand")]
-    Entangled { line: usize, why: String, text: String },
+    TouchesOtherText { line: usize, why: String, text: String },
 }
 
 /// `text` after `change`.
@@ -60,21 +60,21 @@ pub fn edited(text: &str, change: &TextChange) -> Result<String, Refused> {
     if new == old {
         return Ok(text.to_owned());
     }
-    let after = splice(body, &before, &new).map_err(|no_place| entangled(body, &no_place))?;
+    let after = splice(body, &before, &new).map_err(|no_place| touches_other_text(body, &no_place))?;
     match tree::parse(&after) {
         Ok(read) if read.json() == new => Ok(format!("{mark}{after}")),
         Ok(read) => Err(misread(body, &before, &read.json(), &new)),
         Err(problem) => {
             let why = format!("the file could not be read any more ({})", problem.message);
-            Err(Refused::Entangled { line: 1, why, text: first_line(body) })
+            Err(Refused::TouchesOtherText { line: 1, why, text: first_line(body) })
         }
     }
 }
 
-fn entangled(text: &str, NoPlace { at, why }: &NoPlace) -> Refused {
+fn touches_other_text(text: &str, NoPlace { at, why }: &NoPlace) -> Refused {
     let line = text[..*at].matches('\n').count();
     let written = text.lines().nth(line).unwrap_or_default().trim().to_owned();
-    Refused::Entangled { line: line + 1, why: (*why).to_owned(), text: written }
+    Refused::TouchesOtherText { line: line + 1, why: (*why).to_owned(), text: written }
 }
 
 fn first_line(text: &str) -> String {
@@ -99,8 +99,8 @@ fn misread(text: &str, before: &Node, read: &Json, wanted: &Json) -> Refused {
         several => format!("the anchors {} share what stands there with other places", several.join(" and ")),
     };
     let no_place = NoPlace { at, why: "" };
-    match entangled(text, &no_place) {
-        Refused::Entangled { line, text, .. } => Refused::Entangled { line, why, text },
+    match touches_other_text(text, &no_place) {
+        Refused::TouchesOtherText { line, text, .. } => Refused::TouchesOtherText { line, why, text },
         other => other,
     }
 }

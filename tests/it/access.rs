@@ -34,9 +34,9 @@ async fn with_tokens_each_may_what_its_role_may_and_no_more() {
 
     for path in ["/api/v1/status", "/api/v1/desired", "/api/v1/events", "/api/endpoints", "/metrics"] {
         let refused = api.get(path).await;
-        assert_eq!(code(&refused), (401, "needs_token", false), "{path}");
+        assert_eq!(code(&refused), (401, "unauthorized", false), "{path}");
     }
-    assert_eq!(code(&api.send(approve()).await), (401, "needs_token", false));
+    assert_eq!(code(&api.send(approve()).await), (401, "unauthorized", false));
     for path in ["/healthz", "/readyz", "/"] {
         assert_eq!(api.get(path).await.status, 200, "{path} asks for none");
     }
@@ -44,13 +44,13 @@ async fn with_tokens_each_may_what_its_role_may_and_no_more() {
     let wrong = format!("{}{last}", &owner[..owner.len() - 1]);
     for token in ["", "sc_", "sc_1_2", "owner", wrong.as_str()] {
         let refused = api.send(with(api.request(Method::GET, "/api/v1/status"), token)).await;
-        assert_eq!(code(&refused), (401, "needs_token", false), "{token:?}");
+        assert_eq!(code(&refused), (401, "unauthorized", false), "{token:?}");
         assert!(!refused.body.to_string().contains(&owner[12..]), "a token is in an error");
     }
     assert_eq!(api.send(with(api.request(Method::GET, "/api/v1/status"), &reader)).await.status, 200);
-    assert_eq!(code(&patch(&api, &reader).await), (403, "may_not", false));
+    assert_eq!(code(&patch(&api, &reader).await), (403, "forbidden", false));
     assert_eq!(patch(&api, &editor).await.status, 200);
-    assert_eq!(code(&api.send(with(approve(), &editor)).await), (403, "may_not", false));
+    assert_eq!(code(&api.send(with(approve(), &editor)).await), (403, "forbidden", false));
     assert_eq!(api.send(with(approve(), &owner)).await.status, 204);
     let last = api.send(with(api.request(Method::GET, "/api/v1/history?last=1"), &owner)).await;
     let message = last.body["events"][0]["message"].as_str().unwrap();
@@ -75,7 +75,7 @@ async fn with_tokens_each_may_what_its_role_may_and_no_more() {
     // Another controller of the same store knows them; one that is revoked is nobody's at once.
     assert_eq!(api.cluster.controller("a").tokens().len(), 3);
     api.controller.revoke_token("owner").unwrap();
-    assert_eq!(code(&patch(&api, &owner).await), (401, "needs_token", false));
+    assert_eq!(code(&patch(&api, &owner).await), (401, "unauthorized", false));
     api.controller.round(RoundMode::Preview).await.unwrap();
     let ends = tokio::time::timeout(std::time::Duration::from_secs(20), stream.chunk()).await;
     assert!(ends.expect("it ends").unwrap().is_none(), "it goes on");
@@ -90,7 +90,7 @@ async fn a_renewed_token_is_worth_what_the_one_before_was_which_is_worth_nothing
     let api = Api::new("model: alpha").await;
     let first = api.controller.renew_token("owner", Some(Role::Approve)).unwrap();
     let second = api.controller.renew_token("owner", None).unwrap();
-    assert_eq!(code(&patch(&api, &first).await), (401, "needs_token", false));
+    assert_eq!(code(&patch(&api, &first).await), (401, "unauthorized", false));
     assert_eq!(patch(&api, &second).await.status, 200);
     let [listed] = &api.controller.tokens()[..] else { panic!("one of that name") };
     assert_eq!(listed.role, Role::Approve);
@@ -108,7 +108,7 @@ async fn a_browser_keeps_a_cookie_that_only_its_own_page_can_use() {
         api.request(Method::POST, "/api/v1/session").header("content-type", "application/json").body(body)
     };
     for _ in 0..20 {
-        assert_eq!(code(&api.send(sign_in("sc_00000000_0")).await), (401, "needs_token", false));
+        assert_eq!(code(&api.send(sign_in("sc_00000000_0")).await), (401, "unauthorized", false));
     }
     let tried = || {
         let events = api.controller.events(100).unwrap();
@@ -152,7 +152,7 @@ async fn a_browser_keeps_a_cookie_that_only_its_own_page_can_use() {
 
     let out = api.request(Method::DELETE, "/api/v1/session").header("cookie", cookie.clone());
     assert_eq!(api.send(out).await.status, 204);
-    assert_eq!(code(&api.send(session(&cookie)).await), (401, "needs_token", false));
+    assert_eq!(code(&api.send(session(&cookie)).await), (401, "unauthorized", false));
 
     // One token's browsers push out its own, and nobody else's.
     let other = api.controller.make_token("carol", Role::Read).unwrap();
@@ -173,7 +173,7 @@ async fn a_browser_keeps_a_cookie_that_only_its_own_page_can_use() {
     assert_eq!(api.send(session(&cookie)).await.status, 200);
     api.controller.revoke_token("alice").unwrap();
     api.controller.make_token("bob", Role::Read).unwrap();
-    assert_eq!(code(&api.send(session(&cookie)).await), (401, "needs_token", false));
+    assert_eq!(code(&api.send(session(&cookie)).await), (401, "unauthorized", false));
 }
 
 /// If this failed, a request that was sent again because its answer was lost would be done twice.

@@ -453,7 +453,7 @@ fn a_hint_keeps_the_options_of_the_run() {
     fs::write(folder.join("cluster.yaml"), FILE).unwrap();
     let told = text(&run(folder, &["token", "revoke", "nobody"]));
     assert!(told.contains("`spark-control --data data token list`"), "{told}");
-    let told = text(&run(folder, &["status", "--known"]));
+    let told = text(&run(folder, &["status", "--cached"]));
     assert!(told.contains("`spark-control --data data serve`"), "{told}");
 }
 

@@ -208,14 +208,14 @@ fn the_catalog_is_told_with_what_each_would_take() {
 #[test]
 fn what_is_known_is_told_by_who_runs_and_by_nobody_else() {
     let mut place = Place::new();
-    let nobody = place.run(&["status", "--known"]);
+    let nobody = place.run(&["status", "--cached"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(told(&nobody).contains("no controller runs"), "{}", told(&nobody));
     // What was never valid is told, too.
     fs::write(place.path("cluster.yaml"), "version: 1\nsparks: [\n").unwrap();
     place.serve();
     let known = |place: &Place| -> Value {
-        let known = place.run(&["status", "--known", "--output", "json"]);
+        let known = place.run(&["status", "--cached", "--output", "json"]);
         serde_json::from_slice(&known.stdout).unwrap_or_else(|_| panic!("{}", told(&known)))
     };
     let began = Instant::now();
@@ -227,10 +227,10 @@ fn what_is_known_is_told_by_who_runs_and_by_nobody_else() {
     fs::write(place.path("cluster.yaml"), FILE).unwrap();
     let began = Instant::now();
     loop {
-        let known = place.run(&["status", "--known", "--output", "json"]);
+        let known = place.run(&["status", "--cached", "--output", "json"]);
         let seen: Value = serde_json::from_slice(&known.stdout).unwrap();
         if seen["revision"] == 1 {
-            assert_eq!((&seen["file_error"], &seen["waits"]), (&Value::Null, &Value::Null));
+            assert_eq!((&seen["file_error"], &seen["pending_approval"]), (&Value::Null, &Value::Null));
             return;
         }
         assert!(began.elapsed() < Duration::from_secs(30), "{}", told(&known));

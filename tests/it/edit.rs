@@ -274,7 +274,7 @@ fn one(seed: u64) -> Told {
     let told = |after: &str| format!("seed {seed}\n{text}\n---- {patch}\n{after}");
     let after = match edited(&text, &TextChange::Merge(patch.clone())) {
         Ok(after) => after,
-        Err(refused @ Refused::Entangled { .. }) => {
+        Err(refused @ Refused::TouchesOtherText { .. }) => {
             if std::env::var_os("SPARK_CONTROL_TRACE").is_some() {
                 println!("{refused}: {}", told(""));
             }

@@ -107,13 +107,13 @@ async fn a_token_that_may_edit_is_refused_what_loosens() {
     let loosens = json!({ "model": "beta", "reconcile": { "on_edit": "apply" } });
     for query in ["", "?dry_run=true"] {
         let refused = patch(&api, &editor, query, loosens.clone()).await;
-        assert_eq!(code(&refused), (403, "may_not", false));
+        assert_eq!(code(&refused), (403, "forbidden", false));
         assert!(refused.body["detail"].as_str().unwrap().contains("/reconcile/on_edit"), "{}", refused.body);
     }
     let reads = json!({ "services": { "mine": {
         "kind": "vllm", "address": "192.0.2.66", "port": 1, "api_key": { "file": "/etc/shadow" } } } });
-    assert_eq!(code(&patch(&api, &editor, "", reads.clone()).await), (403, "may_not", false));
-    assert_eq!(code(&patch(&api, &editor, "", json!({ "holds": null })).await), (403, "may_not", false));
+    assert_eq!(code(&patch(&api, &editor, "", reads.clone()).await), (403, "forbidden", false));
+    assert_eq!(code(&patch(&api, &editor, "", json!({ "holds": null })).await), (403, "forbidden", false));
     assert_eq!(api.file(), before, "nothing is written");
 
     // The data directory's own folder is for what edits may name; who may approve may name anything.
@@ -163,8 +163,12 @@ async fn lost_tokens_open_no_door() {
     // A store without tokens beside the marker.
     std::fs::write(&marker, "").unwrap();
     let refused = api.get("/api/v1/status").await;
-    assert_eq!(code(&refused), (401, "needs_token", false));
-    assert!(refused.body["detail"].as_str().unwrap().contains("spark-control token new"), "{}", refused.body);
+    assert_eq!(code(&refused), (401, "unauthorized", false));
+    assert!(
+        refused.body["detail"].as_str().unwrap().contains("spark-control token create"),
+        "{}",
+        refused.body
+    );
     assert_eq!(api.get("/healthz").await.status, 200);
     let token = api.controller.make_token("owner", Role::Approve).unwrap();
     let request =

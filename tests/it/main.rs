@@ -39,6 +39,7 @@ mod memory;
 mod notify;
 mod plans;
 mod preflight;
+mod promised;
 mod reached;
 mod readiness;
 mod release;

@@ -248,7 +248,7 @@ impl Stage {
                 match self.controller.edit(&request) {
                     Ok(edited) => {
                         edited.diff
-                            + &edited.waits_because.map_or(String::new(), |waits| format!("{waits}\n"))
+                            + &edited.pending_reason.map_or(String::new(), |waits| format!("{waits}\n"))
                     }
                     Err(error) => {
                         let problem = Problem::from(error);

@@ -229,7 +229,7 @@ fn it_warns_where_whoever_reaches_it_may_edit() {
     served(folder.path(), "0.0.0.0:0");
     assert!(warned(folder.path()));
     let token = spark_control(folder.path())
-        .args(["--data", "data", "token", "new", "owner", "--role", "approve"])
+        .args(["--data", "data", "token", "create", "owner", "--role", "approve"])
         .current_dir(folder.path())
         .output()
         .unwrap();

@@ -66,7 +66,7 @@ fn killed_before_the_launch_it_resumes_and_starts_nothing_twice() {
                 done(log, "stop and remove") && lab.spark("spark1").running(CONTAINER).is_none()
             },
         },
-        Phase { name: "the fences are sent", is_reached: |log, _| sent(log, "fence off older messages") },
+        Phase { name: "the fences are sent", is_reached: |log, _| sent(log, "reserve spark") },
     ]);
 }
 

@@ -227,7 +227,7 @@ test("a stream that breaks is said to be broken, and comes back", async () => {
 test("with tokens, a browser signs in, and may what its token may", async () => {
   const before = await open(browser, demo);
   await before.getByText("Live", { exact: true }).waitFor();
-  const token = demo.command("--data", ".spark-control-demo", "token", "new", "reader", "--role", "read").trim();
+  const token = demo.command("--data", ".spark-control-demo", "token", "create", "reader", "--role", "read").trim();
   // A page that was open already is asked, too.
   await before.getByRole("heading", { name: "Sign in" }).waitFor();
   await close(before);

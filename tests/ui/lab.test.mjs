@@ -180,7 +180,7 @@ test("everything is suspended, and a file that takes much out is agreed to", asy
 
 test("with a token, a browser signs in", async () => {
   const command = (...words) => execFileSync(program, ["--file", path, "--data", data, ...words], { encoding: "utf8" });
-  const token = command("token", "new", "reader", "--role", "read").trim();
+  const token = command("token", "create", "reader", "--role", "read").trim();
   const page = await on("/");
   await page.getByLabel("Token").fill(token);
   await page.getByRole("button", { name: "Sign in" }).click();

@@ -52,7 +52,7 @@ fn authorize(door: &RequiredRole, headers: &HeaderMap) -> Result<Caller, Problem
         let name = asker.name.unwrap_or_default();
         let detail =
             format!("token `{name}` may {}, and this asks for {}", asker.role.name(), door.role.name());
-        return Err(Problem::new(ProblemCode::MayNot, detail));
+        return Err(Problem::new(ProblemCode::Forbidden, detail));
     }
     // A page of another site can make a browser send its cookie; whatever comes from a page says so.
     let from_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
@@ -78,10 +78,10 @@ fn asker(controller: &Shared, headers: &HeaderMap) -> Result<Caller, Problem> {
     };
     known.ok_or_else(|| {
         if controller.tokens_are_lost() {
-            return Problem::new(ProblemCode::NeedsToken, LOST);
+            return Problem::new(ProblemCode::Unauthorized, LOST);
         }
         let detail = "name a token: `Authorization: Bearer …`, or sign in; `spark-control token` makes one";
-        Problem::new(ProblemCode::NeedsToken, detail)
+        Problem::new(ProblemCode::Unauthorized, detail)
     })
 }
 
@@ -94,7 +94,7 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// For who has the machine.
 const LOST: &str = "this controller had tokens, and its store has none any more, so nobody is let in; on its machine: \
-                    `spark-control token new NAME --role approve`, or put a backup of the store back";
+                    `spark-control token create NAME --role approve`, or put a backup of the store back";
 
 /// Each is compared with what is kept.
 const MOST_COOKIES: usize = 8;
@@ -115,7 +115,7 @@ pub async fn sign_in(
     let Some((asker, secret)) = controller.sign_in(wish.token.trim())? else {
         controller.sign_in_failed(&by)?;
         return Err(Problem::new(
-            ProblemCode::NeedsToken,
+            ProblemCode::Unauthorized,
             "this token is not known here; it may have been revoked",
         ));
     };

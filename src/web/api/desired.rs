@@ -270,7 +270,7 @@ pub async fn edited_within(
 
 /// Who meets somebody else's edit is told what the file holds now.
 fn clash(controller: &Shared, error: NotEdited) -> Problem {
-    let is_clash = matches!(error, NotEdited::Conflict { .. } | NotEdited::Overtaken { .. });
+    let is_clash = matches!(error, NotEdited::Conflict { .. } | NotEdited::ConcurrentEdit { .. });
     let problem = Problem::from(error);
     match controller.desired_now() {
         Ok(current) if is_clash => {

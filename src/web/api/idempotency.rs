@@ -105,7 +105,7 @@ async fn keyed(
     let (head, body) = response.into_parts();
     let body = to_bytes(body, LONGEST_ANSWER)
         .await
-        .map_err(|_| Problem::new(ProblemCode::Unkept, "it is done; ask what is there now"))?;
+        .map_err(|_| Problem::new(ProblemCode::ResponseNotStored, "it is done; ask what is there now"))?;
     // What may do better a moment later is tried again then.
     let problem: Option<serde_json::Value> =
         head.status.is_client_error().then(|| serde_json::from_slice(&body).ok()).flatten();

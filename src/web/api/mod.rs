@@ -87,10 +87,10 @@ pub fn operations() -> Vec<Operation> {
         ProblemCode::FileInvalid,
         ProblemCode::FileReadOnly,
         ProblemCode::Conflict,
-        ProblemCode::Overtaken,
+        ProblemCode::ConcurrentEdit,
         ProblemCode::NotAPatch,
         ProblemCode::DoesNotFit,
-        ProblemCode::Entangled,
+        ProblemCode::EditTouchesOtherText,
         ProblemCode::Invalid,
         ProblemCode::Io,
     ];
@@ -103,7 +103,7 @@ pub fn operations() -> Vec<Operation> {
             .problems(edit)
             .problems(&[ProblemCode::PreconditionRequired])
     };
-    let unlooked: &[ProblemCode] = &[ProblemCode::NotLooked];
+    let unlooked: &[ProblemCode] = &[ProblemCode::NotReady];
     vec![
         Operation::get("/api/v1/desired", desired::get, "What the file says.")
             .answers::<DesiredState>(OK, "Its value, or its text.")
@@ -217,7 +217,7 @@ pub fn operations() -> Vec<Operation> {
         )
         .query::<DryRunQuery>()
         .answers::<Plan>(OK, "What the next round does, or would do.")
-        .problems(&[ProblemCode::NoSuchObject, ProblemCode::NotLooked]),
+        .problems(&[ProblemCode::NoSuchObject, ProblemCode::NotReady]),
         Operation::post("/api/v1/reconcile", plans::reconcile, "Look again as soon as can be.")
             .answers::<Round>(StatusCode::ACCEPTED, "The round to wait for."),
         Operation::get("/api/v1/session", access::session, "Who asks.")

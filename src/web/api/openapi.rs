@@ -187,8 +187,8 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
 fn codes(operation: &Operation) -> Vec<ProblemCode> {
     let mut codes = vec![
         ProblemCode::UntrustedHost,
-        ProblemCode::NeedsToken,
-        ProblemCode::MayNot,
+        ProblemCode::Unauthorized,
+        ProblemCode::Forbidden,
         ProblemCode::InvalidRequest,
         ProblemCode::Store,
     ];

@@ -20,7 +20,7 @@ pub async fn make(State(controller): State<Shared>) -> Result<Json<Plan>, Proble
             controller.keep_plan(plan)?;
             Ok(Json(Plan::from(plan)))
         }
-        None => Err(Problem::new(ProblemCode::NotLooked, seen.file_error.clone().unwrap_or_else(nothing))),
+        None => Err(Problem::new(ProblemCode::NotReady, seen.file_error.clone().unwrap_or_else(nothing))),
     }
 }
 
@@ -62,7 +62,7 @@ pub async fn retry(
     RequestCaller { by, .. }: RequestCaller,
 ) -> Result<Json<Plan>, Problem> {
     let plan = controller.plan_of_retry(&object)?;
-    let plan = plan.ok_or_else(|| Problem::new(ProblemCode::NotLooked, nothing()))?;
+    let plan = plan.ok_or_else(|| Problem::new(ProblemCode::NotReady, nothing()))?;
     if !how.dry_run {
         controller.retry(&object, &by)?;
     }

@@ -18,10 +18,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemCode {
     InvalidRequest,
-    NeedsToken,
+    Unauthorized,
     UntrustedHost,
     CrossOrigin,
-    MayNot,
+    Forbidden,
     NotFound,
     NoSuchPlan,
     NoSuchObject,
@@ -32,7 +32,7 @@ pub enum ProblemCode {
     MethodNotAllowed,
     TooSlow,
     Conflict,
-    Overtaken,
+    ConcurrentEdit,
     FileInvalid,
     FileReadOnly,
     Stale,
@@ -42,16 +42,16 @@ pub enum ProblemCode {
     UnsupportedType,
     NotAPatch,
     DoesNotFit,
-    Entangled,
+    EditTouchesOtherText,
     Invalid,
     KeyReused,
     Held,
     PreconditionRequired,
     Store,
     Io,
-    Unkept,
+    ResponseNotStored,
     Internal,
-    NotLooked,
+    NotReady,
     Unreachable,
     TooManyStreams,
     TooManyConnections,
@@ -103,7 +103,7 @@ pub const TABLE: [ProblemRow; 40] = [
         false,
         "the request cannot be read",
     ),
-    row(ProblemCode::NeedsToken, "needs_token", StatusCode::UNAUTHORIZED, false, "this asks for a token"),
+    row(ProblemCode::Unauthorized, "unauthorized", StatusCode::UNAUTHORIZED, false, "this asks for a token"),
     row(
         ProblemCode::UntrustedHost,
         "untrusted_host",
@@ -118,7 +118,7 @@ pub const TABLE: [ProblemRow; 40] = [
         false,
         "the request comes from another site",
     ),
-    row(ProblemCode::MayNot, "may_not", StatusCode::FORBIDDEN, false, "the token may not do this"),
+    row(ProblemCode::Forbidden, "forbidden", StatusCode::FORBIDDEN, false, "the token may not do this"),
     row(ProblemCode::NotFound, "not_found", StatusCode::NOT_FOUND, false, "there is no such address"),
     row(ProblemCode::NoSuchPlan, "no_such_plan", StatusCode::NOT_FOUND, false, "no such plan was shown"),
     row(
@@ -190,8 +190,8 @@ pub const TABLE: [ProblemRow; 40] = [
         "the file was changed since that revision",
     ),
     row(
-        ProblemCode::Overtaken,
-        "overtaken",
+        ProblemCode::ConcurrentEdit,
+        "concurrent_edit",
         StatusCode::PRECONDITION_FAILED,
         true,
         "the file was changed at the same moment",
@@ -219,8 +219,8 @@ pub const TABLE: [ProblemRow; 40] = [
         "the patch does not fit the file",
     ),
     row(
-        ProblemCode::Entangled,
-        "entangled",
+        ProblemCode::EditTouchesOtherText,
+        "edit_touches_other_text",
         StatusCode::UNPROCESSABLE_ENTITY,
         false,
         "this cannot be changed without touching the rest of the file",
@@ -256,8 +256,8 @@ pub const TABLE: [ProblemRow; 40] = [
         "the file cannot be read or written",
     ),
     row(
-        ProblemCode::Unkept,
-        "unkept",
+        ProblemCode::ResponseNotStored,
+        "response_not_stored",
         StatusCode::INTERNAL_SERVER_ERROR,
         false,
         "it is done, and its answer is too long to be kept for its key",
@@ -271,8 +271,8 @@ pub const TABLE: [ProblemRow; 40] = [
         "a mistake of this program",
     ),
     row(
-        ProblemCode::NotLooked,
-        "not_looked",
+        ProblemCode::NotReady,
+        "not_ready",
         StatusCode::SERVICE_UNAVAILABLE,
         true,
         "nothing has been looked at yet",
@@ -356,7 +356,7 @@ impl IntoResponse for Problem {
         if let Some(tag) = tag {
             response.headers_mut().insert(header::ETAG, tag);
         }
-        if self.code == ProblemCode::NeedsToken {
+        if self.code == ProblemCode::Unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -368,15 +368,15 @@ impl From<NotEdited> for Problem {
         let detail = error.to_string();
         let code = match &error {
             NotEdited::Conflict { .. } => ProblemCode::Conflict,
-            NotEdited::Overtaken { .. } => ProblemCode::Overtaken,
+            NotEdited::ConcurrentEdit { .. } => ProblemCode::ConcurrentEdit,
             NotEdited::FileInvalid(_) | NotEdited::NoFile(_) => ProblemCode::FileInvalid,
             NotEdited::FileReadOnly(_) => ProblemCode::FileReadOnly,
             NotEdited::NotAPatch(_) => ProblemCode::NotAPatch,
             NotEdited::Refused(Refused::DoesNotFit(_)) => ProblemCode::DoesNotFit,
             NotEdited::Refused(Refused::TooLarge(_)) => ProblemCode::TooLarge,
             NotEdited::Refused(Refused::Unreadable(_)) => ProblemCode::FileInvalid,
-            NotEdited::Refused(Refused::Entangled { .. }) => ProblemCode::Entangled,
-            NotEdited::Loosens(_) => ProblemCode::MayNot,
+            NotEdited::Refused(Refused::TouchesOtherText { .. }) => ProblemCode::EditTouchesOtherText,
+            NotEdited::Loosens(_) => ProblemCode::Forbidden,
             NotEdited::Invalid { .. } => ProblemCode::Invalid,
             NotEdited::Io(_) => ProblemCode::Io,
             NotEdited::Busy => ProblemCode::TooBusy,
@@ -388,7 +388,7 @@ impl From<NotEdited> for Problem {
             NotEdited::Conflict { fields, clashing, .. } => {
                 problem.with("fields", fields).with("clashing", clashing)
             }
-            NotEdited::Overtaken { fields } => problem.with("fields", fields),
+            NotEdited::ConcurrentEdit { fields } => problem.with("fields", fields),
             NotEdited::Loosens(what) => problem.with("loosens", what),
             NotEdited::Invalid { problems, .. } => problem.with("problems", serde_json::json!(problems)),
             _ => problem,

@@ -69,7 +69,7 @@ pub(super) fn in_force(
 ) -> Result<std::sync::Arc<crate::core::desired::Desired>, Problem> {
     let why = || {
         let error = controller.snapshot().file_error.clone();
-        Problem::new(ProblemCode::NotLooked, error.unwrap_or_else(|| "no file is in force yet".into()))
+        Problem::new(ProblemCode::NotReady, error.unwrap_or_else(|| "no file is in force yet".into()))
     };
     controller.in_force().ok_or_else(why)
 }

@@ -49,7 +49,7 @@ function App() {
         setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null, isOld: false }));
       } catch (problem) {
         // Somebody made a first token, or took ours away.
-        const session = problem.code === "needs_token" ? NOBODY : undefined;
+        const session = problem.code === "unauthorized" ? NOBODY : undefined;
         setSeen((before) => ({ ...before, problem, session: session ?? before.session }));
       }
     } while (now.again);
@@ -66,7 +66,7 @@ function App() {
       const { events: lines } = await get(`/api/v1/history?last=${KEPT_EVENTS}`);
       setEvents((before) => lines.concat(before.filter((event) => !lines.some((known) => known.number === event.number))).slice(-KEPT_EVENTS));
     } catch (problem) {
-      setSeen((before) => ({ ...before, session: problem.code === "needs_token" ? NOBODY : before.session, problem }));
+      setSeen((before) => ({ ...before, session: problem.code === "unauthorized" ? NOBODY : before.session, problem }));
     }
   }, []);
 

@@ -39,7 +39,7 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
       const written = (await edit(change, state.tag, false)).value;
       // In front of what it was opened from: that gets the focus back first.
       close();
-      onWritten?.(written.waits ? says.writtenWaits : says.written(written.revision));
+      onWritten?.(written.pending_approval ? says.writtenWaits : says.written(written.revision));
     } catch (problem) {
       set({ ...state, problem, busy: false });
     }
@@ -47,7 +47,7 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
 
   const { preview, problem, busy } = state;
   const lost = costs(preview?.plan);
-  const isConflict = problem?.code === "conflict" || problem?.code === "overtaken";
+  const isConflict = problem?.code === "conflict" || problem?.code === "concurrent_edit";
   const isNothing = preview && preview.diff === "";
   const close = (event) => shut(event.target);
   return html`<${Dialog} title=${title} onClose=${onClose}>
@@ -59,7 +59,7 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
       ${isNothing && html`<p>${says.nothing}</p>`}
       ${preview && !isNothing && html`
         <${Costs} plan=${preview.plan} />
-        ${preview.waits_because && html`<p class="cost">${preview.waits_because}</p>`}
+        ${preview.pending_reason && html`<p class="cost">${preview.pending_reason}</p>`}
         ${preview.warnings.length > 0 && html`<h3>${says.warnings}</h3><ul>${preview.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
         <h3>${words.plan.heading}</h3>
         <${Plan} plan=${preview.plan} />

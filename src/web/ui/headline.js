@@ -6,7 +6,7 @@ import { html } from "./parts.js";
 import { nameOf as nameOfSlot } from "./slots.js";
 import { words } from "./words.js";
 
-const nameOf = (object) => (object.sort === "slot" ? nameOfSlot(object.object) : object.object);
+const nameOf = (object) => (object.type === "slot" ? nameOfSlot(object.object) : object.object);
 
 export function Headline({ status, may, open, say }) {
   const says = words.headline;
@@ -35,9 +35,9 @@ export function Headline({ status, may, open, say }) {
       ${kept.length > 0 && !status.suspended && html`<p>${says.kept(kept.length)} <span>${kept.map(why).join("; ")}</span></p>`}
       ${tone === "good" && kept.length === 0 && !status.suspended && html`<p>${says.good}</p>`}
     </div>
-    ${status.file_error && html`<p>${status.waits ? says.waits : says.fileError}</p><details open=${Boolean(status.waits)}><summary>${words.file.heading}</summary><pre tabindex="0">${status.file_error}</pre></details>`}
-    ${status.waits && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(true)}>${says.lookRemoval}</button>`}
-    ${approving && status.waits && html`<${Removal} id=${status.waits} revision=${status.revision} onClose=${() => setApproving(false)} say=${say} />`}
+    ${status.file_error && html`<p>${status.pending_approval ? says.waits : says.fileError}</p><details open=${Boolean(status.pending_approval)}><summary>${words.file.heading}</summary><pre tabindex="0">${status.file_error}</pre></details>`}
+    ${status.pending_approval && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(true)}>${says.lookRemoval}</button>`}
+    ${approving && status.pending_approval && html`<${Removal} id=${status.pending_approval} revision=${status.revision} onClose=${() => setApproving(false)} say=${say} />`}
     ${status.warnings.length > 0 && html`<details><summary>${says.warnings(status.warnings.length)}</summary><ul>${status.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></details>`}
     <button class="quiet" disabled=${!may("edit")} onClick=${() => open({ title: status.suspended ? says.resume : says.suspendAll, note: status.suspended ? null : says.suspendHelp, change: { merge: { reconcile: { suspend: status.suspended ? null : true } } } })}>${status.suspended ? says.resume : says.suspendAll}</button>
   </div>`;

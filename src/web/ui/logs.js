@@ -15,7 +15,7 @@ const pathOf = (whose) => (whose.length === 1 ? `/api/v1/logs/${part(whose[0])}`
 /** `whose` is `[object]` or `[spark, container]`. */
 export function Logs({ whose, status }) {
   const [which, setWhich] = useState("live");
-  const objects = status.objects.filter((one) => one.sort !== "weights").map((one) => [one.object]);
+  const objects = status.objects.filter((one) => one.type !== "weights").map((one) => [one.object]);
   const containers = status.sparks.flatMap((spark) => spark.containers.map((one) => [spark.name, one.name]));
   const addressOf = (one) => `#/logs/${one.map(part).join("/")}`;
   const now = addressOf(whose);

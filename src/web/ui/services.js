@@ -10,10 +10,10 @@ import { words } from "./words.js";
 const says = words.services;
 
 export function Services({ status, may, open, say }) {
-  const services = status.objects.filter((object) => object.sort === "service");
+  const services = status.objects.filter((object) => object.type === "service");
   const bots = services.filter((object) => object.kind === "bot");
   const others = services.filter((object) => object.kind !== "bot");
-  const files = status.objects.filter((object) => object.sort === "weights");
+  const files = status.objects.filter((object) => object.type === "weights");
   const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} may=${may} open=${open} say=${say} />`)}</div>`;
   return html`
     <${Section} title=${says.heading}>${others.length ? tiles(others) : html`<p>${says.none}</p>`}<//>
@@ -24,7 +24,7 @@ export function Services({ status, may, open, say }) {
 function Tile({ object, plan, may, open, say }) {
   const [approving, setApproving] = useState(false);
   const name = object.object;
-  const isService = object.sort === "service";
+  const isService = object.type === "service";
   const patch = (fields) => (isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } });
   const wish = (title, fields, note) => html`<button class="quiet" disabled=${!may("edit")} onClick=${async () => open({ title: `${title}: ${name}`, note, change: { merge: patch(await fields()) } })}>${title}</button>`;
   const isKept = object.desired === "running" || object.desired === "stopped";

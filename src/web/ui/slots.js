@@ -11,7 +11,7 @@ import { words } from "./words.js";
 const says = words.slots;
 
 export function Slots({ status, events, may, open, say }) {
-  const slots = status.objects.filter((object) => object.sort === "slot");
+  const slots = status.objects.filter((object) => object.type === "slot");
   return html`<${Section} title=${says.heading}>
     <div class="cards slots">${slots.map((slot) => html`<${Slot} key=${slot.object} slot=${slot} status=${status} events=${events} may=${may} open=${open} say=${say} />`)}</div>
   <//>`;

@@ -293,7 +293,7 @@ export const words = {
   sign: {
     heading: "Sign in",
     help: "This Spark Control asks for a token. Whoever runs it makes one with:",
-    command: "spark-control token new <name>",
+    command: "spark-control token create <name>",
     token: "Token", submit: "Sign in", out: "Sign out", as: (name, role) => `${name} may ${role}`,
   },
   error: {

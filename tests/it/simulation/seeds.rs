@@ -433,8 +433,11 @@ impl Play {
     /// Say yes to whatever waits for it: a file that takes much out, or a plan.
     async fn agree(&self, controller: &Controller) {
         let snapshot = controller.snapshot();
-        let ids =
-            snapshot.waits.iter().cloned().chain(snapshot.plan.iter().map(|plan: &Plan| plan.id.clone()));
+        let ids = snapshot
+            .pending_approval
+            .iter()
+            .cloned()
+            .chain(snapshot.plan.iter().map(|plan: &Plan| plan.id.clone()));
         for id in ids.collect::<Vec<_>>() {
             let _ = controller.approve(&id, "alice");
         }

@@ -38,10 +38,10 @@ pub struct Edited {
     /// In force now.
     pub revision: Option<u64>,
     pub written: bool,
-    /// What to approve for it to come into force: it takes much out. As `waits` of the status.
-    pub waits: Option<String>,
+    /// What to approve for it to come into force: it takes much out. As `pending_approval` of the status.
+    pub pending_approval: Option<String>,
     /// That in words.
-    pub waits_because: Option<String>,
+    pub pending_reason: Option<String>,
     /// Of the file, unified.
     pub diff: String,
     pub warnings: Vec<String>,
@@ -54,8 +54,8 @@ impl From<edit::Edited> for Edited {
         Self {
             revision: edited.revision,
             written: edited.written,
-            waits: edited.waits,
-            waits_because: edited.waits_because,
+            pending_approval: edited.pending_approval,
+            pending_reason: edited.pending_reason,
             diff: edited.diff,
             warnings: edited.warnings,
             plan: edited.plan.as_ref().map(Plan::from),

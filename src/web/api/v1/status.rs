@@ -37,7 +37,7 @@ pub struct Status {
     /// Why the file is not in force.
     pub file_error: Option<String>,
     /// What to approve for the file to come into force.
-    pub waits: Option<String>,
+    pub pending_approval: Option<String>,
     /// Another controller acts.
     pub fenced: Option<String>,
     /// `reconcile.suspend`: nothing is done about anything.
@@ -54,7 +54,7 @@ pub struct Status {
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Sort {
+pub enum ObjectType {
     /// A place where one model at a time serves.
     Slot,
     Service,
@@ -65,7 +65,8 @@ pub enum Sort {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ObjectStatus {
     pub object: Object,
-    pub sort: Sort,
+    #[serde(rename = "type")]
+    pub object_type: ObjectType,
     pub kind: Option<ServiceKind>,
     pub sparks: Vec<SparkName>,
     pub sync: status::Sync,
@@ -234,10 +235,11 @@ impl From<&Snapshot> for Status {
         let object = |line: &status::StatusLine| {
             let now = seen.at.unwrap_or(Timestamp::MIN);
             let about = desired.map(|desired| about(&line.object, desired, now));
-            let (sort, kind, sparks, suspended) = about.unwrap_or((Sort::Service, None, Vec::new(), false));
+            let (object_type, kind, sparks, suspended) =
+                about.unwrap_or((ObjectType::Service, None, Vec::new(), false));
             ObjectStatus {
                 object: line.object.clone(),
-                sort,
+                object_type,
                 kind,
                 sparks,
                 sync: line.sync,
@@ -260,7 +262,7 @@ impl From<&Snapshot> for Status {
             cluster: desired.map(|desired| desired.cluster.to_string()),
             file: seen.file.display().to_string(),
             file_error: seen.file_error.clone(),
-            waits: seen.waits.clone(),
+            pending_approval: seen.pending_approval.clone(),
             fenced: seen.fenced.clone(),
             suspended: desired.is_some_and(|desired| desired.policy.suspend),
             warnings: seen.warnings.clone(),
@@ -279,20 +281,20 @@ fn about(
     object: &Object,
     desired: &Desired,
     now: Timestamp,
-) -> (Sort, Option<ServiceKind>, Vec<SparkName>, bool) {
+) -> (ObjectType, Option<ServiceKind>, Vec<SparkName>, bool) {
     if let Some(slot) = desired.slots.get(object) {
         let sparks = schedule::sparks(object, slot, desired, now);
-        return (Sort::Slot, Some(ServiceKind::Vllm), sparks, slot.suspend);
+        return (ObjectType::Slot, Some(ServiceKind::Vllm), sparks, slot.suspend);
     }
     if let Some((_, service)) = desired.services.iter().find(|(name, _)| name.as_str() == object.as_str()) {
         let sparks = match &service.place {
             Place::Spark(spark) => vec![spark.clone()],
             Place::Elsewhere(_) => Vec::new(),
         };
-        return (Sort::Service, Some(service.kind), sparks, service.suspend);
+        return (ObjectType::Service, Some(service.kind), sparks, service.suspend);
     }
     let model = desired.models.iter().find(|(name, _)| Object::weights(name) == *object);
     let (sparks, suspended) =
         model.map_or((Vec::new(), false), |(_, model)| (model.sparks.clone(), model.suspend));
-    (Sort::Weights, None, sparks, suspended)
+    (ObjectType::Weights, None, sparks, suspended)
 }
