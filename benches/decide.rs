@@ -42,7 +42,7 @@ fn desired(sparks: usize) -> Desired {
 fn observed(desired: &Desired, now: Timestamp) -> Observed {
     let view = |name: &SparkName| {
         let containers = (0..SERVICES).map(|service| Container {
-            id: format!("{name}-{service}"),
+            id: format!("{name}-{service}").into(),
             name: format!("c{service}"),
             image: "x".into(),
             image_id: "sha256:x".into(),
@@ -74,6 +74,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
         bots: std::collections::BTreeMap::new(),
+        front_doors: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     core::bot::{BotCheckout, UPDATE_LIMIT, spec},
-    core::{desired::Object, observed::FencingToken},
+    core::{object::Object, observed::FencingToken},
     host::Program,
 };
 
@@ -15,7 +15,7 @@ pub fn update(act: Program, object: &Object, checkout: &BotCheckout, token: &Fen
         .script();
     act.with("object", object.as_str())
         .with("spec", spec(&checkout.branch).as_str())
-        .with("job", token.job())
+        .with("job", token.job().as_str())
         .with("limit", UPDATE_LIMIT.as_secs().to_string())
         .with("script", script)
 }

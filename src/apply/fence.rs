@@ -56,7 +56,7 @@ pub fn program(
         .with("socket", socket)
         .with("epoch", token.epoch.to_string())
         .with("sequence", token.sequence.to_string())
-        .with("controller", token.controller.clone())
+        .with("controller", token.controller.as_str())
         .with("act", act)
         .with("expect_boot", seen.boot_id.as_str())
         .with("expect_before", (seen.uptime_secs + LATEST_SECS).to_string())

@@ -6,9 +6,10 @@ pub mod weights;
 
 use crate::{
     core::{
-        desired::{Desired, EnvValue, Object, ResolvedModel, Secret},
+        desired::{Desired, EnvValue, ResolvedModel, Secret},
         launch::LAUNCH_DEADLINE,
         launch_spec::LaunchSpec,
+        object::Object,
         observed::{FencingToken, LauncherCheckout, LauncherSeen, Observed, SparkFacts},
         step::Step,
         weights::ModelFiles,
@@ -80,17 +81,17 @@ pub async fn perform(
                 .with("own_dir", own.map_or("", |own| own.dir.as_str()))
                 .with("own_program", own.map_or("", |own| own.program.as_str()))
                 .with("name", name.clone())
-                .with("container", container.clone())
+                .with("container", container.as_str())
                 .with("remove", if *remove { "yes" } else { "no" })
                 .with("grace", grace_secs.to_string());
             let verdict = fence::perform(transport.as_ref(), &program).await;
             StepOutcome { verdict, log }
         }
         Step::Start { container, .. } => plain(
-            fence::perform(transport.as_ref(), &act("start").with("container", container.clone())).await,
+            fence::perform(transport.as_ref(), &act("start").with("container", container.as_str())).await,
         ),
         Step::EndJob { job, .. } => {
-            plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.clone())).await)
+            plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.as_str())).await)
         }
         Step::Fetch { object, files, .. } => {
             let (environment, file) = match token_of(object, desired, token) {
@@ -158,7 +159,7 @@ fn transfer(
 ) -> Program {
     act.with("object", object.as_str())
         .with("spec", files.spec().as_str())
-        .with("job", token.job())
+        .with("job", token.job().as_str())
         .with("limit", weights::LIMIT_SECS.to_string())
         .with("script", script)
 }
@@ -257,7 +258,7 @@ fn launch(
     Ok(program
         .with("object", object.as_str())
         .with("spec", group.spec.as_str())
-        .with("job", token.job())
+        .with("job", token.job().as_str())
         .with("script", script))
 }
 

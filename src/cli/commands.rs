@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     controller::{self, ControllerPaths, RequestRefusal, edit::RequestedChange, logs::Log, round::RoundMode},
-    core::{plan::Plan, step::short},
+    core::plan::Plan,
     manifest,
     probe::audit::AuditEntry,
     store::Event,
@@ -381,7 +381,7 @@ async fn audit(places: &ControllerPaths, spark: &str, last: u32, output: Format)
         Format::Json => print_json(&json!({ "acts": acts }))?,
         Format::Text => {
             for AuditEntry { at, by, act, on, outcome } in acts {
-                print(&format!("{at} {by:<24} {act:<8} {:<12} {outcome}\n", short(&on)))?;
+                print(&format!("{at} {by:<24} {act:<8} {:<12} {outcome}\n", on.get(..12).unwrap_or(&on)))?;
             }
         }
     }

@@ -17,8 +17,9 @@ use crate::{
         edit::{HoldAccess, RequestedChange, is_in_force},
     },
     core::{
-        desired::{Desired, Object, WantedModel, Window},
+        desired::{Desired, WantedModel, Window},
         name::{FILES_OF, nearest},
+        object::Object,
         schedule,
     },
     manifest::{self, v1::Span},

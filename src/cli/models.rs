@@ -13,8 +13,8 @@ use crate::{
         tag::EditBase,
     },
     core::{
-        desired::Object,
         memory::MemoryFit,
+        object::Object,
         plan::{Plan, Verdict},
         render::render,
     },

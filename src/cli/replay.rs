@@ -54,7 +54,7 @@ pub async fn replay(file: &Path, length: Option<String>, output: Format) -> anyh
     };
     let export = read(file)?;
     let plan = export.replay().map_err(anyhow::Error::msg)?;
-    let same = plan.id == export.plan.id;
+    let same = plan.decides_like(&export.plan);
     let played = match length {
         Some(length) => Some(play(&export, length).await?),
         None => None,

@@ -8,7 +8,7 @@ use super::{Controller, ControllerState};
 use crate::{
     core::{
         connectivity::{EndpointLink, UptimeChange, UptimeInterval, look},
-        desired::Object,
+        object::Object,
         observed::Endpoint,
     },
     store::StoreError,

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     core::{
         access::Role,
-        desired::Object,
         loosens::{Loosened, loosens},
+        object::Object,
         plan::Plan,
         planner, removal, schedule,
     },

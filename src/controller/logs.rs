@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::{Controller, RequestRefusal};
 use crate::{
     core::{
-        desired::{Object, Place},
+        desired::Place,
+        id::JobId,
         launch::LaunchState,
         ledger::Ledger,
         name::{SparkName, nearest},
+        object::Object,
         observed::{Observed, SparkView},
         slot_containers::slot_containers,
     },
@@ -124,7 +126,7 @@ fn unseen(spark: &SparkName, container: &str, observed: &Observed) -> Option<Log
 }
 
 /// The launcher's job, while its model does not serve yet or failed to: there may be no container to ask.
-fn launcher_job(object: &Object, ledger: &Ledger, observed: &Observed) -> Option<(SparkName, String)> {
+fn launcher_job(object: &Object, ledger: &Ledger, observed: &Observed) -> Option<(SparkName, JobId)> {
     let launch = ledger.launches.get(object)?;
     if !matches!(launch.state, LaunchState::Loading | LaunchState::Failed { .. }) {
         return None;

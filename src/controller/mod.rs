@@ -35,12 +35,16 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::{
     core::{
         concern::Headline,
-        desired::{Desired, Object, ReachMethod, Secret},
+        desired::{Desired, ReachMethod, Secret},
+        id::{ControllerId, PlanId},
         ledger::{Approval, Ledger},
         name::{ModelName, ServiceName, SparkName, nearest},
+        object::Object,
+        observed::FrontDoor,
         observed::Observed,
         plan::{Plan, Reason},
         planner,
+        serving::Backend,
         slot_summary::SlotSummary,
     },
     host::{SharedTransport, Unreachable, local::LocalTransport, ssh},
@@ -129,7 +133,7 @@ pub struct Controller {
     world: OutsideWorld,
     /// Names this controller in tokens: its name, made once and kept in the store, and this start of it. A copy of the store
     /// is another actor, and so is a store from before.
-    pub id: String,
+    pub id: ControllerId,
     state: Mutex<ControllerState>,
     /// One look and decision at a time.
     round_lock: tokio::sync::Mutex<()>,
@@ -149,6 +153,7 @@ pub struct Controller {
     log_followers: Arc<Semaphore>,
     /// Something was put into the outbox.
     posted: Notify,
+    front_doors: Mutex<BTreeMap<Object, FrontDoor>>,
     published: watch::Sender<Arc<Snapshot>>,
     /// Who may ask over HTTP.
     auth: access::Authenticator,
@@ -164,7 +169,7 @@ struct ControllerState {
     file_error: Option<String>,
     pending: Option<file::PendingFile>,
     /// The plan that was stored last, and when.
-    kept_plan: Option<(String, Timestamp)>,
+    kept_plan: Option<(PlanId, Timestamp)>,
     warnings: Vec<String>,
     transports: transports::TransportsByKey<SparkName>,
     /// The sessions of bots' users.
@@ -250,9 +255,9 @@ pub struct Snapshot {
     /// Whom all of that concerns.
     #[serde(default)]
     pub headline: Headline,
-    /// Where the engine of each slot is asked.
+    /// What answers over HTTP, where, and whether it is to be sent anything.
     #[serde(default)]
-    pub serving: BTreeMap<Object, (SparkName, u16)>,
+    pub backends: Vec<Backend>,
     #[serde(default)]
     pub outlook: Vec<SlotSummary>,
     /// Seconds that loads of each model took, newest last; not told to commands.
@@ -319,7 +324,7 @@ impl Controller {
         Ok(Self {
             places,
             world,
-            id,
+            id: id.into(),
             state: Mutex::new(state),
             round_lock: tokio::sync::Mutex::new(()),
             spark_locks: Mutex::default(),
@@ -331,10 +336,24 @@ impl Controller {
             wake: Arc::new(Notify::new()),
             events_followers: Arc::new(Semaphore::new(StreamKind::Events.most())),
             log_followers: Arc::new(Semaphore::new(StreamKind::Log.most())),
+            front_doors: Mutex::default(),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
             auth,
         })
+    }
+
+    /// What stands in front of slots and services tells what it lets through, whenever that changes. The snapshot says, with the state
+    /// of each backend, which doors are to be closed; a round follows at once, because a stop may wait for just that.
+    pub fn report_front_doors(&self, doors: BTreeMap<Object, FrontDoor>) {
+        let before = std::mem::replace(&mut *self.front_doors.lock(), doors.clone());
+        if before != doors {
+            self.wake.notify_one();
+        }
+    }
+
+    fn front_doors(&self) -> BTreeMap<Object, FrontDoor> {
+        self.front_doors.lock().clone()
     }
 
     /// Rounds that have begun: what the next one sees was seen after this call.

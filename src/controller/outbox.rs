@@ -16,8 +16,9 @@ use super::{Controller, Snapshot};
 use crate::{
     apply,
     core::{
-        desired::{Desired, EnvValue, Object, WebhookTarget, hex},
+        desired::{Desired, EnvValue, WebhookTarget, hex},
         notify::{self, Notification},
+        object::Object,
         plan::Plan,
     },
     probe::http::{HttpRequest, NoAnswer, RequestBody},

@@ -16,16 +16,17 @@ use crate::{
     core::{
         bot,
         concern::{FileState, Headline},
-        desired::{Desired, Object},
+        desired::Desired,
         drain, drift,
+        id::ContainerId,
         ledger::CheckedArguments,
         name::SparkName,
+        object::Object,
         observed::{FencingToken, Observed, SparkView},
         plan::{self, Plan, PlannedStep, Reason, Work},
         planner, reachability,
         record_step::StepResult,
-        serving::serving,
-        slot_summary, status,
+        serving, slot_summary, status,
         step::Step,
     },
     host::SharedTransport,
@@ -70,6 +71,16 @@ struct ActContext<'a> {
     observed: &'a Observed,
     transports: &'a BTreeMap<SparkName, SharedTransport>,
     sessions: &'a BTreeMap<Object, SharedTransport>,
+}
+
+/// What a round saw and decided, to be published.
+#[derive(Clone, Copy)]
+struct Decided<'a> {
+    plan: &'a Plan,
+    observed: &'a Observed,
+    desired: &'a Arc<Desired>,
+    /// The open steps of the plan will be taken.
+    acts: bool,
 }
 
 /// What one turn decided to do, with all that it was decided on.
@@ -170,6 +181,7 @@ impl Controller {
             .secrets()
             .filter_map(|secret| Some((secret.to_string(), apply::secret(secret).err()?)))
             .collect();
+        observed.front_doors = self.front_doors();
         let observed = Arc::new(observed);
         let plan = {
             let mut state = self.state();
@@ -209,7 +221,9 @@ impl Controller {
             }
             plan
         };
-        self.publish(Some((&plan, &observed, &desired)), &busy, round, looked_ms);
+        let decided =
+            Decided { plan: &plan, observed: &observed, desired: &desired, acts: mode != RoundMode::Preview };
+        self.publish(Some(decided), &busy, round, looked_ms);
         if mode != RoundMode::Preview {
             let mut state = self.state();
             state.ledger.take_drains(&plan, now());
@@ -465,11 +479,11 @@ impl Controller {
     /// that decided it saw an engine without any: those that it saw have had their time.
     async fn is_busy_again(&self, work: &Work, at: ActContext<'_>) -> bool {
         let Some(slot) = at.desired.slots.get(&work.object) else { return false };
-        let was_idle = drain::requests(&work.object, at.observed) == Some(0);
+        let ledger = self.state().ledger.clone();
+        let was_idle = drain::requests(&work.object, at.observed, &ledger) == Some(0);
         if work.outage.is_none() || !was_idle || slot.drain.is_zero() {
             return false;
         }
-        let ledger = self.state().ledger.clone();
         let now = &self.world.now;
         let eyes = probe::ProbeContext {
             transports: at.transports,
@@ -483,11 +497,12 @@ impl Controller {
         let Some(endpoint) = asked else { return false };
         let mut observed = at.observed.clone();
         observed.endpoints.insert(work.object.clone(), endpoint);
+        observed.front_doors = self.front_doors();
         let mut state = self.state();
         let waits = drain::waits_for(&work.object, slot, &observed, &state.ledger, now());
-        let Some((running, left)) = waits else { return false };
+        let Some(wait) = waits else { return false };
         state.ledger.draining.entry(work.object.clone()).or_insert_with(now);
-        info!(object = %work.object, "{running} requests came before the stop; they get {left} s more to end");
+        info!(object = %work.object, "requests came before the stop: {wait}");
         drop(state);
         self.wake.notify_one();
         true
@@ -593,9 +608,9 @@ impl Controller {
     ) -> Result<(), StoreError> {
         let Some(ranks) = previous.and_then(|previous| previous.loads.get(object)) else { return Ok(()) };
         for (spark, seen) in ranks {
-            let there = |id: &str| {
+            let there = |id: &ContainerId| {
                 let containers = observed.facts(spark).map(|facts| facts.containers.as_slice());
-                containers.unwrap_or_default().iter().any(|container| container.id == id)
+                containers.unwrap_or_default().iter().any(|container| container.id == *id)
             };
             if seen.log.is_empty() || observed.facts(spark).is_none() || there(&seen.container) {
                 continue;
@@ -623,18 +638,12 @@ impl Controller {
         }
     }
 
-    fn publish(
-        &self,
-        seen: Option<(&Plan, &Observed, &Arc<Desired>)>,
-        busy: &BTreeSet<Object>,
-        round: u64,
-        looked_ms: u64,
-    ) {
+    fn publish(&self, seen: Option<Decided<'_>>, busy: &BTreeSet<Object>, round: u64, looked_ms: u64) {
         let before = self.snapshot();
         let mut state = self.state();
         let now = (self.world.now)();
         let (mut status, drift, outlook) = match seen {
-            Some((plan, observed, desired)) => (
+            Some(Decided { plan, observed, desired, .. }) => (
                 status::status(desired, observed, &state.ledger, plan, now),
                 drift::diff(desired, observed, &state.ledger, plan, now),
                 slot_summary::slot_summaries(desired, observed, &state.ledger, now),
@@ -650,17 +659,14 @@ impl Controller {
         };
         let is_fenced = state.ledger.fenced.is_some();
         let headline = match seen {
-            Some((_, observed, _)) => Headline::of(&status, Some(observed), file, is_fenced),
+            Some(seen) => Headline::of(&status, Some(seen.observed), file, is_fenced),
             None if file == FileState::InForce => Headline::default(),
             None => Headline::of(&status, None, file, is_fenced),
         };
-        let serving = seen.map_or_else(BTreeMap::new, |(_, observed, desired)| {
-            let slots = desired.slots.iter();
-            let asked = slots.filter_map(|(object, slot)| {
-                let serving = serving(object, slot, desired, observed, &state.ledger, now)?;
-                Some((object.clone(), (serving.spark, serving.port)))
-            });
-            asked.collect()
+        // A look that is to decide nothing stops nothing.
+        let backends = seen.map_or_else(Vec::new, |seen| {
+            let plan = Some(seen.plan).filter(|_| seen.acts);
+            serving::backends(seen.desired, seen.observed, &state.ledger, plan, now)
         });
         let snapshot = Snapshot {
             round,
@@ -672,16 +678,15 @@ impl Controller {
             file: std::path::absolute(&self.places.file).unwrap_or_else(|_| self.places.file.clone()),
             warnings: state.warnings.clone(),
             fenced: state.ledger.fenced.clone(),
-            plan: seen.map(|(plan, ..)| plan.clone()),
-            observed: seen.map(|(_, observed, _)| observed.clone()),
+            plan: seen.map(|seen| seen.plan.clone()),
+            observed: seen.map(|seen| seen.observed.clone()),
             status,
             drift,
             headline,
-            serving,
+            backends,
             outlook,
-            load_secs: seen
-                .map_or_else(BTreeMap::new, |(_, _, desired)| figures::loads(desired, &state.ledger)),
-            desired: seen.map(|(_, _, desired)| desired.clone()),
+            load_secs: seen.map_or_else(BTreeMap::new, |seen| figures::loads(seen.desired, &state.ledger)),
+            desired: seen.map(|seen| seen.desired.clone()),
         };
         self.published.send_replace(Arc::new(snapshot));
     }

@@ -5,8 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{Connect, Controller};
 use crate::{
     core::{
-        desired::{Desired, Object, Place, ReachMethod, Spark},
+        desired::{Desired, Place, ReachMethod, Spark},
         name::SparkName,
+        object::Object,
     },
     host::SharedTransport,
 };

@@ -2,10 +2,11 @@
 
 use super::{
     command_line::{self, EngineCommand},
-    desired::{Desired, Object, ResolvedModel},
+    desired::{Desired, ResolvedModel},
     launch_spec::Liveness,
     launcher::LaunchMethod,
     ledger::Ledger,
+    object::Object,
     observed::{EndpointAnswer, Observed},
     plan::{PlannedStep, Work, WorkItem},
     readiness,
@@ -37,8 +38,7 @@ pub fn adoption(
             None => entry.is_ours(),
             // A ledger that knows of this slot knows what was started from which words.
             Some(labels) => {
-                let is_of_slot =
-                    labels.cluster == desired.cluster.as_str() && labels.object == object.as_str();
+                let is_of_slot = labels.cluster == desired.cluster.as_str() && labels.object == *object;
                 !is_of_slot || ledger.launches.contains_key(object)
             }
         };

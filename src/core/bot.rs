@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consent,
-    desired::{Bot, Desired, Object, Place, Service, SpecHash},
+    desired::{Bot, Desired, Place, Service, SpecHash},
+    id::JobId,
     ledger::{Ledger, LedgerEvent},
     name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
+    object::Object,
     observed::{Job, JobState, Observed},
     plan::{Outage, PlannedStep, Predicate, Reason, Work, WorkItem},
     record_step::StepResult,
@@ -47,7 +49,7 @@ pub enum BotSeen {
 pub struct BotUpdate {
     /// For which it is done: another time is another update.
     pub asked: Timestamp,
-    pub job: String,
+    pub job: JobId,
     pub at: Timestamp,
     pub state: UpdateState,
 }

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::Object,
     name::SparkName,
+    object::Object,
     observed::{Observed, SparkView},
     plan::Reason,
     status::{Health, StatusLine, Sync},

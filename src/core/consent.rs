@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, Hold, Object, OnDrift, OnEdit, SpecHash},
+    desired::{Desired, Hold, OnDrift, OnEdit, SpecHash},
     launch_spec::LaunchSpec,
     ledger::Ledger,
     name::HoldName,
+    object::Object,
     observed::{CheckResult, EndpointAnswer, Observed},
     plan::{ConsentReason, Reason, Verdict},
     slot_containers::SlotContainer,

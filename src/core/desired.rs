@@ -19,6 +19,7 @@ use super::{
         PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
     },
     notify::NotificationTopic,
+    object::Object,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -34,36 +35,6 @@ pub struct Desired {
     pub holds: BTreeMap<HoldName, Hold>,
     pub schedule: BTreeMap<WindowName, Window>,
     pub notify: BTreeMap<NotifyName, WebhookTarget>,
-}
-
-/// What conditions, attempts, holds and labels are about: a slot or a service.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(transparent)]
-pub struct Object(String);
-
-impl Object {
-    /// The main slot.
-    pub fn main() -> Self {
-        Self("vllm".into())
-    }
-    /// A service, or the further slot of that name.
-    pub fn service(name: &ServiceName) -> Self {
-        Self(name.as_str().into())
-    }
-    pub(super) fn named(name: String) -> Self {
-        Self(name)
-    }
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for Object {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.0)
-    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +61,19 @@ pub struct Fabric {
     pub ip: Ipv4Addr,
     pub eth_if: Interface,
     pub ib_if: Option<Interface>,
+}
+
+impl Fabric {
+    /// As it goes into [`ResolvedModel::settings_hash`]: written out, because what was hashed before was the text of a derived
+    /// `Debug`, which is nobody's to change.
+    fn hashed(&self) -> String {
+        let ib_if = self
+            .ib_if
+            .as_ref()
+            .map_or_else(|| "None".to_owned(), |name| format!("Some(Interface({:?}))", name.as_str()));
+        let eth_if = format!("Interface({:?})", self.eth_if.as_str());
+        format!("Some(Fabric {{ ip: {}, eth_if: {eth_if}, ib_if: {ib_if} }})", self.ip)
+    }
 }
 
 /// A place where one model at a time serves.
@@ -246,7 +230,7 @@ impl ModelSource {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceKind {
     Vllm,
@@ -415,7 +399,7 @@ impl ResolvedModel<'_> {
             .filter_map(|name| desired.sparks.get(name))
             .map(|spark| {
                 let hf_home = spark.hf_home.as_ref().map(ToString::to_string);
-                let fabric = format!("{:?}", spark.fabric);
+                let fabric = spark.fabric.as_ref().map_or_else(|| "None".to_owned(), Fabric::hashed);
                 serde_json::json!([spark.floor_bytes, spark.drop_caches, hf_home, fabric])
             })
             .collect();
@@ -488,5 +472,26 @@ impl SpecHash {
 impl std::fmt::Display for SpecHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this failed, every model that failed to load would be tried once more after an update of this program.
+    #[test]
+    fn a_fabric_is_hashed_as_it_always_was() {
+        let fabric = |ib_if: Option<&str>| Fabric {
+            ip: Ipv4Addr::new(192, 0, 2, 1),
+            eth_if: Interface::new("enp1s0f0np0").unwrap(),
+            ib_if: ib_if.map(|name| Interface::new(name).unwrap()),
+        };
+        let begins = r#"Some(Fabric { ip: 192.0.2.1, eth_if: Interface("enp1s0f0np0"), ib_if: "#;
+        assert_eq!(fabric(None).hashed(), format!("{begins}None }})"));
+        assert_eq!(
+            fabric(Some("rocep1s0f0,roceP2p1s0f0")).hashed(),
+            format!(r#"{begins}Some(Interface("rocep1s0f0,roceP2p1s0f0")) }})"#)
+        );
     }
 }

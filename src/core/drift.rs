@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{Desired, Object, Place, ServiceState, WantedModel, Weights},
+    desired::{Desired, Place, ServiceState, WantedModel, Weights},
     ledger::Ledger,
     memory::gib,
     name::SparkName,
+    object::Object,
     observed::{Container, Observed, SparkView},
     plan::{Plan, Verdict, Work},
     platform,
@@ -220,7 +221,7 @@ fn slot(
             && entry.spec.as_ref() == Some(&group.spec)
             && entry.container.image_id != image.id
         {
-            let running = entry.container.image_id.clone();
+            let running = entry.container.image_id.to_string();
             add(DriftClass::Image, Some(entry.spark), format!("{} ({})", wanted.image, image.id), running);
         }
     }
@@ -261,7 +262,7 @@ fn slot(
 
 fn named(container: &Container) -> String {
     let state = if container.running { "running" } else { "stopped" };
-    format!("`{}` ({}), {state}", container.name, super::step::short(&container.id))
+    format!("`{}` ({}), {state}", container.name, container.id.short())
 }
 
 fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
@@ -313,7 +314,7 @@ fn unmanaged(desired: &Desired, observed: &Observed, claims: &Claims<'_>, found:
             // Under whatever name.
             let is_of_slot = labels.is_some_and(|labels| {
                 let mut slots = desired.slots.keys();
-                slots.any(|object| object.as_str() == labels.object)
+                slots.any(|object| *object == labels.object)
             });
             let others = cluster.is_some_and(|id| id != desired.cluster.as_str());
             if claimed(&container.name) || is_of_slot || others {

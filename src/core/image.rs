@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::id::ImageId;
+
 /// What its name means on one Spark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredImage")]
 pub struct ImageSeen {
     /// How this Engine's store calls it: one of another kind calls the same image otherwise.
-    pub id: String,
+    pub id: ImageId,
     /// `sha256:…` of the manifests that it was pulled by, in whichever registry.
     pub digests: BTreeSet<String>,
     /// `sha256:…` of what its layers hold, the lowest first.
@@ -22,9 +24,9 @@ pub struct ImageSeen {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StoredImage {
-    Id(String),
+    Id(ImageId),
     Whole {
-        id: String,
+        id: ImageId,
         #[serde(default)]
         digests: BTreeSet<String>,
         #[serde(default)]
@@ -46,7 +48,7 @@ impl From<StoredImage> for ImageSeen {
 /// One of which only the id is known.
 impl From<&str> for ImageSeen {
     fn from(id: &str) -> Self {
-        Self { id: id.to_owned(), ..Self::default() }
+        Self { id: id.into(), ..Self::default() }
     }
 }
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     bot::{BotUpdate, UpdateState},
     cause,
-    desired::{Object, ServiceState, Slot, SpecHash},
+    desired::{ServiceState, Slot, SpecHash},
     files::FilesSeen,
+    id::{BootId, ContainerId, ImageId, PlanId, StepKey},
     launch::{
         FailedAttempts, FailureKind, LOAD_DEADLINE, Launch, LaunchFailure, LaunchState, MAX_DEATHS,
         RETRY_AFTER, SHORTEST_DEADLINE,
@@ -20,6 +21,7 @@ use super::{
     memory_watchdog::MemoryWatchdog,
     name::{ContainerName, ModelName, SparkName},
     notify::NotifiedConditions,
+    object::Object,
     observed::Container,
     plan::{self, Plan, Predicate},
     restart::ServiceRestarts,
@@ -40,7 +42,7 @@ pub struct Ledger {
     /// By object and spec: `vllm v1-…`.
     pub attempts: BTreeMap<String, FailedAttempts>,
     /// Containers that ran before us and match, by id.
-    pub adopted: BTreeMap<String, AdoptedContainer>,
+    pub adopted: BTreeMap<ContainerId, AdoptedContainer>,
     /// The last model that served in each slot.
     pub proven: BTreeMap<Object, ProvenModel>,
     /// Seconds that loads took, newest last, by spec.
@@ -89,7 +91,7 @@ pub struct ProvenModel {
     pub at: Timestamp,
     /// The image that its head ran: another one is another engine.
     #[serde(default)]
-    pub image_id: Option<String>,
+    pub image_id: Option<ImageId>,
     /// What served before it, of another spec.
     #[serde(default)]
     pub before: Option<Box<ProvenModel>>,
@@ -121,7 +123,7 @@ pub struct ConvergedService {
 /// What was seen without a break since this boot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemorySamples {
-    pub boot_id: String,
+    pub boot_id: BootId,
     pub seen: VecDeque<MemorySample>,
 }
 
@@ -135,7 +137,7 @@ pub struct MemorySample {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemoryRelease {
     pub since: Timestamp,
-    pub containers: BTreeSet<String>,
+    pub containers: BTreeSet<ContainerId>,
     /// Host process ids of what ran in them, by Spark.
     pub pids: BTreeMap<SparkName, BTreeSet<u32>>,
     /// What the slot's launch was before the first of these stops.
@@ -146,8 +148,8 @@ pub struct MemoryRelease {
 /// A person's yes to the steps of one plan, by their keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
-    pub plan: String,
-    pub steps: BTreeSet<String>,
+    pub plan: PlanId,
+    pub steps: BTreeSet<StepKey>,
     /// What was seen then: a reference that names another image by now is not what was agreed to.
     #[serde(default)]
     pub relied_on: Vec<Predicate>,
@@ -225,7 +227,7 @@ impl std::fmt::Display for CheckedArguments {
 }
 
 /// The key of [`Ledger::checked`]: another image is another engine.
-pub fn checked_key(spec: &SpecHash, image_id: &str) -> String {
+pub fn checked_key(spec: &SpecHash, image_id: &ImageId) -> String {
     format!("{spec} {image_id}")
 }
 
@@ -253,7 +255,7 @@ impl Ledger {
     }
 
     /// Has a person agreed to this step, on what it relies on?
-    pub fn approved(&self, step_key: &str, relies_on: &[Predicate], now: Timestamp) -> bool {
+    pub fn approved(&self, step_key: &StepKey, relies_on: &[Predicate], now: Timestamp) -> bool {
         self.approvals.iter().any(|approval| {
             now.duration_since(approval.at) <= plan::LASTS
                 && approval.steps.contains(step_key)
@@ -275,7 +277,7 @@ impl Ledger {
         self.approvals.retain(|approval| !approval.steps.is_empty());
     }
 
-    pub(super) fn consume_approval(&mut self, step_key: &str) {
+    pub(super) fn consume_approval(&mut self, step_key: &StepKey) {
         for approval in &mut self.approvals {
             approval.steps.remove(step_key);
         }
@@ -286,7 +288,7 @@ impl Ledger {
     pub fn spec_of(&self, cluster: &str, object: &Object, container: &Container) -> Option<SpecHash> {
         let adopted = self.adopted.get(&container.id).filter(|adopted| adopted.object == *object);
         let labels = container.labels.as_ref();
-        let labels = labels.filter(|labels| labels.cluster == cluster && labels.object == object.as_str());
+        let labels = labels.filter(|labels| labels.cluster == cluster && labels.object == *object);
         adopted.map(|adopted| adopted.spec.clone()).or_else(|| Some(labels?.spec.clone()))
     }
 
@@ -522,11 +524,11 @@ mod tests {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let mut ledger = Ledger::default();
         assert!(!ledger.forget_failures("vllm"));
-        let kokoro = Object::named("kokoro".into());
-        for object in [Object::main(), kokoro.clone(), Object::named("vllm-2".into())] {
+        let kokoro: Object = "kokoro".parse().unwrap();
+        for object in [Object::main(), kokoro.clone(), "vllm-2".parse().unwrap()] {
             ledger.give_up(&object, &SpecHash::of_label("v1-0"), "x".into(), FailureKind::Named, now);
         }
-        ledger.restarts.insert(kokoro.clone(), ServiceRestarts::after(None, "c1", now));
+        ledger.restarts.insert(kokoro.clone(), ServiceRestarts::after(None, &"c1".into(), now));
         ledger.checked.insert("x".into(), CheckedArguments::Valid { engine: None });
         assert!(ledger.forget_failures("vllm"));
         assert!(ledger.checked.is_empty(), "the engine is asked again");

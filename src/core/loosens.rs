@@ -47,7 +47,7 @@ pub fn loosens(before: &Desired, after: &Desired, is_allowed: &dyn Fn(&Secret) -
         }
     }
     for (name, slot) in slots {
-        let place = if *name == super::desired::Object::main() {
+        let place = if *name == super::object::Object::main() {
             "/vllm".to_owned()
         } else {
             format!("/services/{name}")

@@ -6,11 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{self, Desired, Object, ResolvedModel, Slot, WantedModel},
+    desired::{self, Desired, ResolvedModel, Slot, WantedModel},
+    id::ContainerId,
     launch::{Launch, LaunchState},
     ledger::{Ledger, MemoryRelease, MemorySample},
     name::SparkName,
     need::{self, Known, MemoryNeed, NeedBasis},
+    object::Object,
     observed::{Container, GpuProcess, Observed, SparkFacts},
     schedule, weights,
 };
@@ -107,11 +109,11 @@ pub fn holders(
     spark: &SparkName,
     facts: &SparkFacts,
     desired: &Desired,
-    going: &BTreeSet<&str>,
+    going: &BTreeSet<&ContainerId>,
 ) -> Vec<GpuOccupant> {
     let holder = |process: &GpuProcess| {
-        let id = process.container.as_deref();
-        let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == id));
+        let id = process.container.as_ref();
+        let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
         let of = match container {
             Some(container) => owner(spark, container, desired),
             None if id.is_none() && is_desktop(&process.name) => GpuOccupantOwner::Desktop,
@@ -129,7 +131,7 @@ pub fn holders(
 pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> GpuOccupantOwner {
     let labels = container.labels.as_ref().filter(|labels| labels.cluster == desired.cluster.as_str());
     let is_of = |object: &Object, slot: &Slot| {
-        labels.is_some_and(|labels| labels.object == object.as_str())
+        labels.is_some_and(|labels| labels.object == *object)
             || (slot.sparks.contains(spark) && slot.container.as_str() == container.name)
     };
     if let Some((object, _)) = desired.slots.iter().find(|(object, slot)| is_of(object, slot)) {
@@ -157,7 +159,7 @@ pub struct Place<'a> {
     pub target: &'a ResolvedModel<'a>,
     pub spark: &'a SparkName,
     /// Ids of containers that are stopped first.
-    pub going: &'a BTreeSet<&'a str>,
+    pub going: &'a BTreeSet<&'a ContainerId>,
     pub observed: &'a Observed,
     /// What is free now counts. Not so when a little later more will be.
     pub by_what_is_free: bool,
@@ -337,7 +339,7 @@ fn comes_back(place: &Place<'_>, facts: &SparkFacts, ledger: &Ledger, now: Times
                 // It is taken to serve, and nothing of it is there that could be stopped.
                 LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
                     let alive = |container: &Container| {
-                        going.contains(container.id.as_str()) && container.engine_alive() != Some(false)
+                        going.contains(&container.id) && container.engine_alive() != Some(false)
                     };
                     of == *object && !facts.containers.iter().any(alive)
                 }
@@ -377,7 +379,7 @@ pub fn counts_what_is_free(
 pub fn table(
     object: &Object,
     effective: &ResolvedModel<'_>,
-    going: &BTreeSet<&str>,
+    going: &BTreeSet<&ContainerId>,
     desired: &Desired,
     observed: &Observed,
     ledger: &Ledger,
@@ -409,8 +411,8 @@ pub fn table(
 
 /// The most that can be free on a Spark once these containers are gone: what is free, and all that their processes hold.
 /// `None` when the driver does not tell what one of them holds.
-pub fn free_at_most(facts: &SparkFacts, going: &BTreeSet<&str>) -> Option<u64> {
-    let goes = facts.containers.iter().filter(|container| going.contains(container.id.as_str()));
+pub fn free_at_most(facts: &SparkFacts, going: &BTreeSet<&ContainerId>) -> Option<u64> {
+    let goes = facts.containers.iter().filter(|container| going.contains(&container.id));
     let mut free = facts.memory_available_bytes;
     for container in goes.filter(|container| container.running) {
         free = free.saturating_add(held(facts, container)?);

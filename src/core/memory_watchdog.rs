@@ -4,11 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    desired::{Desired, Object, WantedModel},
+    desired::{Desired, WantedModel},
     launch::{FailureKind, LaunchState},
     ledger::{Ledger, LedgerEvent},
     memory::gib,
     name::SparkName,
+    object::Object,
 };
 
 /// One sample every two seconds (`probe/floor.sh`): a dip of one allocation is no shortage.

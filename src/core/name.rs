@@ -307,8 +307,27 @@ checked_string!(
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*(,[A-Za-z0-9][A-Za-z0-9_.-]*)*$"
 );
 
+checked_string!(
+    /// The files of a model, as an object.
+    WeightsName,
+    |t| t.strip_prefix(FILES_OF).is_some_and(is_name),
+    "`weights/` and the name of a model",
+    r"^weights/[A-Za-z0-9][A-Za-z0-9_.-]*$"
+);
+
 /// Before the name of a model: its files, as an object.
 pub const FILES_OF: &str = "weights/";
+
+impl WeightsName {
+    pub fn of(model: &ModelName) -> Self {
+        Self(format!("{FILES_OF}{model}"))
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        self.0.strip_prefix(FILES_OF).unwrap_or(&self.0)
+    }
+}
 
 impl HeldName {
     /// The model, when it is a model's files that are held.
@@ -466,6 +485,11 @@ mod tests {
             "something to hold",
             &["vllm", "weights/a"],
             &["weights/", "weights/a/b", "other/a", "weights/-a", ""],
+        );
+        is_exactly::<WeightsName>(
+            "a model's files",
+            &["weights/a"],
+            &["vllm", "weights/", "weights/a/b", "weights/-a"],
         );
         is_exactly::<Variable>(
             "a variable",

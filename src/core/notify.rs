@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     concern::Concern,
-    desired::{Desired, Object, SpecHash, WantedModel},
+    desired::{Desired, SpecHash, WantedModel},
     drift::{Drift, DriftClass},
     launch::{FailedAttempts, Launch, LaunchState},
     ledger::Ledger,
     name::ModelName,
+    object::Object,
     plan::{Plan, Reason, Verdict},
     schedule,
     status::StatusLine,

@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use super::{
     bot::BotSeen,
     command_line::is_engine,
-    desired::{ModelSource, Object, ResolvedModel, SpecHash},
+    desired::{ModelSource, ResolvedModel, SpecHash},
     files::FilesSeen,
+    id::{BootId, ContainerId, ControllerId, Generation, ImageId, JobId},
     image::ImageSeen,
     launcher::LaunchMethod,
     name::SparkName,
+    object::Object,
     platform::Platform,
     progress::LoadProgress,
 };
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     pub at: Timestamp,
     pub sparks: BTreeMap<SparkName, SparkView>,
@@ -33,6 +35,9 @@ pub struct Observed {
     /// What the sessions of bots' users tell of their updates.
     #[serde(default)]
     pub bots: BTreeMap<Object, BotSeen>,
+    /// What stands in front of slots and services says of the requests that it lets through.
+    #[serde(default)]
+    pub front_doors: BTreeMap<Object, FrontDoor>,
     /// Secrets of the file that this controller cannot read, and why; by what they are for.
     pub unreadable_secrets: BTreeMap<String, String>,
 }
@@ -51,7 +56,7 @@ fn nothing() -> Arc<str> {
 /// One rank of a load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadSeen {
-    pub container: String,
+    pub container: ContainerId,
     pub progress: LoadProgress,
     /// Its last words, for when it is gone with its log.
     #[serde(skip, default = "nothing")]
@@ -97,7 +102,7 @@ impl Observed {
 #[serde(default)]
 pub struct SparkFacts {
     pub at: Timestamp,
-    pub boot_id: String,
+    pub boot_id: BootId,
     pub uptime_secs: u64,
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
@@ -262,17 +267,17 @@ pub struct GpuProcess {
     pub pid: u32,
     pub name: String,
     pub memory_bytes: Option<u64>,
-    /// The id of the container that it runs in; `None` outside of any.
+    /// The container that it runs in; `None` outside of any.
     #[serde(default)]
-    pub container: Option<String>,
+    pub container: Option<ContainerId>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Container {
-    pub id: String,
+    pub id: ContainerId,
     pub name: String,
     pub image: String,
-    pub image_id: String,
+    pub image_id: ImageId,
     pub running: bool,
     /// It ended, and Docker waits before it starts it again.
     #[serde(default)]
@@ -310,7 +315,7 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
     pub cluster: String,
-    pub object: String,
+    pub object: Object,
     pub spec: SpecHash,
     pub token: Option<FencingToken>,
 }
@@ -358,8 +363,8 @@ pub fn is_ray(command: &str) -> bool {
 /// Long work on a Spark, as its state directory tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    pub id: String,
-    pub object: String,
+    pub id: JobId,
+    pub object: Object,
     pub spec: SpecHash,
     pub token: FencingToken,
     pub started_at: Timestamp,
@@ -376,7 +381,7 @@ impl Job {
     }
 
     pub fn runs_for(&self, object: &Object) -> bool {
-        self.object == object.as_str() && self.state == JobState::Running
+        self.object == *object && self.state == JobState::Running
     }
 }
 
@@ -395,13 +400,13 @@ pub enum JobState {
 pub struct FencingToken {
     pub epoch: u64,
     pub sequence: u64,
-    pub controller: String,
+    pub controller: ControllerId,
 }
 
 impl FencingToken {
     /// The job that a launch with this token is.
-    pub fn job(&self) -> String {
-        format!("{}.{}", self.epoch, self.sequence)
+    pub fn job(&self) -> JobId {
+        JobId::new(format!("{}.{}", self.epoch, self.sequence))
     }
 }
 
@@ -422,9 +427,20 @@ impl std::str::FromStr for FencingToken {
         Ok(Self {
             epoch: epoch.parse().map_err(|_| ())?,
             sequence: sequence.parse().map_err(|_| ())?,
-            controller: controller.to_owned(),
+            controller: controller.into(),
         })
     }
+}
+
+/// What a gateway in front of a backend says of it: it is the one who admits requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontDoor {
+    /// The start that it speaks of; what it says of another one is of no account.
+    pub generation: Option<Generation>,
+    /// Since when it lets nothing new through; `None`: it is open.
+    pub closed_since: Option<Timestamp>,
+    /// Requests that it let through and that have not ended.
+    pub in_flight: u64,
 }
 
 /// What an HTTP endpoint showed.
@@ -468,7 +484,7 @@ impl EndpointAnswer {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineAnswer {
     /// The container that was asked, where it is known: what another one answered proves nothing of this one.
-    pub container: Option<String>,
+    pub container: Option<ContainerId>,
     pub models: Vec<ServedModel>,
     /// `/health`: false is 503, which is an engine that knows it is dead.
     pub healthy: bool,
@@ -493,7 +509,7 @@ pub struct EngineAnswer {
 /// What a service that is not an engine showed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceAnswer {
-    pub container: Option<String>,
+    pub container: Option<ContainerId>,
     /// It did what it is for: spoke, embedded, transcribed. For kinds of which nothing can be asked, that it answers.
     pub proof: CheckResult,
     pub failures: u32,

@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
     concern::Concern,
-    desired::{Object, Slot, SpecHash},
-    drain, memory,
+    desired::{Slot, SpecHash, hex},
+    drain,
+    id::{BootId, ContainerId, ImageId, PlanId, StepKey},
+    ledger::Ledger,
+    memory,
     name::SparkName,
+    object::Object,
     observed::{Container, Observed, SparkFacts},
     step::Step,
 };
@@ -21,7 +26,7 @@ pub const LASTS: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Of the steps and of what they rely on; not of readings or the time.
-    pub id: String,
+    pub id: PlanId,
     pub revision: u64,
     pub at: Timestamp,
     /// One entry per object that has something to do or to say.
@@ -66,13 +71,46 @@ pub enum WorkItem {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStep {
-    pub key: String,
+    pub key: StepKey,
     pub step: Step,
     /// Why a person must agree first; `None` when nobody must, or somebody did.
     pub consent: Option<ConsentReason>,
 }
 
+impl Verdict {
+    /// What is in the way; `None`: nothing.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Open => None,
+            Self::Waiting { reason, .. } | Self::Blocked { reason, .. } => Some(*reason),
+        }
+    }
+}
+
+impl PlanId {
+    /// The first 12 hex digits of SHA-256 over the keys of the steps and the texts of what they rely on, one a line.
+    pub fn of(work: &[Work]) -> Self {
+        let facts: Vec<String> = work
+            .iter()
+            .flat_map(|entry| {
+                let keys = entry.steps().map(|step| step.key.to_string());
+                keys.chain(entry.relies_on.iter().map(Predicate::identity))
+            })
+            .collect();
+        hex(&Sha256::digest(facts.join("\n").as_bytes())[..6]).into()
+    }
+}
+
 impl Plan {
+    /// The same steps on the same facts, and the same in their way: also where another version made it, whose ids are of another
+    /// form.
+    pub fn decides_like(&self, other: &Self) -> bool {
+        let reasons = |plan: &Self| -> Vec<(Object, Option<Reason>)> {
+            plan.work.iter().map(|work| (work.object.clone(), work.verdict.reason())).collect()
+        };
+        PlanId::of(&self.work) == PlanId::of(&other.work) && reasons(self) == reasons(other)
+    }
+
     /// Is something that serves as this object stopped by it?
     pub fn interrupts(&self, object: &str) -> bool {
         self.work.iter().any(|work| work.object.as_str() == object && work.outage.is_some())
@@ -226,13 +264,13 @@ pub struct Outage {
 #[serde(rename_all = "snake_case", tag = "fact")]
 pub enum Predicate {
     /// This Spark answers, and has not been restarted.
-    Boot { spark: SparkName, boot_id: String },
+    Boot { spark: SparkName, boot_id: BootId },
     /// A container of this name has this id.
-    Container { spark: SparkName, name: String, id: String, running: bool },
+    Container { spark: SparkName, name: String, id: ContainerId, running: bool },
     /// No container has this name.
     NameFree { spark: SparkName, name: String },
     /// The reference names this image there.
-    Image { spark: SparkName, image: String, id: String },
+    Image { spark: SparkName, image: String, id: ImageId },
 }
 
 impl Predicate {
@@ -243,6 +281,18 @@ impl Predicate {
     pub fn container(spark: &SparkName, seen: &Container) -> Self {
         let (name, id) = (seen.name.clone(), seen.id.clone());
         Self::Container { spark: spark.clone(), name, id, running: seen.running }
+    }
+
+    /// As it goes into the hash that a plan's id is: names of fields and types are not part of it.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Boot { spark, boot_id } => format!("boot {spark} {boot_id}"),
+            Self::Container { spark, name, id, running } => {
+                format!("container {spark} {name} {id} running={running}")
+            }
+            Self::NameFree { spark, name } => format!("name-free {spark} {name}"),
+            Self::Image { spark, image, id } => format!("image {spark} {image} {id}"),
+        }
     }
 
     /// Doing that step is what makes it untrue.
@@ -313,8 +363,8 @@ impl Outage {
 
     /// With those that run now, and what they get.
     #[must_use]
-    pub fn of(self, object: &Object, slot: &Slot, observed: &Observed) -> Self {
-        Self { requests: drain::requests(object, observed), drain_secs: slot.drain.as_secs(), ..self }
+    pub fn of(self, object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Self {
+        Self { requests: drain::requests(object, observed, ledger), drain_secs: slot.drain.as_secs(), ..self }
     }
 }
 
@@ -429,8 +479,8 @@ impl Plan {
         let Some(agreed) = self.of(&work.object).filter(|agreed| agreed.wanted == work.wanted) else {
             return false;
         };
-        let keys: BTreeSet<&str> = agreed.steps().map(|step| step.key.as_str()).collect();
-        let is_same = work.steps().all(|step| keys.contains(step.key.as_str()));
+        let keys: BTreeSet<&StepKey> = agreed.steps().map(|step| &step.key).collect();
+        let is_same = work.steps().all(|step| keys.contains(&step.key));
         work.contingency || (is_same && !is_another_image(&agreed.relies_on, &work.relies_on))
     }
 
@@ -449,7 +499,7 @@ impl Plan {
     }
 
     /// Every step's key.
-    pub fn step_keys(&self) -> BTreeSet<String> {
+    pub fn step_keys(&self) -> BTreeSet<StepKey> {
         self.work.iter().flat_map(Work::steps).map(|step| step.key.clone()).collect()
     }
 

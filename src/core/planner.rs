@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{
     bot, consent,
-    desired::{Desired, Object, Service, hex},
+    desired::{Desired, Service},
+    id::PlanId,
     ledger::Ledger,
     name::{ServiceName, SparkName},
+    object::Object,
     observed::Observed,
     plan::{ConsentReason, Plan, PlannedStep, Reason, Verdict, Work, WorkItem},
     service, slot,
@@ -36,7 +37,7 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
         settle(entry, desired, ledger, now);
     }
     one_launch_per_spark(&mut work);
-    let id = identity(&work);
+    let id = PlanId::of(&work);
     let silent = |name: &&SparkName| observed.facts(name).is_none();
     let unseen = desired.sparks.keys().filter(silent).cloned().collect();
     Plan { id, revision, at: now, work, unseen }
@@ -107,8 +108,9 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
     // even under a hold, before its Spark goes silent. A service has nothing but its container, so that any stop takes it away;
     // files are neither deleted nor fetched under a hold.
     let serves = work.outage.is_some() && !ledger.is_below_floor(&work.object);
-    let takes_away =
-        work.object.is_files() || updates || (stops && (serves || !desired.slots.contains_key(&work.object)));
+    let takes_away = matches!(work.object, Object::Weights(_))
+        || updates
+        || (stops && (serves || !desired.slots.contains_key(&work.object)));
     if let Some(why) = &ledger.fenced {
         work.verdict = block(Reason::Fenced, why.clone());
     } else if desired.policy.suspend && !ledger.is_past_stop(&work.object) {
@@ -131,13 +133,4 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
         };
         work.verdict = block(Reason::ApprovalNeeded, why.into());
     }
-}
-
-fn identity(work: &[Work]) -> String {
-    let mut facts: Vec<String> = Vec::new();
-    for entry in work {
-        facts.extend(entry.steps().map(|step| step.key.clone()));
-        facts.extend(entry.relies_on.iter().map(|predicate| format!("{predicate:?}")));
-    }
-    hex(&Sha256::digest(facts.join("\n").as_bytes())[..6])
 }

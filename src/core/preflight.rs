@@ -5,14 +5,16 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, ModelSource, Object, ResolvedModel},
+    desired::{Desired, ModelSource, ResolvedModel},
     files::FilesSeen,
     fitness,
+    id::ContainerId,
     launch_spec::LaunchSpec,
     launcher::{DistributedExecutor, LaunchMethod, LauncherOption, LauncherOptions},
     ledger::Ledger,
     memory::{self, MemoryFit},
     name::{PlainPath, SparkName},
+    object::Object,
     observed::{LauncherSeen, Observed, RecipeSeen, SparkFacts},
     plan::Reason,
     slot_containers::SlotContainer,
@@ -30,7 +32,7 @@ pub struct PreLaunchState<'a> {
     /// What stands in the slot's place.
     pub standing: &'a [SlotContainer<'a>],
     /// Ids of containers that are stopped first.
-    pub going: &'a BTreeSet<&'a str>,
+    pub going: &'a BTreeSet<&'a ContainerId>,
     /// Something that serves is among them.
     pub stops: bool,
 }
@@ -324,7 +326,7 @@ fn look_alikes(
         }
     }
     let name = target.slot.container.as_str();
-    let goes = |id: &str| standing.iter().any(|entry| entry.container.id == id);
+    let goes = |id: &ContainerId| standing.iter().any(|entry| entry.container.id == *id);
     for spark in &target.model.sparks {
         let containers = observed.facts(spark).map(|facts| facts.containers.as_slice()).unwrap_or_default();
         let taken = containers.iter().find(|container| {

@@ -4,11 +4,12 @@
 use jiff::SignedDuration;
 
 use super::{
-    desired::{Desired, Object},
+    desired::Desired,
     health::{self, EngineJudgement},
     launch_spec::{LaunchSpec, Liveness},
     ledger::Ledger,
     name::SparkName,
+    object::Object,
     observed::{CheckResult, Container, EndpointAnswer, EngineAnswer, Observed, SparkFacts},
 };
 

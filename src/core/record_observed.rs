@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     cause,
-    desired::{Desired, Object, Place, Slot, WantedModel},
+    desired::{Desired, Place, Slot, WantedModel},
     files::FilesSeen,
     launch::{
         CLEAN_AFTER, ENGINE_GRACE, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, LOAD_DEADLINE, Launch, LaunchState,
@@ -20,6 +20,7 @@ use super::{
     },
     memory::{self, RELEASE_DEADLINE},
     name::SparkName,
+    object::Object,
     observed::{Container, EndpointAnswer, JobState, Observed, SparkFacts},
     readiness::{self, Readiness},
     schedule, service,

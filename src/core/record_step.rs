@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::{
     bot::{BotUpdate, UpdateState},
-    desired::Object,
+    id::ContainerId,
     launch::{FailedAttempts, FailureKind, LONGEST_RETRY, Launch, LaunchFailure, LaunchState, RETRY_AFTER},
     launch_spec::LaunchSpec,
     ledger::{
         AdoptedContainer, CheckedArguments, Ledger, LedgerEvent, MemoryRelease, attempt_key, checked_key,
     },
+    object::Object,
     observed::FencingToken,
     restart::ServiceRestarts,
     step::{FallbackFor, Step},
@@ -187,7 +188,7 @@ impl Ledger {
     }
 
     /// A stop was refused: when none of a slot was done, it is as it was before them.
-    fn not_stopped(&mut self, object: &Object, container: &str) {
+    fn not_stopped(&mut self, object: &Object, container: &ContainerId) {
         let Some(release) = self.releases.get_mut(object) else { return };
         release.containers.remove(container);
         if !release.containers.is_empty() {
@@ -230,6 +231,7 @@ mod tests {
 
     use crate::core::{
         desired::SpecHash,
+        id::StepKey,
         launch_spec::Liveness,
         ledger::Approval,
         name::{ContainerName, ModelName, ServedName, SparkName},
@@ -254,7 +256,7 @@ mod tests {
         }
     }
 
-    fn agreed_to(steps: BTreeSet<String>, at: Timestamp) -> Approval {
+    fn agreed_to(steps: BTreeSet<StepKey>, at: Timestamp) -> Approval {
         Approval { plan: "p".into(), steps, relied_on: Vec::new(), at, by: "alice".into() }
     }
 
@@ -349,7 +351,7 @@ mod tests {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
         let files = ModelFiles { repo: crate::core::name::RepoId::new("lab/m").unwrap(), revision: None };
-        let (container, name) = ("c1".to_owned(), "kokoro".to_owned());
+        let (container, name) = (ContainerId::from("c1"), "kokoro".to_owned());
         for (came, step) in [
             (StepResult::Done, stop("spark1", "c1")),
             (
@@ -379,30 +381,30 @@ mod tests {
             (StepResult::NotDone, stop("spark1", "c1")),
         ] {
             let mut ledger = Ledger::default();
-            let steps = BTreeSet::from([step.key(), "launch kokoro x".to_owned()]);
+            let steps = BTreeSet::from([step.key(), "launch kokoro x".into()]);
             ledger.approve(agreed_to(steps, now));
             ledger.intend(&step, &token(1), now);
             assert!(ledger.approved(&step.key(), &[], now), "{step}");
             ledger.conclude(&step, &token(1), came, "x", now);
             assert_eq!(ledger.approved(&step.key(), &[], now), came != StepResult::Done, "{step} {came:?}");
-            assert!(ledger.approved("launch kokoro x", &[], now), "{step}");
+            assert!(ledger.approved(&"launch kokoro x".into(), &[], now), "{step}");
             ledger.conclude(&step, &token(1), StepResult::Done, "x", now);
-            ledger.consume_approvals(&Object::named("kokoro".into()));
+            ledger.consume_approvals(&"kokoro".parse().unwrap());
             assert!(ledger.approvals.is_empty(), "{step}: nothing is left of it");
         }
         let mut ledger = Ledger::default();
         let steps =
-            ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"].map(str::to_owned).into();
+            ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"].map(StepKey::from).into();
         ledger.approve(agreed_to(steps, now));
         ledger.consume_approvals(&object);
         let left: Vec<bool> = ["launch vllm x", "stop vllm spark1 c1", "stop vllm-2 spark1 c2"]
-            .map(|key| ledger.approved(key, &[], now))
+            .map(|key| ledger.approved(&key.into(), &[], now))
             .into();
         assert_eq!(left, [false, false, true]);
         let at_the_end = now.saturating_add(plan::LASTS).unwrap();
-        assert!(ledger.approved("stop vllm-2 spark1 c2", &[], at_the_end));
+        assert!(ledger.approved(&"stop vllm-2 spark1 c2".into(), &[], at_the_end));
         let after = at_the_end.saturating_add(SignedDuration::from_secs(1)).unwrap();
-        assert!(!ledger.approved("stop vllm-2 spark1 c2", &[], after));
+        assert!(!ledger.approved(&"stop vllm-2 spark1 c2".into(), &[], after));
     }
 
     /// If this failed, a stop that Docker refused would pass for the end of what serves.

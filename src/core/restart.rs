@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::id::ContainerId;
+
 /// A container that ended this often after a start is for a person to look at.
 pub const MAX_STARTS: u32 = 5;
 /// From one start to the next; each time twice as long as before.
@@ -14,7 +16,7 @@ const CLEAN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRestarts {
     /// Another one counts anew.
-    pub container: String,
+    pub container: ContainerId,
     pub count: u32,
     pub last: Timestamp,
 }
@@ -22,9 +24,9 @@ pub struct ServiceRestarts {
 impl ServiceRestarts {
     /// One start more.
     #[must_use]
-    pub fn after(before: Option<&Self>, container: &str, now: Timestamp) -> Self {
-        let count = before.filter(|before| before.container == container).map_or(0, |before| before.count);
-        Self { container: container.to_owned(), count: count + 1, last: now }
+    pub fn after(before: Option<&Self>, container: &ContainerId, now: Timestamp) -> Self {
+        let count = before.filter(|before| before.container == *container).map_or(0, |before| before.count);
+        Self { container: container.clone(), count: count + 1, last: now }
     }
 
     /// The next start waits until then: 20 s after the first, then 40 s, 80 s and so on.
@@ -49,13 +51,13 @@ mod tests {
         let after = |secs| now.checked_add(SignedDuration::from_secs(secs)).unwrap();
         let mut restarts = None;
         for secs in [20, 40, 80, 160, 320] {
-            let next = ServiceRestarts::after(restarts.as_ref(), "c1", now);
+            let next = ServiceRestarts::after(restarts.as_ref(), &"c1".into(), now);
             assert_eq!(next.not_before(), after(secs));
             restarts = Some(next);
         }
         let fifth = restarts.unwrap();
         assert_eq!(fifth.count, MAX_STARTS);
-        assert_eq!(ServiceRestarts::after(Some(&fifth), "c2", now).count, 1, "another container");
+        assert_eq!(ServiceRestarts::after(Some(&fifth), &"c2".into(), now).count, 1, "another container");
         assert!(!fifth.is_over(after(599)) && fifth.is_over(after(600)));
     }
 }

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp, civil};
 
 use super::{
     consent,
-    desired::{Desired, Object, Slot, WantedModel, Window},
+    desired::{Desired, Slot, WantedModel, Window},
     name::{HoldName, SparkName, WindowName},
+    object::Object,
 };
 
 /// What the slot should hold now: the window that is open, else what the file says. Only the main slot has windows.

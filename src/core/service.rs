@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     consent::{self, ChangeCause},
-    desired::{Desired, Object, Place, Service, ServiceState},
+    desired::{Desired, Place, Service, ServiceState},
     ledger::Ledger,
     name::{ServiceName, SparkName},
+    object::Object,
     observed::{Container, Observed},
     plan::{Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem},
     restart::MAX_STARTS,

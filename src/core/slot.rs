@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     adopt::adoption,
     consent::{self, ChangeCause},
-    desired::{Desired, Object, OnFailure, ResolvedModel, Slot, WantedModel},
+    desired::{Desired, OnFailure, ResolvedModel, Slot, WantedModel},
     drain,
     launch::{FailedAttempts, FailureKind, LaunchFailure, LaunchState},
     launch_spec::{LaunchSpec, OwnStop},
@@ -18,6 +18,7 @@ use super::{
     memory::{RELEASE_DEADLINE, gib},
     name::{PlainPath, SparkName},
     need,
+    object::Object,
     observed::{Container, Job, Observed, SparkView},
     plan::{ArgumentsCheck, ConsentReason, Gate, Outage, PlannedStep, Reason, Verdict, Work, WorkItem},
     readiness::{self, Readiness},
@@ -85,7 +86,7 @@ fn below_floor(case: SlotView<'_>) -> Option<Work> {
     push(&mut items, case.stops(left.iter().copied(), |_| None));
     (!items.is_empty()).then(|| Work {
         contingency: true,
-        outage: Some(Outage::new(None, "until a person says so").of(object, slot, observed)),
+        outage: Some(Outage::new(None, "until a person says so").of(object, slot, observed, ledger)),
         relies_on: left.iter().flat_map(|entry| predicates_about(entry, observed)).collect(),
         ..Work::new(
             object,
@@ -111,7 +112,7 @@ fn empty(case: SlotView<'_>) -> Option<Work> {
     }
     let work = Work {
         relies_on: standing.iter().flat_map(|entry| predicates_about(entry, observed)).collect(),
-        outage: Some(Outage::new(None, "until another model is chosen").of(object, slot, observed)),
+        outage: Some(Outage::new(None, "until another model is chosen").of(object, slot, observed, ledger)),
         ..Work::new(object, goal, items)
     };
     Some(drain::with_drain_gate(work, slot, observed, ledger, case.now))

@@ -1,9 +1,10 @@
 //! What stands where a slot's container would.
 
 use super::{
-    desired::{Desired, Object, Place, Slot, SpecHash},
+    desired::{Desired, Place, Slot, SpecHash},
     ledger::Ledger,
     name::SparkName,
+    object::Object,
     observed::{Container, Observed, SparkFacts},
     plan::Predicate,
 };

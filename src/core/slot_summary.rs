@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consent,
-    desired::{Desired, Object, ResolvedModel, Slot, WantedModel},
+    desired::{Desired, ResolvedModel, Slot, WantedModel},
     launch::LaunchState,
     ledger::Ledger,
     name::{HoldName, ModelName, SparkName, WindowName},
+    object::Object,
     observed::Observed,
     progress::LoadPhase,
     readiness::{self, Readiness},

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     concern::{Concern, concern},
-    desired::{Desired, Object, Place, Service, ServiceState, WantedModel, Weights},
+    desired::{Desired, Place, Service, ServiceState, WantedModel, Weights},
     health::{self, EngineJudgement},
     ledger::Ledger,
+    object::Object,
     observed::{CheckResult, EndpointAnswer, Observed},
     plan::{Plan, Reason, Verdict, Work},
     readiness::{self, Readiness},
-    schedule, weights,
+    schedule,
+    serving::served_model,
+    weights,
 };
 use jiff::Timestamp;
 
@@ -62,7 +65,7 @@ pub fn status(
         let work = planned.get(object).copied();
         let (reason, message) = told(work);
         let wanted = schedule::wanted(object, slot, desired, now);
-        let serving = serving(object, observed);
+        let serving = served_model(object, observed).map(str::to_owned);
         let (sync, health) = match &wanted {
             WantedModel::Watch => {
                 let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
@@ -235,13 +238,6 @@ fn seen(answer: &EndpointAnswer, now: Timestamp) -> (Health, String) {
                 EngineJudgement::Unproven { .. } => (Health::Progressing, model.to_owned()),
             }
         }
-    }
-}
-
-fn serving(object: &Object, observed: &Observed) -> Option<String> {
-    match &observed.endpoints.get(object)?.answer {
-        EndpointAnswer::Engine(engine) => engine.models.first().map(|model| model.id.clone()),
-        _ => None,
     }
 }
 

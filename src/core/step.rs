@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bot::BotCheckout,
-    desired::{Object, SpecHash},
+    desired::SpecHash,
+    id::{ContainerId, ImageId, JobId, StepKey},
     launch_spec::{LaunchSpec, OwnStop},
     name::{PlainPath, SparkName},
+    object::Object,
     weights::ModelFiles,
 };
 
@@ -19,7 +21,7 @@ pub enum Step {
     Adopt {
         object: Object,
         group: LaunchSpec,
-        containers: Vec<String>,
+        containers: Vec<ContainerId>,
         /// It does not answer yet.
         #[serde(default)]
         is_loading: bool,
@@ -29,7 +31,7 @@ pub enum Step {
     Stop {
         object: Object,
         spark: SparkName,
-        container: String,
+        container: ContainerId,
         name: String,
         remove: bool,
         grace_secs: u32,
@@ -42,19 +44,19 @@ pub enum Step {
         log: Option<PlainPath>,
     },
     /// Ask the engine itself, on the head, whether it takes the model's arguments.
-    Check { object: Object, group: LaunchSpec, image_id: String },
+    Check { object: Object, group: LaunchSpec, image_id: ImageId },
     /// Start a container that is there but not running.
     Start {
         object: Object,
         spark: SparkName,
-        container: String,
+        container: ContainerId,
         name: String,
         /// For the restart that was asked for at that time.
         #[serde(default)]
         asked: Option<Timestamp>,
     },
     /// End a job and everything it started that is still in its process group.
-    EndJob { object: Object, spark: SparkName, job: String },
+    EndJob { object: Object, spark: SparkName, job: JobId },
     /// Download a model's files into the cache of a Spark, as a job.
     Fetch { object: Object, spark: SparkName, files: ModelFiles },
     /// Copy them from there to others, as a job.
@@ -126,18 +128,22 @@ impl Step {
     }
 
     /// The same step in two plans has the same key: approvals are kept by it.
-    pub fn key(&self) -> String {
+    pub fn key(&self) -> StepKey {
+        StepKey::new(self.key_text())
+    }
+
+    fn key_text(&self) -> String {
         match self {
             Self::Adopt { object, group, containers, .. } => {
-                let ids: Vec<_> = containers.iter().map(|id| short(id)).collect();
+                let ids: Vec<_> = containers.iter().map(ContainerId::short).collect();
                 format!("adopt {object} {} {}", group.spec, ids.join(","))
             }
             Self::Check { object, group, .. } => format!("check {object} {} {}", group.spec, group.head()),
             Self::Stop { object, spark, container, .. } => {
-                format!("stop {object} {spark} {}", short(container))
+                format!("stop {object} {spark} {}", container.short())
             }
             Self::Start { object, spark, container, .. } => {
-                format!("start {object} {spark} {}", short(container))
+                format!("start {object} {spark} {}", container.short())
             }
             Self::EndJob { object, spark, job } => format!("end-job {object} {spark} {job}"),
             Self::Fetch { object, spark, files } => format!("fetch {object} {spark} {files}"),
@@ -169,13 +175,8 @@ pub struct FallbackFor {
 pub const GRACE_SECS: u32 = 10;
 
 /// The step of this key is about `object`.
-pub fn is_about(key: &str, object: &Object) -> bool {
-    key.split(' ').nth(1) == Some(object.as_str())
-}
-
-/// A container id as people know it.
-pub fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
+pub fn is_about(key: &StepKey, object: &Object) -> bool {
+    key.as_str().split(' ').nth(1) == Some(object.as_str())
 }
 
 impl std::fmt::Display for Step {
@@ -185,7 +186,7 @@ impl std::fmt::Display for Step {
                 let places: Vec<_> = containers
                     .iter()
                     .zip(&group.sparks)
-                    .map(|(id, spark)| format!("{} on {spark}", short(id)))
+                    .map(|(id, spark)| format!("{} on {spark}", id.short()))
                     .collect();
                 let does = if *is_loading { "loads" } else { "runs" };
                 write!(f, "adopt {} as `{}`: it {does} and matches", places.join(" and "), group.model)
@@ -200,14 +201,14 @@ impl std::fmt::Display for Step {
             }
             Self::Stop { spark, container, name, remove, own, .. } => {
                 let what = if *remove { "stop and remove" } else { "stop" };
-                write!(f, "{what} `{name}` ({}) on {spark}, its logs saved first", short(container))?;
+                write!(f, "{what} `{name}` ({}) on {spark}, its logs saved first", container.short())?;
                 match own {
                     Some(own) => write!(f, ", with `{}`", own.program),
                     None => Ok(()),
                 }
             }
             Self::Start { spark, container, name, .. } => {
-                write!(f, "start `{name}` ({}) on {spark}", short(container))
+                write!(f, "start `{name}` ({}) on {spark}", container.short())
             }
             Self::EndJob { spark, job, .. } => write!(f, "end the job {job} on {spark}"),
             Self::Fetch { spark, files, .. } => write!(f, "download `{files}` to {spark}, and verify it"),

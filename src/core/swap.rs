@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use super::{
     consent::{self, ChangeCause},
-    desired::{ModelSource, Object, ResolvedModel, SpecHash, Weights},
+    desired::{ModelSource, ResolvedModel, SpecHash, Weights},
     drain, fitness,
+    id::ContainerId,
     launch::LOAD_DEADLINE,
     launch_spec::LaunchSpec,
     ledger::{CheckedArguments, checked_key},
     memory::{self, ReleaseProgress},
     name::{ModelName, SparkName},
     need::{self, MemoryNeed},
+    object::Object,
     observed::{Observed, RecipeSeen},
     plan::{ArgumentsCheck, Gate, Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem},
     preflight::{PreLaunchState, preflight},
@@ -51,9 +53,9 @@ pub(super) fn replace(
     push(&mut items, case.running_jobs(to_end));
     push(&mut items, case.stops(in_the_way.iter().copied(), consent));
     let clearing = !items.is_empty();
-    let going: BTreeSet<&str> = in_the_way.iter().map(|entry| entry.container.id.as_str()).collect();
+    let going: BTreeSet<&ContainerId> = in_the_way.iter().map(|entry| &entry.container.id).collect();
     let serving = case.serving(&in_the_way);
-    let outage = serving.is_some().then(|| case.outage(&group.spec).of(object, case.slot, observed));
+    let outage = serving.is_some().then(|| case.outage(&group.spec).of(object, case.slot, observed, ledger));
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
         contingency: cause == ChangeCause::Contingency,

@@ -11,11 +11,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     consent,
-    desired::{Desired, Model, ModelSource, Object, SpecHash, Weights, hex},
+    desired::{Desired, Model, ModelSource, SpecHash, Weights, hex},
     files::FilesSeen,
+    id::JobId,
     launch::{FailedAttempts, FailureKind, LaunchFailure},
     ledger::{Ledger, LedgerEvent, attempt_key},
-    name::{FILES_OF, ModelName, RepoId, SparkName},
+    name::{ModelName, RepoId, SparkName},
+    object::Object,
     observed::{Endpoint, EndpointAnswer, Job, JobState, Observed, SparkFacts},
     plan::{ConsentReason, Gate, PlannedStep, Predicate, Reason, Work, WorkItem},
     record_step::StepResult,
@@ -73,7 +75,7 @@ impl std::fmt::Display for ModelFiles {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     pub spark: SparkName,
-    pub job: String,
+    pub job: JobId,
     pub files: ModelFiles,
     pub at: Timestamp,
 }
@@ -309,20 +311,11 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
 
 /// What the transfers that run on a Spark take of its memory.
 pub fn transfer_bytes(facts: &SparkFacts) -> u64 {
-    let running =
-        facts.jobs.iter().filter(|job| job.state == JobState::Running && job.object.starts_with(FILES_OF));
+    let running = facts
+        .jobs
+        .iter()
+        .filter(|job| job.state == JobState::Running && matches!(job.object, Object::Weights(_)));
     running.map(|_| TRANSFER_BYTES).sum()
-}
-
-impl Object {
-    /// The files of a model. No slot or service has such a name.
-    pub fn weights(model: &ModelName) -> Self {
-        Self::named(format!("{FILES_OF}{model}"))
-    }
-
-    pub(super) fn is_files(&self) -> bool {
-        self.as_str().starts_with(FILES_OF)
-    }
 }
 
 impl Ledger {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::{
     core::{
         desired::SpecHash,
+        id::ContainerId,
         image::ImageSeen,
         label,
         observed::{Container, Labels, Process},
@@ -54,7 +55,7 @@ pub async fn containers(
             running,
             restarting: listed.state == "restarting",
             image: visible::short(&listed.image, MAX_NAME),
-            image_id: visible::short(&listed.image_id, MAX_NAME),
+            image_id: visible::short(&listed.image_id, MAX_NAME).into(),
             exit_code: None,
             started_at: None,
             restarts: None,
@@ -63,7 +64,7 @@ pub async fn containers(
             label_names: listed.labels.keys().map(|name| visible::short(name, MAX_NAME)).collect(),
             labels: labels(&listed.labels),
             processes: None,
-            id: listed.id,
+            id: listed.id.into(),
         };
         if wanted {
             let path = format!("/containers/{}/json", container.id);
@@ -105,7 +106,7 @@ pub async fn image(
     // `NAME@sha256:…`: the registry's name is not the image's.
     let digests = image.repo_digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
     Ok(Some(ImageSeen {
-        id: image.id,
+        id: image.id.into(),
         digests: digests.collect(),
         layers: image.root_fs.layers,
         user: image.config.user,
@@ -118,7 +119,7 @@ pub async fn image(
 /// When the Engine could not be asked, or the container is gone.
 pub async fn logs(
     transport: &dyn Transport,
-    container: &str,
+    container: &ContainerId,
     lines: u32,
     deadline: Duration,
 ) -> Result<String, Unreachable> {
@@ -176,7 +177,7 @@ fn parse<T: serde::de::DeserializeOwned>(path: &str, status: u16, body: &[u8]) -
 fn labels(labels: &std::collections::BTreeMap<String, String>) -> Option<Labels> {
     Some(Labels {
         cluster: visible::short(labels.get(label::CLUSTER)?, MAX_NAME),
-        object: visible::short(labels.get(label::OBJECT)?, MAX_NAME),
+        object: labels.get(label::OBJECT)?.parse().ok()?,
         spec: SpecHash::of_label(labels.get(label::SPEC)?),
         token: labels.get(label::TOKEN).and_then(|token| token.parse().ok()),
     })

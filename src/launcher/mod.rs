@@ -12,8 +12,9 @@ pub mod recipe;
 pub mod sparkrun;
 
 use crate::core::{
-    desired::{Desired, Object, ResolvedModel},
+    desired::{Desired, ResolvedModel},
     launcher::LaunchMethod,
+    object::Object,
     observed::{FencingToken, LauncherCheckout},
 };
 

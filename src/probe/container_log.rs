@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     core::{
         desired::Desired,
+        id::ContainerId,
         name::{PlainPath, SparkName},
     },
     docker,
@@ -19,7 +20,7 @@ pub async fn last(
     transport: &dyn Transport,
     desired: &Desired,
     spark: &SparkName,
-    container: &str,
+    container: &ContainerId,
     file: Option<&PlainPath>,
     lines: u32,
     deadline: Duration,
@@ -28,7 +29,7 @@ pub async fn last(
     let socket = desired.sparks.get(spark).map_or("", |spark| spark.docker_socket.as_str());
     let program = Program::new("inside", include_str!("inside.sh"))
         .with("socket", socket)
-        .with("container", container)
+        .with("container", container.as_str())
         .with("file", file.as_str())
         .with("lines", lines.to_string());
     let output = transport.run(&program, deadline).await?;

@@ -11,7 +11,9 @@ use super::{
     pending_checks::{self, PendingChecks},
 };
 use crate::core::{
-    desired::{Object, Secret, ServiceKind},
+    desired::{Secret, ServiceKind},
+    id::ContainerId,
+    object::Object,
     observed::{CheckResult, Endpoint, EndpointAnswer, ServiceAnswer},
 };
 
@@ -23,9 +25,8 @@ const MAX_MISSED: u32 = 3;
 
 #[derive(Debug, Clone)]
 pub struct EndpointTarget {
-    pub address: String,
-    pub port: u16,
-    pub https: bool,
+    /// `http://ADDRESS:PORT`
+    pub url: String,
     pub ask: ProbeKind,
 }
 
@@ -39,7 +40,7 @@ pub enum ProbeKind {
 /// Another service than an engine.
 #[derive(Debug, Clone)]
 pub struct Service {
-    pub container: Option<String>,
+    pub container: Option<ContainerId>,
     pub api_key: Option<Secret>,
     /// 2xx at the first of these that it has.
     pub paths: Vec<String>,
@@ -79,7 +80,7 @@ impl ProbeKind {
         }
     }
 
-    fn container(&self) -> Option<&String> {
+    fn container(&self) -> Option<&ContainerId> {
         match self {
             Self::Engine(engine) => engine.container.as_ref(),
             Self::Service(service) => service.container.as_ref(),
@@ -103,8 +104,7 @@ pub async fn probe(
     last: Option<&Endpoint>,
     now: Timestamp,
 ) -> Endpoint {
-    let scheme = if target.https { "https" } else { "http" };
-    let base = format!("{scheme}://{}:{}", target.address, target.port);
+    let base = &target.url;
     let known = last.map(|last| &last.answer);
     let answer = match &target.ask {
         ProbeKind::Engine(asked) => {
@@ -112,14 +112,14 @@ pub async fn probe(
                 Some(EndpointAnswer::Engine(before)) => Some(before),
                 _ => None,
             };
-            engine::probe(asker, &base, asked, before, now).await
+            engine::probe(asker, base, asked, before, now).await
         }
         ProbeKind::Service(asked) => {
             let before = match known {
                 Some(EndpointAnswer::Up(before)) => Some(before),
                 _ => None,
             };
-            service(asker, &base, asked, before, now).await
+            service(asker, base, asked, before, now).await
         }
     };
     let missed = matches!(
@@ -136,7 +136,7 @@ pub async fn probe(
 }
 
 /// The last good answer of this container, as old as it is, when few were missed since.
-fn excused(last: &Endpoint, container: Option<&String>) -> Option<Endpoint> {
+fn excused(last: &Endpoint, container: Option<&ContainerId>) -> Option<Endpoint> {
     let mut kept = last.clone();
     let (of, missed, proof) = match &mut kept.answer {
         EndpointAnswer::Engine(engine) => (&engine.container, &mut engine.missed, &engine.completion),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::core::{
     desired::Secret,
+    id::ContainerId,
     observed::{CheckResult, EndpointAnswer, EngineAnswer, EngineLoad, ServedModel},
     visible,
 };
@@ -29,7 +30,7 @@ const COMPLETION_EVERY: SignedDuration = SignedDuration::from_secs(60);
 pub struct Engine {
     /// The name to ask a completion of; the first that it lists when absent.
     pub served: Option<String>,
-    pub container: Option<String>,
+    pub container: Option<ContainerId>,
     pub api_key: Option<Secret>,
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::http::{Http, HttpRequest, NoAnswer, RequestBody};
-use crate::core::{desired::Secret, observed::CheckResult};
+use crate::core::{desired::Secret, id::ContainerId, observed::CheckResult};
 
 /// One token, on an engine that may have to compile a kernel for it first.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ pub struct CheckRequest {
     /// Scheme, address and port.
     pub base: String,
     /// Another container is another engine, whatever it answers.
-    pub container: Option<String>,
+    pub container: Option<ContainerId>,
     pub api_key: Option<Secret>,
     pub deed: FunctionalCheck,
 }

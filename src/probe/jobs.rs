@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::machine;
 use crate::{
-    core::{bot::BotSeen, desired::Object},
+    core::{bot::BotSeen, id::JobId, object::Object},
     host::{Program, SharedTransport, Transport, Unreachable},
 };
 
@@ -51,11 +51,11 @@ pub async fn observe(
 pub async fn log(
     way: &dyn Transport,
     cluster: &str,
-    job: &str,
+    job: &JobId,
     lines: u32,
     deadline: Duration,
 ) -> Result<String, Unreachable> {
-    let output = way.run(&program(cluster, job).with("lines", lines.to_string()), deadline).await?;
+    let output = way.run(&program(cluster, job.as_str()).with("lines", lines.to_string()), deadline).await?;
     let text = output.stdout.strip_suffix("end\n").map(str::to_owned);
     text.ok_or_else(|| Unreachable::Connection("the answer was cut short".into()))
 }

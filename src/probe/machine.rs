@@ -12,6 +12,7 @@ use crate::{
     core::{
         desired::SpecHash,
         files::FilesSeen,
+        id::BootId,
         observed::{FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen},
         platform::{Disk, NetworkInterface, Platform},
         visible,
@@ -25,7 +26,7 @@ const MAX_SAID: usize = 500;
 /// What the program said.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MachineFacts {
-    pub boot_id: String,
+    pub boot_id: BootId,
     pub uptime_secs: u64,
     pub memory_total_bytes: u64,
     pub memory_available_bytes: u64,
@@ -150,7 +151,7 @@ pub fn parse(text: &str) -> Option<MachineFacts> {
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         match key {
-            "boot" => boot_id = Some(value.to_owned()),
+            "boot" => boot_id = Some(value.into()),
             "uptime" | "memory_total_kib" | "memory_available_kib" | "swap_total_kib" | "swap_free_kib" => {
                 numbers.insert(key, value.parse().ok()?);
             }
@@ -335,12 +336,12 @@ fn gpu_process_of(line: &str) -> Option<GpuProcess> {
     let name = visible::short(fields.next()?, MAX_SAID);
     let mebibytes: Option<u64> = fields.next().and_then(|field| field.parse().ok());
     let memory_bytes = mebibytes.map(|mebibytes| mebibytes << 20);
-    Some(GpuProcess { pid, name, memory_bytes, container: (container != "-").then(|| container.to_owned()) })
+    Some(GpuProcess { pid, name, memory_bytes, container: (container != "-").then(|| container.into()) })
 }
 
 fn job_of(line: &str) -> Option<Job> {
     let mut fields = line.splitn(6, ' ');
-    let id = fields.next()?.to_owned();
+    let id = fields.next()?.into();
     let state = match fields.next()? {
         "running" => JobState::Running,
         "lost" => JobState::Lost,
@@ -349,7 +350,7 @@ fn job_of(line: &str) -> Option<Job> {
     let token = fields.next()?.parse().ok()?;
     let started_at = Timestamp::from_second(fields.next()?.parse().ok()?).ok()?;
     let spec = SpecHash::of_label(fields.next()?);
-    let object = fields.next()?.to_owned();
+    let object = fields.next()?.parse().ok()?;
     Some(Job { id, state, token, started_at, spec, object, said: Vec::new() })
 }
 
@@ -374,7 +375,7 @@ mod tests {
         assert_eq!(gpu.utilization_percent, None);
         assert_eq!(gpu.power_w, Some(12.09));
         assert_eq!((gpu.processes[0].memory_bytes, &gpu.processes[0].container), (None, &None));
-        assert_eq!(gpu.processes[1].container.as_deref(), Some("abc"));
+        assert_eq!(gpu.processes[1].container, Some("abc".into()));
         let platform = machine.platform;
         assert_eq!(platform.wireguard(), Some([192, 0, 2, 9].into()));
         assert_eq!(platform.interfaces["eth0"].speed_mbps, Some(200_000));

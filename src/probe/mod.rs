@@ -26,16 +26,17 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        desired::{Desired, ModelSource, Object, Place, ResolvedModel, WantedModel},
+        desired::{Desired, ModelSource, ResolvedModel, WantedModel},
         label,
         launch::LaunchState,
         launch_spec::LaunchSpec,
         launcher::{LaunchMethod, Launcher},
         ledger::Ledger,
-        name::{ContainerName, SparkName},
+        name::{PlainPath, SparkName},
+        object::Object,
         observed::{Endpoint, EndpointAnswer, LoadSeen, Observed, SparkFacts, SparkView},
         progress, readiness, schedule,
-        serving::{Backend, serving},
+        serving::{self, Backend},
     },
     docker,
     host::{SharedTransport, Transport, Unreachable},
@@ -104,6 +105,7 @@ pub async fn observe(
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
         bots: BTreeMap::new(),
+        front_doors: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     };
     let (endpoints, loads, bots) = tokio::join!(
@@ -378,11 +380,6 @@ fn view(
     }
 }
 
-fn container_id(observed: &Observed, spark: &SparkName, name: Option<&ContainerName>) -> Option<String> {
-    let container = observed.facts(spark)?.container(name?.as_str())?;
-    Some(container.id.clone())
-}
-
 /// What to ask over HTTP. Endpoints of Sparks that did not answer are asked too: the two can fail apart.
 fn targets(
     desired: &Desired,
@@ -390,52 +387,17 @@ fn targets(
     observed: &Observed,
     now: Timestamp,
 ) -> Vec<(Object, endpoint::EndpointTarget)> {
-    let mut targets = Vec::new();
-    for (object, slot) in &desired.slots {
-        let Some(Backend { group, spark, port }) = serving(object, slot, desired, observed, ledger, now)
-        else {
-            continue;
-        };
-        let rank = group
-            .as_ref()
-            .filter(|group| group.is_labelled)
-            .and_then(|group| readiness::rank(object, group, group.head(), desired, observed, ledger));
-        // A Spark that was taken out of the file has no address any more.
-        let Some((spark, place)) = desired.sparks.get_key_value(&spark) else { continue };
-        let named = || container_id(observed, spark, Some(&slot.container));
-        targets.push((
-            object.clone(),
-            endpoint::EndpointTarget {
-                address: place.address.to_string(),
-                port,
-                https: false,
-                ask: endpoint::ProbeKind::Engine(engine::Engine {
-                    served: group.as_ref().map(|group| group.served_as[0].to_string()),
-                    container: rank.map(|container| container.id.clone()).or_else(named),
-                    api_key: slot.api_key.clone(),
-                }),
-            },
-        ));
-    }
-    for (name, service) in &desired.services {
-        let Some(port) = service.port else { continue };
-        if desired.disabled.contains(name) {
-            continue;
-        }
-        let (address, container) = match &service.place {
-            Place::Spark(spark) => {
-                let container = container_id(observed, spark, service.container.as_ref());
-                (desired.sparks[spark].address.to_string(), container)
-            }
-            Place::Elsewhere(address) => (address.to_string(), None),
-        };
-        let engine = engine::Engine { served: None, container, api_key: service.api_key.clone() };
-        let path = service.path.as_ref().map(|path| path.as_str());
-        let ask = endpoint::ProbeKind::of(service.kind, path, engine);
-        targets.push((
-            Object::service(name),
-            endpoint::EndpointTarget { address, port, https: service.https, ask },
-        ));
-    }
-    targets
+    let backends = serving::backends(desired, observed, ledger, None, now).into_iter();
+    backends.filter(|backend| backend.state.is_asked()).map(|backend| target(backend, desired)).collect()
+}
+
+fn target(backend: Backend, desired: &Desired) -> (Object, endpoint::EndpointTarget) {
+    let url = backend.base_url();
+    let Backend { object, kind, served_as, container, api_key, .. } = backend;
+    let served = served_as.first().map(ToString::to_string);
+    let service = object.as_service().filter(|_| !desired.slots.contains_key(&object));
+    let path = service.and_then(|name| desired.services.get(name)?.path.as_ref());
+    let engine = engine::Engine { served, container, api_key };
+    let ask = endpoint::ProbeKind::of(kind, path.map(PlainPath::as_str), engine);
+    (object, endpoint::EndpointTarget { url, ask })
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     core::{
         command_line::{self, EngineCommand, is_engine},
+        id::{ContainerId, ImageId},
         observed::Container,
     },
     docker,
@@ -22,9 +23,9 @@ pub struct SparkSurvey {
     pub machine: MachineFacts,
     pub containers: Vec<Container>,
     /// The engine inside a container, by the container's id.
-    pub engines: BTreeMap<String, EngineCommand>,
+    pub engines: BTreeMap<ContainerId, EngineCommand>,
     /// The id that each image reference of a running container names.
-    pub images: BTreeMap<String, Option<String>>,
+    pub images: BTreeMap<String, Option<ImageId>>,
 }
 
 /// # Errors
@@ -47,7 +48,7 @@ async fn seen(transport: &dyn Transport, cluster: &str) -> Result<SparkSurvey, U
         docker::containers(transport, &|_| true, DEADLINE)
     );
     let (machine, containers) = (machine?, containers?);
-    let mut of: BTreeMap<u32, &str> = BTreeMap::new();
+    let mut of: BTreeMap<u32, &ContainerId> = BTreeMap::new();
     for container in containers.iter().filter(|container| container.running) {
         for process in container.processes.iter().flatten().filter(|p| is_engine(&p.command)) {
             of.insert(process.pid, &container.id);
@@ -64,8 +65,8 @@ async fn seen(transport: &dyn Transport, cluster: &str) -> Result<SparkSurvey, U
     }
     let engines = words
         .iter()
-        .filter_map(|(pid, words)| Some(((*of.get(pid)?).to_owned(), command_line::command(words)?)));
-    let engines: BTreeMap<String, EngineCommand> = engines.collect();
+        .filter_map(|(pid, words)| Some(((*of.get(pid)?).clone(), command_line::command(words)?)));
+    let engines: BTreeMap<ContainerId, EngineCommand> = engines.collect();
     let mut images = BTreeMap::new();
     for container in containers.iter().filter(|container| engines.contains_key(&container.id)) {
         if !images.contains_key(&container.image) {

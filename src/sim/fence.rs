@@ -32,7 +32,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     let (Ok(epoch), Ok(sequence)) = (parameter("epoch").parse(), parameter("sequence").parse()) else {
         return "failed no token".into();
     };
-    let token = FencingToken { epoch, sequence, controller: parameter("controller") };
+    let token = FencingToken { epoch, sequence, controller: parameter("controller").into() };
     let times = world.times;
     let room = world.room(now);
     let machine = world.sparks.get_mut(spark).expect("transports are made for machines of the world");

@@ -49,18 +49,19 @@ pub fn fill(sim: &Sim, desired: &Desired, seen: &Observed) {
 }
 
 fn take(machine: &mut Machine, facts: &SparkFacts, now: Timestamp) {
-    machine.boot_id = Some(facts.boot_id.clone());
+    machine.boot_id = Some(facts.boot_id.to_string());
     let up = SignedDuration::from_secs(i64::try_from(facts.uptime_secs).unwrap_or(0));
     machine.booted_at = now.checked_sub(up).unwrap_or(now);
-    let images = facts.images.iter().filter_map(|(name, id)| Some((name.clone(), id.as_ref()?.id.clone())));
+    let images =
+        facts.images.iter().filter_map(|(name, id)| Some((name.clone(), id.as_ref()?.id.to_string())));
     machine.images = images.collect();
     machine.token.clone_from(&facts.token);
     machine.jobs = facts
         .jobs
         .iter()
         .map(|job| Work {
-            id: job.id.clone(),
-            object: job.object.clone(),
+            id: job.id.to_string(),
+            object: job.object.to_string(),
             spec: job.spec.to_string(),
             token: job.token.clone(),
             started_at: job.started_at,
@@ -83,7 +84,7 @@ fn take(machine: &mut Machine, facts: &SparkFacts, now: Timestamp) {
 /// An engine in this container answered like one that is ready.
 fn is_ready(spark: &str, container: &observed::Container, desired: &Desired, seen: &Observed) -> bool {
     let slot = desired.slots.iter().find(|(object, slot)| {
-        let labelled = container.labels.as_ref().is_some_and(|labels| labels.object == object.as_str());
+        let labelled = container.labels.as_ref().is_some_and(|labels| labels.object == **object);
         labelled
             || (slot.container.as_str() == container.name
                 && slot.sparks.iter().any(|one| one.as_str() == spark))
@@ -112,7 +113,7 @@ fn container_of(
         let token = labels.token.as_ref().map(|token| (TOKEN.to_owned(), token.to_string()));
         [
             (CLUSTER.to_owned(), labels.cluster.clone()),
-            (OBJECT.to_owned(), labels.object.clone()),
+            (OBJECT.to_owned(), labels.object.to_string()),
             (SPEC.to_owned(), labels.spec.to_string()),
         ]
         .into_iter()
@@ -133,10 +134,10 @@ fn container_of(
         engine
     });
     Container {
-        id: seen.id.clone(),
+        id: seen.id.to_string(),
         name: seen.name.clone(),
         image: seen.image.clone(),
-        image_id: seen.image_id.clone(),
+        image_id: seen.image_id.to_string(),
         labels: labels.unwrap_or_default(),
         running: seen.running,
         auto_remove: process.is_some(),

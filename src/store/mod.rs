@@ -374,7 +374,8 @@ impl Store {
         let sql = "INSERT INTO plan (id, number, at, json)
                    VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM plan), ?2, ?3)
                    ON CONFLICT (id) DO UPDATE SET json = ?3, at = ?2";
-        self.connection.execute(sql, params![plan.id, moment(plan.at), serde_json::to_string(plan)?])?;
+        self.connection
+            .execute(sql, params![plan.id.as_str(), moment(plan.at), serde_json::to_string(plan)?])?;
         let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
         self.connection.execute(sql, [KEPT_PLANS])?;
         Ok(())
@@ -405,7 +406,7 @@ fn moment(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{desired::Object, name::SparkName};
+    use crate::core::{id::PlanId, name::SparkName, object::Object};
 
     fn now() -> Timestamp {
         "2026-11-24T12:00:00Z".parse().unwrap()
@@ -442,10 +443,10 @@ mod tests {
             store.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
         };
         let mut plan =
-            Plan { id: String::new(), revision: 1, at: now(), work: Vec::new(), unseen: Vec::new() };
+            Plan { id: PlanId::default(), revision: 1, at: now(), work: Vec::new(), unseen: Vec::new() };
         for number in 0..=KEPT_REVISIONS {
             store.add_revision(&number.to_string(), now()).unwrap();
-            plan.id = number.to_string();
+            plan.id = number.to_string().into();
             store.keep_plan(&plan).unwrap();
         }
         assert_eq!(count("revision"), KEPT_REVISIONS);

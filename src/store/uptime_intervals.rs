@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::{Store, StoreError, moment};
 use crate::core::{
     connectivity::{EndpointLink, UptimeInterval},
-    desired::Object,
+    object::Object,
 };
 
 pub(super) const TABLE: &str = "

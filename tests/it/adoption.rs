@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use spark_control::{
     core::{
         adopt::adoption,
-        desired::{Object, SpecHash},
+        desired::SpecHash,
         launch::{Launch, LaunchState},
         ledger::{AdoptedContainer, Ledger},
         name::{ModelName, SparkName},
+        object::Object,
         observed::{
             Container, Endpoint, EndpointAnswer, EngineAnswer, Labels, Observed, Process, RecipeSeen,
             ServedModel, SparkFacts, SparkView,
@@ -48,10 +49,10 @@ fn spark(name: &str) -> SparkName {
 
 fn stage(launcher: &str, models: &str) -> Stage {
     let facts = |spark: &str| SparkFacts {
-        boot_id: format!("boot-of-{spark}"),
+        boot_id: format!("boot-of-{spark}").into(),
         images: [("vllm-node".to_owned(), Some("sha256:aa".into()))].into(),
         containers: vec![Container {
-            id: format!("id-on-{spark}"),
+            id: format!("id-on-{spark}").into(),
             name: "vllm_node".into(),
             image: "vllm-node".into(),
             image_id: "sha256:aa".into(),
@@ -118,6 +119,7 @@ impl Stage {
             endpoints: [(object.clone(), endpoint)].into(),
             loads: BTreeMap::new(),
             bots: std::collections::BTreeMap::new(),
+            front_doors: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         };
         let slot = &desired.slots[&object];
@@ -126,7 +128,7 @@ impl Stage {
         let work = adoption(&object, &target, &standing, &desired, &observed, &self.ledger)?;
         let [WorkItem::Steps(steps)] = &work.items[..] else { panic!("{:?}", work.items) };
         let Step::Adopt { containers, .. } = &steps[0].step else { panic!("{:?}", steps[0]) };
-        Some((containers.clone(), work.relies_on))
+        Some((containers.iter().map(ToString::to_string).collect(), work.relies_on))
     }
 
     fn matches(self) -> bool {
@@ -144,7 +146,7 @@ fn engines() -> Stage {
 fn an_engine_is_taken_over_when_its_image_words_and_names_are_those_of_the_file() {
     let (containers, relies_on) = engines().taken().unwrap();
     assert_eq!(containers, ["id-on-spark1", "id-on-spark2"]);
-    let boot = |name: &str| Predicate::Boot { spark: spark(name), boot_id: format!("boot-of-{name}") };
+    let boot = |name: &str| Predicate::Boot { spark: spark(name), boot_id: format!("boot-of-{name}").into() };
     assert!(relies_on.contains(&boot("spark1")) && relies_on.contains(&boot("spark2")), "{relies_on:?}");
 
     let other = |word: &str, instead: &str| ENGINE.replace(word, instead);
@@ -192,7 +194,7 @@ fn what_still_loads_is_taken_over_and_waited_for() {
 fn what_is_somebody_elses_half_there_or_serves_something_else_is_not_taken_over() {
     let labels = |cluster: &str| Labels {
         cluster: cluster.into(),
-        object: "vllm".into(),
+        object: Object::main(),
         spec: SpecHash::of_label("v1-0123456789abcdef"),
         token: None,
     };

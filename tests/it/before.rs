@@ -16,7 +16,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, export::Export, round::RoundMode},
-    core::{access::Role, desired::Object, name::ModelName},
+    core::{access::Role, name::ModelName, object::Object},
     manifest::load::load,
     sim::{Service, Sim, http::InMemory, report, transport::SimulatedTransport},
     store::Store,

@@ -282,6 +282,7 @@ fn what_was_exported_decides_the_same_again() {
     // Another decision than the one that was written down is told.
     let mut report: serde_json::Value = serde_json::from_slice(&export.stdout).unwrap();
     report["plan"]["id"] = "another".into();
+    report["plan"]["work"][0]["verdict"]["reason"] = "Held".into();
     fs::write(folder.join("report.json"), report.to_string()).unwrap();
     let other = run(folder, &["replay", "report.json"]);
     assert_eq!(other.status.code(), Some(3), "{}", text(&other));

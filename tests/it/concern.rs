@@ -2,7 +2,7 @@
 
 use spark_control::core::{
     concern::{Concern, FileState, Headline, concern},
-    desired::Object,
+    object::Object,
     observed::EndpointAnswer,
     plan::Reason,
     render::render,

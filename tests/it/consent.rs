@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use spark_control::{
     core::{
         consent::{ChangeCause, cause, hold, to_start, to_stop, to_stop_service},
-        desired::{Desired, Object, SpecHash},
+        desired::{Desired, SpecHash},
+        id::ContainerId,
         launch::LaunchState,
         memory::{GpuOccupantOwner, holders},
         name::{ServiceName, SparkName},
+        object::Object,
         observed::{
             CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, Gpu, GpuProcess, GpuSeen, Labels,
             Observed, ServiceAnswer, SparkFacts,
@@ -42,6 +44,7 @@ fn answering(answer: Option<EndpointAnswer>) -> Observed {
         endpoints: endpoint.into_iter().collect(),
         loads: BTreeMap::new(),
         bots: std::collections::BTreeMap::new(),
+        front_doors: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     }
 }
@@ -151,12 +154,12 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
     );
     let labels = |cluster: &str| Labels {
         cluster: cluster.into(),
-        object: "vllm".into(),
+        object: Object::main(),
         spec: SpecHash::of_label("v1-0"),
         token: None,
     };
     let container = |name: &str, labels: Option<Labels>| Container {
-        id: format!("id-of-{name}"),
+        id: format!("id-of-{name}").into(),
         name: name.into(),
         running: true,
         labels,
@@ -166,7 +169,7 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
         pid,
         name: name.into(),
         memory_bytes: Some(u64::from(pid)),
-        container: container.map(|name| format!("id-of-{name}")),
+        container: container.map(|name| format!("id-of-{name}").into()),
     };
     let facts = SparkFacts {
         containers: vec![
@@ -194,7 +197,8 @@ fn who_is_on_the_gpu_is_told_by_container_name_label_and_program() {
         ..SparkFacts::default()
     };
     let spark = SparkName::new("spark1").unwrap();
-    let going = ["id-of-vllm_node"].into();
+    let stopped = ContainerId::from("id-of-vllm_node");
+    let going = [&stopped].into();
     let told = holders(&spark, &facts, &desired, &going);
     let tts = Object::service(&ServiceName::new("tts").unwrap());
     let slot = || GpuOccupantOwner::Slot(Object::main());

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        desired::{Object, SpecHash},
+        desired::SpecHash,
         drift::{Drift, DriftClass, diff},
+        id::ContainerId,
         launch::LaunchState,
         ledger::Ledger,
         name::{ServiceName, SparkName},
+        object::Object,
         observed::{Container, Gpu, GpuProcess, GpuSeen, Observed, SparkFacts, SparkView},
         planner,
         platform::{NetworkInterface, Platform},
@@ -31,7 +33,7 @@ services:
 
 fn container(name: &str, restarts: Option<&str>) -> Container {
     Container {
-        id: format!("id-of-{name}"),
+        id: format!("id-of-{name}").into(),
         name: name.into(),
         image: "x".into(),
         image_id: "sha256:x".into(),
@@ -68,6 +70,7 @@ fn reported(first: SparkFacts, second: SparkFacts) -> Vec<Drift> {
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
         bots: std::collections::BTreeMap::new(),
+        front_doors: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     };
     let ledger = Ledger::default();
@@ -127,7 +130,7 @@ fn who_uses_the_gpu_and_is_in_no_file_is_named() {
         pid,
         name: name.into(),
         memory_bytes: Some(20 << 30),
-        container: container.map(str::to_owned),
+        container: container.map(ContainerId::from),
     };
     let GpuSeen::Answers(gpu) = &mut first.gpu else { panic!() };
     gpu.processes = vec![
@@ -240,7 +243,8 @@ fn services_files_strangers_and_memory_are_told_when_they_differ() {
         "other".into();
     assert_eq!(look.differences(), [""; 0]);
     look.facts("spark1").containers.clear();
-    look.ours("spark1", "lost", &SpecHash::of_label("v1-0")).labels.as_mut().unwrap().object = "gone".into();
+    look.ours("spark1", "lost", &SpecHash::of_label("v1-0")).labels.as_mut().unwrap().object =
+        "gone".parse().unwrap();
     assert_eq!(look.differences(), ["Unmanaged spark1: not in the file; `lost` (id-of-lost-o), running"]);
     look.facts("spark1").containers.clear();
     look.ours("spark1", "old-name", &SpecHash::of_label("v1-0"));

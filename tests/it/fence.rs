@@ -79,7 +79,7 @@ fn seen() -> SparkFacts {
     let uptime = read("/proc/uptime");
     SparkFacts {
         at: "2026-11-24T12:00:00Z".parse().unwrap(),
-        boot_id: read("/proc/sys/kernel/random/boot_id").trim().to_owned(),
+        boot_id: read("/proc/sys/kernel/random/boot_id").trim().to_owned().into(),
         uptime_secs: uptime.split('.').next().unwrap().parse().unwrap(),
         ..SparkFacts::default()
     }
@@ -89,7 +89,7 @@ fn act(name: &str, epoch: u64, sequence: u64, controller: &str) -> Program {
     let text = "version: 1\nname: test\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
     let desired = load(text).unwrap().desired;
     let spark = desired.sparks.keys().next().unwrap();
-    let token = FencingToken { epoch, sequence, controller: controller.to_owned() };
+    let token = FencingToken { epoch, sequence, controller: controller.to_owned().into() };
     fence::program(name, &desired, spark, &token, &seen())
 }
 

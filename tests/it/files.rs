@@ -1,9 +1,9 @@
 //! When the files of a model are brought or deleted.
 
 use spark_control::core::{
-    desired::Object,
     launch::{FailureKind, LaunchState},
     name::{ModelName, RepoId},
+    object::Object,
     plan::{Reason, Verdict},
     record_step::StepResult,
     step::Step,

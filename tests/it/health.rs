@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use spark_control::{
     core::{
-        desired::{Object, ServiceKind},
+        desired::ServiceKind,
         health::{EngineJudgement, judge_engine},
+        object::Object,
         observed::{CheckResult, Endpoint, EndpointAnswer},
     },
     probe::{
@@ -46,7 +47,7 @@ impl Upstream {
     }
 
     async fn ask(&self, ask: ProbeKind, last: Option<&Endpoint>, at: Timestamp) -> Endpoint {
-        let target = EndpointTarget { address: "127.0.0.1".into(), port: self.port, https: false, ask };
+        let target = EndpointTarget { url: format!("http://127.0.0.1:{}", self.port), ask };
         let object = Object::main();
         let asker = EndpointProbe { object: &object, http: &self.http, proofs: &self.proofs };
         probe(asker, &target, last, at).await

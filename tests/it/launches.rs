@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use spark_control::core::{
     cause::{NO_CAUSE, is_aftermath},
-    desired::Object,
     files::FilesSeen,
     launch::{FailedAttempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
+    object::Object,
     observed::{EndpointAnswer, FencingToken, Job, JobState, LoadSeen, ServiceAnswer},
     plan::{Reason, Verdict},
     progress::{LoadPhase, LoadProgress},
@@ -24,7 +24,7 @@ fn loading(model: &str) -> Look {
     look.facts(head.as_str()).token = Some(token(1));
     look.facts(head.as_str()).jobs.push(Job {
         id: "1.1".into(),
-        object: "vllm".into(),
+        object: Object::main(),
         spec,
         token: token(1),
         started_at: at(0),
@@ -342,7 +342,7 @@ fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     look.later(300);
     look.answers(&engine("alpha"));
     look.notice();
-    assert_eq!(look.ledger.proven[&Object::main()].image_id.as_deref(), Some("sha256:aa"));
+    assert_eq!(look.ledger.proven[&Object::main()].image_id, Some("sha256:aa".into()));
     assert_eq!(look.ledger.releases.len(), 1);
     look.later(1);
     look.notice();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     core::{
-        desired::{Desired, Object, SpecHash},
+        desired::{Desired, SpecHash},
         drift::{Drift, diff},
         files::FilesSeen,
         launch::{FailedAttempts, FailureKind, Launch, LaunchFailure, LaunchState},
@@ -13,6 +13,7 @@ use spark_control::{
         ledger::{Ledger, LedgerEvent, MemoryRelease, ProvenModel},
         name::{ModelName, SparkName},
         notify::news,
+        object::Object,
         observed::{
             CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Labels,
             LauncherCheckout, LauncherSeen, LoadSeen, Observed, Process, ServedModel, SparkFacts, SparkView,
@@ -62,7 +63,7 @@ impl Look {
         let facts = |spark: &str| {
             let mut facts = SparkFacts {
                 at: at(0),
-                boot_id: format!("boot-of-{spark}"),
+                boot_id: format!("boot-of-{spark}").into(),
                 uptime_secs: 86_400,
                 memory_total_bytes: 120 << 30,
                 memory_available_bytes: 110 << 30,
@@ -114,7 +115,7 @@ impl Look {
     pub fn stands(&mut self, on: &str, name: &str) -> &mut Container {
         let facts = self.facts(on);
         facts.containers.push(Container {
-            id: format!("id-of-{name}-on-{on}"),
+            id: format!("id-of-{name}-on-{on}").into(),
             name: name.into(),
             image: "vllm-node".into(),
             image_id: "sha256:aa".into(),
@@ -129,7 +130,7 @@ impl Look {
     pub fn ours(&mut self, on: &str, name: &str, spec: &SpecHash) -> &mut Container {
         let labels = Labels {
             cluster: self.desired.cluster.to_string(),
-            object: "vllm".into(),
+            object: Object::main(),
             spec: spec.clone(),
             token: Some(token(1)),
         };
@@ -187,6 +188,7 @@ impl Look {
             endpoints: self.endpoints.clone(),
             loads: self.loads.clone(),
             bots: std::collections::BTreeMap::new(),
+            front_doors: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         }
     }
@@ -258,7 +260,7 @@ pub fn attempts(failed_loads: u32, kind: FailureKind, not_before: i64) -> Failed
 
 /// These containers were stopped then.
 pub fn release(since: i64, containers: &[&str]) -> MemoryRelease {
-    let containers = containers.iter().map(|id| (*id).to_owned()).collect();
+    let containers = containers.iter().map(|id| (*id).into()).collect();
     MemoryRelease { since: at(since), containers, pids: BTreeMap::new(), before: None }
 }
 

@@ -367,7 +367,7 @@ async fn what_hangs_is_killed_and_the_rest_of_the_look_goes_on() {
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     assert_eq!(seen.gpu, GpuSeen::Hangs);
     assert_eq!(seen.entries.get("there"), Some(&true));
-    assert!(seen.memory_total_bytes > 0 && !seen.boot_id.is_empty());
+    assert!(seen.memory_total_bytes > 0 && seen.boot_id != "");
     let child = fs::read_to_string(here.home.path().join("child")).unwrap();
     let began = Instant::now();
     while Path::new("/proc").join(child.trim()).exists() {
@@ -456,7 +456,8 @@ async fn the_log_of_a_job_is_read_as_long_as_it_is() {
     fs::create_dir_all(&job).unwrap();
     let log: String = (0..600).map(|number| format!("{number}: {}\n", "x".repeat(400))).collect();
     fs::write(job.join("log"), &log).unwrap();
-    let read = |job: &'static str, lines| jobs::log(&here, "test", job, lines, Duration::from_secs(10));
+    let read =
+        async |job: &str, lines| jobs::log(&here, "test", &job.into(), lines, Duration::from_secs(10)).await;
     assert_eq!(read("7.2", 1000).await.unwrap(), log);
     assert_eq!(
         read("7.2", 500).await.unwrap(),
@@ -508,7 +509,7 @@ async fn a_job_that_an_older_program_started_is_known() {
     assert_eq!((job.spec.as_str(), job.state), ("v1-0123456789abcdef", JobState::Exited(3)));
     assert_eq!(job.said, ["building", "Error: no nodes"]);
     assert_eq!(
-        jobs::log(&here, "test", "3.4", 10, Duration::from_secs(10)).await.unwrap(),
+        jobs::log(&here, "test", &"3.4".into(), 10, Duration::from_secs(10)).await.unwrap(),
         "building\nError: no nodes\n"
     );
 }

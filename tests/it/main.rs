@@ -6,6 +6,7 @@ mod access;
 mod adoption;
 mod api;
 mod arguments;
+mod backends;
 mod before;
 mod bots;
 mod causes;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spark_control::core::{
-    desired::Object,
+    id::ContainerId,
     launch::{FailureKind, Launch, LaunchState},
     ledger::MemoryRelease,
     memory::{MemoryFit, Place, ReleaseProgress, fit, free_at_most, released},
     name::{ModelName, ServiceName},
     need::{Known, MemoryNeed, NeedBasis, NeedInputs, need, size},
+    object::Object,
     observed::{Container, Gpu, GpuProcess, GpuSeen, Process, SparkFacts},
 };
 
@@ -225,7 +226,8 @@ fn what_can_be_free_at_most_counts_what_goes_and_nothing_else() {
         }),
         ..SparkFacts::default()
     };
-    let going = BTreeSet::from(["goes"]);
+    let goes = ContainerId::from("goes");
+    let going = BTreeSet::from([&goes]);
     let free = |change: fn(&mut SparkFacts)| {
         let mut facts = facts();
         change(&mut facts);
@@ -258,7 +260,7 @@ fn what_can_be_free_at_most_counts_what_goes_and_nothing_else() {
 fn the_memory_gate_opens_when_enough_stays_free_and_closes_for_good_after_five_minutes() {
     let release = |since: i64| MemoryRelease {
         since: at(since),
-        containers: ["old".to_owned()].into(),
+        containers: ["old".into()].into(),
         pids: [(spark("spark1"), BTreeSet::from([42]))].into(),
         before: None,
     };

@@ -4,12 +4,12 @@ use std::slice::from_ref;
 
 use jiff::SignedDuration;
 use spark_control::core::{
-    desired::Object,
     files::FilesSeen,
     image::ImageSeen,
     launch::{FailureKind, LaunchState},
     ledger::Approval,
     name::ServiceName,
+    object::Object,
     observed::{Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
     plan::{LASTS, Plan, Reason, Verdict},
     step::Step,

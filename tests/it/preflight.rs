@@ -6,11 +6,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use spark_control::{
     core::{
-        desired::{Object, SpecHash},
+        desired::SpecHash,
         files::FilesSeen,
+        id::ContainerId,
         image::ImageSeen,
         ledger::Ledger,
         name::{ModelName, SparkName},
+        object::Object,
         observed::{
             Container, FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen,
             Observed, Process, RecipeSeen, SparkFacts, SparkView,
@@ -84,12 +86,14 @@ impl Sparks {
             endpoints: BTreeMap::new(),
             loads: BTreeMap::new(),
             bots: std::collections::BTreeMap::new(),
+            front_doors: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         };
         let object = Object::main();
         let target =
             desired.resolved_model(&desired.slots[&object], &ModelName::new("wide").unwrap()).unwrap();
-        let going = going.iter().copied().collect();
+        let going: Vec<ContainerId> = going.iter().map(|id| (*id).into()).collect();
+        let going = going.iter().collect();
         let before = PreLaunchState { standing: &[], going: &going, stops: !going.is_empty() };
         preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now).err()
     }
@@ -97,7 +101,7 @@ impl Sparks {
 
 fn running(name: &str, image: &str) -> Container {
     Container {
-        id: format!("id-of-{name}"),
+        id: format!("id-of-{name}").into(),
         name: name.into(),
         image: image.into(),
         image_id: "sha256:x".into(),
@@ -199,7 +203,7 @@ fn memory_counts_who_stays_and_who_goes() {
         pid: 7,
         name: name.into(),
         memory_bytes: gib.map(|gib| gib << 30),
-        container: container.map(str::to_owned),
+        container: container.map(ContainerId::from),
     };
     // 60 GiB needed and 6 kept free, of 120.
     let with = |available_gib: u64, process: GpuProcess, resident_gib: u64| {
@@ -594,7 +598,7 @@ fn an_option_that_a_checkout_has_not_is_in_the_way() {
 fn transfers_count_two_gibibytes_each_while_they_run() {
     let transfer = |object: &str, state: JobState| Job {
         id: "1.1".into(),
-        object: object.into(),
+        object: object.parse().unwrap(),
         spec: SpecHash::of_label("files-0"),
         token: FencingToken { epoch: 1, sequence: 1, controller: "a".into() },
         started_at: "2026-11-24T12:00:00Z".parse().unwrap(),

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     core::{
-        desired::{Desired, Object},
+        desired::Desired,
         launch::{Launch, LaunchState},
         ledger::{AdoptedContainer, Ledger},
         name::{ModelName, SparkName},
+        object::Object,
         observed::{
             CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Job, JobState,
             Labels, Observed, Process, ServedModel, SparkFacts, SparkView,
@@ -58,7 +59,7 @@ impl Stage {
             running: true,
             labels: Some(Labels {
                 cluster: "default".into(),
-                object: "vllm".into(),
+                object: Object::main(),
                 spec: group.spec.clone(),
                 token: Some(token.clone()),
             }),
@@ -72,7 +73,7 @@ impl Stage {
         };
         let job = Job {
             id: "1.1".into(),
-            object: "vllm".into(),
+            object: Object::main(),
             spec: group.spec.clone(),
             token: token.clone(),
             started_at: at(0),
@@ -103,6 +104,7 @@ impl Stage {
             endpoints: [(Object::main(), Endpoint { at: at(secs), since: at(since), answer })].into(),
             loads: BTreeMap::new(),
             bots: std::collections::BTreeMap::new(),
+            front_doors: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         }
     }

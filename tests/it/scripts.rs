@@ -34,7 +34,7 @@ use spark_control::{
         round::RoundMode,
         tag::EditBase,
     },
-    core::{desired::ServiceKind, name::SparkName, render::render, step::short},
+    core::{desired::ServiceKind, name::SparkName, render::render},
     host::SharedTransport,
     manifest::v1::Span,
     sim::{Fault, Service, transport::SimulatedTransport},
@@ -128,7 +128,7 @@ impl Stage {
             ["plan"] => {
                 let seen = self.look().await;
                 if let Some(plan) = seen.plan.as_ref().filter(|plan| plan.has_steps()) {
-                    self.first_plan.get_or_insert_with(|| plan.id.clone());
+                    self.first_plan.get_or_insert_with(|| plan.id.to_string());
                 }
                 seen.plan.as_ref().map_or_else(|| seen.file_error.clone().unwrap_or_default(), render)
             }
@@ -161,7 +161,7 @@ impl Stage {
             ["approve"] => {
                 let seen = self.look().await;
                 let waits = seen.file_error.as_ref().and_then(|error| error.rsplit("approve ").next());
-                let id = waits.map_or_else(|| seen.plan.as_ref().unwrap().id.clone(), str::to_owned);
+                let id = waits.map_or_else(|| seen.plan.as_ref().unwrap().id.to_string(), str::to_owned);
                 self.controller
                     .approve(&id, "alice")
                     .map_or_else(|error| format!("{error}\n"), |()| String::new())
@@ -222,7 +222,15 @@ impl Stage {
                     Err(error) => return format!("{error}\n"),
                 };
                 acts.iter()
-                    .map(|act| format!("{} {} {}: {}\n", act.by, act.act, short(&act.on), act.outcome))
+                    .map(|act| {
+                        format!(
+                            "{} {} {}: {}\n",
+                            act.by,
+                            act.act,
+                            act.on.get(..12).unwrap_or(&act.on),
+                            act.outcome
+                        )
+                    })
                     .collect()
             }
             ["approve", id] => told(self.controller.approve(id, "alice")),

@@ -254,7 +254,7 @@ fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
         assert_serves(&cluster, "none", "its stop is done");
         tokio::time::sleep(Duration::from_secs(30)).await;
         controller.round(RoundMode::Preview).await.unwrap();
-        controller.approve(&shown.id, "alice").unwrap();
+        controller.approve(shown.id.as_str(), "alice").unwrap();
         for _ in 0..100 {
             controller.round(RoundMode::Only(&shown)).await.unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
@@ -266,7 +266,7 @@ fn a_plan_is_for_its_wish_and_its_own_steps_do_not_make_it_stale() {
         let shown = controller.snapshot().plan.clone().unwrap();
         cluster.sim.fault("spark2", Fault::ContainersVanish, Duration::ZERO).unwrap();
         controller.round(RoundMode::Preview).await.unwrap();
-        let refused = controller.approve(&shown.id, "alice").unwrap_err();
+        let refused = controller.approve(shown.id.as_str(), "alice").unwrap_err();
         assert!(refused.to_string().contains("is gone from `spark2`"), "{refused}");
     });
 }
@@ -282,10 +282,10 @@ fn nothing_is_agreed_to_before_the_first_look() {
         let id = controller.snapshot().plan.clone().unwrap().id;
         drop(controller);
         let controller = cluster.controller("a");
-        let refused = controller.approve(&id, "alice").unwrap_err();
+        let refused = controller.approve(id.as_str(), "alice").unwrap_err();
         assert!(refused.to_string().contains("nothing has been looked at since"), "{refused}");
         controller.round(RoundMode::Preview).await.unwrap();
-        controller.approve(&id, "alice").unwrap();
+        controller.approve(id.as_str(), "alice").unwrap();
     });
 }
 

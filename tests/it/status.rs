@@ -1,9 +1,9 @@
 //! What a status says of one look.
 
 use spark_control::core::{
-    desired::Object,
     launch::LaunchState,
     name::ServiceName,
+    object::Object,
     observed::{CheckResult, Endpoint, EndpointAnswer, ServiceAnswer},
 };
 

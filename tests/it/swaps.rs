@@ -3,10 +3,11 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use spark_control::core::{
-    desired::{Object, ResolvedModel, SpecHash},
+    desired::{ResolvedModel, SpecHash},
     launch::{FailureKind, LaunchState},
     ledger::{AdoptedContainer, ProvenModel},
     name::{ModelName, ServiceName},
+    object::Object,
     observed::{EndpointAnswer, Job, JobState, Process},
     plan::{PlannedStep, Predicate, Reason, Verdict},
     restart::ServiceRestarts,
@@ -310,7 +311,7 @@ fn a_stop_on_a_silent_spark_is_owed_when_ours_ran_there() {
 fn launchers_that_run_for_nothing_are_ended_first() {
     let job = |object: &str, state: JobState| Job {
         id: "1.7".into(),
-        object: object.into(),
+        object: object.parse().unwrap(),
         spec: SpecHash::of_label("v1-0"),
         token: token(7),
         started_at: at(0),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Resolver;
 use crate::core::{
-    desired::{Desired, Model, Object, Place, Slot, WantedModel},
+    desired::{Desired, Model, Place, Slot, WantedModel},
     name::{ModelName, SparkName},
+    object::Object,
 };
 
 impl Resolver {

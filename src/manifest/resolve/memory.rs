@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{GIB, Resolver};
 use crate::core::{
-    desired::{Desired, Object, ResolvedModel, WantedModel},
+    desired::{Desired, ResolvedModel, WantedModel},
     name::{ModelName, SparkName},
     need,
+    object::Object,
 };
 
 /// What the system sees of 128 GB on a DGX Spark.

@@ -24,14 +24,15 @@ use super::{
 };
 use crate::core::{
     desired::{
-        Desired, EnvValue, Fabric, Hold, Model, Object, OnDrift, OnEdit, OnFailure, Policy, ReachMethod,
-        Secret, Slot, Spark, WantedModel, WebhookTarget, Window,
+        Desired, EnvValue, Fabric, Hold, Model, OnDrift, OnEdit, OnFailure, Policy, ReachMethod, Secret,
+        Slot, Spark, WantedModel, WebhookTarget, Window,
     },
     name::{
         ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
         Variable, nearest,
     },
     notify::NotificationTopic,
+    object::Object,
     schedule, visible,
 };
 use service::ResolvedService;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
 use crate::core::{
-    desired::{Bot, Model, Object, Place, Service, ServiceKind, ServiceState, Slot, WantedModel},
+    desired::{Bot, Model, Place, Service, ServiceKind, ServiceState, Slot, WantedModel},
     launcher::{LaunchMethod, Launcher},
     name::{ContainerName, ModelName, ServiceName, SparkName, UserName},
+    object::Object,
 };
 
 /// What an entry is.

@@ -23,7 +23,7 @@ use crate::{
         tag::{EditBase, FileTag},
     },
     core::{
-        desired::Object,
+        object::Object,
         plan::{Reason, Verdict, Work},
     },
     manifest::patch::{self, NotRead},

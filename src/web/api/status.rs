@@ -14,9 +14,9 @@ use super::{
     },
 };
 use crate::core::{
-    desired::{Object, Place, ServiceKind},
-    schedule,
-    serving::port_of_file,
+    ledger::Ledger,
+    observed::Observed,
+    serving::{BackendState, backends},
 };
 
 /// The status that was told last, by its round.
@@ -78,37 +78,19 @@ pub(super) fn in_force(
 pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoints>, Problem> {
     let desired = in_force(&controller)?;
     let seen = controller.snapshot();
-    let health =
-        |object: &Object| seen.status.iter().find(|line| line.object == *object).map(|line| line.health);
-    let mut endpoints = Vec::new();
-    for (object, slot) in &desired.slots {
-        // Before the first look: where the file has it.
-        let of_file = || {
-            let sparks = schedule::sparks(object, slot, &desired, controller.now());
-            Some((sparks.first()?.clone(), port_of_file(object, slot, &desired, controller.now())))
-        };
-        let Some((spark, port)) = seen.serving.get(object).cloned().or_else(of_file) else { continue };
-        let Some(spark) = desired.sparks.get(&spark) else { continue };
-        let address = format!("http://{}:{port}", spark.address);
-        let (object, health) = (object.clone(), health(object));
-        endpoints.push(Endpoint { object, kind: ServiceKind::Vllm, address, health, disabled: false });
-    }
-    for (name, service) in &desired.services {
-        let Some(port) = service.port else { continue };
-        let host = match &service.place {
-            Place::Spark(spark) => desired.sparks[spark].address.to_string(),
-            Place::Elsewhere(address) => address.to_string(),
-        };
-        let scheme = if service.https { "https" } else { "http" };
-        let object = Object::service(name);
-        let health = health(&object);
-        endpoints.push(Endpoint {
-            kind: service.kind,
-            address: format!("{scheme}://{host}:{port}"),
-            health,
-            disabled: desired.disabled.contains(name),
-            object,
-        });
-    }
-    Ok(Json(Endpoints { endpoints }))
+    // What was not looked at yet is where the file has it.
+    let of_file =
+        backends(&desired, &Observed::default(), &Ledger::default(), None, controller.now()).into_iter();
+    let endpoints = of_file.map(|of_file| {
+        let backend = seen.backends.iter().find(|seen| seen.object == of_file.object).unwrap_or(&of_file);
+        let line = seen.status.iter().find(|line| line.object == backend.object);
+        Endpoint {
+            object: backend.object.clone(),
+            kind: backend.kind,
+            address: backend.base_url(),
+            health: line.map(|line| line.health),
+            disabled: backend.state == BackendState::Disabled,
+        }
+    });
+    Ok(Json(Endpoints { endpoints: endpoints.collect() }))
 }

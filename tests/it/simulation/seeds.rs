@@ -228,7 +228,7 @@ impl Play {
             }
             11 => {
                 let plan = controllers[0].snapshot().plan.as_ref().map(|plan| plan.id.clone());
-                let approved = plan.map(|id| controllers[0].approve(&id, "alice").is_ok());
+                let approved = plan.map(|id| controllers[0].approve(id.as_str(), "alice").is_ok());
                 self.tell(&format!("alice approves the plan: {approved:?}"));
             }
             12 => {
@@ -437,7 +437,7 @@ impl Play {
             .pending_approval
             .iter()
             .cloned()
-            .chain(snapshot.plan.iter().map(|plan: &Plan| plan.id.clone()));
+            .chain(snapshot.plan.iter().map(|plan: &Plan| plan.id.to_string()));
         for id in ids.collect::<Vec<_>>() {
             let _ = controller.approve(&id, "alice");
         }

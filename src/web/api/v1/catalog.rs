@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    desired::{Desired, ModelSource, Object, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
+    desired::{Desired, ModelSource, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
     name::{ModelName, ServiceName},
+    object::Object,
     schedule, status,
 };
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::{connectivity::UptimeInterval, desired::Object},
+    core::{connectivity::UptimeInterval, object::Object},
     store::Event,
 };
 

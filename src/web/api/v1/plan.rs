@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    desired::Object,
     memory,
     name::SparkName,
+    object::Object,
     plan::{self, Gate, Reason, Verdict, WorkItem},
     render::render,
 };
@@ -75,7 +75,7 @@ pub enum PlanItem {
 impl From<&plan::Plan> for Plan {
     fn from(plan: &plan::Plan) -> Self {
         Self {
-            id: plan.id.clone(),
+            id: plan.id.to_string(),
             revision: plan.revision,
             at: plan.at,
             work: plan.work.iter().map(Work::from).collect(),
@@ -96,7 +96,7 @@ impl From<&plan::Work> for Work {
             WorkItem::Steps(steps) => steps
                 .iter()
                 .map(|planned| PlanItem::Step {
-                    key: planned.key.clone(),
+                    key: planned.key.to_string(),
                     text: planned.step.to_string(),
                     spark: planned.step.spark().cloned(),
                     consent: planned.consent,

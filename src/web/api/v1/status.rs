@@ -11,9 +11,10 @@ use crate::{
     controller::Snapshot,
     core::{
         concern::{Concern, Headline},
-        desired::{Desired, Object, Place, ServiceKind},
+        desired::{Desired, Place, ServiceKind},
         drift, memory,
         name::SparkName,
+        object::Object,
         observed::{SparkFacts, SparkView},
         plan::Reason,
         schedule,
@@ -266,7 +267,7 @@ impl From<&Snapshot> for Status {
             fenced: seen.fenced.clone(),
             suspended: desired.is_some_and(|desired| desired.policy.suspend),
             warnings: seen.warnings.clone(),
-            plan: seen.plan.as_ref().filter(|plan| plan.has_steps()).map(|plan| plan.id.clone()),
+            plan: seen.plan.as_ref().filter(|plan| plan.has_steps()).map(|plan| plan.id.to_string()),
             headline: seen.headline.clone(),
             objects: seen.status.iter().map(object).collect(),
             sparks: desired.map_or_else(Vec::new, |desired| {

@@ -1,0 +1,110 @@
+//! Names that others gave: Docker, the kernel, a controller. Each is a type of its own, so that none is taken for another; what is
+//! in them is nobody's business here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+        )]
+        #[serde(transparent)]
+        #[schemars(inline)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+    };
+}
+
+id!(
+    /// A container's id, as its Docker Engine made it.
+    ContainerId
+);
+id!(
+    /// An image's id in a Docker Engine: the digest of its configuration.
+    ImageId
+);
+id!(
+    /// The kernel's own name of one run of a machine: another one means that it was restarted.
+    BootId
+);
+id!(
+    /// A job on a Spark, `EPOCH.SEQUENCE` of the token that started it.
+    JobId
+);
+id!(
+    /// A controller, as it calls itself in tokens.
+    ControllerId
+);
+id!(
+    /// A plan: a hash of its steps and of what they rely on.
+    PlanId
+);
+id!(
+    /// One start of what serves: another word is another start. It says nothing else.
+    Generation
+);
+id!(
+    /// What a step does to what: the same step has the same key in every plan.
+    StepKey
+);
+
+impl ContainerId {
+    /// As people know it.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
