@@ -53,6 +53,9 @@ pub struct Work {
     /// Whether the engine takes the model's arguments, as far as this work starts one.
     #[serde(default)]
     pub arguments: Option<ArgumentsCheck>,
+    /// Everything that is in the way of a start, the first of which is the verdict's reason.
+    #[serde(default)]
+    pub objections: Vec<Objection>,
     /// What it costs while nothing serves, when something that serves is stopped.
     pub outage: Option<Outage>,
     /// What of the machines is worth mending before, each with how.
@@ -168,6 +171,20 @@ pub enum Verdict {
         reason: Reason,
         message: String,
     },
+}
+
+/// One thing that is in the way of a start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Objection {
+    pub reason: Reason,
+    /// What, where, and what mends it.
+    pub message: String,
+}
+
+impl Objection {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
 }
 
 #[derive(
@@ -381,6 +398,7 @@ impl Work {
             relies_on: Vec::new(),
             memory: Vec::new(),
             arguments: None,
+            objections: Vec::new(),
             outage: None,
             notes: Vec::new(),
         }

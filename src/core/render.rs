@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{
     memory,
     name::SparkName,
-    plan::{Gate, Plan, Reason, Verdict, WorkItem},
+    plan::{Gate, Objection, Plan, Reason, Verdict, WorkItem},
 };
 
 /// The plan as a person reads it.
@@ -101,6 +101,9 @@ pub fn render(plan: &Plan) -> String {
             }
             Verdict::Blocked { reason, message } => {
                 let _ = writeln!(text, "     blocked ({reason:?}): {message}");
+                for Objection { reason, message } in work.objections.iter().skip(1) {
+                    let _ = writeln!(text, "     and ({reason:?}): {message}");
+                }
                 if *reason == Reason::ApprovalNeeded {
                     let _ = writeln!(text, "     to agree: spark-control approve {}", plan.id);
                 }

@@ -15,7 +15,9 @@ use super::{
     need::{self, MemoryNeed},
     object::Object,
     observed::{Observed, RecipeSeen},
-    plan::{ArgumentsCheck, Gate, Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem},
+    plan::{
+        ArgumentsCheck, Gate, Objection, Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem,
+    },
     preflight::{PreLaunchState, preflight},
     schedule,
     slot::{self, SlotView, push},
@@ -67,17 +69,21 @@ pub(super) fn replace(
 
     // Everything that can be known before the outage is asked before the outage.
     let before_it = PreLaunchState { standing, going: &going, stops: work.outage.is_some() };
-    if let Err((reason, message)) = preflight(object, target, before_it, desired, observed, ledger, case.now)
-    {
+    let mut objections = preflight(object, target, before_it, desired, observed, ledger, case.now);
+    if !objections.is_empty() {
         work.items.clear();
-        let are_coming = reason == Reason::FilesMissing && target.model.weights == Some(Weights::Present);
-        work.verdict = match &target.model.source {
-            ModelSource::Repo { .. } if are_coming => Verdict::Waiting {
+        // Files that are brought are not in the way for long, and mended by nobody.
+        let are_brought = matches!(target.model.source, ModelSource::Repo { .. })
+            && target.model.weights == Some(Weights::Present);
+        objections.retain(|objection| !(are_brought && objection.reason == Reason::FilesMissing));
+        work.verdict = match objections.first().cloned() {
+            Some(Objection { reason, message }) => Verdict::Blocked { reason, message },
+            None => Verdict::Waiting {
                 reason: Reason::Staging,
                 message: format!("its files are brought first; see `{}`", Object::weights(target.name)),
             },
-            _ => Verdict::Blocked { reason, message },
         };
+        work.objections = objections;
         return work;
     }
     // They are being verified, and what is damaged is taken away.

@@ -77,6 +77,10 @@ impl Sparks {
 
     /// The same when these containers go first.
     fn refuse_after(self, file: &str, going: &[&str]) -> Option<(Reason, String)> {
+        self.objections(file, going).into_iter().next()
+    }
+
+    fn objections(self, file: &str, going: &[&str]) -> Vec<(Reason, String)> {
         let desired = load(file).unwrap().desired;
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let view = |(name, facts)| (SparkName::new(name).unwrap(), SparkView::Reachable(Box::new(facts)));
@@ -95,7 +99,8 @@ impl Sparks {
         let going: Vec<ContainerId> = going.iter().map(|id| (*id).into()).collect();
         let going = going.iter().collect();
         let before = PreLaunchState { standing: &[], going: &going, stops: !going.is_empty() };
-        preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now).err()
+        let found = preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now);
+        found.into_iter().map(|objection| (objection.reason, objection.message)).collect()
     }
 }
 
@@ -108,6 +113,29 @@ fn running(name: &str, image: &str) -> Container {
         running: true,
         ..Container::default()
     }
+}
+
+/// If this failed, an owner would mend one thing, ask for the plan again, and meet the next.
+#[test]
+fn everything_that_is_in_the_way_is_told_at_once() {
+    let lacking = Sparks::ready()
+        .with("spark1", |facts| {
+            facts.platform.listening = Some([8888].into());
+            facts.gpu = GpuSeen::Hangs;
+        })
+        .with("spark2", |facts| {
+            facts.images.insert("vllm-node".into(), None);
+            facts.gpu = GpuSeen::Hangs;
+        });
+    let found = lacking.objections(TWO, &[]);
+    let reasons: Vec<Reason> = found.iter().map(|(reason, _)| *reason).collect();
+    let gpu = Reason::GpuUnusable;
+    assert_eq!(reasons, [gpu, gpu, Reason::ImageMissing, Reason::PortTaken], "{found:?}");
+    // What is so of the model, whatever Spark it is on, is told once.
+    let unknown = TWO.replace("gpu-memory-utilization: 0.5", "kv-cache-memory-bytes: 25G");
+    let found = Sparks::ready().objections(&unknown, &[]);
+    let reasons: Vec<Reason> = found.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(reasons, [Reason::MemoryUnknown], "{found:?}");
 }
 
 /// If one of these failed, the outage would begin, and the launch fail after it.

@@ -17,6 +17,7 @@ function Work({ work }) {
   return html`<article class="work">
     <h3>${work.object}: <${Text}>${work.goal}<//></h3>
     ${mark && html`<${Badge} tone=${work.verdict === "blocked" ? "bad" : "moving"}>${mark}<//><${Why} reason=${work.reason} message=${work.message} verdict=${work.verdict} />`}
+    ${work.objections.slice(1).map(({ reason, message }) => html`<${Why} reason=${reason} message=${message} verdict="blocked" />`)}
     <${Items} items=${work.items} />
     ${work.arguments && html`<p><${Text}>${argumentsText(work.arguments)}<//></p>`}
     ${work.memory.length > 0 && html`<${Memory} rows=${work.memory} />`}

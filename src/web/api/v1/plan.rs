@@ -39,6 +39,8 @@ pub struct Work {
     pub memory: Vec<memory::MemoryRow>,
     /// Whether the engine takes the model's arguments; `null` when no model is started.
     pub arguments: Option<plan::ArgumentsCheck>,
+    /// Everything that is in the way of a start, of which `reason` and `message` are the first.
+    pub objections: Vec<plan::Objection>,
     /// What it costs while nothing serves; `null` when nothing that serves is stopped.
     pub outage: Option<plan::Outage>,
     /// What of the machines is worth mending before, each with how.
@@ -112,6 +114,7 @@ impl From<&plan::Work> for Work {
             items: items.collect(),
             memory: work.memory.clone(),
             arguments: work.arguments.clone(),
+            objections: work.objections.clone(),
             outage: work.outage.clone(),
             notes: work.notes.clone(),
         }
