@@ -214,9 +214,8 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
     }
     let mut table = table(["OBJECT", "DESIRED", "OBSERVED", "SYNC", "HEALTH", "WHY"]);
     for line in &seen.status {
-        let why = line
-            .reason
-            .map_or_else(|| line.message.clone(), |reason| format!("{reason:?}: {}", line.message));
+        let why =
+            line.reason.map_or_else(|| line.message.clone(), |reason| format!("{reason}: {}", line.message));
         table.add_row([
             line.object.to_string(),
             line.desired.clone(),

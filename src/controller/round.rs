@@ -23,8 +23,9 @@ use crate::{
         name::SparkName,
         object::Object,
         observed::{FencingToken, Observed, SparkView},
-        plan::{self, Plan, PlannedStep, Reason, Work},
+        plan::{self, Plan, PlannedStep, Work},
         planner, reachability,
+        reason::Reason,
         record_step::StepResult,
         serving, slot_summary, status,
         step::Step,
@@ -288,9 +289,9 @@ impl Controller {
             if state.said.get(&work.object) == Some(&reason) {
                 continue;
             }
-            info!(object = %work.object, reason = ?reason, "{}: {message}", work.goal);
+            info!(object = %work.object, reason = %reason, "{}: {message}", work.goal);
             if lasts {
-                let message = format!("{}: {reason:?}: {message}", work.goal);
+                let message = format!("{}: {reason}: {message}", work.goal);
                 state.store.add_event("blocked", work.object.as_str(), &message, (self.world.now)())?;
             }
         }

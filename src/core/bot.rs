@@ -16,7 +16,8 @@ use super::{
     name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
     object::Object,
     observed::{Job, JobState, Observed},
-    plan::{Outage, PlannedStep, Predicate, Reason, Work, WorkItem},
+    plan::{Outage, PlannedStep, Predicate, Work, WorkItem},
+    reason::Reason,
     record_step::StepResult,
     step::Step,
 };

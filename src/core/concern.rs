@@ -7,7 +7,7 @@ use super::{
     name::SparkName,
     object::Object,
     observed::{Observed, SparkView},
-    plan::Reason,
+    reason::Reason,
     status::{Health, StatusLine, Sync},
 };
 
@@ -41,46 +41,6 @@ pub enum Concern {
     OutOfSight,
     /// It stays so until somebody does something.
     NeedsYou,
-}
-
-impl Reason {
-    /// Exhaustive: a new reason does not compile until it is said whom it concerns.
-    pub fn concern(self) -> Concern {
-        match self {
-            Self::LaunchInProgress
-            | Self::LoadInProgress
-            | Self::Draining
-            | Self::MemorySettling
-            | Self::MemoryNotReleased
-            | Self::SparkBusy
-            | Self::Backoff
-            | Self::Staging
-            | Self::Updating => Concern::Passing,
-            Self::ReportOnly | Self::Held | Self::Suspended | Self::WindowCloses => Concern::AsWished,
-            Self::ApprovalNeeded | Self::LargeRemoval => Concern::AsksForApproval,
-            Self::Unreachable | Self::Unknown | Self::StopOwed => Concern::OutOfSight,
-            Self::MemoryStuck
-            | Self::MemoryUnknown
-            | Self::MemoryFloor
-            | Self::CannotFit
-            | Self::Stalled
-            | Self::Fenced
-            | Self::GpuUnusable
-            | Self::SparkUnfit
-            | Self::ImageMissing
-            | Self::ImageDiffers
-            | Self::FilesMissing
-            | Self::FilesInUse
-            | Self::FabricMissing
-            | Self::LauncherMissing
-            | Self::PortTaken
-            | Self::NameTaken
-            | Self::ArgumentsInvalid
-            | Self::SecretMissing
-            | Self::NoContainer
-            | Self::EngineStalled => Concern::NeedsYou,
-        }
-    }
 }
 
 /// Whom an object concerns. `is_watched_slot`: it may be empty, while a service that somebody wrote down is to be there.

@@ -9,7 +9,8 @@ use super::{
     name::HoldName,
     object::Object,
     observed::{CheckResult, EndpointAnswer, Observed},
-    plan::{ConsentReason, Reason, Verdict},
+    plan::{ConsentReason, Verdict},
+    reason::Reason,
     slot_containers::SlotContainer,
 };
 

@@ -9,7 +9,8 @@ use super::{
     ledger::Ledger,
     object::Object,
     observed::{FrontDoor, Observed},
-    plan::{Gate, Plan, Reason, Verdict, Work, WorkItem},
+    plan::{Gate, Plan, Verdict, Work, WorkItem},
+    reason::Reason,
     serving,
 };
 

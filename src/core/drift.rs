@@ -152,7 +152,7 @@ fn response(drift: &Drift, planned: &BTreeMap<&Object, &Work>) -> String {
         Some(work) => match &work.verdict {
             Verdict::Open => work.goal.clone(),
             Verdict::Waiting { reason, message } | Verdict::Blocked { reason, message } => {
-                format!("{}; {reason:?}: {message}", work.goal)
+                format!("{}; {reason}: {message}", work.goal)
             }
         },
     }

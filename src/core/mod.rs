@@ -43,6 +43,7 @@ pub mod preflight;
 pub mod progress;
 pub mod reachability;
 pub mod readiness;
+pub mod reason;
 pub mod recognise;
 pub mod record_observed;
 pub mod record_step;

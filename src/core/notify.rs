@@ -15,7 +15,8 @@ use super::{
     ledger::Ledger,
     name::ModelName,
     object::Object,
-    plan::{Plan, Reason, Verdict},
+    plan::{Plan, Verdict},
+    reason::Reason,
     schedule,
     status::StatusLine,
 };
@@ -131,7 +132,7 @@ pub fn news(
             desk.lasts(
                 NotificationEvent::Stalled,
                 work.object.as_str(),
-                &format!("{reason:?}"),
+                reason.name(),
                 message,
                 SignedDuration::ZERO,
             );

@@ -17,6 +17,7 @@ use super::{
     name::SparkName,
     object::Object,
     observed::{Container, Observed, SparkFacts},
+    reason::Reason,
     step::Step,
 };
 
@@ -185,54 +186,6 @@ impl Objection {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
-}
-
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-pub enum Reason {
-    LaunchInProgress,
-    LoadInProgress,
-    Draining,
-    /// There is enough, and it is watched whether that lasts.
-    MemorySettling,
-    MemoryNotReleased,
-    MemoryStuck,
-    /// How much a model needs is not known.
-    MemoryUnknown,
-    MemoryFloor,
-    SparkBusy,
-    CannotFit,
-    Backoff,
-    Stalled,
-    Unreachable,
-    Unknown,
-    ApprovalNeeded,
-    /// A file that takes much out, and so may be half of one.
-    LargeRemoval,
-    ReportOnly,
-    Held,
-    Suspended,
-    WindowCloses,
-    Fenced,
-    GpuUnusable,
-    /// The machine itself is set up in a way that a load does not survive.
-    SparkUnfit,
-    ImageMissing,
-    ImageDiffers,
-    FilesMissing,
-    Staging,
-    Updating,
-    FilesInUse,
-    FabricMissing,
-    LauncherMissing,
-    PortTaken,
-    NameTaken,
-    ArgumentsInvalid,
-    SecretMissing,
-    NoContainer,
-    EngineStalled,
-    StopOwed,
 }
 
 /// What is known of the words for the engine before anything is stopped for them.

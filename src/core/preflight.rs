@@ -16,7 +16,8 @@ use super::{
     name::{PlainPath, SparkName},
     object::Object,
     observed::{Container, LauncherCheckout, LauncherSeen, Observed, RecipeSeen},
-    plan::{Objection, Reason},
+    plan::Objection,
+    reason::Reason,
     slot_containers::SlotContainer,
 };
 

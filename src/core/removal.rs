@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{desired::Desired, plan::Reason};
+use super::{desired::Desired, reason::Reason};
 
 /// What `new` takes out of `old`, when it is a Spark, or more than half of the models or services.
 ///

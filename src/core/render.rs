@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{
     memory,
     name::SparkName,
-    plan::{Gate, Objection, Plan, Reason, Verdict, WorkItem},
+    plan::{Gate, Objection, Plan, Verdict, WorkItem},
+    reason::Reason,
 };
 
 /// The plan as a person reads it.
@@ -97,12 +98,12 @@ pub fn render(plan: &Plan) -> String {
         match &work.verdict {
             Verdict::Open => {}
             Verdict::Waiting { reason, message } => {
-                let _ = writeln!(text, "     waiting ({reason:?}): {message}");
+                let _ = writeln!(text, "     waiting ({reason}): {message}");
             }
             Verdict::Blocked { reason, message } => {
-                let _ = writeln!(text, "     blocked ({reason:?}): {message}");
+                let _ = writeln!(text, "     blocked ({reason}): {message}");
                 for Objection { reason, message } in work.objections.iter().skip(1) {
-                    let _ = writeln!(text, "     and ({reason:?}): {message}");
+                    let _ = writeln!(text, "     and ({reason}): {message}");
                 }
                 if *reason == Reason::ApprovalNeeded {
                     let _ = writeln!(text, "     to agree: spark-control approve {}", plan.id);

@@ -9,7 +9,8 @@ use super::{
     name::{ServiceName, SparkName},
     object::Object,
     observed::{Container, Observed},
-    plan::{Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem},
+    plan::{Outage, PlannedStep, Predicate, Verdict, Work, WorkItem},
+    reason::Reason,
     restart::MAX_STARTS,
     step::{GRACE_SECS, Step},
 };

@@ -13,8 +13,10 @@ use super::{
     name::{Address, ServedName, SparkName},
     object::Object,
     observed::{CheckResult, EndpointAnswer, EngineAnswer, Observed},
-    plan::{Plan, Reason, Verdict},
-    readiness, schedule,
+    plan::{Plan, Verdict},
+    readiness,
+    reason::Reason,
+    schedule,
 };
 
 /// Something that answers over HTTP, or is to: the engine of a slot, or a service with a port.

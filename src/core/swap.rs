@@ -15,10 +15,9 @@ use super::{
     need::{self, MemoryNeed},
     object::Object,
     observed::{Observed, RecipeSeen},
-    plan::{
-        ArgumentsCheck, Gate, Objection, Outage, PlannedStep, Predicate, Reason, Verdict, Work, WorkItem,
-    },
+    plan::{ArgumentsCheck, Gate, Objection, Outage, PlannedStep, Predicate, Verdict, Work, WorkItem},
     preflight::{PreLaunchState, preflight},
+    reason::Reason,
     schedule,
     slot::{self, SlotView, push},
     slot_containers::{SlotContainer, predicates_about},

@@ -19,7 +19,8 @@ use super::{
     name::{ModelName, RepoId, SparkName},
     object::Object,
     observed::{Endpoint, EndpointAnswer, Job, JobState, Observed, SparkFacts},
-    plan::{ConsentReason, Gate, PlannedStep, Predicate, Reason, Work, WorkItem},
+    plan::{ConsentReason, Gate, PlannedStep, Predicate, Work, WorkItem},
+    reason::Reason,
     record_step::StepResult,
     step::Step,
 };

@@ -135,7 +135,7 @@ impl Collector for Seen {
         )?;
         for line in &self.0.status {
             let Some(reason) = line.reason else { continue };
-            let labels = [("object", line.object.to_string()), ("reason", format!("{reason:?}"))];
+            let labels = [("object", line.object.to_string()), ("reason", format!("{reason}"))];
             ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
         }
         Ok(())

@@ -33,7 +33,7 @@ macro_rules! file {
     };
 }
 
-pub const FILES: [File; 29] = [
+pub const FILES: [File; 30] = [
     file!("/", HTML, "index.html"),
     file!("/api", HTML, "api.html"),
     file!("/ui/style.css", CSS, "style.css"),
@@ -54,6 +54,7 @@ pub const FILES: [File; 29] = [
     file!("/ui/parts.js", SCRIPT, "parts.js"),
     file!("/ui/plan.js", SCRIPT, "plan.js"),
     file!("/ui/progress.js", SCRIPT, "progress.js"),
+    file!("/ui/reasons.js", SCRIPT, "reasons.js"),
     file!("/ui/reference.js", SCRIPT, "reference.js"),
     file!("/ui/services.js", SCRIPT, "services.js"),
     file!("/ui/sign.js", SCRIPT, "sign.js"),

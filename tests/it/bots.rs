@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use spark_control::{
     controller::{Controller, round::RoundMode},
-    core::{
-        desired::ServiceKind,
-        plan::{Reason, Verdict},
-        status::Health,
-    },
+    core::{desired::ServiceKind, plan::Verdict, reason::Reason, status::Health},
     sim::{Fault, Service},
 };
 

@@ -4,7 +4,7 @@ use spark_control::core::{
     concern::{Concern, FileState, Headline, concern},
     object::Object,
     observed::EndpointAnswer,
-    plan::Reason,
+    reason::Reason,
     render::render,
     status::{Health, Sync},
 };

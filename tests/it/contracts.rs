@@ -6,6 +6,7 @@ use clap::CommandFactory;
 use serde_json::Value;
 use spark_control::{
     cli::{Arguments, commands::manifest_schema},
+    core::reason::Reason,
     manifest::load::load,
 };
 
@@ -35,6 +36,34 @@ fn the_manifest_reference_is_made_from_the_schema() {
         section(&mut text, name, definition);
     }
     assert_golden("docs/manifest.md", &text);
+}
+
+/// If this failed, an operator would meet a reason that no page explains, or read of one that does not exist.
+#[test]
+fn the_operations_page_explains_every_reason() {
+    let begins = "| reason | what it means | what to do |\n|---|---|---|\n";
+    let page = fs::read_to_string(here("docs/operating.md")).unwrap();
+    let (before, rest) = page.split_once(begins).expect("the table of reasons");
+    let (_, after) = rest.split_once("\n\n").expect("an end of the table");
+    let rows =
+        Reason::ALL.iter().map(|reason| format!("| {reason} | {} | {} |", reason.means(), reason.helps()));
+    let rows: Vec<String> = rows.collect();
+    assert_golden(
+        "docs/operating.md",
+        &format!("{before}{begins}{}\n\n{after}", rows.join("\n").replace("|  |", "| |")),
+    );
+}
+
+/// If this failed, the page would show the name of a reason in place of what it means.
+#[test]
+fn the_page_has_the_words_of_every_reason() {
+    let mut text = String::from(
+        "// Made from `core/reason.rs` by a test: what each reason for not acting means, and what helps.\n\nexport const reasons = {\n",
+    );
+    for reason in Reason::ALL {
+        let _ = writeln!(text, "  {reason}: {:?},", reason.short());
+    }
+    assert_golden("src/web/ui/reasons.js", &format!("{text}}};\n"));
 }
 
 fn section(text: &mut String, name: &str, definition: &Value) {

@@ -8,8 +8,9 @@ use spark_control::core::{
     launch::{FailedAttempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
     object::Object,
     observed::{EndpointAnswer, FencingToken, Job, JobState, LoadSeen, ServiceAnswer},
-    plan::{Reason, Verdict},
+    plan::Verdict,
     progress::{LoadPhase, LoadProgress},
+    reason::Reason,
 };
 
 use crate::look::{Look, at, attempts, engine, release, spark, token};

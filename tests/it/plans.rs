@@ -11,7 +11,8 @@ use spark_control::core::{
     name::ServiceName,
     object::Object,
     observed::{Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},
-    plan::{LASTS, Plan, Reason, Verdict},
+    plan::{LASTS, Plan, Verdict},
+    reason::Reason,
     step::Step,
 };
 

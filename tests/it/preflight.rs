@@ -17,9 +17,10 @@ use spark_control::{
             Container, FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen,
             Observed, Process, RecipeSeen, SparkFacts, SparkView,
         },
-        plan::{Reason, Verdict},
+        plan::Verdict,
         platform::NetworkInterface,
         preflight::{PreLaunchState, preflight},
+        reason::Reason,
     },
     manifest::load::load,
 };

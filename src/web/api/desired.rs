@@ -24,7 +24,8 @@ use crate::{
     },
     core::{
         object::Object,
-        plan::{Reason, Verdict, Work},
+        plan::{Verdict, Work},
+        reason::Reason,
     },
     manifest::patch::{self, NotRead},
 };

@@ -8,7 +8,8 @@ use crate::core::{
     memory,
     name::SparkName,
     object::Object,
-    plan::{self, Gate, Reason, Verdict, WorkItem},
+    plan::{self, Gate, Verdict, WorkItem},
+    reason::Reason,
     render::render,
 };
 

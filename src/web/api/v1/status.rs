@@ -16,7 +16,7 @@ use crate::{
         name::SparkName,
         object::Object,
         observed::{SparkFacts, SparkView},
-        plan::Reason,
+        reason::Reason,
         schedule,
         slot_summary::SlotSummary,
         status,
