@@ -91,8 +91,16 @@ pub async fn probe(
     asked: &ProbeRequest,
     deadline: Duration,
 ) -> Result<MachineFacts, Unreachable> {
+    let output = transport.run(&program(cluster, asked), deadline).await?;
+    parse(&output.stdout).ok_or_else(|| {
+        Unreachable::Connection(format!("the machine probe did not finish: {}", output.why_cut()))
+    })
+}
+
+/// What is run on a Spark to look at it.
+pub fn program(cluster: &str, asked: &ProbeRequest) -> Program {
     let look = Program::new("look", LOOK).with("hf_home", asked.hf_home.clone().unwrap_or_default());
-    let program = Program::new(
+    Program::new(
         "machine",
         concat!(
             include_str!("../host/place.sh"),
@@ -104,11 +112,7 @@ pub async fn probe(
     )
     .with("cluster", cluster)
     .with("look", look.script())
-    .with("questions", questions(asked));
-    let output = transport.run(&program, deadline).await?;
-    parse(&output.stdout).ok_or_else(|| {
-        Unreachable::Connection(format!("the machine probe did not finish: {}", output.why_cut()))
-    })
+    .with("questions", questions(asked))
 }
 
 /// As calls of `ask`.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use spark_control::probe::machine;
+
 use crate::{
     cluster::{MODELS, on_one_spark, settles_on},
     controller::{Controller, save},
@@ -66,9 +68,11 @@ fn ssh(lab: &Lab, spark: &Spark, shared: bool) -> Command {
 
 /// The machine probe over a connection that is already there.
 fn probe(lab: &Lab, spark: &Spark) {
-    let script =
-        [include_str!("../../src/host/alive.sh"), include_str!("../../src/probe/machine.sh")].concat();
-    let script = format!("cluster=lab\nlaunchers=spark-vllm-docker\n{script}");
+    let asked = machine::ProbeRequest {
+        launchers: vec!["spark-vllm-docker".into()],
+        ..machine::ProbeRequest::default()
+    };
+    let script = machine::program("lab", &asked).script();
     let mut child = ssh(lab, spark, true).arg("sh").stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
