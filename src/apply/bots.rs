@@ -1,7 +1,10 @@
 //! A bot's update as a job in its user's session: fixed text and quoted parameters, like everything that runs there.
 
 use crate::{
-    core::bot::{BotCheckout, UPDATE_LIMIT, spec},
+    core::{
+        bot::{UPDATE_LIMIT, spec},
+        bot_update::BotCheckout,
+    },
     core::{object::Object, observed::FencingToken},
     host::Program,
 };

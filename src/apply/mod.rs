@@ -6,13 +6,14 @@ pub mod weights;
 
 use crate::{
     core::{
-        desired::{Desired, EnvValue, ResolvedModel, Secret},
+        desired::{Desired, EnvValue, Secret},
         launch::LAUNCH_DEADLINE,
         launch_spec::LaunchSpec,
         object::Object,
         observed::{FencingToken, LauncherCheckout, LauncherSeen, Observed, SparkFacts},
+        resolved_model::ResolvedModel,
         step::Step,
-        weights::ModelFiles,
+        transfer::ModelFiles,
     },
     host::{Program, SharedTransport, quote},
     launcher::{self, LaunchOrder, environment::environment},

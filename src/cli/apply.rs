@@ -14,8 +14,8 @@ use super::{
 use crate::{
     controller::{Controller, ControllerPaths, RequestRefusal, Snapshot, round::RoundMode},
     core::{
-        concern::Concern,
         plan::{Plan, Verdict, Work},
+        reason::Concern,
         render,
     },
     web::control::By,

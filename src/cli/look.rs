@@ -14,11 +14,11 @@ use super::{
 use crate::{
     controller::{ControllerPaths, RecalledPlan, Snapshot, round::RoundMode},
     core::{
-        concern::Concern,
         drift::{Drift, DriftClass},
-        memory::gib,
+        memory_table::gib,
         observed::SparkView,
         plan::Plan,
+        reason::Concern,
         render,
     },
 };

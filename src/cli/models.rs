@@ -13,7 +13,7 @@ use crate::{
         tag::EditBase,
     },
     core::{
-        memory::MemoryFit,
+        memory_table::MemoryFit,
         object::Object,
         plan::{Plan, Verdict},
         render::render,

@@ -9,11 +9,7 @@ use tracing::{info, warn};
 
 use super::{Controller, ControllerState, FileInForce, edit::changed_fields};
 use crate::{
-    core::{
-        access::Role,
-        desired::{Desired, hex},
-        removal,
-    },
+    core::{access::Role, desired::Desired, removal, spec_hash::hex},
     host::quote_if_needed,
     manifest::{self, entries::Loaded},
     store::{StoreError, history},

@@ -251,7 +251,7 @@ pub struct Snapshot {
     pub fenced: Option<String>,
     pub plan: Option<Plan>,
     pub observed: Option<Observed>,
-    pub status: Vec<crate::core::status::StatusLine>,
+    pub status: Vec<crate::core::status_line::StatusLine>,
     pub drift: Vec<crate::core::drift::Drift>,
     /// Whom all of that concerns.
     #[serde(default)]
@@ -681,5 +681,5 @@ pub fn random_hex(bytes: usize) -> String {
     let read = std::fs::File::open("/dev/urandom")
         .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
     read.expect("every Linux has /dev/urandom; without it two controllers could have one name");
-    crate::core::desired::hex(&bytes)
+    crate::core::spec_hash::hex(&bytes)
 }

@@ -16,10 +16,11 @@ use super::{Controller, Snapshot};
 use crate::{
     apply,
     core::{
-        desired::{Desired, EnvValue, WebhookTarget, hex},
+        desired::{Desired, EnvValue, WebhookTarget},
         notify::{self, Notification},
         object::Object,
         plan::Plan,
+        spec_hash::hex,
     },
     probe::http::{HttpRequest, NoAnswer, RequestBody},
     store::{LONGEST_PAUSE, OutboxMessage, StoreError},

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::desired::hex;
+use crate::core::spec_hash::hex;
 
 /// Enough that nobody meets two texts of one.
 const HASH_BYTES: usize = 8;

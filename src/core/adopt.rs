@@ -2,7 +2,7 @@
 
 use super::{
     command_line::{self, EngineCommand},
-    desired::{Desired, ResolvedModel},
+    desired::Desired,
     launch_spec::Liveness,
     launcher::LaunchMethod,
     ledger::Ledger,
@@ -10,9 +10,10 @@ use super::{
     observed::{EndpointAnswer, Observed},
     plan::{PlannedStep, Work, WorkItem},
     readiness,
+    resolved_model::ResolvedModel,
+    resolved_model::recipe_model_id,
     slot_containers::{SlotContainer, predicates_about},
     step::Step,
-    swap::recipe_model_id,
 };
 
 /// The work of taking over, when exactly the model's Sparks run containers of the slot's name with the wanted image and engine

@@ -6,19 +6,22 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::{
+    bot_update::BotCheckout,
+    bot_update::BotUpdate,
+    bot_update::UpdateState,
     consent,
-    desired::{Bot, Desired, Place, Service, SpecHash},
-    id::JobId,
+    desired::{Bot, Desired, Place, Service},
+    ledger::StepResult,
     ledger::{Ledger, LedgerEvent},
-    name::{ContainerName, PlainPath, ServiceName, SparkName, UserName},
+    name::{PlainPath, ServiceName, SparkName},
     object::Object,
-    observed::{Job, JobState, Observed},
+    observed::BotSeen,
+    observed::{JobState, Observed},
     plan::{Outage, PlannedStep, Predicate, Work, WorkItem},
     reason::Reason,
-    record_step::StepResult,
+    spec_hash::SpecHash,
     step::Step,
 };
 
@@ -27,41 +30,6 @@ pub const UPDATE_LIMIT: SignedDuration = SignedDuration::from_mins(25);
 
 /// It began a little before it was known to have begun.
 const SLACK: SignedDuration = SignedDuration::from_mins(1);
-
-/// What is brought to which branch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BotCheckout {
-    pub user: UserName,
-    pub dir: PlainPath,
-    pub branch: String,
-    pub container: ContainerName,
-}
-
-/// The jobs of a bot's user, as far as its session could be looked into.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "reach")]
-pub enum BotSeen {
-    Reached { at: Timestamp, jobs: Vec<Job> },
-    Silent { why: String },
-}
-
-/// An update that was begun.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BotUpdate {
-    /// For which it is done: another time is another update.
-    pub asked: Timestamp,
-    pub job: JobId,
-    pub at: Timestamp,
-    pub state: UpdateState,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum UpdateState {
-    Running,
-    Done { at: Timestamp },
-    Failed { at: Timestamp, what: String },
-}
 
 impl Bot {
     /// The update that is asked for, when its time has come.

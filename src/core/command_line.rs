@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::name::{Flag, RepoId};
+use super::{
+    name::canonical,
+    name::{Flag, RepoId},
+};
 
 /// Its parser appends: one word each time.
 pub const REPEATED: [&str; 1] = ["middleware"];
@@ -230,14 +233,6 @@ fn option(word: &str) -> Option<(String, Option<String>)> {
     // Levels have fields in no version; the configuration that they stood for has.
     let long = if short == "O" && !field.is_empty() { "compilation-config" } else { long };
     Some((format!("{long}{field}"), written))
-}
-
-/// One argument has one name: the engine reads `_` as `-` up to the first dot, behind which are names of fields.
-pub fn canonical(flag: &str) -> String {
-    match flag.split_once('.') {
-        Some((name, fields)) => format!("{}.{fields}", name.replace('_', "-")),
-        None => flag.replace('_', "-"),
-    }
 }
 
 impl EngineCommand {

@@ -7,41 +7,12 @@ use super::{
     name::SparkName,
     object::Object,
     observed::{Observed, SparkView},
+    reason::Concern,
     reason::Reason,
-    status::{Health, StatusLine, Sync},
+    status_line::Health,
+    status_line::StatusLine,
+    status_line::Sync,
 };
-
-/// In the order in which a person wants to read of them.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Concern {
-    /// It is as the file says.
-    Fine,
-    /// It goes on by itself.
-    Passing,
-    /// It is otherwise because somebody wished it so.
-    AsWished,
-    /// It goes on when somebody agrees.
-    AsksForApproval,
-    /// What is there cannot be seen: it may be fine. So is everything before the first look.
-    #[default]
-    OutOfSight,
-    /// It stays so until somebody does something.
-    NeedsYou,
-}
 
 /// Whom an object concerns. `is_watched_slot`: it may be empty, while a service that somebody wrote down is to be there.
 pub fn concern(reason: Option<Reason>, sync: Sync, health: Health, is_watched_slot: bool) -> Concern {

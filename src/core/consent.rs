@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, Hold, OnDrift, OnEdit, SpecHash},
+    desired::{Desired, Hold, OnDrift, OnEdit},
     launch_spec::LaunchSpec,
     ledger::Ledger,
     name::HoldName,
@@ -12,6 +12,7 @@ use super::{
     plan::{ConsentReason, Verdict},
     reason::Reason,
     slot_containers::SlotContainer,
+    spec_hash::SpecHash,
 };
 
 /// Why something is to be done: the policy differs.

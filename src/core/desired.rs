@@ -9,16 +9,13 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
 
 use super::{
-    command_line,
-    launcher::{LaunchMethod, Launcher},
+    launcher::Launcher,
     name::{
         Address, ClusterName, ContainerName, Flag, HoldName, ImageRef, Interface, ModelName, NotifyName,
         PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, UserName, Variable, WindowName,
     },
-    notify::NotificationTopic,
     object::Object,
 };
 
@@ -66,7 +63,7 @@ pub struct Fabric {
 impl Fabric {
     /// As it goes into [`ResolvedModel::settings_hash`]: written out, because what was hashed before was the text of a derived
     /// `Debug`, which is nobody's to change.
-    fn hashed(&self) -> String {
+    pub(super) fn hashed(&self) -> String {
         let ib_if = self
             .ib_if
             .as_ref()
@@ -336,143 +333,14 @@ pub struct Window {
     pub model: ModelName,
 }
 
-/// A model in a slot, as it will be started: everything that the container receives.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResolvedModel<'a> {
-    pub name: &'a ModelName,
-    pub model: &'a Model,
-    pub slot: &'a Slot,
-    pub launcher: &'a Launcher,
-    pub image: &'a ImageRef,
-    pub port: u16,
-    pub env: BTreeMap<&'a Variable, &'a EnvValue>,
-}
-
-impl Desired {
-    /// The model `name` as it would run in `slot`.
-    pub fn resolved_model<'a>(&'a self, slot: &'a Slot, name: &ModelName) -> Option<ResolvedModel<'a>> {
-        let (name, model) = self.models.get_key_value(name)?;
-        let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
-        Some(ResolvedModel {
-            name,
-            model,
-            slot,
-            launcher,
-            image: model.image.as_ref().unwrap_or(&launcher.image),
-            port: model.port.unwrap_or(slot.port),
-            env: slot.env.iter().chain(&model.env).collect(),
-        })
-    }
-}
-
-impl ResolvedModel<'_> {
-    /// Words for the engine after `vllm serve MODEL`, one per argv entry, ours last. None for a launch script, which has
-    /// its own.
-    pub fn arguments(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        if matches!(self.launcher.how, LaunchMethod::LaunchCluster { script: Some(_), .. }) {
-            return words;
-        }
-        for (flag, value) in &self.model.args {
-            words.extend(command_line::words(flag, value));
-        }
-        if let ModelSource::Repo { revision: Some(revision), .. } = &self.model.source {
-            words.extend(["--revision".into(), revision.clone()]);
-        }
-        if let Some(template) = &self.model.chat_template {
-            words.extend(["--chat-template".into(), template.to_string()]);
-        }
-        let port = self.launcher.how.docker().map_or(self.port, |docker| docker.inside(self.port));
-        words.extend(["--host".into(), "0.0.0.0".into(), "--port".into(), port.to_string()]);
-        words.push("--served-model-name".into());
-        words.extend(self.model.served_as.iter().map(ToString::to_string));
-        words
-    }
-
-    /// Of what the file says of it and of its machines that no container receives, and that decides whether and how it is
-    /// started: who edits one of these wants it tried again.
-    pub fn settings_hash(&self, desired: &Desired) -> String {
-        let sparks: Vec<Json> = self
-            .model
-            .sparks
-            .iter()
-            .filter_map(|name| desired.sparks.get(name))
-            .map(|spark| {
-                let hf_home = spark.hf_home.as_ref().map(ToString::to_string);
-                let fabric = spark.fabric.as_ref().map_or_else(|| "None".to_owned(), Fabric::hashed);
-                serde_json::json!([spark.floor_bytes, spark.drop_caches, hf_home, fabric])
-            })
-            .collect();
-        let deadline = self.slot.load_deadline.map(|deadline| deadline.as_secs());
-        let settings =
-            serde_json::json!([self.model.memory_bytes, deadline, self.launcher.how.dir(), sparks]);
-        hex(&Sha256::digest(settings.to_string().as_bytes())[..8])
-    }
-
-    /// Identity of everything the container receives, with the version of the rule that made it.
-    ///
-    /// `v1` is SHA-256 over the fields below in this order, as JSON, first 16 hex digits. A change of the rule is a
-    /// new version beside this one, never an edit: labels of running containers carry the old one. What a new kind of
-    /// launcher adds stands at the end, and only for that kind.
-    pub fn spec_hash(&self) -> SpecHash {
-        let env: BTreeMap<&str, Json> = self
-            .env
-            .iter()
-            .map(|(name, value)| {
-                let value = match value {
-                    EnvValue::Plain(text) => Json::from(text.as_str()),
-                    EnvValue::Secret(Secret::Env(name)) => serde_json::json!({ "env": name }),
-                    EnvValue::Secret(Secret::File(path)) => serde_json::json!({ "file": path }),
-                };
-                (name.as_str(), value)
-            })
-            .collect();
-        let mut received = vec![
-            Json::from(self.model.source.name()),
-            serde_json::json!(self.image),
-            serde_json::json!(self.slot.container),
-            self.slot.master_port.into(),
-            serde_json::json!(self.model.sparks),
-            self.arguments().into(),
-            serde_json::json!(env),
-            serde_json::json!(self.model.mods),
-            self.slot.api_key.is_some().into(),
-        ];
-        received.extend(self.launcher.how.received());
-        let digest = Sha256::digest(Json::Array(received).to_string().as_bytes());
-        SpecHash(format!("v1-{}", hex(&digest[..8])))
-    }
-}
-
-/// Lower-case hex of `bytes`.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// See [`ResolvedModel::spec_hash`].
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(transparent)]
-pub struct SpecHash(String);
-
-impl SpecHash {
-    pub fn of_label(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for SpecHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.0)
-    }
+/// What a target is interested in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotificationTopic {
+    Swap,
+    Stalled,
+    Drift,
+    Hold,
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     desired::Slot,
+    drain,
     health::{self, EngineJudgement},
     ledger::Ledger,
     object::Object,
     observed::{FrontDoor, Observed},
+    plan::Outage,
     plan::{Gate, Plan, Verdict, Work, WorkItem},
     reason::Reason,
     serving,
@@ -113,5 +115,13 @@ impl Ledger {
             Some((work.object.clone(), since))
         });
         self.draining = draining.collect();
+    }
+}
+
+impl Outage {
+    /// With those that run now, and what they get.
+    #[must_use]
+    pub fn of(self, object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Self {
+        Self { requests: drain::requests(object, observed, ledger), drain_secs: slot.drain.as_secs(), ..self }
     }
 }

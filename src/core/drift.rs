@@ -10,16 +10,17 @@ use serde::{Deserialize, Serialize};
 use super::{
     desired::{Desired, Place, ServiceState, WantedModel, Weights},
     ledger::Ledger,
-    memory::gib,
+    memory_table::gib,
     name::SparkName,
     object::Object,
     observed::{Container, Observed, SparkView},
     plan::{Plan, Verdict, Work},
-    platform,
+    platform_difference,
     readiness::{self, Readiness},
     schedule,
-    slot::SlotView,
+    slot_containers::docker_starts_it_too,
     slot_containers::{SlotContainer, slot_containers},
+    slot_view::SlotView,
     weights,
 };
 
@@ -342,15 +343,8 @@ fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
             found.push(about(DriftClass::Memory, name, format!("{} kept free", gib(floor)), seen));
         }
     }
-    let differences = platform::differences(desired, observed).into_iter();
+    let differences = platform_difference::differences(desired, observed).into_iter();
     found.extend(differences.map(|one| about(DriftClass::Platform, &one.spark, one.expected, one.found)));
-}
-
-/// What a restart policy means for a container that this controller starts and stops, and how to end it.
-pub fn docker_starts_it_too(name: &str, policy: &str) -> String {
-    format!(
-        "Docker starts `{name}` too: its restart policy is `{policy}`; `docker update --restart=no {name}` there leaves it to this controller"
-    )
 }
 
 /// Docker starts some of what is ours to start: two authorities over one container.

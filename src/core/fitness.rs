@@ -2,11 +2,12 @@
 //! of somebody who lost an evening to it.
 
 use super::{
-    desired::{Desired, ModelSource, ReachMethod, ResolvedModel},
-    drift::docker_starts_it_too,
+    desired::{Desired, ModelSource, ReachMethod},
     name::SparkName,
     observed::{Observed, RecipeSeen, SparkFacts},
-    platform,
+    platform_difference,
+    resolved_model::ResolvedModel,
+    slot_containers::docker_starts_it_too,
 };
 
 /// Kernels on which RoCE between Sparks hangs under load (spark-vllm-docker#392).
@@ -66,7 +67,7 @@ pub fn notes(target: &ResolvedModel<'_>, desired: &Desired, observed: &Observed)
     let among = |spark: &SparkName| target.model.sparks.contains(spark);
     if target.model.sparks.len() > 1 {
         let differences =
-            platform::differences(desired, observed).into_iter().filter(|one| among(&one.spark));
+            platform_difference::differences(desired, observed).into_iter().filter(|one| among(&one.spark));
         notes.extend(differences.map(|one| {
             format!(
                 "`{}` has {}, not {}: a model on both may hang; make them alike",

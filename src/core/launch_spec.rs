@@ -6,10 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desired::{ResolvedModel, SpecHash},
-    launcher::{DistributedExecutor, LaunchMethod},
     name::{ContainerName, ModelName, PlainPath, ServedName, SparkName},
     observed::{Container, is_ray},
+    spec_hash::SpecHash,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,50 +72,5 @@ impl LaunchSpec {
 
     pub fn head(&self) -> &SparkName {
         &self.sparks[0]
-    }
-}
-
-/// Of sparkrun 0.2 and 0.3.
-const SPARKRUN_LOG: &str = "/tmp/sparkrun_serve.log";
-
-impl ResolvedModel<'_> {
-    fn sign(&self) -> Liveness {
-        match &self.launcher.how {
-            LaunchMethod::LaunchCluster { ranks: DistributedExecutor::Ray, .. }
-            | LaunchMethod::Recipe { ranks: DistributedExecutor::Ray, .. }
-            | LaunchMethod::Sparkrun { ranks: DistributedExecutor::Ray, .. } => Liveness::Ray,
-            LaunchMethod::LaunchCluster { .. }
-            | LaunchMethod::Recipe { .. }
-            | LaunchMethod::Sparkrun { .. }
-            | LaunchMethod::Docker { .. } => Liveness::Engine,
-            LaunchMethod::Command { .. } => Liveness::Container,
-        }
-    }
-
-    pub fn launch_spec(&self) -> LaunchSpec {
-        LaunchSpec {
-            model: self.name.clone(),
-            spec: self.spec_hash(),
-            sparks: self.model.sparks.clone(),
-            container: self.slot.container.clone(),
-            port: self.port,
-            root: self.model.source.root().map(str::to_owned),
-            served_as: self.model.served_as.clone(),
-            sign: self.sign(),
-            is_labelled: self.launcher.how.names_containers(),
-            log: matches!(self.launcher.how, LaunchMethod::Sparkrun { .. })
-                .then(|| PlainPath::new(SPARKRUN_LOG).expect("a plain path")),
-            prepares: !self.launcher.how.controls_full_command_line(),
-            stop: match &self.launcher.how {
-                LaunchMethod::Command { dir, stop: Some(stop), .. } => {
-                    Some(OwnStop { dir: dir.clone(), program: stop.clone() })
-                }
-                LaunchMethod::Command { .. }
-                | LaunchMethod::LaunchCluster { .. }
-                | LaunchMethod::Recipe { .. }
-                | LaunchMethod::Sparkrun { .. }
-                | LaunchMethod::Docker { .. } => None,
-            },
-        }
     }
 }

@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    desired::ResolvedModel,
-    name::{ImageRef, PlainPath},
-};
+use super::name::{ImageRef, PlainPath};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
@@ -268,37 +265,6 @@ pub struct LaunchFile {
     pub at: Vec<String>,
     /// The head alone needs it.
     pub on_head: bool,
-}
-
-impl ResolvedModel<'_> {
-    /// The launch script, the mods and the sources of volumes.
-    pub fn needed(&self) -> Vec<LaunchFile> {
-        let how = &self.launcher.how;
-        let mut needed = Vec::new();
-        let below = |path: &str| match (path.starts_with('/'), how.dir()) {
-            (false, Some(dir)) => format!("{dir}/{path}"),
-            _ => path.to_owned(),
-        };
-        if let LaunchMethod::LaunchCluster { script: Some(script), .. } = how {
-            let at = ["", "examples/"]
-                .into_iter()
-                .flat_map(|folder| ["", ".sh"].map(|ending| below(&format!("{folder}{script}{ending}"))));
-            needed.push(LaunchFile { name: script.to_string(), at: at.collect(), on_head: true });
-        }
-        for path in &self.model.mods {
-            let at = if path.as_str().ends_with(".zip") {
-                below(path.as_str())
-            } else {
-                below(&format!("{path}/run.sh"))
-            };
-            needed.push(LaunchFile { name: path.to_string(), at: vec![at], on_head: true });
-        }
-        for volume in how.volumes() {
-            let from = volume.from.to_string();
-            needed.push(LaunchFile { name: from.clone(), at: vec![from], on_head: false });
-        }
-        needed
-    }
 }
 
 impl LaunchMethod {

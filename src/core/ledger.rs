@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bot::{BotUpdate, UpdateState},
+    bot_update::BotUpdate,
+    bot_update::UpdateState,
     cause,
-    desired::{ServiceState, Slot, SpecHash},
+    desired::{ServiceState, Slot},
     files::FilesSeen,
     id::{BootId, ContainerId, ImageId, PlanId, StepKey},
     launch::{
@@ -18,15 +19,16 @@ use super::{
         RETRY_AFTER, SHORTEST_DEADLINE,
     },
     launch_spec::LaunchSpec,
-    memory_watchdog::MemoryWatchdog,
+    memory_dip::MemoryWatchdog,
     name::{ContainerName, ModelName, SparkName},
-    notify::NotifiedConditions,
     object::Object,
     observed::Container,
     plan::{self, Plan, Predicate},
     restart::ServiceRestarts,
+    spec_hash::SpecHash,
     step,
-    weights::Transfer,
+    told::NotifiedConditions,
+    transfer::Transfer,
 };
 
 /// Enough for the release gate's window at one sample a second, with room.
@@ -481,6 +483,19 @@ impl Ledger {
         }
         LaunchState::Failed { at: now, in_load }
     }
+}
+
+/// What came of a step, as far as the ledger cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepResult {
+    /// Done, or so already.
+    Done,
+    /// Nothing was done.
+    NotDone,
+    /// It was tried and failed, for a reason that stays.
+    Failed,
+    /// Not known. The next look decides.
+    Unknown,
 }
 
 #[cfg(test)]

@@ -1,52 +1,17 @@
 //! The watch of the floor: memory that stays free on a Spark, whatever runs. When less is free for a while, the newest model
 //! of ours there is given up before the machine goes silent; it is not started again until a person says so.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     desired::{Desired, WantedModel},
     launch::{FailureKind, LaunchState},
     ledger::{Ledger, LedgerEvent},
-    memory::gib,
+    memory_dip::{self, MemoryWatchdog},
+    memory_table::gib,
     name::SparkName,
     object::Object,
 };
-
-/// One sample every two seconds (`probe/floor.sh`): a dip of one allocation is no shortage.
-const SAMPLES: u32 = 3;
-/// Memory of what was stopped comes back within half a minute; no second model goes for the same shortage.
-const SETTLE: SignedDuration = SignedDuration::from_mins(1);
-
-/// What was seen of one Spark's free memory.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct MemoryWatchdog {
-    /// Samples in a row that were below the floor.
-    below: u32,
-    /// The least of them.
-    least_bytes: u64,
-    /// After something was given up, until its memory can be back.
-    not_before: Option<Timestamp>,
-}
-
-impl MemoryWatchdog {
-    /// Memory that is on its way back is back a minute from now at the latest.
-    pub(super) fn set_clock(&mut self, now: Timestamp) {
-        let latest = now.saturating_add(SETTLE).expect("a duration, not a calendar span");
-        self.not_before = self.not_before.map(|until| until.min(latest));
-    }
-
-    /// Tells the least that was free once it has been too little for long enough.
-    fn take(&mut self, available_bytes: u64, floor_bytes: u64, now: Timestamp) -> Option<u64> {
-        if available_bytes >= floor_bytes || self.not_before.is_some_and(|until| now < until) {
-            self.below = 0;
-            return None;
-        }
-        self.least_bytes =
-            if self.below == 0 { available_bytes } else { self.least_bytes.min(available_bytes) };
-        self.below += 1;
-        (self.below >= SAMPLES).then_some(self.least_bytes)
-    }
-}
 
 impl Ledger {
     /// Take in how much is free on a Spark. Tells what was given up for it: the next round stops that.
@@ -67,7 +32,7 @@ impl Ledger {
         let what = format!("only {} were free on `{spark}`, and {} are to stay free", gib(least), gib(floor));
         let message = format!("`{}` is stopped: {what}", group.model);
         self.give_up(&object, &group.spec, what, FailureKind::BelowFloor, now);
-        let not_before = now.saturating_add(SETTLE).expect("a duration, not a calendar span");
+        let not_before = now.saturating_add(memory_dip::SETTLE).expect("a duration, not a calendar span");
         // It is short on each of them for the same reason.
         for spark in &group.sparks {
             self.floors.insert(
@@ -103,6 +68,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     /// If this failed, one allocation would cost a model, or a shortage would never be seen.

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{command_line::canonical, visible::short};
+use super::visible::short;
 
 /// Of what was refused, in a message.
 const MAX_SHOWN: usize = 200;
@@ -381,6 +381,14 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(score, _)| *score >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// One argument has one name: the engine reads `_` as `-` up to the first dot, behind which are names of fields.
+pub fn canonical(flag: &str) -> String {
+    match flag.split_once('.') {
+        Some((name, fields)) => format!("{}.{fields}", name.replace('_', "-")),
+        None => flag.replace('_', "-"),
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{
-    desired::ResolvedModel,
     files::FilesSeen,
     ledger::Ledger,
     name::SparkName,
     observed::{Observed, RecipeSeen, SparkFacts},
+    resolved_model::ResolvedModel,
 };
 
 /// vLLM's `--gpu-memory-utilization` when absent (0.32, `vllm/config/cache.py`).

@@ -2,37 +2,31 @@
 //!
 //! `news` compares what is with what was told; the ledger keeps that, the store sends it on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    concern::Concern,
-    desired::{Desired, SpecHash, WantedModel},
+    desired::NotificationTopic,
+    desired::{Desired, WantedModel},
     drift::{Drift, DriftClass},
     launch::{FailedAttempts, Launch, LaunchState},
     ledger::Ledger,
     name::ModelName,
     object::Object,
     plan::{Plan, Verdict},
+    reason::Concern,
     reason::Reason,
     schedule,
-    status::StatusLine,
+    spec_hash::SpecHash,
+    status_line::StatusLine,
+    told::Notified,
+    told::NotifiedConditions,
 };
 
 /// What differs for a moment, while something is being done about it, is no news.
 const DRIFT_AFTER: SignedDuration = SignedDuration::from_mins(2);
-
-/// What a target is interested in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotificationTopic {
-    Swap,
-    Stalled,
-    Drift,
-    Hold,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,19 +80,6 @@ pub struct Notification {
     pub about: String,
     pub message: String,
 }
-
-/// One condition as it was told last.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Notified {
-    /// Its state in one word: another one is news.
-    pub is: String,
-    pub since: Timestamp,
-    /// It was told, rather than only seen.
-    pub told: bool,
-}
-
-/// By `topic about`.
-pub type NotifiedConditions = BTreeMap<String, Notified>;
 
 /// What is new since `ledger.told`, and what has been told with it.
 pub fn news(

@@ -10,17 +10,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bot::BotSeen,
     command_line::is_engine,
-    desired::{ModelSource, ResolvedModel, SpecHash},
     files::FilesSeen,
     id::{BootId, ContainerId, ControllerId, Generation, ImageId, JobId},
     image::ImageSeen,
-    launcher::LaunchMethod,
     name::SparkName,
     object::Object,
     platform::Platform,
     progress::LoadProgress,
+    spec_hash::SpecHash,
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,16 +82,6 @@ impl SparkView {
 impl Observed {
     pub fn facts(&self, spark: &SparkName) -> Option<&SparkFacts> {
         self.sparks.get(spark).and_then(SparkView::facts)
-    }
-
-    /// The recipe of a model, as its head's launcher reads it: what it says holds on every Spark of the model.
-    pub fn recipe(&self, model: &ResolvedModel<'_>) -> Option<&RecipeSeen> {
-        let (LaunchMethod::Recipe { dir, .. }, ModelSource::Recipe(recipe)) =
-            (&model.launcher.how, &model.model.source)
-        else {
-            return None;
-        };
-        self.facts(&model.model.sparks[0])?.recipes.get(&format!("{dir}/{recipe}"))
     }
 }
 
@@ -546,6 +534,14 @@ pub enum CheckResult {
         at: Timestamp,
         why: String,
     },
+}
+
+/// The jobs of a bot's user, as far as its session could be looked into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reach")]
+pub enum BotSeen {
+    Reached { at: Timestamp, jobs: Vec<Job> },
+    Silent { why: String },
 }
 
 #[cfg(test)]

@@ -8,16 +8,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    concern::Concern,
-    desired::{Slot, SpecHash, hex},
-    drain,
     id::{BootId, ContainerId, ImageId, PlanId, StepKey},
-    ledger::Ledger,
-    memory,
+    memory_table,
     name::SparkName,
     object::Object,
     observed::{Container, Observed, SparkFacts},
+    reason::Concern,
     reason::Reason,
+    spec_hash::SpecHash,
+    spec_hash::hex,
     step::Step,
 };
 
@@ -50,7 +49,7 @@ pub struct Work {
     pub items: Vec<WorkItem>,
     pub verdict: Verdict,
     pub relies_on: Vec<Predicate>,
-    pub memory: Vec<memory::MemoryRow>,
+    pub memory: Vec<memory_table::MemoryRow>,
     /// Whether the engine takes the model's arguments, as far as this work starts one.
     #[serde(default)]
     pub arguments: Option<ArgumentsCheck>,
@@ -330,12 +329,6 @@ impl Outage {
     pub fn new(expected_secs: Option<u64>, basis: impl Into<String>) -> Self {
         Self { expected_secs, basis: basis.into(), requests: None, drain_secs: 0 }
     }
-
-    /// With those that run now, and what they get.
-    #[must_use]
-    pub fn of(self, object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Self {
-        Self { requests: drain::requests(object, observed, ledger), drain_secs: slot.drain.as_secs(), ..self }
-    }
 }
 
 impl Work {
@@ -497,5 +490,11 @@ impl Plan {
             ));
         }
         if changed.is_empty() { Ok(()) } else { Err(changed) }
+    }
+}
+
+pub(super) fn push(items: &mut Vec<WorkItem>, steps: Vec<PlannedStep>) {
+    if !steps.is_empty() {
+        items.push(WorkItem::Steps(steps));
     }
 }

@@ -5,19 +5,21 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use jiff::Timestamp;
 
 use super::{
-    desired::{Desired, ModelSource, ResolvedModel},
+    desired::{Desired, ModelSource},
     files::FilesSeen,
     fitness,
     id::ContainerId,
     launch_spec::LaunchSpec,
     launcher::{DistributedExecutor, LaunchMethod, LauncherOption, LauncherOptions},
     ledger::Ledger,
-    memory::{self, MemoryFit},
+    memory::{self},
+    memory_table::MemoryFit,
     name::{PlainPath, SparkName},
     object::Object,
     observed::{Container, LauncherCheckout, LauncherSeen, Observed, RecipeSeen},
     plan::Objection,
     reason::Reason,
+    resolved_model::ResolvedModel,
     slot_containers::SlotContainer,
 };
 

@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::concern::Concern;
-
 /// What is said of each reason: whom it `concern`s; what it `means`, for the operator's page and the API; what `helps`, empty where
 /// it goes on by itself or nothing does; and both in one `short` line, for the page.
 macro_rules! reasons {
@@ -294,4 +292,36 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
     }
+}
+
+/// In the order in which a person wants to read of them.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Concern {
+    /// It is as the file says.
+    Fine,
+    /// It goes on by itself.
+    Passing,
+    /// It is otherwise because somebody wished it so.
+    AsWished,
+    /// It goes on when somebody agrees.
+    AsksForApproval,
+    /// What is there cannot be seen: it may be fine. So is everything before the first look.
+    #[default]
+    OutOfSight,
+    /// It stays so until somebody does something.
+    NeedsYou,
 }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    bot::{BotUpdate, UpdateState},
+    bot_update::BotUpdate,
+    bot_update::UpdateState,
     id::ContainerId,
     launch::{FailedAttempts, FailureKind, LONGEST_RETRY, Launch, LaunchFailure, LaunchState, RETRY_AFTER},
     launch_spec::LaunchSpec,
+    ledger::StepResult,
     ledger::{
         AdoptedContainer, CheckedArguments, Ledger, LedgerEvent, MemoryRelease, attempt_key, checked_key,
     },
@@ -16,21 +18,8 @@ use super::{
     observed::FencingToken,
     restart::ServiceRestarts,
     step::{FallbackFor, Step},
-    weights::Transfer,
+    transfer::Transfer,
 };
-
-/// What came of a step, as far as the ledger cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepResult {
-    /// Done, or so already.
-    Done,
-    /// Nothing was done.
-    NotDone,
-    /// It was tried and failed, for a reason that stays.
-    Failed,
-    /// Not known. The next look decides.
-    Unknown,
-}
 
 impl Ledger {
     /// Before a step: what must be known should this controller die now.
@@ -230,13 +219,13 @@ mod tests {
     use jiff::SignedDuration;
 
     use crate::core::{
-        desired::SpecHash,
         id::StepKey,
         launch_spec::Liveness,
         ledger::Approval,
         name::{ContainerName, ModelName, ServedName, SparkName},
         plan,
-        weights::ModelFiles,
+        spec_hash::SpecHash,
+        transfer::ModelFiles,
     };
 
     fn group(spec: &str) -> LaunchSpec {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    memory,
+    memory_table,
     name::SparkName,
     plan::{Gate, Objection, Plan, Verdict, WorkItem},
     reason::Reason,
@@ -66,12 +66,12 @@ pub fn render(plan: &Plan) -> String {
                 "     memory on {}: {} ({} in all, {} free now, {}{} kept free)",
                 row.spark,
                 row.verdict,
-                memory::gib(row.total_bytes),
-                memory::gib(row.available_bytes),
+                memory_table::gib(row.total_bytes),
+                memory_table::gib(row.available_bytes),
                 row.needed_bytes.map_or(String::new(), |needed| {
-                    format!("{} for the model by {}, ", memory::gib(needed), row.basis)
+                    format!("{} for the model by {}, ", memory_table::gib(needed), row.basis)
                 }),
-                memory::gib(row.floor_bytes)
+                memory_table::gib(row.floor_bytes)
             );
             for holder in &row.holders {
                 let _ = writeln!(text, "       on the GPU now: {holder}");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    desired::{Desired, Place, ResolvedModel, Secret, Service, ServiceKind, Slot, WantedModel, hex},
+    desired::{Desired, Place, Secret, Service, ServiceKind, Slot, WantedModel},
     health::{self, EngineJudgement},
     id::{ContainerId, Generation},
     launch_spec::LaunchSpec,
@@ -16,7 +16,9 @@ use super::{
     plan::{Plan, Verdict},
     readiness,
     reason::Reason,
+    resolved_model::ResolvedModel,
     schedule,
+    spec_hash::hex,
 };
 
 /// Something that answers over HTTP, or is to: the engine of a slot, or a service with a port.

@@ -10,35 +10,29 @@ use jiff::Timestamp;
 use super::{
     adopt::adoption,
     consent::{self, ChangeCause},
-    desired::{Desired, OnFailure, ResolvedModel, Slot, WantedModel},
+    desired::{Desired, Slot, WantedModel},
     drain,
+    fallback::fallback,
     launch::{FailedAttempts, FailureKind, LaunchFailure, LaunchState},
     launch_spec::{LaunchSpec, OwnStop},
-    ledger::{Ledger, ProvenModel},
-    memory::{RELEASE_DEADLINE, gib},
+    ledger::Ledger,
+    memory::RELEASE_DEADLINE,
+    memory_table::gib,
     name::{PlainPath, SparkName},
     need,
     object::Object,
     observed::{Container, Job, Observed, SparkView},
+    plan::push,
     plan::{ArgumentsCheck, ConsentReason, Gate, Outage, PlannedStep, Verdict, Work, WorkItem},
     readiness::{self, Readiness},
     reason::Reason,
+    resolved_model::ResolvedModel,
     schedule,
     slot_containers::{SlotContainer, last_seen_slot_containers, predicates_about, slot_containers},
+    slot_view::SlotView,
     step::{self, Step},
     swap,
 };
-
-/// What a decision about one slot is made from.
-#[derive(Clone, Copy)]
-pub(super) struct SlotView<'a> {
-    pub object: &'a Object,
-    pub slot: &'a Slot,
-    pub desired: &'a Desired,
-    pub observed: &'a Observed,
-    pub ledger: &'a Ledger,
-    pub now: Timestamp,
-}
 
 /// The work for one slot; `None` when it is as it should be.
 pub fn plan(
@@ -257,60 +251,11 @@ fn leftovers(case: SlotView<'_>, target: &ResolvedModel<'_>, standing: &[SlotCon
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
-/// The last other model that served, when it may take over for one that failed. It is started again like any other when it
-/// dies later, but not when it failed to load.
-///
-/// # Errors
-/// Why nothing takes over.
-pub(super) fn fallback<'a>(
-    case: SlotView<'a>,
-    wanted: &ResolvedModel<'a>,
-) -> Result<ResolvedModel<'a>, String> {
-    if case.slot.on_failure != OnFailure::Fallback {
-        return Err("`on_failure` is `stall`".into());
-    }
-    let wanted_spec = wanted.spec_hash();
-    let served = case.ledger.proven.get(case.object).into_iter().flat_map(ProvenModel::all);
-    let Some(proven) = served.into_iter().find(|proven| proven.spec != wanted_spec) else {
-        return Err("no other model has served here".into());
-    };
-    let name = &proven.model;
-    let Some(effective) = case.desired.resolved_model(wanted.slot, name) else {
-        return Err(format!("`{name}`, which served before, is not in the file any more"));
-    };
-    let spec = effective.spec_hash();
-    let attempts = case.ledger.attempts(case.object, &spec);
-    let head = case.observed.facts(&effective.model.sparks[0]);
-    let image = head.and_then(|facts| facts.image(effective.image.as_str()));
-    // What the reference names now may be another engine.
-    let same_image = match (&proven.image_id, image) {
-        (Some(proven), Some(now)) => *proven == now.id,
-        (None, _) | (_, None) => true,
-    };
-    if spec != proven.spec {
-        return Err(format!("`{name}`, which served before, was changed in the file since"));
-    }
-    if !same_image {
-        return Err(format!("the image of `{name}`, which served before, is another one now"));
-    }
-    if case.ledger.failed_in_load(case.object, &spec) || attempts.is_some_and(FailedAttempts::is_spent) {
-        let what = attempts.map_or(String::new(), |attempts| format!(" ({})", attempts.last.what));
-        return Err(format!("`{name}`, which served before, failed, too{what}"));
-    }
-    Ok(effective)
-}
-
 /// Before a kill. The launchers' containers have a first process that ignores SIGTERM and does not pass it on, so waiting
 /// for it would only lengthen the outage.
 fn grace_secs(container: &Container) -> u32 {
     let idle = container.processes.iter().flatten().any(|process| process.command == "sleep infinity");
     if idle { 1 } else { step::GRACE_SECS }
-}
-
-pub(super) fn push(items: &mut Vec<WorkItem>, steps: Vec<PlannedStep>) {
-    if !steps.is_empty() {
-        items.push(WorkItem::Steps(steps));
-    }
 }
 
 impl<'a> SlotView<'a> {

@@ -1,12 +1,13 @@
 //! What stands where a slot's container would.
 
 use super::{
-    desired::{Desired, Place, Slot, SpecHash},
+    desired::{Desired, Place, Slot},
     ledger::Ledger,
     name::SparkName,
     object::Object,
     observed::{Container, Observed, SparkFacts},
     plan::Predicate,
+    spec_hash::SpecHash,
 };
 
 /// A container that stands where this slot's container would.
@@ -87,4 +88,11 @@ pub fn predicates_about(entry: &SlotContainer<'_>, observed: &Observed) -> Vec<P
     let boot = observed.facts(entry.spark).map(|facts| Predicate::boot(entry.spark, facts));
     let container = Predicate::container(entry.spark, entry.container);
     boot.into_iter().chain([container]).collect()
+}
+
+/// What a restart policy means for a container that this controller starts and stops, and how to end it.
+pub fn docker_starts_it_too(name: &str, policy: &str) -> String {
+    format!(
+        "Docker starts `{name}` too: its restart policy is `{policy}`; `docker update --restart=no {name}` there leaves it to this controller"
+    )
 }

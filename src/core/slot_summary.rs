@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consent,
-    desired::{Desired, ResolvedModel, Slot, WantedModel},
+    desired::{Desired, Slot, WantedModel},
     launch::LaunchState,
     ledger::Ledger,
     name::{HoldName, ModelName, SparkName, WindowName},
@@ -17,6 +17,7 @@ use super::{
     observed::Observed,
     progress::LoadPhase,
     readiness::{self, Readiness},
+    resolved_model::ResolvedModel,
     schedule::{self, ModelChange},
 };
 

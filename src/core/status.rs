@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    concern::{Concern, concern},
+    concern::concern,
     desired::{Desired, Place, Service, ServiceState, WantedModel, Weights},
     health::{self, EngineJudgement},
     ledger::Ledger,
@@ -13,44 +11,13 @@ use super::{
     observed::{CheckResult, EndpointAnswer, Observed},
     plan::{Plan, Verdict, Work},
     readiness::{self, Readiness},
-    reason::Reason,
+    reason::{Concern, Reason},
     schedule,
     serving::served_model,
+    status_line::{Health, StatusLine, Sync},
     weights,
 };
 use jiff::Timestamp;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub enum Sync {
-    InSync,
-    Drifted,
-    Unknown,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub enum Health {
-    Healthy,
-    Progressing,
-    Degraded,
-    Missing,
-    Suspended,
-    Unknown,
-}
-
-/// One object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusLine {
-    pub object: Object,
-    pub sync: Sync,
-    pub health: Health,
-    pub desired: String,
-    pub observed: String,
-    pub reason: Option<Reason>,
-    pub message: String,
-    /// Whom it concerns.
-    #[serde(default)]
-    pub concern: Concern,
-}
 
 /// One line per slot and enabled service.
 pub fn status(

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bot::BotCheckout,
-    desired::SpecHash,
+    bot_update::BotCheckout,
     id::{ContainerId, ImageId, JobId, StepKey},
     launch_spec::{LaunchSpec, OwnStop},
     name::{PlainPath, SparkName},
     object::Object,
-    weights::ModelFiles,
+    spec_hash::SpecHash,
+    transfer::ModelFiles,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     consent::{self, ChangeCause},
-    desired::{ModelSource, ResolvedModel, SpecHash, Weights},
-    drain, fitness,
+    desired::{ModelSource, Weights},
+    drain, fallback, fitness,
     id::ContainerId,
     launch::LOAD_DEADLINE,
     launch_spec::LaunchSpec,
@@ -14,13 +14,16 @@ use super::{
     name::{ModelName, SparkName},
     need::{self, MemoryNeed},
     object::Object,
-    observed::{Observed, RecipeSeen},
+    plan::push,
     plan::{ArgumentsCheck, Gate, Objection, Outage, PlannedStep, Predicate, Verdict, Work, WorkItem},
     preflight::{PreLaunchState, preflight},
     reason::Reason,
+    resolved_model::ResolvedModel,
+    resolved_model::recipe_model_id,
     schedule,
-    slot::{self, SlotView, push},
     slot_containers::{SlotContainer, predicates_about},
+    slot_view::SlotView,
+    spec_hash::SpecHash,
     step::{self, FallbackFor, Step},
 };
 
@@ -161,14 +164,6 @@ enum ArgumentsFinding {
     Known(ArgumentsCheck),
     Refused(String),
     ToAsk(Box<Step>),
-}
-
-/// What the recipe loads, as the launcher's dry run shows it.
-pub(super) fn recipe_model_id(target: &ResolvedModel<'_>, observed: &Observed) -> Option<String> {
-    match observed.recipe(target)? {
-        RecipeSeen::Readable { root, .. } => Some(root.clone()),
-        RecipeSeen::Unreadable { .. } => None,
-    }
 }
 
 /// What goes away.
@@ -343,7 +338,7 @@ impl SlotView<'_> {
     /// What comes when memory does not come back: `takes_over` has to find that it can.
     fn after_giving_up(self, wanted: &ResolvedModel<'_>, target: &ResolvedModel<'_>) -> String {
         let is_wanted = wanted.spec_hash() == target.spec_hash();
-        match slot::fallback(self, wanted) {
+        match fallback::fallback(self, wanted) {
             Ok(before) if is_wanted => format!(", then goes back to `{}` if that fits", before.name),
             Ok(_) | Err(_) => String::new(),
         }

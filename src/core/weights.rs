@@ -6,23 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     consent,
-    desired::{Desired, Model, ModelSource, SpecHash, Weights, hex},
+    desired::{Desired, Model, ModelSource, Weights},
     files::FilesSeen,
-    id::JobId,
     launch::{FailedAttempts, FailureKind, LaunchFailure},
+    ledger::StepResult,
     ledger::{Ledger, LedgerEvent, attempt_key},
     name::{ModelName, RepoId, SparkName},
     object::Object,
     observed::{Endpoint, EndpointAnswer, Job, JobState, Observed, SparkFacts},
     plan::{ConsentReason, Gate, PlannedStep, Predicate, Work, WorkItem},
     reason::Reason,
-    record_step::StepResult,
     step::Step,
+    transfer::ModelFiles,
+    transfer::Transfer,
 };
 
 /// Networks come back: a transfer that fails is tried more often than a load.
@@ -31,55 +30,6 @@ const MAX_TRIES: u32 = 5;
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 /// What a transfer takes of a Spark's memory while it runs: a downloader with its buffers.
 pub const TRANSFER_BYTES: u64 = 2 << 30;
-
-/// What is transferred.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelFiles {
-    pub repo: RepoId,
-    pub revision: Option<String>,
-}
-
-impl ModelFiles {
-    fn of(model: &Model) -> Option<Self> {
-        match &model.source {
-            ModelSource::Repo { repo, revision } => {
-                // All quantizations of a repository are one folder of the cache.
-                let repo = RepoId::new(repo.on_hub()?).ok()?;
-                Some(Self { repo, revision: revision.clone() })
-            }
-            ModelSource::LocalPath(_) | ModelSource::Recipe(_) => None,
-        }
-    }
-
-    /// Attempts are counted for it.
-    pub fn spec(&self) -> SpecHash {
-        let text = format!("{}@{}", self.repo, self.revision.as_deref().unwrap_or_default());
-        SpecHash::of_label(&format!("files-{}", hex(&Sha256::digest(text.as_bytes())[..8])))
-    }
-
-    /// As the cache names its folder.
-    pub fn folder(&self) -> String {
-        format!("models--{}", self.repo.as_str().replace('/', "--"))
-    }
-}
-
-impl std::fmt::Display for ModelFiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.revision {
-            Some(revision) => write!(f, "{}@{revision}", self.repo),
-            None => write!(f, "{}", self.repo),
-        }
-    }
-}
-
-/// A transfer that was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transfer {
-    pub spark: SparkName,
-    pub job: JobId,
-    pub files: ModelFiles,
-    pub at: Timestamp,
-}
 
 /// Where the files are, as far as it is known.
 struct FilesBySpark<'a> {

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        desired::SpecHash,
         id::ContainerId,
         image::ImageSeen,
         label,
         observed::{Container, Labels, Process},
         redact::without_secrets,
+        spec_hash::SpecHash,
         visible,
     },
     host::{EventStream, Transport, Unreachable, engine::refusal},

@@ -4,7 +4,10 @@
 
 use std::fmt::Write;
 
-use crate::core::desired::{EnvValue, ResolvedModel, Secret};
+use crate::core::{
+    desired::{EnvValue, Secret},
+    resolved_model::ResolvedModel,
+};
 
 /// A secret of the model cannot be read.
 #[derive(Debug, thiserror::Error)]

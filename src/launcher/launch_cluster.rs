@@ -8,10 +8,11 @@ use std::fmt::Write;
 use super::{LaunchOrder, options::options};
 use crate::{
     core::{
-        desired::{EnvValue, ResolvedModel},
+        desired::EnvValue,
         launcher::{DistributedExecutor, LauncherOptions},
         name::PlainPath,
         observed::LauncherCheckout,
+        resolved_model::ResolvedModel,
     },
     host::quote,
 };

@@ -12,10 +12,11 @@ pub mod recipe;
 pub mod sparkrun;
 
 use crate::core::{
-    desired::{Desired, ResolvedModel},
+    desired::Desired,
     launcher::LaunchMethod,
     object::Object,
     observed::{FencingToken, LauncherCheckout},
+    resolved_model::ResolvedModel,
 };
 
 /// What a launch is made from.

@@ -4,9 +4,10 @@
 
 use super::LaunchOrder;
 use crate::core::{
-    desired::{ModelSource, ResolvedModel},
+    desired::ModelSource,
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
     launcher::{DockerOptions, LaunchMethod},
+    resolved_model::ResolvedModel,
 };
 
 /// One word each.

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use super::{LaunchOrder, launch_cluster};
 use crate::{
     core::{
-        desired::{Desired, ModelSource, ResolvedModel},
+        desired::{Desired, ModelSource},
         launcher::DistributedExecutor,
         name::PlainPath,
+        resolved_model::ResolvedModel,
     },
     host::quote,
 };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::machine;
 use crate::{
-    core::{bot::BotSeen, id::JobId, object::Object},
+    core::{id::JobId, object::Object, observed::BotSeen},
     host::{Program, SharedTransport, Transport, Unreachable},
 };
 

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        desired::SpecHash,
         files::FilesSeen,
         id::BootId,
         observed::{FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen},
         platform::{Disk, NetworkInterface, Platform},
+        spec_hash::SpecHash,
         visible,
     },
     host::{Program, Transport, Unreachable, calls},

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 
 use crate::{
     core::{
-        desired::{Desired, ModelSource, ResolvedModel, WantedModel},
+        desired::{Desired, ModelSource, WantedModel},
         label,
         launch::LaunchState,
         launch_spec::LaunchSpec,
@@ -35,7 +35,9 @@ use crate::{
         name::{PlainPath, SparkName},
         object::Object,
         observed::{Endpoint, EndpointAnswer, LoadSeen, Observed, SparkFacts, SparkView},
-        progress, readiness, schedule,
+        progress, readiness,
+        resolved_model::ResolvedModel,
+        schedule,
         serving::{self, Backend},
     },
     docker,

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use spark_control::{
     core::{
         adopt::adoption,
-        desired::SpecHash,
         launch::{Launch, LaunchState},
         ledger::{AdoptedContainer, Ledger},
         name::{ModelName, SparkName},
@@ -17,6 +16,7 @@ use spark_control::{
         },
         plan::{Predicate, WorkItem},
         slot_containers::slot_containers,
+        spec_hash::SpecHash,
         step::Step,
     },
     manifest::load::load,

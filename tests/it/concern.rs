@@ -1,12 +1,14 @@
 //! Whom a state concerns: one answer, which every face renders.
 
 use spark_control::core::{
-    concern::{Concern, FileState, Headline, concern},
+    concern::{FileState, Headline, concern},
     object::Object,
     observed::EndpointAnswer,
+    reason::Concern,
     reason::Reason,
     render::render,
-    status::{Health, Sync},
+    status_line::Health,
+    status_line::Sync,
 };
 
 use crate::look::{Look, engine, spark};

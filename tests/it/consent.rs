@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use spark_control::{
     core::{
         consent::{ChangeCause, cause, hold, to_start, to_stop, to_stop_service},
-        desired::{Desired, SpecHash},
+        desired::Desired,
         id::ContainerId,
         launch::LaunchState,
-        memory::{GpuOccupantOwner, holders},
+        memory::holders,
+        memory_table::GpuOccupantOwner,
         name::{ServiceName, SparkName},
         object::Object,
         observed::{
@@ -18,6 +19,7 @@ use spark_control::{
         },
         plan::ConsentReason,
         slot_containers::SlotContainer,
+        spec_hash::SpecHash,
     },
     manifest::load::load,
 };

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        desired::SpecHash,
         drift::{Drift, DriftClass, diff},
         id::ContainerId,
         launch::LaunchState,
@@ -15,6 +14,7 @@ use spark_control::{
         observed::{Container, Gpu, GpuProcess, GpuSeen, Observed, SparkFacts, SparkView},
         planner,
         platform::{NetworkInterface, Platform},
+        spec_hash::SpecHash,
     },
     manifest::load::load,
 };

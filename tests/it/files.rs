@@ -2,13 +2,14 @@
 
 use spark_control::core::{
     launch::{FailureKind, LaunchState},
+    ledger::StepResult,
     name::{ModelName, RepoId},
     object::Object,
     plan::Verdict,
     reason::Reason,
-    record_step::StepResult,
     step::Step,
-    weights::{ModelFiles, Transfer},
+    transfer::ModelFiles,
+    transfer::Transfer,
 };
 
 use crate::look::{Look, at, attempts, engine, spark, token};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     core::{
-        desired::{Desired, SpecHash},
+        desired::Desired,
         drift::{Drift, diff},
         files::FilesSeen,
         launch::{FailedAttempts, FailureKind, Launch, LaunchFailure, LaunchState},
@@ -20,6 +20,7 @@ use spark_control::{
         },
         plan::{Plan, Work},
         planner,
+        spec_hash::SpecHash,
         status::status,
     },
     manifest::load::load,

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use spark_control::{
     core::{
-        desired::SpecHash,
         files::FilesSeen,
         id::ContainerId,
         image::ImageSeen,
@@ -21,6 +20,7 @@ use spark_control::{
         platform::NetworkInterface,
         preflight::{PreLaunchState, preflight},
         reason::Reason,
+        spec_hash::SpecHash,
     },
     manifest::load::load,
 };

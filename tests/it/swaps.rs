@@ -3,7 +3,6 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use spark_control::core::{
-    desired::{ResolvedModel, SpecHash},
     launch::{FailureKind, LaunchState},
     ledger::{AdoptedContainer, ProvenModel},
     name::{ModelName, ServiceName},
@@ -11,9 +10,11 @@ use spark_control::core::{
     observed::{EndpointAnswer, Job, JobState, Process},
     plan::{PlannedStep, Predicate, Verdict},
     reason::Reason,
+    resolved_model::ResolvedModel,
     restart::ServiceRestarts,
     schedule,
     slot_containers::slot_containers,
+    spec_hash::SpecHash,
     step::Step,
 };
 

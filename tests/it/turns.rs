@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use spark_control::{
     controller::{Controller, logs::Log, round::RoundMode},
     core::{
-        ledger::Ledger, name::SparkName, object::Object, observed::SparkView, reason::Reason, status::Health,
+        ledger::Ledger, name::SparkName, object::Object, observed::SparkView, reason::Reason,
+        status_line::Health,
     },
     host::{Answering, DockerResponse, EventStream, Program, ProgramOutput, SharedTransport, Transport},
     manifest::load::load,

@@ -4,7 +4,7 @@ use crate::{
     core::{
         desired::{Desired, ReachMethod},
         name::SparkName,
-        weights::ModelFiles,
+        transfer::ModelFiles,
     },
     host::{Program, calls},
 };

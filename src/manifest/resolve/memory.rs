@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{GIB, Resolver};
 use crate::core::{
-    desired::{Desired, ResolvedModel, WantedModel},
+    desired::{Desired, WantedModel},
     name::{ModelName, SparkName},
     need,
     object::Object,
+    resolved_model::ResolvedModel,
 };
 
 /// What the system sees of 128 GB on a DGX Spark.

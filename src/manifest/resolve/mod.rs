@@ -23,6 +23,7 @@ use super::{
     v1,
 };
 use crate::core::{
+    desired::NotificationTopic,
     desired::{
         Desired, EnvValue, Fabric, Hold, Model, OnDrift, OnEdit, OnFailure, Policy, ReachMethod, Secret,
         Slot, Spark, WantedModel, WebhookTarget, Window,
@@ -31,7 +32,6 @@ use crate::core::{
         ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
         Variable, nearest,
     },
-    notify::NotificationTopic,
     object::Object,
     schedule, visible,
 };

@@ -8,7 +8,7 @@ use crate::core::{
     desired::{Desired, ModelSource, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
     name::{ModelName, ServiceName},
     object::Object,
-    schedule, status,
+    schedule, status_line,
 };
 
 /// One model of the catalog.
@@ -107,7 +107,7 @@ pub struct Endpoint {
     pub kind: ServiceKind,
     pub address: String,
     /// `null` when it is disabled.
-    pub health: Option<status::Health>,
+    pub health: Option<status_line::Health>,
     pub disabled: bool,
 }
 

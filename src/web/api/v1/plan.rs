@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    memory,
+    memory_table,
     name::SparkName,
     object::Object,
     plan::{self, Gate, Verdict, WorkItem},
@@ -37,7 +37,7 @@ pub struct Work {
     pub message: Option<String>,
     pub items: Vec<PlanItem>,
     /// What is needed and there, for each Spark.
-    pub memory: Vec<memory::MemoryRow>,
+    pub memory: Vec<memory_table::MemoryRow>,
     /// Whether the engine takes the model's arguments; `null` when no model is started.
     pub arguments: Option<plan::ArgumentsCheck>,
     /// Everything that is in the way of a start, of which `reason` and `message` are the first.

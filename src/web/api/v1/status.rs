@@ -10,16 +10,17 @@ use super::plan::Work;
 use crate::{
     controller::Snapshot,
     core::{
-        concern::{Concern, Headline},
+        concern::Headline,
         desired::{Desired, Place, ServiceKind},
-        drift, memory,
+        drift, memory, memory_table,
         name::SparkName,
         object::Object,
         observed::{SparkFacts, SparkView},
+        reason::Concern,
         reason::Reason,
         schedule,
         slot_summary::SlotSummary,
-        status,
+        status_line,
     },
 };
 
@@ -70,8 +71,8 @@ pub struct ObjectStatus {
     pub object_type: ObjectType,
     pub kind: Option<ServiceKind>,
     pub sparks: Vec<SparkName>,
-    pub sync: status::Sync,
-    pub health: status::Health,
+    pub sync: status_line::Sync,
+    pub health: status_line::Health,
     pub desired: String,
     pub observed: String,
     /// Why nothing is done, of the closed list.
@@ -103,7 +104,7 @@ pub struct Spark {
     /// That stay free, whatever runs.
     pub memory_floor_bytes: Option<u64>,
     /// Who is on its GPU, the largest first.
-    pub holders: Vec<memory::GpuOccupant>,
+    pub holders: Vec<memory_table::GpuOccupant>,
     pub gpu: Option<Gpu>,
     /// Why no model can be started on its GPU.
     pub gpu_trouble: Option<String>,
@@ -220,10 +221,9 @@ fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<C
         started_at: seen.started_at,
         restart_count: seen.restart_count,
         of: match memory::owner(spark, seen, desired) {
-            memory::GpuOccupantOwner::Slot(object) | memory::GpuOccupantOwner::Service(object) => {
-                Some(object)
-            }
-            memory::GpuOccupantOwner::Desktop | memory::GpuOccupantOwner::Unmanaged => None,
+            memory_table::GpuOccupantOwner::Slot(object)
+            | memory_table::GpuOccupantOwner::Service(object) => Some(object),
+            memory_table::GpuOccupantOwner::Desktop | memory_table::GpuOccupantOwner::Unmanaged => None,
         },
     };
     facts.containers.iter().map(container).collect()
@@ -233,7 +233,7 @@ impl From<&Snapshot> for Status {
     fn from(seen: &Snapshot) -> Self {
         let desired = seen.desired.as_deref();
         let planned = seen.plan.as_ref().map(crate::core::plan::Plan::by_object).unwrap_or_default();
-        let object = |line: &status::StatusLine| {
+        let object = |line: &status_line::StatusLine| {
             let now = seen.at.unwrap_or(Timestamp::MIN);
             let about = desired.map(|desired| about(&line.object, desired, now));
             let (object_type, kind, sparks, suspended) =
