@@ -11,6 +11,7 @@ pub mod commands;
 pub mod demo;
 pub mod describe;
 pub mod desired;
+pub mod exit;
 pub mod export;
 pub mod hold_suspend_schedule;
 pub mod import;
@@ -27,23 +28,8 @@ pub mod trust;
 pub mod watch;
 
 pub use arguments::Arguments;
+pub use exit::Exit;
 pub use talk::{print, print_json, print_told, say};
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Done = 0,
-    Error = 1,
-    Changes = 2,
-    Stale = 3,
-    Blocked = 4,
-}
-
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// The name for the history; nobody is authenticated by it.
 pub fn user() -> String {

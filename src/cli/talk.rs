@@ -4,7 +4,10 @@ use std::io::IsTerminal;
 
 use clap::CommandFactory;
 
-use super::{Arguments, Exit, arguments::Format};
+use super::{
+    arguments::{Arguments, Format},
+    exit::Exit,
+};
 use crate::core::visible;
 
 /// A line for the person at the terminal.

@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 
 use super::{
     Controller,
-    file::removal_id,
     tag::{EditBase, FileTag},
+    tag::{changed_fields, removal_id},
 };
 use crate::{
     core::{
@@ -170,7 +170,7 @@ pub enum NotEdited {
     #[error("this is not a JSON patch: {0}")]
     NotAPatch(String),
     #[error(transparent)]
-    Refused(#[from] edit::Refused),
+    Refused(#[from] crate::manifest::refused::Refused),
     #[error("this is for who may approve, and a token that may edit does not suffice: {}", .0.join("; "))]
     Loosens(Vec<String>),
     #[error("the file would not be valid:\n{text}")]
@@ -533,18 +533,6 @@ fn set_aside(loaded: &Loaded) -> BTreeSet<String> {
 fn overlap(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
     long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// JSON pointers of what differs between two texts.
-/// The fields of the file that differ, in words where it cannot be told.
-pub(super) fn changed_fields(old: &str, new: &str) -> Vec<String> {
-    match (edit::value(old), edit::value(new)) {
-        (Ok(old), Ok(new)) => {
-            let fields = edit::differing(&old, &new);
-            if fields.is_empty() { vec!["only how it is written".into()] } else { fields }
-        }
-        _ => vec!["everything: it cannot be read".into()],
-    }
 }
 
 fn diff(old: &str, new: &str) -> String {

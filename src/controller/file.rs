@@ -7,9 +7,12 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, ControllerState, FileInForce, edit::changed_fields};
+use super::{
+    Controller, ControllerState, FileInForce,
+    tag::{changed_fields, removal_id},
+};
 use crate::{
-    core::{access::Role, desired::Desired, removal, spec_hash::hex},
+    core::{access::Role, desired::Desired, removal},
     host::quote_if_needed,
     manifest::{self, entries::Loaded},
     store::{StoreError, history},
@@ -211,12 +214,6 @@ fn of_changes(before: &str, now: &str) -> String {
         0 => format!("; changed: {shown}"),
         more => format!("; changed: {shown} and {more} more"),
     }
-}
-
-/// Names these very bytes.
-pub(super) fn removal_id(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    hex(&Sha256::digest(text.as_bytes())[..6])
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
-use super::{EventStream, Unreachable};
+use super::unreachable::{EventStream, Unreachable};
 use crate::core::visible;
 
 /// What may come before an answer of which the end is not known. More is no greeting.

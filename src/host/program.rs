@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Frame;
+use super::frame::Frame;
 
 /// `sh` text with parameters. Parameters are shell variables set before the text; the text is a constant of this
 /// program, so nothing is ever pasted into it.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{LaunchOrder, options::options};
+use super::{options::options, order::LaunchOrder};
 use crate::{core::name::PlainPath, host::quote};
 
 pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, start: &PlainPath) -> String {

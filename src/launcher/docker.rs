@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{LaunchOrder, options::options};
+use super::{options::options, order::LaunchOrder};
 use crate::{
     core::{desired::ModelSource, launcher::DockerOptions, name::PlainPath},
     host::quote,

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{LaunchOrder, options::options};
+use super::{options::options, order::LaunchOrder};
 use crate::{
     core::{
         desired::EnvValue,

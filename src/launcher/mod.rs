@@ -8,29 +8,13 @@ pub mod docker;
 pub mod environment;
 pub mod launch_cluster;
 pub mod options;
+pub mod order;
 pub mod recipe;
 pub mod sparkrun;
 
-use crate::core::{
-    desired::Desired,
-    launcher::LaunchMethod,
-    object::Object,
-    observed::{FencingToken, LauncherCheckout},
-    resolved_model::ResolvedModel,
-};
+use crate::core::launcher::LaunchMethod;
 
-/// What a launch is made from.
-#[derive(Clone, Copy)]
-pub struct LaunchOrder<'a> {
-    pub object: &'a Object,
-    pub effective: &'a ResolvedModel<'a>,
-    pub desired: &'a Desired,
-    pub token: &'a FencingToken,
-    /// What the container gets in its environment, at that path on every Spark of the model.
-    pub environment_file: Option<&'a str>,
-    /// The checkout on the head, for launchers that are in one.
-    pub checkout: &'a LauncherCheckout,
-}
+pub use order::LaunchOrder;
 
 /// What the job on the head runs, below the home directory.
 pub fn script(order: LaunchOrder<'_>) -> String {

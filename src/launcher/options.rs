@@ -2,7 +2,7 @@
 //!
 //! They are words without white space or shell characters, because launchers take them as one text that they split.
 
-use super::LaunchOrder;
+use super::order::LaunchOrder;
 use crate::core::{
     desired::ModelSource,
     label::{CLUSTER, OBJECT, SPEC, TOKEN},

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{LaunchOrder, launch_cluster};
+use super::{launch_cluster, order::LaunchOrder};
 use crate::{
     core::{
         desired::{Desired, ModelSource},

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value as Json;
 
-use super::{LaunchOrder, options::labels};
+use super::{options::labels, order::LaunchOrder};
 use crate::{
     core::{desired::ModelSource, launcher::DistributedExecutor, name::PlainPath},
     host::quote,

@@ -11,7 +11,7 @@ use serde::de::{
 };
 
 use super::{
-    FileProblem,
+    problem::FileProblem,
     tree::{MapKey, Node, Value},
 };
 use crate::core::name::nearest;

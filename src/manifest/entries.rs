@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{FileProblem, v1};
+use super::{problem::FileProblem, v1};
 use crate::core::desired::Desired;
 
 /// What the text says.

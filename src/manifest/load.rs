@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use super::{
-    FileProblem,
     decode::decode,
     entries::{FileEntries, Loaded, Quarantined},
+    problem::FileProblem,
     resolve,
     tree::{self, MapKey, Node, Value},
     v1,

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::Value as Json;
 
-use super::{edit::Refused, tree::MAX_BYTES};
+use super::{refused::Refused, tree::MAX_BYTES};
 
 /// Nobody writes more by hand, and programs send the whole file.
 const MOST_OPERATIONS: usize = 1_000;

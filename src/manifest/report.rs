@@ -5,7 +5,10 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use super::{FileProblem, Severity, v1::SECRET_PLACE};
+use super::{
+    problem::{FileProblem, Severity},
+    v1::SECRET_PLACE,
+};
 
 /// More is not read; the rest is counted.
 const MAX_SHOWN: usize = 50;

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use serde_saphyr::Spanned;
 use std::{collections::BTreeSet, fmt, ops::Range};
 
-use super::FileProblem;
+use super::problem::FileProblem;
 
 /// Larger files are refused before they are parsed. A thousand Sparks with ten services each fit four times.
 pub const MAX_BYTES: usize = 4 << 20;

@@ -1,19 +1,18 @@
 //! One HTTP endpoint: does something answer, is it what it should be, and does it do what it is for?
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     engine::{self, Engine},
     functional_checks::{CheckRequest, FunctionalCheck},
-    http::{Http, HttpRequest, NoAnswer, RequestBody},
-    pending_checks::{self, PendingChecks},
+    http::{HttpRequest, NoAnswer, RequestBody},
+    pending_checks::{self, EndpointProbe},
 };
 use crate::core::{
     desired::{Secret, ServiceKind},
     id::ContainerId,
-    object::Object,
     observed::{CheckResult, Endpoint, EndpointAnswer, ServiceAnswer},
 };
 
@@ -86,14 +85,6 @@ impl ProbeKind {
             Self::Service(service) => service.container.as_ref(),
         }
     }
-}
-
-/// Who asks, and for what.
-#[derive(Clone, Copy)]
-pub struct EndpointProbe<'a> {
-    pub object: &'a Object,
-    pub http: &'a Arc<dyn Http>,
-    pub proofs: &'a PendingChecks,
 }
 
 /// Ask. `last` is the previous answer of the same object; what it proved is kept while it is young, and all of it while

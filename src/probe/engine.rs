@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{
-    endpoint::EndpointProbe,
     functional_checks::{CheckRequest, FunctionalCheck},
     http::{HttpRequest, NoAnswer, RequestBody},
     pending_checks,
+    pending_checks::EndpointProbe,
 };
 use crate::core::{
     desired::Secret,

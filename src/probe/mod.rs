@@ -203,7 +203,7 @@ async fn ask(
     now: &(impl Fn() -> Timestamp + Sync),
 ) -> Endpoint {
     let last = previous.and_then(|previous| previous.endpoints.get(object)).cloned();
-    let asker = endpoint::EndpointProbe { object, http: eyes.http, proofs: eyes.proofs };
+    let asker = pending_checks::EndpointProbe { object, http: eyes.http, proofs: eyes.proofs };
     let at = now();
     let asking = AssertUnwindSafe(endpoint::probe(asker, target, last.as_ref(), at)).catch_unwind();
     asking.await.unwrap_or_else(|_| {

@@ -100,3 +100,11 @@ pub fn judged(before: Option<(&CheckResult, u32)>, answer: Option<CheckResult>) 
         },
     }
 }
+
+/// Who asks, and for what.
+#[derive(Clone, Copy)]
+pub struct EndpointProbe<'a> {
+    pub object: &'a Object,
+    pub http: &'a Arc<dyn Http>,
+    pub proofs: &'a PendingChecks,
+}

@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 
-use super::{launcher::Launch, transfer::Transfer, update::Update};
+use super::launcher::Launch;
 use crate::core::{
     desired::ServiceKind,
     observed::{FencingToken, JobState},
@@ -353,4 +353,20 @@ impl Machine {
         let _ =
             self.events.send(format!("{{\"Type\":\"container\",\"Action\":\"{action}\",\"id\":\"{id}\"}}\n"));
     }
+}
+
+/// What a script brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The folder of the cache.
+    pub(super) folder: String,
+    /// Addresses that get a copy; empty for a download.
+    pub(super) to: Vec<String>,
+}
+
+/// What a script brings to which branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    pub(super) branch: String,
+    pub(super) container: String,
 }

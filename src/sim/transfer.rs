@@ -1,16 +1,9 @@
 //! The far side of `apply/weights`: reads a job's script, and does to the caches what it would do.
 
-use super::world::World;
-use crate::core::observed::JobState;
+use std::collections::BTreeMap;
 
-/// What a script brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
-    /// The folder of the cache.
-    folder: String,
-    /// Addresses that get a copy; empty for a download.
-    to: Vec<String>,
-}
+use super::machine::{Machine, Transfer};
+use crate::core::observed::JobState;
 
 /// Read a script of `apply::weights`.
 pub fn read(script: &str) -> Option<Transfer> {
@@ -30,8 +23,8 @@ pub fn read(script: &str) -> Option<Transfer> {
 }
 
 /// It is due: its end, and its last words.
-pub fn end(world: &mut World, spark: &str, transfer: &Transfer) -> (JobState, String) {
-    let Some(machine) = world.sparks.get_mut(spark) else { return (JobState::Lost, String::new()) };
+pub fn end(sparks: &mut BTreeMap<String, Machine>, spark: &str, transfer: &Transfer) -> (JobState, String) {
+    let Some(machine) = sparks.get_mut(spark) else { return (JobState::Lost, String::new()) };
     if machine.transfers_fail > 0 {
         machine.transfers_fail -= 1;
         return (JobState::Exited(1), "the download ended with 1: the network is unreachable".into());
@@ -40,7 +33,7 @@ pub fn end(world: &mut World, spark: &str, transfer: &Transfer) -> (JobState, St
         machine.lacks.remove(&transfer.folder);
         return (JobState::Exited(0), String::new());
     }
-    for machine in world.sparks.values_mut().filter(|machine| transfer.to.contains(&machine.address)) {
+    for machine in sparks.values_mut().filter(|machine| transfer.to.contains(&machine.address)) {
         machine.lacks.remove(&transfer.folder);
     }
     (JobState::Exited(0), String::new())

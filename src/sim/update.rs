@@ -2,15 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::machine::Machine;
+use super::machine::{Machine, Update};
 use crate::core::observed::JobState;
-
-/// What a script brings to which branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
-    branch: String,
-    container: String,
-}
 
 /// While it is under way; the real one has as many phases.
 pub const PHASE: &str = "building at 1c0ffee";

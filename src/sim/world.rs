@@ -378,7 +378,7 @@ impl World {
             for index in due {
                 let transfer = self.sparks[name].jobs[index].transfer.clone();
                 if let Some(transfer) = transfer {
-                    let (state, said) = transfer::end(self, name, &transfer);
+                    let (state, said) = transfer::end(&mut self.sparks, name, &transfer);
                     let machine = self.sparks.get_mut(name).expect("a name of the map");
                     (machine.jobs[index].state, machine.jobs[index].said) = (state, said);
                     continue;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, moment};
+use super::{Store, StoreError, event::Event, moment};
 use crate::core::visible;
 
 pub(super) const TABLE: &str = "
@@ -17,16 +17,6 @@ pub(super) const KEPT: i64 = 10_000;
 const MAX_MESSAGE: usize = 4000;
 /// As many as one answer tells at most, of some hundred bytes each.
 const RECENT: u32 = 1000;
-
-/// A line of the history.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-pub struct Event {
-    pub number: i64,
-    pub at: String,
-    pub kind: String,
-    pub object: String,
-    pub message: String,
-}
 
 /// The newest lines, oldest first.
 pub(super) type Recent = VecDeque<Arc<Event>>;

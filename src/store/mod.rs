@@ -1,6 +1,7 @@
 //! What survives a restart: revisions, the ledger, the journal, events. SQLite, one writer, durable before it returns.
 
 pub mod answers;
+pub mod event;
 pub mod history;
 pub mod tokens;
 pub mod uptime_intervals;
@@ -10,7 +11,7 @@ use std::{cell::RefCell, collections::VecDeque, os::unix::fs::PermissionsExt, pa
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub use self::history::Event;
+pub use self::event::Event;
 use crate::core::{ledger::Ledger, plan::Plan, step::Step};
 
 /// Raised when the tables change. An older program refuses a newer store and leaves it as it is.

@@ -3,7 +3,10 @@
 
 use fastrand::Rng;
 use serde_json::{Map, Value as Json, json};
-use spark_control::manifest::edit::{Refused, TextChange, edited, value};
+use spark_control::manifest::{
+    edit::{TextChange, edited, value},
+    refused::Refused,
+};
 
 const WORDS: [&str; 12] =
     ["spark1", "alpha", "no", "12", "1.5", "a: b", "# no comment", "it's", "x y", "", "ünï", "- dash"];

@@ -18,10 +18,10 @@ use spark_control::{
         observed::{CheckResult, Endpoint, EndpointAnswer},
     },
     probe::{
-        endpoint::{EndpointProbe, EndpointTarget, ProbeKind, probe},
+        endpoint::{EndpointTarget, ProbeKind, probe},
         engine::Engine,
         http::{Http, HttpClient},
-        pending_checks::PendingChecks,
+        pending_checks::{EndpointProbe, PendingChecks},
     },
 };
 

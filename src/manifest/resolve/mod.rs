@@ -18,15 +18,16 @@ use std::{
 };
 
 use super::{
-    FileProblem, Severity,
+    Severity,
     entries::{FileEntries, Loaded, Quarantined},
+    problem::FileProblem,
     v1,
 };
 use crate::core::{
     desired::NotificationTopic,
     desired::{
         Desired, EnvValue, Fabric, Hold, Model, OnDrift, OnEdit, OnFailure, Policy, ReachMethod, Secret,
-        Slot, Spark, WantedModel, WebhookTarget, Window,
+        Service, Slot, Spark, WantedModel, WebhookTarget, Window,
     },
     name::{
         ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
@@ -35,7 +36,6 @@ use crate::core::{
     object::Object,
     schedule, visible,
 };
-use service::ResolvedService;
 
 /// Of what an owner says in a word or two.
 const MAX_WORDS: usize = 200;
@@ -572,4 +572,12 @@ fn is_web_address(url: &str) -> bool {
     let (host, port) = host_and_port.rsplit_once(':').unwrap_or((host_and_port, "443"));
     let port_is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
     plain && port_is_one && !host.is_empty() && crate::core::name::Address::new(host).is_ok()
+}
+
+/// What an entry is.
+pub(super) enum ResolvedService {
+    Service(Service),
+    Slot(Slot),
+    /// A bot without a user.
+    Absent,
 }

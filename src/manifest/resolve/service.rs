@@ -2,21 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, Resolver, on_failure, secret, v1};
+use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, ResolvedService, Resolver, on_failure, secret, v1};
 use crate::core::{
     desired::{Bot, Model, Place, Service, ServiceKind, ServiceState, Slot, WantedModel},
     launcher::{LaunchMethod, Launcher},
     name::{ContainerName, ModelName, ServiceName, SparkName, UserName},
     object::Object,
 };
-
-/// What an entry is.
-pub(super) enum ResolvedService {
-    Service(Service),
-    Slot(Slot),
-    /// A bot without a user.
-    Absent,
-}
 
 impl Resolver {
     /// The entry, when nothing is wrong with it.

@@ -9,8 +9,8 @@ use axum::{
 };
 
 use super::{
-    JsonBody, RequestCaller, Shared,
     problem::{Problem, ProblemCode},
+    request::{JsonBody, RequestCaller, Shared},
     v1::access::{Session, SignIn},
 };
 use crate::{controller::access::Caller, core::access::Role};

@@ -12,9 +12,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    JsonBody, PathParam, QueryParams, RequestCaller, Shared, accepts,
     operation::{JSON_PATCH, MERGE_PATCH, YAML},
     problem::{Problem, ProblemCode},
+    request::{JsonBody, PathParam, QueryParams, RequestCaller, Shared, accepts},
     v1::desired::{DesiredState, DryRunQuery, Edited, Hold, Revision, Revisions, Swap},
 };
 use crate::{

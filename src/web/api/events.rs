@@ -16,10 +16,10 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
-    Shared,
     access::AuthGeneration,
     limits::{StreamPermit, stream},
     problem::{Problem, ProblemCode},
+    request::Shared,
 };
 use crate::{
     controller::{Snapshot, StreamKind},

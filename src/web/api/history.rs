@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{Extension, Json, extract::State, response::Response};
 
 use super::{
-    QueryParams, Shared,
     problem::Problem,
+    request::{QueryParams, Shared},
     response_cache::ResponseCache,
     v1::history::{Connected, Connectivity, Figures, History, HistoryQuery, Sample},
 };

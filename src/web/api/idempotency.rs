@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Shared,
     limits::MAX_BODY,
     problem::{Problem, ProblemCode},
+    request::Shared,
 };
 use crate::{controller::access::Caller, core::spec_hash::hex, store::answers::StoredResponse};
 

@@ -20,9 +20,9 @@ use futures_util::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Shared,
     access::AuthGeneration,
     problem::{Problem, ProblemCode},
+    request::Shared,
 };
 use crate::controller::StreamKind;
 

@@ -11,11 +11,11 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    PathParam, QueryParams, Shared, accepts,
     access::AuthGeneration,
     limits::{StreamPermit, stream},
     operation::{EVENTS, TEXT},
     problem::{Problem, ProblemCode},
+    request::{PathParam, QueryParams, Shared, accepts},
     v1::logs::{Log, Logs, WhichLogs},
 };
 use crate::controller::{

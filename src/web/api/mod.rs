@@ -13,49 +13,36 @@ pub mod openapi;
 pub mod operation;
 pub mod plans;
 pub mod problem;
+pub mod request;
 pub mod response_cache;
 pub mod schedule;
 pub mod status;
 pub mod v1;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::LazyLock;
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::Response,
 };
 
+pub use self::request::{JsonBody, PathParam, QueryParams, RequestCaller, Shared};
 use self::{
     access::{RequiredRole, door},
     idempotency::{KeysUnderWay, once},
     operation::{EVENTS, Header, Operation, TEXT, YAML},
     problem::{Problem, ProblemCode},
 };
-use crate::{
-    controller::{Controller, access::Caller},
-    core::{access::Role, visible},
-};
+use crate::core::access::Role;
 
-/// The controller that every handler asks.
-pub type Shared = Arc<Controller>;
-
-/// JSON in, with our errors.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
-pub struct JsonBody<T>(pub T);
-
-/// Parts of the address, with our errors.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(Problem))]
-pub struct PathParam<T>(pub T);
-
-/// What follows the question mark, with our errors.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(Problem))]
-pub struct QueryParams<T>(pub T);
+/// The description of all of it.
+async fn describe() -> ([(HeaderName, &'static str); 1], &'static str) {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}\n", openapi::document(&operations())));
+    ([(header::CONTENT_TYPE, operation::JSON)], TEXT.as_str())
+}
 
 /// Every operation.
 pub fn operations() -> Vec<Operation> {
@@ -239,7 +226,7 @@ pub fn operations() -> Vec<Operation> {
             .tagged()
             .problems(edit)
             .problems(&[ProblemCode::Held, ProblemCode::ApprovalNeeded]),
-        Operation::get("/api/v1/openapi.json", openapi::get, "This description.")
+        Operation::get("/api/v1/openapi.json", describe, "This description.")
             .may(Role::Nobody)
             .answers::<serde_json::Value>(OK, "OpenAPI 3.1."),
         Operation::get("/api/endpoints", status::endpoints, "Everything that answers, where, and how it is.")
@@ -296,45 +283,4 @@ async fn no_such_address() -> Problem {
 
 async fn no_such_method() -> Problem {
     Problem::new(ProblemCode::MethodNotAllowed, "this address does not do that")
-}
-
-/// Whoever asks takes an answer of this kind, by its name.
-fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    let written = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    written.is_some_and(|written| written.contains(kind))
-}
-
-/// Who asks and from where, for the history, and what they may.
-pub struct RequestCaller {
-    pub by: String,
-    pub role: Role,
-    /// Whose holds it is about: the token's name, when nobody says another.
-    pub owner: Option<String>,
-}
-
-impl RequestCaller {
-    /// The same, who says whose holds it is about.
-    fn of(self, owner: Option<String>) -> Self {
-        let owner = owner.or(self.owner);
-        Self { owner, ..self }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for RequestCaller {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
-        let from = from.map_or(String::new(), |address| format!(" from {address}"));
-        let asker = parts.extensions.get::<Caller>();
-        let role = asker.map_or(Role::Nobody, |asker| asker.role);
-        if let Some(token) = asker.and_then(|asker| asker.name.clone()) {
-            return Ok(Self { by: format!("token `{token}`{from}"), role, owner: Some(token) });
-        }
-        // Nobody is authenticated by this.
-        let named = parts.headers.get("x-spark-control-user").and_then(|name| name.to_str().ok());
-        let plain = named.filter(|name| name.len() <= 64 && visible::visible_line(name) == **name);
-        let by = format!("{} over HTTP{from}", plain.unwrap_or("somebody"));
-        Ok(Self { by, role, owner: None })
-    }
 }

@@ -1,16 +1,13 @@
 //! The description of the API (OpenAPI 3.1), made of the operations and of the types that they name.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::StatusCode;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    operation::{JSON, Operation, ResponseSpec, SchemaOf},
+    operation::{Operation, ResponseSpec, SchemaOf},
     problem::ProblemCode,
 };
 
@@ -30,12 +27,6 @@ struct ProblemDocument {
     retryable: bool,
     /// Something was written or begun all the same.
     happened: bool,
-}
-
-/// This program's own.
-pub async fn get() -> ([(HeaderName, &'static str); 1], &'static str) {
-    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}\n", document(&super::operations())));
-    ([(header::CONTENT_TYPE, JSON)], TEXT.as_str())
 }
 
 /// The whole, as `schema/openapi.v1.json` has it.

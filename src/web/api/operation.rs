@@ -8,7 +8,7 @@ use axum::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Shared, problem::ProblemCode};
+use super::{problem::ProblemCode, request::Shared};
 use crate::core::access::Role;
 
 /// Makes the schema of a type.

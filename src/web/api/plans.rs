@@ -3,8 +3,8 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
-    PathParam, QueryParams, RequestCaller, Shared,
     problem::{Problem, ProblemCode},
+    request::{PathParam, QueryParams, RequestCaller, Shared},
     v1::{
         desired::DryRunQuery,
         plan::{Plan, Round, ShownPlan},

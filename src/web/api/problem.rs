@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     controller::{RequestRefusal, edit::NotEdited},
-    manifest::edit::Refused,
+    manifest::refused::Refused,
     store::StoreError,
 };
 

@@ -3,8 +3,8 @@
 use axum::{Json, extract::State};
 
 use super::{
-    Shared,
     problem::Problem,
+    request::Shared,
     status::in_force,
     v1::schedule::{Opening, Schedule, Window},
 };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{Extension, Json, extract::State, response::Response};
 
 use super::{
-    PathParam, Shared,
     problem::{Problem, ProblemCode},
+    request::{PathParam, Shared},
     response_cache::ResponseCache,
     v1::{
         catalog::{Endpoint, Endpoints, Models, Services},

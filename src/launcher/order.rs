@@ -1,0 +1,21 @@
+//! What a launch is made from.
+
+use crate::core::{
+    desired::Desired,
+    object::Object,
+    observed::{FencingToken, LauncherCheckout},
+    resolved_model::ResolvedModel,
+};
+
+/// What a launch is made from.
+#[derive(Clone, Copy)]
+pub struct LaunchOrder<'a> {
+    pub object: &'a Object,
+    pub effective: &'a ResolvedModel<'a>,
+    pub desired: &'a Desired,
+    pub token: &'a FencingToken,
+    /// What the container gets in its environment, at that path on every Spark of the model.
+    pub environment_file: Option<&'a str>,
+    /// The checkout on the head, for launchers that are in one.
+    pub checkout: &'a LauncherCheckout,
+}
