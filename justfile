@@ -52,7 +52,7 @@ fuzz target="manifest" seconds="300":
     cargo fuzz run {{target}} target/fuzz/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -max_len=20000
 
 # Break every function and operator of `core/` once; the fast tests must notice. Hours: in shards, each by itself
-# (`cargo install cargo-mutants cargo-nextest`). `just mutants 3/40 src/core/memory.rs`
+# (`cargo install cargo-mutants cargo-nextest`). `just mutants 3/40 src/core/decide/memory.rs`
 mutants shard="0/1" files="src/core/**/*.rs":
     SPARK_CONTROL_SEEDS=40 cargo mutants --shard {{shard}} -f '{{files}}' --output target/mutants-$(echo {{shard}} | tr / -)
 

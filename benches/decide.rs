@@ -7,12 +7,14 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        desired::Desired,
-        drift,
-        ledger::Ledger,
-        name::SparkName,
-        observed::{Container, Observed, Process, SparkFacts, SparkView},
-        planner, status,
+        decide::{drift, planner},
+        model::{
+            desired::Desired,
+            ledger::Ledger,
+            name::SparkName,
+            observed::{Container, Observed, Process, SparkFacts, SparkView},
+        },
+        tell::status,
     },
     manifest::load::load,
 };

@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, round::RoundMode},
-    core::desired::ServiceKind,
+    core::model::desired::ServiceKind,
     sim::{Service, Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
     web::{
         self,

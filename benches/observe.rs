@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use spark_control::{
-    core::{desired::ServiceKind, ledger::Ledger},
+    core::model::{desired::ServiceKind, ledger::Ledger},
     host::SharedTransport,
     manifest::load::load,
     probe::{ProbeContext, http::Http, observe, pending_checks::PendingChecks},

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use spark_control::{
-    core::{cause, ledger::Ledger, observed::Observed, planner, progress, redact},
+    core::{
+        decide::{cause, planner},
+        model::{ledger::Ledger, observed::Observed, progress, redact},
+    },
     docker::wire,
     manifest::{
         edit::{self, TextChange},

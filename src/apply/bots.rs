@@ -2,10 +2,9 @@
 
 use crate::{
     core::{
-        bot::{UPDATE_LIMIT, spec},
-        bot_update::BotCheckout,
+        decide::bot::{UPDATE_LIMIT, spec},
+        model::{bot_update::BotCheckout, object::Object, observed::FencingToken},
     },
-    core::{object::Object, observed::FencingToken},
     host::Program,
 };
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::{
-    core::{
+    core::model::{
         desired::Desired,
         launch::LAUNCH_DEADLINE,
         name::SparkName,

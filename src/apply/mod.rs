@@ -5,7 +5,7 @@ pub mod fence;
 pub mod weights;
 
 use crate::{
-    core::{
+    core::model::{
         desired::{Desired, EnvValue, Secret},
         launch::LAUNCH_DEADLINE,
         launch_spec::LaunchSpec,

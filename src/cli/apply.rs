@@ -14,9 +14,11 @@ use super::{
 use crate::{
     controller::{Controller, ControllerPaths, RequestRefusal, Snapshot, round::RoundMode},
     core::{
-        plan::{Plan, Verdict, Work},
-        reason::Concern,
-        render,
+        model::{
+            plan::{Plan, Verdict, Work},
+            reason::Concern,
+        },
+        tell::render,
     },
     web::control::By,
 };

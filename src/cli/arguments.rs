@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::core::{
+use crate::core::model::{
     desired::Secret,
     name::{PlainPath, Variable},
 };

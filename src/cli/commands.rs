@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     controller::{self, ControllerPaths, RequestRefusal, edit::RequestedChange, logs::Log, round::RoundMode},
-    core::plan::Plan,
+    core::model::plan::Plan,
     manifest,
     probe::audit::AuditEntry,
     store::Event,

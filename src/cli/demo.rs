@@ -18,7 +18,7 @@ use super::{
 use crate::{
     apply,
     controller::{ControllerPaths, OutsideWorld, random_hex},
-    core::desired::ServiceKind,
+    core::model::desired::ServiceKind,
     manifest::v1::Span,
     probe::http::HttpClient,
     sim::{Fault, Service, Sim, SimulatedTimes, listeners, transport::SimulatedTransport},

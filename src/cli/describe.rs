@@ -6,11 +6,13 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     core::{
-        command_line::EngineCommand,
-        desired::ServiceKind,
-        name::{ModelName, SparkName},
-        observed::{LauncherSeen, is_ray},
-        recognise::{self, EngineOrigin},
+        decide::recognise::{self, EngineOrigin},
+        model::{
+            command_line::EngineCommand,
+            desired::ServiceKind,
+            name::{ModelName, SparkName},
+            observed::{LauncherSeen, is_ray},
+        },
     },
     manifest::compose::Draft,
     probe::survey::SparkSurvey,

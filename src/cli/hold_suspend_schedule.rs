@@ -17,10 +17,12 @@ use crate::{
         edit::{HoldAccess, RequestedChange, is_in_force},
     },
     core::{
-        desired::{Desired, WantedModel, Window},
-        name::{FILES_OF, nearest},
-        object::Object,
-        schedule,
+        decide::schedule,
+        model::{
+            desired::{Desired, WantedModel, Window},
+            name::{FILES_OF, nearest},
+            object::Object,
+        },
     },
     manifest::{self, v1::Span},
 };

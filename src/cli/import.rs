@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    core::recognise,
+    core::decide::recognise,
     manifest::{self, compose::Draft},
 };
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     controller::{self, Controller, ControllerPaths, round::RoundMode},
-    core::{desired::Desired, name::SparkName, plan::Plan, step::Step},
+    core::model::{desired::Desired, name::SparkName, plan::Plan, step::Step},
     host::Unreachable,
     manifest::{
         self,

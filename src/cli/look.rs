@@ -14,12 +14,9 @@ use super::{
 use crate::{
     controller::{ControllerPaths, RecalledPlan, Snapshot, round::RoundMode},
     core::{
-        drift::{Drift, DriftClass},
-        memory_table::gib,
-        observed::SparkView,
-        plan::Plan,
-        reason::Concern,
-        render,
+        decide::drift::{Drift, DriftClass},
+        model::{memory_table::gib, observed::SparkView, plan::Plan, reason::Concern},
+        tell::render,
     },
 };
 

@@ -13,10 +13,12 @@ use crate::{
         tag::EditBase,
     },
     core::{
-        memory_table::MemoryFit,
-        object::Object,
-        plan::{Plan, Verdict},
-        render::render,
+        model::{
+            memory_table::MemoryFit,
+            object::Object,
+            plan::{Plan, Verdict},
+        },
+        tell::render::render,
     },
 };
 

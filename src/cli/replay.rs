@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{Exit, arguments::Format, print, print_json, print_told};
 use crate::{
     controller::{Controller, ControllerPaths, OutsideWorld, export::Export, random_hex, round::RoundMode},
-    core::{plan::Plan, render::render},
+    core::{model::plan::Plan, tell::render::render},
     manifest::v1::Span,
     sim::{Sim, SimulatedTimes, http::InMemory, report, transport::SimulatedTransport},
     store::{Event, Store},

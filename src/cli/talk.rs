@@ -8,7 +8,7 @@ use super::{
     arguments::{Arguments, Format},
     exit::Exit,
 };
-use crate::core::visible;
+use crate::core::model::visible;
 
 /// A line for the person at the terminal.
 macro_rules! talk {

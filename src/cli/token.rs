@@ -14,7 +14,7 @@ use crate::{
         ControllerPaths,
         access::{TokenSummary, are_needed},
     },
-    core::access::Role,
+    core::model::access::Role,
     web::control::{Made, NewToken, RenewedToken},
 };
 

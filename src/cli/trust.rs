@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Exit, arguments::Format, print_json, print_told, say};
 use crate::{
-    core::desired::{ReachMethod, Spark},
+    core::model::desired::{ReachMethod, Spark},
     host::{
         address::ipv4,
         host_key::{self, HostKey},

@@ -19,7 +19,7 @@ use crate::{
         logs::{Log, new_lines},
         round::RoundMode,
     },
-    core::name::SparkName,
+    core::model::name::SparkName,
 };
 
 const EVERY: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Controller, random_hex};
 use crate::{
-    core::{access::Role, spec_hash::hex},
+    core::model::{access::Role, spec_hash::hex},
     store::{
         Store, StoreError,
         tokens::{AccessToken, BrowserSession},

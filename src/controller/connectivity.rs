@@ -7,9 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Controller, ControllerState};
 use crate::{
     core::{
-        connectivity::{EndpointLink, UptimeChange, UptimeInterval, look},
-        object::Object,
-        observed::Endpoint,
+        decide::connectivity::{EndpointLink, UptimeChange, UptimeInterval, look},
+        model::{object::Object, observed::Endpoint},
     },
     store::StoreError,
 };

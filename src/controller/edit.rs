@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     core::{
-        access::Role,
-        loosens::{Loosened, loosens},
-        object::Object,
-        plan::Plan,
-        planner, removal, schedule,
+        decide::{
+            loosens::{Loosened, loosens},
+            planner, removal, schedule,
+        },
+        model::{access::Role, object::Object, plan::Plan},
     },
     manifest::{
         self,

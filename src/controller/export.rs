@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::Controller;
 use crate::{
     core::{
-        desired::{Desired, EnvValue},
-        ledger::{Ledger, MemorySamples},
-        name::SparkName,
-        observed::Observed,
-        plan::Plan,
-        planner, redact,
+        decide::planner,
+        model::{
+            desired::{Desired, EnvValue},
+            ledger::{Ledger, MemorySamples},
+            name::SparkName,
+            observed::Observed,
+            plan::Plan,
+            redact,
+        },
     },
     manifest,
     store::{Event, StoreError},

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
-use crate::core::{
+use crate::core::model::{
     desired::Desired,
     ledger::Ledger,
     name::{ModelName, SparkName},

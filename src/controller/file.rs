@@ -12,7 +12,10 @@ use super::{
     tag::{changed_fields, removal_id},
 };
 use crate::{
-    core::{access::Role, desired::Desired, removal},
+    core::{
+        decide::removal,
+        model::{access::Role, desired::Desired},
+    },
     host::quote_if_needed,
     manifest::{self, entries::Loaded},
     store::{StoreError, history},

@@ -16,14 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::{Controller, RequestRefusal};
 use crate::{
     core::{
-        desired::Place,
-        id::JobId,
-        launch::LaunchState,
-        ledger::Ledger,
-        name::{SparkName, nearest},
-        object::Object,
-        observed::{Observed, SparkView},
-        slot_containers::slot_containers,
+        decide::slot_containers::slot_containers,
+        model::{
+            desired::Place,
+            id::JobId,
+            launch::LaunchState,
+            ledger::Ledger,
+            name::{SparkName, nearest},
+            object::Object,
+            observed::{Observed, SparkView},
+        },
     },
     probe::{container_log, jobs},
 };
@@ -270,7 +272,7 @@ pub fn whole_lines(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::name::ServiceName;
+    use crate::core::model::name::ServiceName;
 
     /// If this failed, a disk would fill with what containers said, or the wrong one's words be shown.
     #[test]

@@ -34,19 +34,18 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     core::{
-        concern::Headline,
-        desired::{Desired, ReachMethod, Secret},
-        id::{ControllerId, PlanId},
-        ledger::{Approval, Ledger},
-        name::{ModelName, ServiceName, SparkName, nearest},
-        object::Object,
-        observed::FrontDoor,
-        observed::Observed,
-        plan::Plan,
-        planner,
-        reason::Reason,
-        serving::Backend,
-        slot_summary::SlotSummary,
+        decide::{planner, serving::Backend},
+        model::{
+            desired::{Desired, ReachMethod, Secret},
+            id::{ControllerId, PlanId},
+            ledger::{Approval, Ledger},
+            name::{ModelName, ServiceName, SparkName, nearest},
+            object::Object,
+            observed::{FrontDoor, Observed},
+            plan::Plan,
+            reason::Reason,
+        },
+        tell::{concern::Headline, slot_summary::SlotSummary},
     },
     host::{SharedTransport, Unreachable, local::LocalTransport, ssh},
     probe::{
@@ -79,7 +78,7 @@ impl StreamKind {
 }
 
 /// Makes the way to a Spark. The simulated world has its own.
-pub type Connect = dyn Fn(&SparkName, &crate::core::desired::Spark) -> SharedTransport + Send + Sync;
+pub type Connect = dyn Fn(&SparkName, &crate::core::model::desired::Spark) -> SharedTransport + Send + Sync;
 
 /// What a controller stands on.
 pub struct OutsideWorld {
@@ -251,8 +250,8 @@ pub struct Snapshot {
     pub fenced: Option<String>,
     pub plan: Option<Plan>,
     pub observed: Option<Observed>,
-    pub status: Vec<crate::core::status_line::StatusLine>,
-    pub drift: Vec<crate::core::drift::Drift>,
+    pub status: Vec<crate::core::model::status_line::StatusLine>,
+    pub drift: Vec<crate::core::decide::drift::Drift>,
     /// Whom all of that concerns.
     #[serde(default)]
     pub headline: Headline,
@@ -615,7 +614,7 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<OutsideWorld> {
     let data = data.to_owned();
     let directory = control_directory(&std::path::absolute(&data)?)?;
     ssh::prepare(&directory)?;
-    let connect = move |name: &SparkName, spark: &crate::core::desired::Spark| -> SharedTransport {
+    let connect = move |name: &SparkName, spark: &crate::core::model::desired::Spark| -> SharedTransport {
         match &spark.reach {
             ReachMethod::Local => {
                 Arc::new(LocalTransport::new(std::path::Path::new(spark.docker_socket.as_str())))
@@ -681,5 +680,5 @@ pub fn random_hex(bytes: usize) -> String {
     let read = std::fs::File::open("/dev/urandom")
         .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
     read.expect("every Linux has /dev/urandom; without it two controllers could have one name");
-    crate::core::spec_hash::hex(&bytes)
+    crate::core::model::spec_hash::hex(&bytes)
 }

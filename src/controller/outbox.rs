@@ -16,11 +16,13 @@ use super::{Controller, Snapshot};
 use crate::{
     apply,
     core::{
-        desired::{Desired, EnvValue, WebhookTarget},
-        notify::{self, Notification},
-        object::Object,
-        plan::Plan,
-        spec_hash::hex,
+        model::{
+            desired::{Desired, EnvValue, WebhookTarget},
+            object::Object,
+            plan::Plan,
+            spec_hash::hex,
+        },
+        tell::notify::{self, Notification},
     },
     probe::http::{HttpRequest, NoAnswer, RequestBody},
     store::{LONGEST_PAUSE, OutboxMessage, StoreError},

@@ -8,8 +8,8 @@ use tracing::error;
 use super::Controller;
 use crate::{
     core::{
-        health::{self, EngineJudgement},
-        observed::{CheckResult, Endpoint, EndpointAnswer},
+        decide::health::{self, EngineJudgement},
+        model::observed::{CheckResult, Endpoint, EndpointAnswer},
     },
     probe,
 };

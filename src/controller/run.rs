@@ -20,7 +20,7 @@ use super::{
     round::{RoundMode, RoundOutcome},
 };
 use crate::{
-    core::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError,
+    core::model::name::SparkName, docker, host::SharedTransport, manifest::watch, probe, store::StoreError,
 };
 
 /// While something is under way.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{core::spec_hash::hex, manifest::edit};
+use crate::{core::model::spec_hash::hex, manifest::edit};
 
 /// Enough that nobody meets two texts of one.
 const HASH_BYTES: usize = 8;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{Connect, Controller};
 use crate::{
-    core::{
+    core::model::{
         desired::{Desired, Place, ReachMethod, Spark},
         name::SparkName,
         object::Object,

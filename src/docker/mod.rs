@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::{
-    core::{
+    core::model::{
         id::ContainerId,
         image::ImageSeen,
         label,

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{DockerResponse, EventStream, Unreachable};
-use crate::core::visible;
+use crate::core::model::visible;
 
 /// No answer that is read whole is larger: the list of 1,000 containers is 2 MB.
 const MAX_ANSWER: usize = 8 << 20;

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
 use super::unreachable::{EventStream, Unreachable};
-use crate::core::visible;
+use crate::core::model::visible;
 
 /// What may come before an answer of which the end is not known. More is no greeting.
 const MAX_GREETING: usize = 64 << 10;

@@ -19,7 +19,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::core::visible;
+use crate::core::model::visible;
 
 pub use frame::Frame;
 pub use program::{Program, calls, quote, quote_if_needed};

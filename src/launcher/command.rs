@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::{options::options, order::LaunchOrder};
-use crate::{core::name::PlainPath, host::quote};
+use crate::{core::model::name::PlainPath, host::quote};
 
 pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, start: &PlainPath) -> String {
     let LaunchOrder { effective, desired, .. } = order;

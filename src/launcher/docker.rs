@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{options::options, order::LaunchOrder};
 use crate::{
-    core::{desired::ModelSource, launcher::DockerOptions, name::PlainPath},
+    core::model::{desired::ModelSource, launcher::DockerOptions, name::PlainPath},
     host::quote,
 };
 

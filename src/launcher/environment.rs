@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::core::{
+use crate::core::model::{
     desired::{EnvValue, Secret},
     resolved_model::ResolvedModel,
 };

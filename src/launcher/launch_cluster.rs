@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::{options::options, order::LaunchOrder};
 use crate::{
-    core::{
+    core::model::{
         desired::EnvValue,
         launcher::{DistributedExecutor, LauncherOptions},
         name::PlainPath,

@@ -12,7 +12,7 @@ pub mod order;
 pub mod recipe;
 pub mod sparkrun;
 
-use crate::core::launcher::LaunchMethod;
+use crate::core::model::launcher::LaunchMethod;
 
 pub use order::LaunchOrder;
 

@@ -3,7 +3,7 @@
 //! They are words without white space or shell characters, because launchers take them as one text that they split.
 
 use super::order::LaunchOrder;
-use crate::core::{
+use crate::core::model::{
     desired::ModelSource,
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
     launcher::{DockerOptions, LaunchMethod},

@@ -1,6 +1,6 @@
 //! What a launch is made from.
 
-use crate::core::{
+use crate::core::model::{
     desired::Desired,
     object::Object,
     observed::{FencingToken, LauncherCheckout},

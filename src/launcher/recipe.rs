@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{launch_cluster, order::LaunchOrder};
 use crate::{
-    core::{
+    core::model::{
         desired::{Desired, ModelSource},
         launcher::DistributedExecutor,
         name::PlainPath,

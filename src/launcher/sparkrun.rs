@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::{options::labels, order::LaunchOrder};
 use crate::{
-    core::{desired::ModelSource, launcher::DistributedExecutor, name::PlainPath},
+    core::model::{desired::ModelSource, launcher::DistributedExecutor, name::PlainPath},
     host::quote,
 };
 

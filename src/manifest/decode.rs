@@ -14,7 +14,7 @@ use super::{
     problem::FileProblem,
     tree::{MapKey, Node, Value},
 };
-use crate::core::name::nearest;
+use crate::core::model::name::nearest;
 
 /// More problems than this in one entry are not worth reading.
 const MAX_PROBLEMS: usize = 50;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{problem::FileProblem, v1};
-use crate::core::desired::Desired;
+use crate::core::model::desired::Desired;
 
 /// What the text says.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{
     tree::{self, MapKey, Node, Value},
     v1,
 };
-use crate::core::name::nearest;
+use crate::core::model::name::nearest;
 
 /// Of one section. Nobody has a tenth of it; what has more is no cluster, and would take memory and time all the same.
 const MOST_ENTRIES: usize = 2000;

@@ -1,4 +1,4 @@
-//! `cluster.yaml`: read, check, resolve to [`Desired`](crate::core::desired::Desired), watch.
+//! `cluster.yaml`: read, check, resolve to [`Desired`](crate::core::model::desired::Desired), watch.
 //!
 //! Begin with `load`: text in, a complete `Desired` or every problem with its place out.
 

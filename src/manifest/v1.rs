@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value as Json;
 
-use crate::core::{
+use crate::core::model::{
     launcher,
     name::{
         Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, InvalidName,
@@ -396,7 +396,7 @@ pub struct Model {
 pub struct Flagless(pub String);
 
 impl TryFrom<String> for Flagless {
-    type Error = crate::core::name::InvalidName;
+    type Error = crate::core::model::name::InvalidName;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         ServiceName::new(text).map(|name| Self(name.into()))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    core::{
+    core::model::{
         desired::Desired,
         id::ContainerId,
         name::{PlainPath, SparkName},

@@ -10,7 +10,7 @@ use super::{
     http::{HttpRequest, NoAnswer, RequestBody},
     pending_checks::{self, EndpointProbe},
 };
-use crate::core::{
+use crate::core::model::{
     desired::{Secret, ServiceKind},
     id::ContainerId,
     observed::{CheckResult, Endpoint, EndpointAnswer, ServiceAnswer},

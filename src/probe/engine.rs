@@ -11,7 +11,7 @@ use super::{
     pending_checks,
     pending_checks::EndpointProbe,
 };
-use crate::core::{
+use crate::core::model::{
     desired::Secret,
     id::ContainerId,
     observed::{CheckResult, EndpointAnswer, EngineAnswer, EngineLoad, ServedModel},

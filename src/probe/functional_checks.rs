@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::http::{Http, HttpRequest, NoAnswer, RequestBody};
-use crate::core::{desired::Secret, id::ContainerId, observed::CheckResult};
+use crate::core::model::{desired::Secret, id::ContainerId, observed::CheckResult};
 
 /// One token, on an engine that may have to compile a kernel for it first.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, pin::Pin, time::Duration};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::{core::desired::Secret, host::address::ipv4};
+use crate::{core::model::desired::Secret, host::address::ipv4};
 
 /// A request to an endpoint.
 pub struct HttpRequest {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::machine;
 use crate::{
-    core::{id::JobId, object::Object, observed::BotSeen},
+    core::model::{id::JobId, object::Object, observed::BotSeen},
     host::{Program, SharedTransport, Transport, Unreachable},
 };
 

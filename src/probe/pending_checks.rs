@@ -12,7 +12,7 @@ use super::{
     functional_checks::{self, CheckRequest},
     http::Http,
 };
-use crate::core::{object::Object, observed::CheckResult};
+use crate::core::model::{object::Object, observed::CheckResult};
 
 /// A look waits this long for it; what is healthy needs a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(2);

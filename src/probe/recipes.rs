@@ -7,7 +7,10 @@ use std::{
 };
 
 use crate::{
-    core::{command_line, name::RepoId, need, observed::RecipeSeen},
+    core::{
+        decide::need,
+        model::{command_line, name::RepoId, observed::RecipeSeen},
+    },
     host::{Program, Transport, calls},
 };
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    core::{
+    core::model::{
         command_line::{self, EngineCommand, is_engine},
         id::{ContainerId, ImageId},
         observed::Container,

@@ -9,7 +9,7 @@ use super::{
     world::World,
 };
 use crate::{
-    core::{
+    core::model::{
         name::FILES_OF,
         observed::{FencingToken, JobState},
     },

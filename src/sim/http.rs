@@ -8,7 +8,7 @@ use super::{
     world::{Sim, SimulatedTimes},
 };
 use crate::{
-    core::desired::ServiceKind,
+    core::model::desired::ServiceKind,
     probe::http::{Http, HttpReply, HttpRequest, NoAnswer, RequestBody},
 };
 

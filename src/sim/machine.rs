@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 
 use super::launcher::Launch;
-use crate::core::{
+use crate::core::model::{
     desired::ServiceKind,
     observed::{FencingToken, JobState},
 };

@@ -11,7 +11,7 @@ use super::{
     machine::{Container, Engine, Machine, Service, Work},
     world::Sim,
 };
-use crate::core::{
+use crate::core::model::{
     command_line::is_engine,
     desired::{Desired, Place, ServiceKind},
     label::{CLUSTER, OBJECT, SPEC, TOKEN},

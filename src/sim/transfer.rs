@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::machine::{Machine, Transfer};
-use crate::core::observed::JobState;
+use crate::core::model::observed::JobState;
 
 /// Read a script of `apply::weights`.
 pub fn read(script: &str) -> Option<Transfer> {

@@ -12,7 +12,7 @@ use super::{
     world::{Sim, SimulatedTimes},
 };
 use crate::{
-    core::observed::JobState,
+    core::model::observed::JobState,
     host::{Answering, DockerResponse, EventStream, Program, ProgramOutput, Transport, Unreachable},
 };
 

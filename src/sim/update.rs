@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::machine::{Machine, Update};
-use crate::core::observed::JobState;
+use crate::core::model::observed::JobState;
 
 /// While it is under way; the real one has as many phases.
 pub const PHASE: &str = "building at 1c0ffee";

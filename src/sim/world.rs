@@ -17,7 +17,7 @@ use super::{
     machine::{Container, Engine, Machine, NO_ROOM, NextLaunch, RUNS_OUT, Service, later},
     transfer, update,
 };
-use crate::core::{observed::JobState, spec_hash::hex};
+use crate::core::model::{observed::JobState, spec_hash::hex};
 
 /// A handle to the world; clones share it.
 #[derive(Clone)]

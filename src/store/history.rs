@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, event::Event, moment};
-use crate::core::visible;
+use crate::core::model::visible;
 
 pub(super) const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS event (

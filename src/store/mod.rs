@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub use self::event::Event;
-use crate::core::{ledger::Ledger, plan::Plan, step::Step};
+use crate::core::model::{ledger::Ledger, plan::Plan, step::Step};
 
 /// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
 const VERSION: i64 = 2;
@@ -407,7 +407,7 @@ fn moment(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{id::PlanId, name::SparkName, object::Object};
+    use crate::core::model::{id::PlanId, name::SparkName, object::Object};
 
     fn now() -> Timestamp {
         "2026-11-24T12:00:00Z".parse().unwrap()

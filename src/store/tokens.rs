@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, moment};
-use crate::core::access::Role;
+use crate::core::model::access::Role;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS token (

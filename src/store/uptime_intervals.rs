@@ -7,8 +7,8 @@ use rusqlite::params;
 
 use super::{Store, StoreError, moment};
 use crate::core::{
-    connectivity::{EndpointLink, UptimeInterval},
-    object::Object,
+    decide::connectivity::{EndpointLink, UptimeInterval},
+    model::object::Object,
 };
 
 pub(super) const TABLE: &str = "

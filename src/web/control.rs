@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use super::api::{desired::edited, problem::Problem};
 use crate::{
     controller::{Controller, RequestRefusal, access::NoToken, edit::EditRequest},
-    core::access::Role,
+    core::model::access::Role,
 };
 
 /// Why a request was refused; its `code` decides the exit code.

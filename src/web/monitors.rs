@@ -13,7 +13,7 @@ use prometheus_client::{
 use super::api::access::{RequiredRole, door};
 use crate::{
     controller::{Controller, Snapshot},
-    core::access::Role,
+    core::model::access::Role,
 };
 
 /// What is answered also when every place is taken.
@@ -123,7 +123,7 @@ impl Collector for Seen {
         let mut family =
             encoder.encode_descriptor("in_sync", "1: the object is as the file says.", None, kind)?;
         for line in &self.0.status {
-            let in_sync = line.sync == crate::core::status_line::Sync::InSync;
+            let in_sync = line.sync == crate::core::model::status_line::Sync::InSync;
             ConstGauge::new(i64::from(in_sync))
                 .encode(family.encode_family(&[("object", line.object.as_str())])?)?;
         }

@@ -12,7 +12,7 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 
-use crate::core::spec_hash::hex;
+use crate::core::model::spec_hash::hex;
 
 /// Scripts from here alone, none written into the page; no text that becomes markup; nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \

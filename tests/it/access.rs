@@ -2,7 +2,7 @@
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use spark_control::{controller::round::RoundMode, core::access::Role};
+use spark_control::{controller::round::RoundMode, core::model::access::Role};
 
 use crate::api::{Answer, Api, code, revision};
 

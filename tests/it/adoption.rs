@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        adopt::adoption,
-        launch::{Launch, LaunchState},
-        ledger::{AdoptedContainer, Ledger},
-        name::{ModelName, SparkName},
-        object::Object,
-        observed::{
-            Container, Endpoint, EndpointAnswer, EngineAnswer, Labels, Observed, Process, RecipeSeen,
-            ServedModel, SparkFacts, SparkView,
+        decide::{adopt::adoption, slot_containers::slot_containers},
+        model::{
+            launch::{Launch, LaunchState},
+            ledger::{AdoptedContainer, Ledger},
+            name::{ModelName, SparkName},
+            object::Object,
+            observed::{
+                Container, Endpoint, EndpointAnswer, EngineAnswer, Labels, Observed, Process, RecipeSeen,
+                ServedModel, SparkFacts, SparkView,
+            },
+            plan::{Predicate, WorkItem},
+            spec_hash::SpecHash,
+            step::Step,
         },
-        plan::{Predicate, WorkItem},
-        slot_containers::slot_containers,
-        spec_hash::SpecHash,
-        step::Step,
     },
     manifest::load::load,
 };

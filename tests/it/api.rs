@@ -10,7 +10,7 @@ use spark_control::{
         edit::{EditRequest, NotEdited, RequestedChange},
         round::RoundMode,
     },
-    core::desired::ServiceKind,
+    core::model::desired::ServiceKind,
     sim::{Fault, Service},
     web::{
         self,

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use spark_control::core::command_line;
+use spark_control::core::model::command_line;
 
 use crate::{
     command_lines::{Published, published, through_the_file},

@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use spark_control::{
     controller::{Controller, round::RoundMode},
     core::{
-        desired::ServiceKind,
-        object::Object,
-        observed::FrontDoor,
-        serving::{Backend, BackendState},
+        decide::serving::{Backend, BackendState},
+        model::{desired::ServiceKind, object::Object, observed::FrontDoor},
     },
     sim::{Service, world::Fault},
 };

@@ -16,7 +16,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, export::Export, round::RoundMode},
-    core::{access::Role, name::ModelName, object::Object},
+    core::model::{access::Role, name::ModelName, object::Object},
     manifest::load::load,
     sim::{Service, Sim, http::InMemory, report, transport::SimulatedTransport},
     store::Store,
@@ -67,7 +67,7 @@ async fn record() {
     api.cluster.sim.add_service(
         "spark2",
         "kokoro",
-        Service { kind: spark_control::core::desired::ServiceKind::Tts, port: 8880 },
+        Service { kind: spark_control::core::model::desired::ServiceKind::Tts, port: 8880 },
     );
     let settle = async || api.rounds(80, 5).await;
     settle().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spark_control::{
     controller::{Controller, round::RoundMode},
-    core::{desired::ServiceKind, plan::Verdict, reason::Reason, status_line::Health},
+    core::model::{desired::ServiceKind, plan::Verdict, reason::Reason, status_line::Health},
     sim::{Fault, Service},
 };
 

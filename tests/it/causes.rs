@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use spark_control::core::{cause, progress};
+use spark_control::core::{decide::cause, model::progress};
 
 use crate::golden::stems;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use spark_control::{controller::StreamKind, core::access::Role, web::listen::ConnectionLimits};
+use spark_control::{controller::StreamKind, core::model::access::Role, web::listen::ConnectionLimits};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

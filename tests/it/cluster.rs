@@ -12,7 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, round::RoundMode},
-    core::plan::Plan,
+    core::model::plan::Plan,
     probe::http::Http,
     sim::{Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
 };

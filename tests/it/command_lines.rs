@@ -4,7 +4,7 @@ use std::{fs, process::Stdio};
 
 use serde_json::{Map, Value as Json, json};
 use spark_control::{
-    core::{command_line, name::ModelName, object::Object},
+    core::model::{command_line, name::ModelName, object::Object},
     manifest::{
         compose::{Draft, text},
         load::load,

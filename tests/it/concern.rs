@@ -1,14 +1,16 @@
 //! Whom a state concerns: one answer, which every face renders.
 
 use spark_control::core::{
-    concern::{FileState, Headline, concern},
-    object::Object,
-    observed::EndpointAnswer,
-    reason::Concern,
-    reason::Reason,
-    render::render,
-    status_line::Health,
-    status_line::Sync,
+    model::{
+        object::Object,
+        observed::EndpointAnswer,
+        reason::{Concern, Reason},
+        status_line::{Health, Sync},
+    },
+    tell::{
+        concern::{FileState, Headline, concern},
+        render::render,
+    },
 };
 
 use crate::look::{Look, engine, spark};
@@ -51,8 +53,13 @@ fn the_headline_is_the_most_pressing_of_all() {
     let headline = |look: &mut Look, file: FileState, is_fenced: bool| {
         let plan = look.plan();
         let observed = look.observed();
-        let status =
-            spark_control::core::status::status(&look.desired, &observed, &look.ledger, &plan, look.now);
+        let status = spark_control::core::tell::status::status(
+            &look.desired,
+            &observed,
+            &look.ledger,
+            &plan,
+            look.now,
+        );
         Headline::of(&status, Some(&observed), file, is_fenced)
     };
     assert_eq!(headline(&mut look, FileState::InForce, false).concern, Concern::Fine);

@@ -5,21 +5,25 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        consent::{ChangeCause, cause, hold, to_start, to_stop, to_stop_service},
-        desired::Desired,
-        id::ContainerId,
-        launch::LaunchState,
-        memory::holders,
-        memory_table::GpuOccupantOwner,
-        name::{ServiceName, SparkName},
-        object::Object,
-        observed::{
-            CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, Gpu, GpuProcess, GpuSeen, Labels,
-            Observed, ServiceAnswer, SparkFacts,
+        decide::{
+            consent::{ChangeCause, cause, hold, to_start, to_stop, to_stop_service},
+            memory::holders,
+            slot_containers::SlotContainer,
         },
-        plan::ConsentReason,
-        slot_containers::SlotContainer,
-        spec_hash::SpecHash,
+        model::{
+            desired::Desired,
+            id::ContainerId,
+            launch::LaunchState,
+            memory_table::GpuOccupantOwner,
+            name::{ServiceName, SparkName},
+            object::Object,
+            observed::{
+                CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, Gpu, GpuProcess, GpuSeen,
+                Labels, Observed, ServiceAnswer, SparkFacts,
+            },
+            plan::ConsentReason,
+            spec_hash::SpecHash,
+        },
     },
     manifest::load::load,
 };

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use serde_json::Value;
 use spark_control::{
     cli::{Arguments, commands::manifest_schema},
-    core::reason::Reason,
+    core::model::reason::Reason,
     manifest::load::load,
 };
 
@@ -58,7 +58,7 @@ fn the_operations_page_explains_every_reason() {
 #[test]
 fn the_page_has_the_words_of_every_reason() {
     let mut text = String::from(
-        "// Made from `core/reason.rs` by a test: what each reason for not acting means, and what helps.\n\nexport const reasons = {\n",
+        "// Made from `core/model/reason.rs` by a test: what each reason for not acting means, and what helps.\n\nexport const reasons = {\n",
     );
     for reason in Reason::ALL {
         let _ = writeln!(text, "  {reason}: {:?},", reason.short());

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        drift::{Drift, DriftClass, diff},
-        id::ContainerId,
-        launch::LaunchState,
-        ledger::Ledger,
-        name::{ServiceName, SparkName},
-        object::Object,
-        observed::{Container, Gpu, GpuProcess, GpuSeen, Observed, SparkFacts, SparkView},
-        planner,
-        platform::{NetworkInterface, Platform},
-        spec_hash::SpecHash,
+        decide::{
+            drift::{Drift, DriftClass, diff},
+            planner,
+        },
+        model::{
+            id::ContainerId,
+            launch::LaunchState,
+            ledger::Ledger,
+            name::{ServiceName, SparkName},
+            object::Object,
+            observed::{Container, Gpu, GpuProcess, GpuSeen, Observed, SparkFacts, SparkView},
+            platform::{NetworkInterface, Platform},
+            spec_hash::SpecHash,
+        },
     },
     manifest::load::load,
 };
@@ -281,7 +285,7 @@ fn services_files_strangers_and_memory_are_told_when_they_differ() {
             look.facts("spark1").files.clear();
             look.facts("spark1")
                 .files
-                .insert("lab/alpha".into(), spark_control::core::files::FilesSeen::Absent);
+                .insert("lab/alpha".into(), spark_control::core::model::files::FilesSeen::Absent);
         }
         let found = look.differences();
         assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");

@@ -5,7 +5,7 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf, process::S
 use proptest::prelude::*;
 use spark_control::{
     apply::fence,
-    core::observed::{FencingToken, SparkFacts},
+    core::model::observed::{FencingToken, SparkFacts},
     host::{Answering, DockerResponse, EventStream, Frame, Program, ProgramOutput, Transport},
     manifest::load::load,
     probe::audit,

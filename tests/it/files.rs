@@ -1,6 +1,6 @@
 //! When the files of a model are brought or deleted.
 
-use spark_control::core::{
+use spark_control::core::model::{
     launch::{FailureKind, LaunchState},
     ledger::StepResult,
     name::{ModelName, RepoId},
@@ -8,8 +8,7 @@ use spark_control::core::{
     plan::Verdict,
     reason::Reason,
     step::Step,
-    transfer::ModelFiles,
-    transfer::Transfer,
+    transfer::{ModelFiles, Transfer},
 };
 
 use crate::look::{Look, at, attempts, engine, spark, token};

@@ -12,10 +12,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use spark_control::{
     core::{
-        desired::ServiceKind,
-        health::{EngineJudgement, judge_engine},
-        object::Object,
-        observed::{CheckResult, Endpoint, EndpointAnswer},
+        decide::health::{EngineJudgement, judge_engine},
+        model::{
+            desired::ServiceKind,
+            object::Object,
+            observed::{CheckResult, Endpoint, EndpointAnswer},
+        },
     },
     probe::{
         endpoint::{EndpointTarget, ProbeKind, probe},
@@ -239,7 +241,7 @@ async fn a_late_answer_of_another_container_counts_for_nothing() {
     let proven = Endpoint {
         at: at(0),
         since: at(0),
-        answer: EndpointAnswer::Engine(spark_control::core::observed::EngineAnswer {
+        answer: EndpointAnswer::Engine(spark_control::core::model::observed::EngineAnswer {
             container: Some("c0".into()),
             healthy: true,
             completion: CheckResult::Proven { at: at(0) },
@@ -497,9 +499,9 @@ async fn a_question_outlives_the_look_that_asked_it() {
     let before = Endpoint {
         at: at(0),
         since: at(0),
-        answer: EndpointAnswer::Engine(spark_control::core::observed::EngineAnswer {
+        answer: EndpointAnswer::Engine(spark_control::core::model::observed::EngineAnswer {
             container: Some("c1".into()),
-            models: vec![spark_control::core::observed::ServedModel {
+            models: vec![spark_control::core::model::observed::ServedModel {
                 id: "a".into(),
                 root: Some("lab/a".into()),
             }],

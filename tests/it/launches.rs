@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use spark_control::core::{
-    cause::{NO_CAUSE, is_aftermath},
-    files::FilesSeen,
-    launch::{FailedAttempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
-    object::Object,
-    observed::{EndpointAnswer, FencingToken, Job, JobState, LoadSeen, ServiceAnswer},
-    plan::Verdict,
-    progress::{LoadPhase, LoadProgress},
-    reason::Reason,
+    decide::cause::{NO_CAUSE, is_aftermath},
+    model::{
+        files::FilesSeen,
+        launch::{FailedAttempts, FailureKind, Launch, LaunchState, MAX_DEATHS},
+        object::Object,
+        observed::{EndpointAnswer, FencingToken, Job, JobState, LoadSeen, ServiceAnswer},
+        plan::Verdict,
+        progress::{LoadPhase, LoadProgress},
+        reason::Reason,
+    },
 };
 
 use crate::look::{Look, at, attempts, engine, release, spark, token};

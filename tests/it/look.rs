@@ -5,23 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     core::{
-        desired::Desired,
-        drift::{Drift, diff},
-        files::FilesSeen,
-        launch::{FailedAttempts, FailureKind, Launch, LaunchFailure, LaunchState},
-        launch_spec::LaunchSpec,
-        ledger::{Ledger, LedgerEvent, MemoryRelease, ProvenModel},
-        name::{ModelName, SparkName},
-        notify::news,
-        object::Object,
-        observed::{
-            CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Labels,
-            LauncherCheckout, LauncherSeen, LoadSeen, Observed, Process, ServedModel, SparkFacts, SparkView,
+        decide::{
+            drift::{Drift, diff},
+            planner,
         },
-        plan::{Plan, Work},
-        planner,
-        spec_hash::SpecHash,
-        status::status,
+        model::{
+            desired::Desired,
+            files::FilesSeen,
+            launch::{FailedAttempts, FailureKind, Launch, LaunchFailure, LaunchState},
+            launch_spec::LaunchSpec,
+            ledger::{Ledger, LedgerEvent, MemoryRelease, ProvenModel},
+            name::{ModelName, SparkName},
+            object::Object,
+            observed::{
+                CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Labels,
+                LauncherCheckout, LauncherSeen, LoadSeen, Observed, Process, ServedModel, SparkFacts,
+                SparkView,
+            },
+            plan::{Plan, Work},
+            spec_hash::SpecHash,
+        },
+        tell::{notify::news, status::status},
     },
     manifest::load::load,
 };

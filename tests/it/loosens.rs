@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use spark_control::{
-    core::{access::Role, desired::Secret, loosens::loosens},
+    core::{
+        decide::loosens::loosens,
+        model::{access::Role, desired::Secret},
+    },
     manifest::load::load,
 };
 

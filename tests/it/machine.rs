@@ -10,7 +10,7 @@ use std::{
 };
 
 use spark_control::{
-    core::{
+    core::model::{
         files::FilesSeen,
         observed::{FencingToken, GpuSeen, JobState, RecipeSeen},
     },
@@ -429,7 +429,8 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
         ..ProbeRequest::default()
     };
     let seen = here.look(&asked).await.launchers;
-    let spark_control::core::observed::LauncherSeen::Present(checkout) = &seen["spark-vllm-docker"] else {
+    let spark_control::core::model::observed::LauncherSeen::Present(checkout) = &seen["spark-vllm-docker"]
+    else {
         panic!()
     };
     for (option, knows) in [
@@ -445,7 +446,7 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
     for (option, is_handed_on) in [("--solo", true), ("--container", true), ("--earlyoom", false)] {
         assert_eq!(checkout.hands_on(option), is_handed_on, "{option}: {:?}", checkout.recipe_options);
     }
-    assert_eq!(seen["nowhere"], spark_control::core::observed::LauncherSeen::Missing);
+    assert_eq!(seen["nowhere"], spark_control::core::model::observed::LauncherSeen::Missing);
 }
 
 /// If this failed, of a launcher that failed a few short lines would be shown, and the cause be above them.

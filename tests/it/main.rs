@@ -30,6 +30,7 @@ mod files;
 mod golden;
 mod health;
 mod hostile;
+mod imports;
 mod launches;
 mod licences;
 mod look;

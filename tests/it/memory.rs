@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spark_control::core::{
-    id::ContainerId,
-    launch::{FailureKind, Launch, LaunchState},
-    ledger::MemoryRelease,
-    memory::{Place, ReleaseProgress, fit, free_at_most, released},
-    memory_table::MemoryFit,
-    name::{ModelName, ServiceName},
-    need::{Known, MemoryNeed, NeedBasis, NeedInputs, need, size},
-    object::Object,
-    observed::{Container, Gpu, GpuProcess, GpuSeen, Process, SparkFacts},
+    decide::{
+        memory::{Place, ReleaseProgress, fit, free_at_most, released},
+        need::{Known, MemoryNeed, NeedBasis, NeedInputs, need, size},
+    },
+    model::{
+        id::ContainerId,
+        launch::{FailureKind, Launch, LaunchState},
+        ledger::MemoryRelease,
+        memory_table::MemoryFit,
+        name::{ModelName, ServiceName},
+        object::Object,
+        observed::{Container, Gpu, GpuProcess, GpuSeen, Process, SparkFacts},
+    },
 };
 
 use crate::look::{Look, at, spark, token};

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use spark_control::{
     controller::round::RoundMode,
-    core::spec_hash::hex,
+    core::model::spec_hash::hex,
     probe::http::{Http, HttpClient, HttpReply, HttpRequest},
 };
 

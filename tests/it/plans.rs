@@ -3,7 +3,7 @@
 use std::slice::from_ref;
 
 use jiff::SignedDuration;
-use spark_control::core::{
+use spark_control::core::model::{
     files::FilesSeen,
     image::ImageSeen,
     launch::{FailureKind, LaunchState},

@@ -6,21 +6,23 @@ use jiff::Timestamp;
 use serde_json::json;
 use spark_control::{
     core::{
-        files::FilesSeen,
-        id::ContainerId,
-        image::ImageSeen,
-        ledger::Ledger,
-        name::{ModelName, SparkName},
-        object::Object,
-        observed::{
-            Container, FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen,
-            Observed, Process, RecipeSeen, SparkFacts, SparkView,
+        decide::preflight::{PreLaunchState, preflight},
+        model::{
+            files::FilesSeen,
+            id::ContainerId,
+            image::ImageSeen,
+            ledger::Ledger,
+            name::{ModelName, SparkName},
+            object::Object,
+            observed::{
+                Container, FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout,
+                LauncherSeen, Observed, Process, RecipeSeen, SparkFacts, SparkView,
+            },
+            plan::Verdict,
+            platform::NetworkInterface,
+            reason::Reason,
+            spec_hash::SpecHash,
         },
-        plan::Verdict,
-        platform::NetworkInterface,
-        preflight::{PreLaunchState, preflight},
-        reason::Reason,
-        spec_hash::SpecHash,
     },
     manifest::load::load,
 };

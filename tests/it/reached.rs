@@ -1,6 +1,6 @@
 //! The history tells what happened to a Spark itself.
 
-use spark_control::core::reachability::changes;
+use spark_control::core::decide::reachability::changes;
 
 use crate::look::{Look, spark};
 

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     core::{
-        desired::Desired,
-        launch::{Launch, LaunchState},
-        ledger::{AdoptedContainer, Ledger},
-        name::{ModelName, SparkName},
-        object::Object,
-        observed::{
-            CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Job, JobState,
-            Labels, Observed, Process, ServedModel, SparkFacts, SparkView,
+        decide::readiness::{Readiness, readiness},
+        model::{
+            desired::Desired,
+            launch::{Launch, LaunchState},
+            ledger::{AdoptedContainer, Ledger},
+            name::{ModelName, SparkName},
+            object::Object,
+            observed::{
+                CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Job, JobState,
+                Labels, Observed, Process, ServedModel, SparkFacts, SparkView,
+            },
         },
-        readiness::{Readiness, readiness},
     },
     manifest::load::load,
 };

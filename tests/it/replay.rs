@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 
 use spark_control::{
     controller::export::Export,
-    core::{ledger::Ledger, render::render},
+    core::{model::ledger::Ledger, tell::render::render},
     sim::report,
     store::Store,
 };

@@ -34,7 +34,10 @@ use spark_control::{
         round::RoundMode,
         tag::EditBase,
     },
-    core::{desired::ServiceKind, name::SparkName, render::render},
+    core::{
+        model::{desired::ServiceKind, name::SparkName},
+        tell::render::render,
+    },
     host::SharedTransport,
     manifest::v1::Span,
     sim::{Fault, Service, transport::SimulatedTransport},

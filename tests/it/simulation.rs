@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use spark_control::{
     controller::{Snapshot, round::RoundMode, run::run},
-    core::{desired::ServiceKind, observed::FencingToken, render::render},
+    core::{
+        model::{desired::ServiceKind, observed::FencingToken},
+        tell::render::render,
+    },
     sim::{Fault, Service},
 };
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,6 @@
 //! What a status says of one look.
 
-use spark_control::core::{
+use spark_control::core::model::{
     launch::LaunchState,
     name::ServiceName,
     object::Object,

@@ -3,19 +3,20 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use spark_control::core::{
-    launch::{FailureKind, LaunchState},
-    ledger::{AdoptedContainer, ProvenModel},
-    name::{ModelName, ServiceName},
-    object::Object,
-    observed::{EndpointAnswer, Job, JobState, Process},
-    plan::{PlannedStep, Predicate, Verdict},
-    reason::Reason,
-    resolved_model::ResolvedModel,
-    restart::ServiceRestarts,
-    schedule,
-    slot_containers::slot_containers,
-    spec_hash::SpecHash,
-    step::Step,
+    decide::{schedule, slot_containers::slot_containers},
+    model::{
+        launch::{FailureKind, LaunchState},
+        ledger::{AdoptedContainer, ProvenModel},
+        name::{ModelName, ServiceName},
+        object::Object,
+        observed::{EndpointAnswer, Job, JobState, Process},
+        plan::{PlannedStep, Predicate, Verdict},
+        reason::Reason,
+        resolved_model::ResolvedModel,
+        restart::ServiceRestarts,
+        spec_hash::SpecHash,
+        step::Step,
+    },
 };
 
 use crate::look::{Look, at, attempts, release, spark, token};

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spark_control::core::reason::Reason;
+use spark_control::core::model::reason::Reason;
 
 use crate::golden::{here, stems};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spark_control::{
     controller::{Controller, logs::Log, round::RoundMode},
-    core::{
+    core::model::{
         ledger::Ledger, name::SparkName, object::Object, observed::SparkView, reason::Reason,
         status_line::Health,
     },

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use spark_control::{
     apply::weights::fetch,
-    core::{name::RepoId, transfer::ModelFiles},
+    core::model::{name::RepoId, transfer::ModelFiles},
     manifest::load::load,
 };
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! Jobs that bring a model's files to a Spark, as scripts: fixed text and quoted parameters, like everything that runs there.
 
 use crate::{
-    core::{
+    core::model::{
         desired::{Desired, ReachMethod},
         name::SparkName,
         transfer::ModelFiles,

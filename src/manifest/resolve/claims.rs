@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Resolver;
-use crate::core::{
+use crate::core::model::{
     desired::{Desired, Model, Place, Slot, WantedModel},
     name::{ModelName, SparkName},
     object::Object,

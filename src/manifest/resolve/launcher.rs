@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DEFAULT_PORT, Resolver, v1};
-use crate::core::{
+use crate::core::model::{
     launcher::{DistributedExecutor, DockerOptions, LaunchMethod, Launcher, LauncherOptions, NcclDebug},
     name::{ImageRef, PlainPath, RecipeRef},
 };

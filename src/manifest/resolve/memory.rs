@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{GIB, Resolver};
 use crate::core::{
-    desired::{Desired, WantedModel},
-    name::{ModelName, SparkName},
-    need,
-    object::Object,
-    resolved_model::ResolvedModel,
+    decide::need,
+    model::{
+        desired::{Desired, WantedModel},
+        name::{ModelName, SparkName},
+        object::Object,
+        resolved_model::ResolvedModel,
+    },
 };
 
 /// What the system sees of 128 GB on a DGX Spark.

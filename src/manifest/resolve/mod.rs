@@ -24,17 +24,19 @@ use super::{
     v1,
 };
 use crate::core::{
-    desired::NotificationTopic,
-    desired::{
-        Desired, EnvValue, Fabric, Hold, Model, OnDrift, OnEdit, OnFailure, Policy, ReachMethod, Secret,
-        Service, Slot, Spark, WantedModel, WebhookTarget, Window,
+    decide::schedule,
+    model::{
+        desired::{
+            Desired, EnvValue, Fabric, Hold, Model, NotificationTopic, OnDrift, OnEdit, OnFailure, Policy,
+            ReachMethod, Secret, Service, Slot, Spark, WantedModel, WebhookTarget, Window,
+        },
+        name::{
+            ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
+            Variable, nearest,
+        },
+        object::Object,
+        visible,
     },
-    name::{
-        ClusterName, ContainerName, FILES_OF, HeldName, ModelName, PlainPath, ServiceName, SparkName,
-        Variable, nearest,
-    },
-    object::Object,
-    schedule, visible,
 };
 
 /// Of what an owner says in a word or two.
@@ -571,7 +573,7 @@ fn is_web_address(url: &str) -> bool {
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();
     let (host, port) = host_and_port.rsplit_once(':').unwrap_or((host_and_port, "443"));
     let port_is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
-    plain && port_is_one && !host.is_empty() && crate::core::name::Address::new(host).is_ok()
+    plain && port_is_one && !host.is_empty() && crate::core::model::name::Address::new(host).is_ok()
 }
 
 /// What an entry is.

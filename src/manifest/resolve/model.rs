@@ -6,10 +6,12 @@ use serde_json::Value as Json;
 
 use super::{Resolver, v1};
 use crate::core::{
-    command_line,
-    desired::{Model, ModelSource, Weights},
-    name::{Flag, ModelName, ServedName, SparkName, nearest},
-    need::{figure, size},
+    decide::need::{figure, size},
+    model::{
+        command_line,
+        desired::{Model, ModelSource, Weights},
+        name::{Flag, ModelName, ServedName, SparkName, nearest},
+    },
 };
 
 /// Arguments that we set ourselves, or that the launcher adds.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, ResolvedService, Resolver, on_failure, secret, v1};
-use crate::core::{
+use crate::core::model::{
     desired::{Bot, Model, Place, Service, ServiceKind, ServiceState, Slot, WantedModel},
     launcher::{LaunchMethod, Launcher},
     name::{ContainerName, ModelName, ServiceName, SparkName, UserName},

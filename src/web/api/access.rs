@@ -13,7 +13,7 @@ use super::{
     request::{JsonBody, RequestCaller, Shared},
     v1::access::{Session, SignIn},
 };
-use crate::{controller::access::Caller, core::access::Role};
+use crate::{controller::access::Caller, core::model::access::Role};
 
 /// A browser's.
 pub const COOKIE: &str = "spark_control";

@@ -22,7 +22,7 @@ use crate::{
         edit::{EditRequest, HoldAccess, NotEdited, RequestedChange},
         tag::{EditBase, FileTag},
     },
-    core::{
+    core::model::{
         object::Object,
         plan::{Verdict, Work},
         reason::Reason,

@@ -10,7 +10,7 @@ use super::{
     response_cache::ResponseCache,
     v1::history::{Connected, Connectivity, Figures, History, HistoryQuery, Sample},
 };
-use crate::core::connectivity::{EndpointLink, UptimeInterval, outages};
+use crate::core::decide::connectivity::{EndpointLink, UptimeInterval, outages};
 
 const LINES: u32 = 100;
 const MOST_LINES: u32 = 1000;

@@ -36,7 +36,7 @@ use self::{
     operation::{EVENTS, Header, Operation, TEXT, YAML},
     problem::{Problem, ProblemCode},
 };
-use crate::core::access::Role;
+use crate::core::model::access::Role;
 
 /// The description of all of it.
 async fn describe() -> ([(HeaderName, &'static str); 1], &'static str) {

@@ -10,7 +10,7 @@ use axum::{
 use super::problem::Problem;
 use crate::{
     controller::{Controller, access::Caller},
-    core::{access::Role, visible},
+    core::model::{access::Role, visible},
 };
 
 /// The controller that every handler asks.

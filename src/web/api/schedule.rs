@@ -8,7 +8,7 @@ use super::{
     status::in_force,
     v1::schedule::{Opening, Schedule, Window},
 };
-use crate::core::{schedule, slot_summary::NextChange};
+use crate::core::{decide::schedule, tell::slot_summary::NextChange};
 
 /// As far as anybody plans ahead.
 const DAYS: i64 = 14;

@@ -14,9 +14,8 @@ use super::{
     },
 };
 use crate::core::{
-    ledger::Ledger,
-    observed::Observed,
-    serving::{BackendState, backends},
+    decide::serving::{BackendState, backends},
+    model::{ledger::Ledger, observed::Observed},
 };
 
 /// The status that was told last, by its round.
@@ -66,7 +65,7 @@ pub async fn services(State(controller): State<Shared>) -> Result<Json<Services>
 /// No file is in force.
 pub(super) fn in_force(
     controller: &Shared,
-) -> Result<std::sync::Arc<crate::core::desired::Desired>, Problem> {
+) -> Result<std::sync::Arc<crate::core::model::desired::Desired>, Problem> {
     let why = || {
         let error = controller.snapshot().file_error.clone();
         Problem::new(ProblemCode::NotReady, error.unwrap_or_else(|| "no file is in force yet".into()))

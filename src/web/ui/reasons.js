@@ -1,4 +1,4 @@
-// Made from `core/reason.rs` by a test: what each reason for not acting means, and what helps.
+// Made from `core/model/reason.rs` by a test: what each reason for not acting means, and what helps.
 
 export const reasons = {
   LaunchInProgress: "the launcher is running",

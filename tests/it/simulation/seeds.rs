@@ -21,10 +21,12 @@ use jiff::SignedDuration;
 use spark_control::{
     controller::{Controller, Snapshot, round::RoundMode},
     core::{
-        desired::ServiceKind,
-        name::SparkName,
-        plan::{Plan, Verdict},
-        render::render,
+        model::{
+            desired::ServiceKind,
+            name::SparkName,
+            plan::{Plan, Verdict},
+        },
+        tell::render::render,
     },
     host::SharedTransport,
     sim::{Fault, Service, machine::NextLaunch, transport::SimulatedTransport, world::EngineStart},

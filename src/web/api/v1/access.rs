@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::core::access::Role;
+use crate::core::model::access::Role;
 
 /// What a browser signs in with.
 #[derive(Deserialize, JsonSchema)]

@@ -5,10 +5,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    desired::{Desired, ModelSource, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
-    name::{ModelName, ServiceName},
-    object::Object,
-    schedule, status_line,
+    decide::schedule,
+    model::{
+        desired::{Desired, ModelSource, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
+        name::{ModelName, ServiceName},
+        object::Object,
+        status_line,
+    },
 };
 
 /// One model of the catalog.
@@ -38,7 +41,7 @@ pub struct Models {
 
 impl Models {
     pub fn of(desired: &Desired, now: Timestamp) -> Self {
-        let model = |(name, model): (&ModelName, &crate::core::desired::Model)| {
+        let model = |(name, model): (&ModelName, &crate::core::model::desired::Model)| {
             let (source, local) = match &model.source {
                 ModelSource::Repo { repo, revision: None } => (repo.to_string(), false),
                 ModelSource::Repo { repo, revision: Some(revision) } => (format!("{repo}@{revision}"), false),
@@ -84,7 +87,7 @@ pub struct Services {
 
 impl Services {
     pub fn of(desired: &Desired) -> Self {
-        let service = |(name, service): (&ServiceName, &crate::core::desired::Service)| Service {
+        let service = |(name, service): (&ServiceName, &crate::core::model::desired::Service)| Service {
             name: name.to_string(),
             kind: service.kind,
             spark: match &service.place {

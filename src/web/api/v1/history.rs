@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::{connectivity::UptimeInterval, object::Object},
+    core::{decide::connectivity::UptimeInterval, model::object::Object},
     store::Event,
 };
 

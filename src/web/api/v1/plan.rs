@@ -5,12 +5,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{
-    memory_table,
-    name::SparkName,
-    object::Object,
-    plan::{self, Gate, Verdict, WorkItem},
-    reason::Reason,
-    render::render,
+    model::{
+        memory_table,
+        name::SparkName,
+        object::Object,
+        plan::{self, Gate, Verdict, WorkItem},
+        reason::Reason,
+    },
+    tell::render::render,
 };
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::core::slot_summary::NextChange;
+use crate::core::tell::slot_summary::NextChange;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Schedule {

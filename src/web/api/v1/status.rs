@@ -10,17 +10,17 @@ use super::plan::Work;
 use crate::{
     controller::Snapshot,
     core::{
-        concern::Headline,
-        desired::{Desired, Place, ServiceKind},
-        drift, memory, memory_table,
-        name::SparkName,
-        object::Object,
-        observed::{SparkFacts, SparkView},
-        reason::Concern,
-        reason::Reason,
-        schedule,
-        slot_summary::SlotSummary,
-        status_line,
+        decide::{drift, memory, schedule},
+        model::{
+            desired::{Desired, Place, ServiceKind},
+            memory_table,
+            name::SparkName,
+            object::Object,
+            observed::{SparkFacts, SparkView},
+            reason::{Concern, Reason},
+            status_line,
+        },
+        tell::{concern::Headline, slot_summary::SlotSummary},
     },
 };
 
@@ -200,7 +200,7 @@ impl Spark {
 }
 
 fn disks(facts: &SparkFacts) -> Vec<Disk> {
-    let disk = |(path, disk): (&String, &crate::core::platform::Disk)| Disk {
+    let disk = |(path, disk): (&String, &crate::core::model::platform::Disk)| Disk {
         path: path.clone(),
         total_bytes: disk.total_bytes,
         free_bytes: disk.free_bytes,
@@ -209,7 +209,7 @@ fn disks(facts: &SparkFacts) -> Vec<Disk> {
 }
 
 fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<Container> {
-    let container = |seen: &crate::core::observed::Container| Container {
+    let container = |seen: &crate::core::model::observed::Container| Container {
         name: seen.name.clone(),
         image: seen.image.clone(),
         state: match (seen.running, seen.restarting) {
@@ -232,7 +232,7 @@ fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<C
 impl From<&Snapshot> for Status {
     fn from(seen: &Snapshot) -> Self {
         let desired = seen.desired.as_deref();
-        let planned = seen.plan.as_ref().map(crate::core::plan::Plan::by_object).unwrap_or_default();
+        let planned = seen.plan.as_ref().map(crate::core::model::plan::Plan::by_object).unwrap_or_default();
         let object = |line: &status_line::StatusLine| {
             let now = seen.at.unwrap_or(Timestamp::MIN);
             let about = desired.map(|desired| about(&line.object, desired, now));

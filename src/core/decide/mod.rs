@@ -1,0 +1,33 @@
+//! What to do: one decision to a file. Begin with `planner`, then `slot`.
+
+pub mod adopt;
+pub mod bot;
+pub mod cause;
+pub mod connectivity;
+pub mod consent;
+pub mod drain;
+pub mod drift;
+pub mod fallback;
+pub mod fitness;
+pub mod health;
+pub mod loosens;
+pub mod memory;
+pub mod memory_watchdog;
+pub mod need;
+pub mod planner;
+pub mod platform_difference;
+pub mod preflight;
+pub mod reachability;
+pub mod readiness;
+pub mod recognise;
+pub mod record_observed;
+pub mod record_step;
+pub mod removal;
+pub mod schedule;
+pub mod service;
+pub mod serving;
+pub mod slot;
+pub mod slot_containers;
+pub mod slot_view;
+pub mod swap;
+pub mod weights;

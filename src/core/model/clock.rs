@@ -1,0 +1,58 @@
+//! A clock that was set back: what was written down lies in the future, and would be waited for until the clock is there again.
+//! It counts as of now.
+
+use jiff::Timestamp;
+
+use super::{
+    launch::{LaunchState, RETRY_AFTER},
+    ledger::Ledger,
+};
+
+impl Ledger {
+    /// No time that is kept lies after `now`, and none that is waited for further away than it may be.
+    pub(crate) fn set_clock(&mut self, now: Timestamp) {
+        for launch in self.launches.values_mut() {
+            launch.clock_was_set |= launch.at > now;
+            launch.at = launch.at.min(now);
+            launch.launcher_ended = launch.launcher_ended.map(|at| at.min(now));
+            match &mut launch.state {
+                LaunchState::Loading => {}
+                LaunchState::Serving { since: at }
+                | LaunchState::Failed { at, .. }
+                | LaunchState::Stopped { at }
+                | LaunchState::Unseen { at } => *at = (*at).min(now),
+            }
+        }
+        for release in self.releases.values_mut() {
+            release.since = release.since.min(now);
+        }
+        for attempts in self.attempts.values_mut().filter(|attempts| attempts.last.at > now) {
+            attempts.last.at = now;
+            attempts.deaths.iter_mut().for_each(|at| *at = (*at).min(now));
+            attempts.not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
+        }
+        for transfer in self.transfers.values_mut() {
+            transfer.at = transfer.at.min(now);
+        }
+        for update in self.updates.values_mut() {
+            update.at = update.at.min(now);
+        }
+        for since in self.draining.values_mut() {
+            *since = (*since).min(now);
+        }
+        for restarts in self.restarts.values_mut() {
+            restarts.last = restarts.last.min(now);
+        }
+        for approval in &mut self.approvals {
+            approval.at = approval.at.min(now);
+        }
+        for watch in self.floors.values_mut() {
+            watch.set_clock(now);
+        }
+        for told in self.told.values_mut() {
+            told.since = told.since.min(now);
+        }
+        // What was sampled later than now was sampled before something that nobody knows the length of.
+        self.samples.retain(|_, samples| samples.seen.back().is_none_or(|sample| sample.at <= now));
+    }
+}

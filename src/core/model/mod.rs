@@ -1,0 +1,34 @@
+//! What there is: the file, what was seen, what is remembered, what is planned. Types, what they are made of, and what follows from one of
+//! them alone.
+
+pub mod access;
+pub mod bot_update;
+pub mod clock;
+pub mod command_line;
+pub mod desired;
+pub mod files;
+pub mod id;
+pub mod image;
+pub mod label;
+pub mod launch;
+pub mod launch_spec;
+pub mod launcher;
+pub mod ledger;
+pub mod memory_dip;
+pub mod memory_table;
+pub mod name;
+pub mod object;
+pub mod observed;
+pub mod plan;
+pub mod platform;
+pub mod progress;
+pub mod reason;
+pub mod redact;
+pub mod resolved_model;
+pub mod restart;
+pub mod spec_hash;
+pub mod status_line;
+pub mod step;
+pub mod told;
+pub mod transfer;
+pub mod visible;
