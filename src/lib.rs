@@ -11,7 +11,7 @@
 //! Decisions are values made in `core`; everything else carries values in and out. Modules stand below in reading
 //! order. Imports go down only: `tests/it/tidy.rs` holds the table, `docs/architecture.md` explains it.
 
-// 0: pure. Begin with `core::planner`.
+// 0: pure. Begin with `core::decide::planner`.
 pub mod core;
 // 1: the file, the store, ways to a Spark, Docker's wire, launchers.
 pub mod docker;

@@ -355,6 +355,37 @@ fn every_file(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The file has a line that begins what has this name: a function, a type, a constant or a variant.
+fn defines(file: &str, symbol: &str) -> bool {
+    let source = fs::read_to_string(here(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    source.lines().any(|line| {
+        let mut line = line.trim_start();
+        for word in ["export ", "pub ", "pub(crate) ", "pub(super) ", "async ", "const "] {
+            line = line.trim_start_matches(word);
+        }
+        let rest = ["fn ", "struct ", "enum ", "type ", "trait ", "def ", "function "]
+            .iter()
+            .find_map(|kind| line.strip_prefix(kind))
+            .unwrap_or(line);
+        rest.strip_prefix(symbol).is_some_and(|rest| rest.starts_with([':', '(', '<', ' ', ',', ';']))
+    })
+}
+
+/// If this failed, who follows a value through the source would be sent to a file or a function that is not there.
+#[test]
+fn the_walks_of_the_architecture_page_lead_where_they_say() {
+    let page = fs::read_to_string(here("docs/architecture.md")).unwrap();
+    let walks = page.split("## Three walks").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut stations = 0;
+    for place in walks.split('`').skip(1).step_by(2).filter(|place| place.contains("::")) {
+        let (file, symbol) = place.rsplit_once("::").unwrap();
+        let file = format!("src/{file}");
+        assert!(defines(&file, symbol), "`{symbol}` is not defined in {file}");
+        stations += 1;
+    }
+    assert!(stations > 30, "{stations}");
+}
+
 /// If this failed, somebody who searches for the usual word would be led to a place that is not there.
 #[test]
 fn every_word_of_the_glossary_leads_to_its_symbol() {
@@ -364,18 +395,7 @@ fn every_word_of_the_glossary_leads_to_its_symbol() {
         let (term, rest) = line.strip_prefix("- **").and_then(|rest| rest.split_once("**: ")).expect(line);
         let place = rest.rsplit('`').nth(1).expect(line);
         let (file, symbol) = place.rsplit_once("::").expect(line);
-        let source = fs::read_to_string(here(file)).unwrap_or_else(|error| panic!("{term}: {file}: {error}"));
-        let is_defined = |line: &str| {
-            let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(super) ");
-            let line = line.trim_start_matches("async ").trim_start_matches("const ");
-            let rest = ["fn ", "struct ", "enum ", "type ", "trait ", "def "]
-                .iter()
-                .find_map(|kind| line.strip_prefix(kind))
-                .unwrap_or(line);
-            // A constant, a variant, or one of the above.
-            rest.strip_prefix(symbol).is_some_and(|rest| rest.starts_with([':', '(', '<', ' ', ',', ';']))
-        };
-        assert!(source.lines().any(is_defined), "{term}: `{symbol}` is not defined in {file}");
+        assert!(defines(file, symbol), "{term}: `{symbol}` is not defined in {file}");
         terms.push(term);
     }
     let mut sorted = terms.clone();
