@@ -39,6 +39,32 @@ pub enum Verdict {
 /// A message that is older than this when it gets its turn was decided on what may not be so any more.
 const LATEST_SECS: u64 = 180;
 
+/// Those that not every act has.
+const PARAMETERS: [&str; 22] = [
+    "container",
+    "drop_caches",
+    "environment",
+    "environment_file",
+    "expect_free",
+    "expect_image",
+    "expect_image_id",
+    "expect_memory_kib",
+    "folder",
+    "grace",
+    "hf_home",
+    "job",
+    "limit",
+    "memory_kib",
+    "name",
+    "object",
+    "own_dir",
+    "own_program",
+    "remove",
+    "script",
+    "spec",
+    "words",
+];
+
 /// An act on `spark` with its token. The rest of its parameters is the caller's. `seen` is what it was decided on.
 pub fn program(
     act: &str,
@@ -50,7 +76,9 @@ pub fn program(
     let socket = desired.sparks.get(spark).map_or("", |spark| spark.docker_socket.as_str());
     let body =
         concat!(include_str!("../host/place.sh"), include_str!("../host/alive.sh"), include_str!("fence.sh"));
-    Program::new("fence", body)
+    // `fence.sh` takes no parameter for empty that was not set: one of the login's own environment would count.
+    let unset = PARAMETERS.iter().fold(Program::new("fence", body), |program, name| program.with(name, ""));
+    unset
         .with("claims", "yes")
         .with("cluster", desired.cluster.as_str())
         .with("socket", socket)
@@ -60,12 +88,6 @@ pub fn program(
         .with("act", act)
         .with("expect_boot", seen.boot_id.as_str())
         .with("expect_before", (seen.uptime_secs + LATEST_SECS).to_string())
-        .with("expect_free", "")
-        .with("expect_image", "")
-        .with("expect_image_id", "")
-        .with("environment", "")
-        .with("own_program", "")
-        .with("drop_caches", "")
         .with("forget", LAUNCH_DEADLINE.as_secs().to_string())
 }
 

@@ -19,13 +19,15 @@
 #   refused DETAIL | fenced TOKEN       nothing was tried
 #   failed DETAIL                       it was tried
 #   unknown DETAIL                      it may still happen
+# A parameter that is misspelt ends it, rather than being an empty expectation.
+set -u
 umask 077
 # A hanging Engine must not keep the lock.
 engine() { timeout -k 5 20 docker "$@"; }
 seconds() { cut -d . -f 1 /proc/uptime; }
 [ -z "$socket" ] || { DOCKER_HOST="unix://$socket" && export DOCKER_HOST; }
-mkdir -p "$state/jobs" || { echo "outcome refused cannot write $state"; return 0; }
-exec 9>"$state/lock" || { echo "outcome refused cannot write $state"; return 0; }
+mkdir -p "$state/jobs" || { echo "outcome refused cannot write the state directory ($state)"; return 0; }
+exec 9>"$state/lock" || { echo "outcome refused cannot write the state directory ($state)"; return 0; }
 flock -w 20 9 || { echo "outcome refused another act held the lock for 20 s"; return 0; }
 
 # One generation back is kept.
@@ -113,12 +115,15 @@ drop() {
         printf 'said the cache of files could not be dropped: %s' "$(tail -n 1 "$state/err.drop" | tr -d '\000-\037' | cut -c 1-200)"
 }
 
-case "$act" in
-advance)
+# Nothing but the token, the environment and the cache of files.
+advance() {
     kept=$(drop)
     say "${kept:-done}"
-    ;;
-check)
+}
+
+# Ask the engine itself, in a container that is gone after it. Its words take the place of its arguments.
+# shellcheck disable=SC2120
+check() {
     # Short-lived, without GPU or network, and limited: it must not take from what serves.
     if [ "$(available_kib)" -lt "$memory_kib" ]; then say "said unknown too little memory is free for it"; return 0; fi
     eval "set -- $words"
@@ -140,8 +145,10 @@ check)
     137:*) say "said unknown it was ended, perhaps because it took more than 4 GiB of memory" ;;
     *) say "said unknown it ended with ${said##*ended }: $(printf '%s\n' "$said" | grep -v -e '^$' -e '^ended ' | tail -n 1 | cut -c 1-200)" ;;
     esac
-    ;;
-stop)
+}
+
+# A container ends, and goes when it is to.
+stop() {
     is=$(running "$container") || { say "refused Docker did not answer"; return 0; }
     if [ -z "$is" ]; then say already; return 0; fi
     # What the owner's own program leaves running is stopped all the same, whatever it says.
@@ -172,8 +179,10 @@ stop)
         done
     fi
     say done
-    ;;
-start)
+}
+
+# A container that is there runs again.
+start() {
     is=$(running "$container") || { say "refused Docker did not answer"; return 0; }
     case "$is" in
     true) say already ;;
@@ -184,8 +193,10 @@ start)
         ;;
     *) say "refused the container is gone" ;;
     esac
-    ;;
-end-job)
+}
+
+# A job and all that it started end.
+end_job() {
     dir="$state/jobs/$job"
     if [ ! -r "$dir/pid" ]; then say already; return 0; fi
     read -r pid start <"$dir/pid"
@@ -200,8 +211,10 @@ end-job)
     else
         say already
     fi
-    ;;
-launch)
+}
+
+# A script of its own begins, as a job.
+launch() {
     for other in "$state"/jobs/*/; do
         [ -r "$other/pid" ] && [ ! -e "$other/status" ] || continue
         [ "$(cat "$other/object")" = "$object" ] || continue
@@ -233,8 +246,10 @@ launch)
     if [ -e "$dir/pid" ]; then say "${kept:-done}"; else say "unknown the job has not started yet"; fi
     # Jobs are small; the last 50 are kept.
     ls -1t "$state/jobs" | tail -n +51 | while read -r old; do rm -r "$state/jobs/$old"; done
-    ;;
-delete)
+}
+
+# A folder of the cache goes.
+delete() {
     [ -n "$hf_home" ] || hf_home="${HF_HOME:-$HOME/.cache/huggingface}"
     case "$folder" in
     */* | *..*) say "refused $folder is no folder of a repository"; return 0 ;;
@@ -246,6 +261,15 @@ delete)
     if timeout -k 5 60 rm -rf -- "$hf_home/hub/$folder" 2>"$state/err"; then say done; else
         say "failed $(tail -n 1 "$state/err")"
     fi
-    ;;
+}
+
+case "$act" in
+advance) advance ;;
+check) check ;;
+stop) stop ;;
+start) start ;;
+end-job) end_job ;;
+launch) launch ;;
+delete) delete ;;
 *) say "refused unknown act" ;;
 esac

@@ -37,7 +37,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
     let room = world.room(now);
     let machine = world.sparks.get_mut(spark).expect("transports are made for machines of the world");
     if machine.disk_full_until.is_some_and(|until| until > now) {
-        return "refused cannot write the state directory".into();
+        return "refused cannot write the state directory (~/.local/state/spark-control)".into();
     }
     if parameter("act") == "launch" {
         match std::mem::replace(&mut machine.next_launch, NextLaunch::Arrives) {
@@ -115,6 +115,9 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
                 }
             }
         }
+        "delete" if !is_folder_of_a_repository(&parameter("folder")) => {
+            format!("refused {} is no folder of a repository", parameter("folder"))
+        }
         "delete" => {
             if machine.lacks.insert(parameter("folder")) {
                 "done".into()
@@ -157,4 +160,9 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
         }
         _ => "refused unknown act".into(),
     }
+}
+
+fn is_folder_of_a_repository(folder: &str) -> bool {
+    let is_named = folder.strip_prefix("models--").is_some_and(|rest| !rest.is_empty());
+    is_named && !folder.contains('/') && !folder.contains("..")
 }

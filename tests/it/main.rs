@@ -26,6 +26,7 @@ mod edit;
 mod engines;
 mod environment;
 mod fence;
+mod fence_contract;
 mod files;
 mod golden;
 mod health;
