@@ -54,8 +54,10 @@ pub(super) fn loads(desired: &Desired, ledger: &Ledger) -> BTreeMap<ModelName, V
     for slot in desired.slots.values() {
         for name in desired.models.keys() {
             let Some(effective) = desired.resolved_model(slot, name) else { continue };
-            if let Some(secs) = ledger.load_secs.get(effective.spec_hash().as_str()) {
-                loads.insert(name.clone(), secs.clone());
+            if let Some(record) =
+                ledger.specs.get(&effective.spec_hash()).filter(|record| record.became_ready)
+            {
+                loads.insert(name.clone(), record.load_secs.clone());
             }
         }
     }

@@ -15,7 +15,7 @@ pub use self::event::Event;
 use crate::core::model::{ledger::Ledger, plan::Plan, step::Step};
 
 /// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const KEPT_PLANS: i64 = 200;
 const KEPT_STEPS: i64 = 10_000;
 /// Nobody reads more of them when a hook is back.

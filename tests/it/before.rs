@@ -170,7 +170,14 @@ async fn what_an_older_program_left_is_as_the_file_says() {
         assert_eq!(format!("{:?} {:?}", line.sync, line.health), "InSync Healthy", "{line:?}");
     }
     assert_eq!(sim.world().acts, 0, "nothing was done to any Spark");
-    // What loads took is known: nobody is told that it is the first.
+    // What loads took and needed is known: nobody is told that it is the first.
+    let ledger = controller.export().unwrap().unwrap().ledger;
+    assert_eq!(ledger.specs.len(), 3);
+    assert!(
+        ledger.specs.values().all(|record| record.became_ready && !record.peaks.is_empty()),
+        "{:?}",
+        ledger.specs
+    );
     let learned: Vec<&str> = snapshot.load_secs.keys().map(ModelName::as_str).collect();
     assert_eq!(learned, ["alpha", "beta", "wide"]);
     assert!(controller.events(500).unwrap().iter().filter(|event| event.kind == "ready").count() >= 4);
@@ -237,22 +244,19 @@ fn the_store_of_an_older_program_is_kept_beside_the_new_one() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("spark-control.db");
     fs::write(&path, unpacked(STORE)).unwrap();
-    let older = rusqlite::Connection::open(&path).unwrap();
-    older.pragma_update(None, "user_version", 1).unwrap();
-    drop(older);
     let revision = Store::open(folder.path()).unwrap().last_revision().unwrap();
-    let kept = folder.path().join("spark-control.db.version-1");
+    let kept = folder.path().join("spark-control.db.version-2");
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600, "it holds who may ask");
     let kept = rusqlite::Connection::open(&kept).unwrap();
     let version: i64 = kept.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     let sql = "SELECT number FROM revision ORDER BY number DESC LIMIT 1";
     let number: u64 = kept.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
-    assert_eq!((version, Some(number)), (1, revision.map(|(number, _)| number)));
+    assert_eq!((version, Some(number)), (2, revision.map(|(number, _)| number)));
     // Once: what it was is not overwritten by what it became.
     let again = Store::open(folder.path()).unwrap();
     drop(again);
     let files =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let kept: Vec<String> = files.filter(|name| name.contains("version")).collect();
-    assert_eq!(kept, ["spark-control.db.version-1"]);
+    assert_eq!(kept, ["spark-control.db.version-2"]);
 }

@@ -86,7 +86,7 @@ fn files_are_brought_when_it_is_time_and_nobody_does_it_yet() {
     fn failed(look: &mut Look, failed_loads: u32, again: i64) {
         let files = ModelFiles { repo: RepoId::new("lab/alpha").unwrap(), revision: Some("abc".into()) };
         let attempts = attempts(failed_loads, FailureKind::Unnamed, again);
-        look.ledger.attempts.insert(format!("weights/alpha {}", files.spec()), attempts);
+        look.ledger.set_attempts(&"weights/alpha".parse().unwrap(), &files.spec(), attempts);
     }
     assert!(matches!(verdict(|look| failed(look, 1, 101)), Verdict::Waiting { reason: Reason::Backoff, .. }));
     assert_eq!(verdict(|look| failed(look, 4, 100)), Verdict::Open);

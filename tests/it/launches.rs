@@ -70,7 +70,7 @@ fn a_load_ends_when_it_is_ready_at_its_deadline_or_when_the_engine_gives_up() {
         "ready: `alpha` is ready after 90 s; it does not tell which files it loaded (`root`), so its names and its command line count"
     );
     assert_eq!(ready.state(), LaunchState::Serving { since: at(90) });
-    assert_eq!(ready.ledger.load_secs.values().next().unwrap(), &[90]);
+    assert_eq!(ready.ledger.specs.values().next().unwrap().load_secs, [90]);
 
     let mut late = loading("alpha");
     late.later(2400);
@@ -232,7 +232,7 @@ fn a_load_says_how_it_compares_and_what_it_is_for() {
     };
     let mut look = loading("alpha");
     let spec = look.group("alpha").spec;
-    look.ledger.load_secs.insert(spec.to_string(), vec![60]);
+    look.ledger.learn_load(&spec, Some(60));
     says(&mut look, "spark1", false, "");
     look.later(30);
     assert_eq!(message(&mut look), "starting; 30 s of about 60");
@@ -530,5 +530,8 @@ fn what_lies_in_the_future_counts_as_of_now() {
     look.later(50);
     look.answers(&engine("alpha"));
     assert_eq!(told(&mut look), "ready: `alpha` is ready; the clock was set meanwhile");
-    assert!(look.ledger.load_secs[spec.as_str()].is_empty(), "how long it took is not known");
+    assert!(
+        look.ledger.became_ready(&spec) && look.ledger.specs[&spec].load_secs.is_empty(),
+        "how long it took is not known"
+    );
 }

@@ -168,8 +168,8 @@ impl Look {
 
     /// Loads of it failed in the main slot.
     pub fn failed(&mut self, model: &str, attempts: FailedAttempts) {
-        let key = format!("vllm {}", self.group(model).spec);
-        self.ledger.attempts.insert(key, attempts);
+        let spec = self.group(model).spec;
+        self.ledger.set_attempts(&Object::main(), &spec, attempts);
     }
 
     pub fn answers(&mut self, answer: &EndpointAnswer) {

@@ -149,7 +149,7 @@ fn what_was_loaded_from_a_part_is_loaded_from_it_again() {
     let is_blocked = |look: &Look| matches!(look.work("vllm").unwrap().verdict, Verdict::Blocked { .. });
     assert!(is_blocked(&look));
     let spec = look.group("alpha").spec;
-    look.ledger.load_secs.insert(spec.to_string(), vec![60]);
+    look.ledger.learn_load(&spec, Some(60));
     assert!(!is_blocked(&look));
 }
 
@@ -269,7 +269,7 @@ fn requests_get_their_time_before_a_stop_and_no_more() {
         let mut look = Look::new("model: beta\nvllm: { drain: 30s }");
         look.serves("alpha");
         let beta = look.group("beta").spec;
-        look.ledger.load_secs.insert(beta.to_string(), vec![60]);
+        look.ledger.learn_load(&beta, Some(60));
         let EndpointAnswer::Engine(mut engine) = crate::look::engine("alpha") else { panic!() };
         engine.load = Some(EngineLoad { running, waiting, progress: 1.0 });
         engine.moved_at = Some(at(0));

@@ -61,31 +61,30 @@ fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     // Failures are known of what the file has.
     let mut failed = Look::new("model: alpha");
     let alpha = failed.group("alpha").spec;
-    for spec in [alpha.as_str(), "v1-gone"] {
-        let attempts = attempts(1, FailureKind::Unnamed, 0);
-        failed.ledger.attempts.insert(format!("vllm {spec}"), attempts);
+    let gone = SpecHash::of_label("v1-gone");
+    for spec in [&alpha, &gone] {
+        failed.ledger.set_attempts(&Object::main(), spec, attempts(1, FailureKind::Unnamed, 0));
     }
     failed.notice();
-    let known: Vec<&String> = failed.ledger.attempts.keys().collect();
-    assert_eq!(known, [&format!("vllm {alpha}")]);
+    assert!(failed.ledger.attempts(&Object::main(), &alpha).is_some());
+    assert_eq!(failed.ledger.attempts(&Object::main(), &gone), None);
 
     // What loads took is kept of models that left the file too, up to a bound.
     let mut learned = Look::new("model: alpha");
     let alpha = learned.group("alpha").spec;
-    learned.ledger.load_secs.insert(alpha.to_string(), vec![60]);
-    learned.ledger.peaks.insert(format!("{alpha} spark1"), vec![GIB]);
+    let learn = |learned: &mut Look, spec: &SpecHash| {
+        learned.ledger.learn_load(spec, Some(60));
+        learned.ledger.spec_mut(spec).peaks.insert(spark("spark1"), vec![GIB]);
+    };
+    learn(&mut learned, &alpha);
     for number in 1..500 {
-        learned.ledger.load_secs.insert(format!("v1-{number}"), vec![60]);
-        learned.ledger.peaks.insert(format!("v1-{number} spark1"), vec![GIB]);
+        learn(&mut learned, &SpecHash::of_label(&format!("v1-{number}")));
     }
     learned.notice();
-    assert_eq!((learned.ledger.load_secs.len(), learned.ledger.peaks.len()), (500, 500));
-    learned.ledger.load_secs.insert("v1-500".into(), vec![60]);
+    assert_eq!(learned.ledger.specs.len(), 500);
+    learn(&mut learned, &SpecHash::of_label("v1-500"));
     learned.notice();
-    assert_eq!((learned.ledger.load_secs.len(), learned.ledger.peaks.len()), (1, 500));
-    learned.ledger.peaks.insert("v1-500 spark1".into(), vec![GIB]);
-    learned.notice();
-    assert_eq!((learned.ledger.load_secs.len(), learned.ledger.peaks.len()), (1, 1));
+    assert_eq!(learned.ledger.specs.keys().collect::<Vec<_>>(), [&alpha]);
 }
 
 #[test]
@@ -94,7 +93,7 @@ fn a_deadline_is_written_learned_or_forty_minutes() {
         let mut look = Look::new(&format!("model: alpha\n{more}"));
         let spec = look.group("alpha").spec;
         if !load_secs.is_empty() {
-            look.ledger.load_secs.insert(spec.to_string(), load_secs.to_vec());
+            load_secs.iter().for_each(|secs| look.ledger.learn_load(&spec, Some(*secs)));
         }
         look.ledger.load_deadline(&look.desired.slots[&Object::main()], &spec).as_secs()
     };
@@ -251,8 +250,8 @@ fn what_takes_over_is_the_last_that_served_and_nothing_else() {
     assert_eq!(goal(|look| proven(look).model = look.group("wide").model), stays);
     assert_eq!(goal(|look| look.proven("beta")), stays);
     let spent: fn(&mut Look) = |look| {
-        let key = format!("vllm {}", look.group("alpha").spec);
-        look.ledger.attempts.get_mut(&key).unwrap().failed_loads = 2;
+        let spec = look.group("alpha").spec;
+        look.ledger.attempts_mut(&Object::main(), &spec).unwrap().failed_loads = 2;
     };
     assert_eq!(goal(spent), stays);
     let failed: fn(&mut Look) = |look| {
@@ -260,8 +259,8 @@ fn what_takes_over_is_the_last_that_served_and_nothing_else() {
     };
     assert_eq!(goal(failed), stays, "it failed to load when it took over");
     let short: fn(&mut Look) = |look| {
-        let key = format!("vllm {}", look.group("beta").spec);
-        look.ledger.attempts.get_mut(&key).unwrap().last.kind = FailureKind::BelowFloor;
+        let spec = look.group("beta").spec;
+        look.ledger.attempts_mut(&Object::main(), &spec).unwrap().last.kind = FailureKind::BelowFloor;
     };
     assert_eq!(goal(short), stays, "there is too little memory for anything");
     assert_eq!(goal(|look| look.edit("model: beta\nvllm: { on_failure: stall }")), stays);

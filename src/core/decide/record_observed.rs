@@ -21,11 +21,11 @@ use crate::core::model::{
     launch_spec::{LaunchSpec, Liveness},
     ledger::{
         AdoptedContainer, ConvergedService, KEPT_SAMPLES, Ledger, LedgerEvent, MemorySample, MemorySamples,
-        attempt_key, peak_key,
     },
     name::SparkName,
     object::Object,
     observed::{Container, EndpointAnswer, JobState, Observed, SparkFacts},
+    spec_hash::SpecHash,
 };
 
 /// Specs that load times and peaks are kept of, when they are not in the file any more.
@@ -71,39 +71,44 @@ impl Ledger {
             matches!(wanted, Some(WantedModel::Model(_)))
                 || now.duration_since(release.since) <= RELEASE_DEADLINE
         });
-        let known = |key: &str| {
+        self.forget_what_left_the_file(desired);
+        noticed
+    }
+
+    /// Specs that no entry of the file has any more. Of what was learned of them some is kept: models come back.
+    fn forget_what_left_the_file(&mut self, desired: &Desired) {
+        let is_known = |spec: &SpecHash| {
             desired.slots.values().any(|slot| {
-                let mut effective =
+                let mut models =
                     desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
-                effective.any(|effective| key.starts_with(&format!("{} ", effective.spec_hash())))
+                models.any(|model| model.spec_hash() == *spec)
             })
         };
-        self.checked.retain(|key, _| known(key));
-        // Of models that left the file some is kept: they come back.
-        if self.load_secs.len() > KEPT_SPECS {
-            self.load_secs.retain(|spec, _| known(&format!("{spec} ")));
-            self.loaded_from.retain(|spec, _| known(&format!("{spec} ")));
+        for (spec, record) in &mut self.specs {
+            if !record.checked.is_empty() && !is_known(spec) {
+                record.checked.clear();
+            }
         }
-        if self.peaks.len() > KEPT_SPECS {
-            self.peaks.retain(|key, _| known(key));
+        let is_full = self.specs.len() > KEPT_SPECS;
+        self.specs.retain(|spec, record| !record.is_empty() && (!is_full || is_known(spec)));
+        if self.attempts.is_empty() {
+            return;
         }
-        if !self.attempts.is_empty() {
-            let specs = desired.slots.iter().flat_map(|(object, slot)| {
-                let effective = desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
-                effective.map(move |effective| {
-                    (attempt_key(object, &effective.spec_hash()), effective.settings_hash(desired))
-                })
-            });
-            let mut specs: BTreeMap<String, String> = specs.collect();
-            specs.extend(Self::transfer_keys(desired).map(|key| (key, String::new())));
-            // What an owner is told to edit counts as an edit, whether or not the container receives it.
-            self.attempts.retain(|key, attempts| {
-                let Some(settings) = specs.get(key) else { return false };
+        let specs = desired.slots.iter().flat_map(|(object, slot)| {
+            let models = desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
+            models.map(move |model| ((object.clone(), model.spec_hash()), model.settings_hash(desired)))
+        });
+        let mut specs: BTreeMap<(Object, SpecHash), String> = specs.collect();
+        specs.extend(Self::transfer_specs(desired).map(|key| (key, String::new())));
+        // What an owner is told to edit counts as an edit, whether or not the container receives it.
+        self.attempts.retain(|object, attempts| {
+            attempts.retain(|spec, attempts| {
+                let Some(settings) = specs.get(&(object.clone(), spec.clone())) else { return false };
                 let before = attempts.settings.replace(settings.clone());
                 before.is_none_or(|before| before == *settings)
             });
-        }
-        noticed
+            !attempts.is_empty()
+        });
     }
 
     fn notice_services(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) {
@@ -238,7 +243,7 @@ impl Ledger {
                 let took = took.filter(|_| !launch.clock_was_set);
                 self.proved(object, group, took, now);
                 if let Some(from) = files_of(group, slot, desired, observed) {
-                    self.loaded_from.insert(group.spec.as_str().to_owned(), from);
+                    self.spec_mut(&group.spec).loaded_from = from;
                 }
                 let after =
                     took.map_or("; the clock was set meanwhile".into(), |took| format!(" after {took} s"));
@@ -260,7 +265,7 @@ impl Ledger {
                     proven.image_id = image_id;
                 }
                 if now.duration_since(*since) >= CLEAN_AFTER {
-                    self.attempts.remove(&attempt_key(object, &group.spec));
+                    self.take_attempts(object, &group.spec);
                 }
                 // What was stopped on other Sparks after it was ready has nothing to do with its next start.
                 let since = self.releases.get(object).map(|release| release.since);
@@ -425,8 +430,9 @@ impl Ledger {
     /// What this load took is what the next one needs.
     fn learn_peaks(&mut self, object: &Object) {
         let Some(launch) = self.launches.get(object) else { return };
+        let record = self.specs.entry(launch.group.spec.clone()).or_default();
         for (spark, seen) in &launch.memory {
-            let peaks = self.peaks.entry(peak_key(&launch.group.spec, spark)).or_default();
+            let peaks = record.peaks.entry(spark.clone()).or_default();
             peaks.push(seen.held_bytes);
             let surplus = peaks.len().saturating_sub(KEPT_LOAD_TIMES);
             peaks.drain(..surplus);
@@ -436,12 +442,9 @@ impl Ledger {
     /// It serves: what was asked for is done, and it may be gone back to.
     fn proved(&mut self, object: &Object, group: &LaunchSpec, took_secs: Option<u64>, now: Timestamp) {
         self.learn_peaks(object);
-        let times = self.load_secs.entry(group.spec.as_str().to_owned()).or_default();
-        times.extend(took_secs);
-        let surplus = times.len().saturating_sub(KEPT_LOAD_TIMES);
-        times.drain(..surplus);
+        self.learn_load(&group.spec, took_secs);
         self.remember_proven(object, group, now);
-        if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
+        if let Some(attempts) = self.attempts_mut(object, &group.spec) {
             attempts.failed_loads = 0;
         }
         self.releases.remove(object);
@@ -488,7 +491,7 @@ impl Ledger {
             failed_loads,
             LaunchFailure { at: now, what: what.clone(), kind },
         );
-        if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
+        if let Some(attempts) = self.attempts_mut(object, &group.spec) {
             attempts.died(now);
             let count = attempts.deaths.len();
             let message = if attempts.is_spent() {

@@ -9,10 +9,7 @@ use crate::core::model::{
     id::ContainerId,
     launch::{FailedAttempts, FailureKind, LONGEST_RETRY, Launch, LaunchFailure, LaunchState, RETRY_AFTER},
     launch_spec::LaunchSpec,
-    ledger::{
-        AdoptedContainer, CheckedArguments, Ledger, LedgerEvent, MemoryRelease, StepResult, attempt_key,
-        checked_key,
-    },
+    ledger::{AdoptedContainer, CheckedArguments, Ledger, LedgerEvent, MemoryRelease, StepResult},
     object::Object,
     observed::FencingToken,
     restart::ServiceRestarts,
@@ -115,7 +112,7 @@ impl Ledger {
                         CheckedArguments::Unknown { why: what.to_owned(), at: now }
                     }
                 };
-                self.checked.insert(checked_key(&group.spec, image_id), checked);
+                self.spec_mut(&group.spec).checked.insert(image_id.clone(), checked);
             }
             (Step::Stop { container, .. }, StepResult::Done) => {
                 self.adopted.remove(container);
@@ -198,7 +195,7 @@ impl Ledger {
             LaunchFailure { at: now, what: format!("it was refused: {what}"), kind: FailureKind::Unnamed };
         self.attempted(object, &group.spec, failed_loads, last);
         let pause = RETRY_AFTER.checked_mul(1 << refused.min(10)).unwrap_or(LONGEST_RETRY).min(LONGEST_RETRY);
-        if let Some(attempts) = self.attempts.get_mut(&attempt_key(object, &group.spec)) {
+        if let Some(attempts) = self.attempts_mut(object, &group.spec) {
             attempts.refused = refused + 1;
             attempts.not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
         }

@@ -17,7 +17,7 @@ use crate::core::model::{
     id::ContainerId,
     launch::LOAD_DEADLINE,
     launch_spec::LaunchSpec,
-    ledger::{CheckedArguments, checked_key},
+    ledger::CheckedArguments,
     name::{ModelName, SparkName},
     object::Object,
     plan::{ArgumentsCheck, Gate, Objection, Outage, PlannedStep, Predicate, Verdict, Work, WorkItem, push},
@@ -202,7 +202,7 @@ impl SlotView<'_> {
         let Some(image) = head.and_then(|facts| facts.image(target.image.as_str())) else {
             return unchecked("the images of its Spark could not be read");
         };
-        let checked = self.ledger.checked.get(&checked_key(&group.spec, &image.id));
+        let checked = self.ledger.checked(&group.spec, &image.id);
         match checked.filter(|checked| !checked.is_worth_asking_again(self.now)) {
             Some(CheckedArguments::Valid { engine }) => {
                 return ArgumentsFinding::Known(ArgumentsCheck::Accepted { engine: engine.clone() });
@@ -211,7 +211,7 @@ impl SlotView<'_> {
             Some(CheckedArguments::Invalid { why, .. }) => return ArgumentsFinding::Refused(why.clone()),
             None => {}
         }
-        if self.ledger.load_secs.contains_key(group.spec.as_str()) {
+        if self.ledger.became_ready(&group.spec) {
             return ArgumentsFinding::Known(ArgumentsCheck::Proven);
         }
         if !target.launcher.how.controls_full_command_line() {

@@ -12,12 +12,13 @@ use crate::core::model::{
     desired::{Desired, Model, ModelSource, Weights},
     files::FilesSeen,
     launch::{FailedAttempts, FailureKind, LaunchFailure},
-    ledger::{Ledger, LedgerEvent, StepResult, attempt_key},
+    ledger::{Ledger, LedgerEvent, StepResult},
     name::{ModelName, RepoId, SparkName},
     object::Object,
     observed::{Endpoint, EndpointAnswer, Job, JobState, Observed, SparkFacts},
     plan::{ConsentReason, Gate, PlannedStep, Predicate, Work, WorkItem},
     reason::Reason,
+    spec_hash::SpecHash,
     step::Step,
     transfer::{ModelFiles, Transfer},
 };
@@ -292,7 +293,7 @@ impl Ledger {
         let pause = FIRST_PAUSE.checked_mul(1 << (failed_loads - 1).min(8)).unwrap_or(FIRST_PAUSE);
         let not_before = now.saturating_add(pause).expect("a duration, not a calendar span");
         let last = LaunchFailure { at: now, what, kind: FailureKind::Unnamed };
-        self.attempts.insert(attempt_key(object, &spec), FailedAttempts::new(failed_loads, last, not_before));
+        self.set_attempts(object, &spec, FailedAttempts::new(failed_loads, last, not_before));
     }
 
     /// Take in what became of transfers.
@@ -323,7 +324,7 @@ impl Ledger {
             let Some(job) = job else { continue };
             let (kind, message) = match job.state {
                 JobState::Exited(0) => {
-                    self.attempts.remove(&attempt_key(&object, &transfer.files.spec()));
+                    self.take_attempts(&object, &transfer.files.spec());
                     (
                         "staged",
                         format!(
@@ -343,11 +344,11 @@ impl Ledger {
         }
     }
 
-    /// Keys of attempts that transfers of the file may have.
-    pub(super) fn transfer_keys(desired: &Desired) -> impl Iterator<Item = String> {
+    /// The objects and specs that transfers of the file have.
+    pub(super) fn transfer_specs(desired: &Desired) -> impl Iterator<Item = (Object, SpecHash)> {
         desired.models.iter().filter_map(|(name, model)| {
             let files = ModelFiles::of(model).filter(|_| model.weights.is_some())?;
-            Some(attempt_key(&Object::weights(name), &files.spec()))
+            Some((Object::weights(name), files.spec()))
         })
     }
 }

@@ -1,6 +1,8 @@
 //! A clock that was set back: what was written down lies in the future, and would be waited for until the clock is there again.
 //! It counts as of now.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -26,7 +28,12 @@ impl Ledger {
         for release in self.releases.values_mut() {
             release.since = release.since.min(now);
         }
-        for attempts in self.attempts.values_mut().filter(|attempts| attempts.last.at > now) {
+        for attempts in self
+            .attempts
+            .values_mut()
+            .flat_map(BTreeMap::values_mut)
+            .filter(|attempts| attempts.last.at > now)
+        {
             attempts.last.at = now;
             attempts.deaths.iter_mut().for_each(|at| *at = (*at).min(now));
             attempts.not_before = now.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");

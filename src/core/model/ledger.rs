@@ -13,8 +13,8 @@ use super::{
     files::FilesSeen,
     id::{BootId, ContainerId, ImageId, PlanId, StepKey},
     launch::{
-        FailedAttempts, FailureKind, LOAD_DEADLINE, Launch, LaunchFailure, LaunchState, RETRY_AFTER,
-        SHORTEST_DEADLINE,
+        FailedAttempts, FailureKind, KEPT_LOAD_TIMES, LOAD_DEADLINE, Launch, LaunchFailure, LaunchState,
+        RETRY_AFTER, SHORTEST_DEADLINE,
     },
     launch_spec::LaunchSpec,
     memory_dip::MemoryWatchdog,
@@ -35,22 +35,18 @@ pub const KEPT_SAMPLES: usize = 32;
 const KEPT_APPROVALS: usize = 20;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "StoredLedger")]
 pub struct Ledger {
     /// What was last started in each slot.
     pub launches: BTreeMap<Object, Launch>,
-    /// By object and spec: `vllm v1-…`.
-    pub attempts: BTreeMap<String, FailedAttempts>,
+    /// What failed with each spec of each object.
+    pub attempts: BTreeMap<Object, BTreeMap<SpecHash, FailedAttempts>>,
     /// Containers that ran before us and match, by id.
     pub adopted: BTreeMap<ContainerId, AdoptedContainer>,
     /// The last model that served in each slot.
     pub proven: BTreeMap<Object, ProvenModel>,
-    /// Seconds that loads took, newest last, by spec.
-    pub load_secs: BTreeMap<String, Vec<u64>>,
-    /// What the last load of a spec that became ready had of its files, on each of its Sparks where that was seen.
-    pub loaded_from: BTreeMap<String, BTreeMap<SparkName, FilesSeen>>,
-    /// Bytes of memory that loads took, newest last, by [`peak_key`].
-    pub peaks: BTreeMap<String, Vec<u64>>,
+    /// What was learned of each spec.
+    pub specs: BTreeMap<SpecHash, SpecRecord>,
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
     #[serde(skip)]
     pub samples: BTreeMap<SparkName, MemorySamples>,
@@ -67,8 +63,6 @@ pub struct Ledger {
     pub updates: BTreeMap<Object, BotUpdate>,
     /// Restarts that were asked for and done: for which time.
     pub restarted: BTreeMap<Object, Timestamp>,
-    /// What engines said of arguments, by [`checked_key`].
-    pub checked: BTreeMap<String, CheckedArguments>,
     pub approvals: Vec<Approval>,
     /// Managed services that were once as the file says: what differs later is drift, not an edit.
     pub kept: BTreeMap<Object, ConvergedService>,
@@ -82,6 +76,132 @@ pub struct Ledger {
     pub told: NotifiedConditions,
     /// Why this controller stopped acting.
     pub fenced: Option<String>,
+}
+
+/// What loads of one spec have shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpecRecord {
+    /// It became ready, be it in a time that nobody knows.
+    pub became_ready: bool,
+    /// Seconds that loads took, newest last.
+    pub load_secs: Vec<u64>,
+    /// What the last load that became ready had of its files, on each of its Sparks where that was seen.
+    pub loaded_from: BTreeMap<SparkName, FilesSeen>,
+    /// Bytes of memory that loads took on each Spark, newest last.
+    pub peaks: BTreeMap<SparkName, Vec<u64>>,
+    /// What the engine of each image said of its arguments: another image is another engine.
+    pub checked: BTreeMap<ImageId, CheckedArguments>,
+}
+
+impl SpecRecord {
+    /// Nothing was learned of it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A ledger as stores and reports have it: those of November 2026 and before know of specs in four maps, and name the failed attempts by
+/// `OBJECT SPEC`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredLedger {
+    launches: BTreeMap<Object, Launch>,
+    attempts: StoredAttempts,
+    adopted: BTreeMap<ContainerId, AdoptedContainer>,
+    proven: BTreeMap<Object, ProvenModel>,
+    specs: BTreeMap<SpecHash, SpecRecord>,
+    load_secs: BTreeMap<SpecHash, Vec<u64>>,
+    loaded_from: BTreeMap<SpecHash, BTreeMap<SparkName, FilesSeen>>,
+    /// By `SPEC SPARK`.
+    peaks: BTreeMap<String, Vec<u64>>,
+    /// By `SPEC IMAGE`.
+    checked: BTreeMap<String, CheckedArguments>,
+    draining: BTreeMap<Object, Timestamp>,
+    releases: BTreeMap<Object, MemoryRelease>,
+    transfers: BTreeMap<Object, Transfer>,
+    updates: BTreeMap<Object, BotUpdate>,
+    restarted: BTreeMap<Object, Timestamp>,
+    approvals: Vec<Approval>,
+    kept: BTreeMap<Object, ConvergedService>,
+    restarts: BTreeMap<Object, ServiceRestarts>,
+    accepted_removals: BTreeSet<String>,
+    differing: BTreeMap<String, Timestamp>,
+    told: NotifiedConditions,
+    fenced: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredAttempts {
+    ByObject(BTreeMap<Object, BTreeMap<SpecHash, FailedAttempts>>),
+    /// No object has a name with a space.
+    ByText(BTreeMap<String, FailedAttempts>),
+}
+
+impl Default for StoredAttempts {
+    fn default() -> Self {
+        Self::ByObject(BTreeMap::new())
+    }
+}
+
+impl From<StoredAttempts> for BTreeMap<Object, BTreeMap<SpecHash, FailedAttempts>> {
+    fn from(stored: StoredAttempts) -> Self {
+        let by_text = match stored {
+            StoredAttempts::ByObject(attempts) => return attempts,
+            StoredAttempts::ByText(attempts) => attempts,
+        };
+        let mut by_object = Self::new();
+        for (key, attempts) in by_text {
+            let Some((object, spec)) = key.split_once(' ') else { continue };
+            let Ok(object) = object.parse() else { continue };
+            by_object.entry(object).or_default().insert(SpecHash::of_label(spec), attempts);
+        }
+        by_object
+    }
+}
+
+impl From<StoredLedger> for Ledger {
+    fn from(stored: StoredLedger) -> Self {
+        let mut specs = stored.specs;
+        for (spec, load_secs) in stored.load_secs {
+            let record = specs.entry(spec).or_default();
+            (record.became_ready, record.load_secs) = (true, load_secs);
+        }
+        for (spec, loaded_from) in stored.loaded_from {
+            specs.entry(spec).or_default().loaded_from = loaded_from;
+        }
+        for (key, peaks) in stored.peaks {
+            let Some((spec, spark)) = key.split_once(' ') else { continue };
+            let Ok(spark) = SparkName::new(spark) else { continue };
+            specs.entry(SpecHash::of_label(spec)).or_default().peaks.insert(spark, peaks);
+        }
+        for (key, checked) in stored.checked {
+            let Some((spec, image)) = key.split_once(' ') else { continue };
+            specs.entry(SpecHash::of_label(spec)).or_default().checked.insert(image.into(), checked);
+        }
+        Self {
+            launches: stored.launches,
+            attempts: stored.attempts.into(),
+            adopted: stored.adopted,
+            proven: stored.proven,
+            specs,
+            samples: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            draining: stored.draining,
+            releases: stored.releases,
+            transfers: stored.transfers,
+            updates: stored.updates,
+            restarted: stored.restarted,
+            approvals: stored.approvals,
+            kept: stored.kept,
+            restarts: stored.restarts,
+            accepted_removals: stored.accepted_removals,
+            differing: stored.differing,
+            told: stored.told,
+            fenced: stored.fenced,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -226,11 +346,6 @@ impl std::fmt::Display for CheckedArguments {
     }
 }
 
-/// The key of [`Ledger::checked`]: another image is another engine.
-pub fn checked_key(spec: &SpecHash, image_id: &ImageId) -> String {
-    format!("{spec} {image_id}")
-}
-
 /// Something that the ledger noticed, for the log and the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerEvent {
@@ -239,19 +354,9 @@ pub struct LedgerEvent {
     pub message: String,
 }
 
-/// The key of [`Ledger::peaks`].
-pub fn peak_key(spec: &SpecHash, spark: &SparkName) -> String {
-    format!("{spec} {spark}")
-}
-
-/// The key of [`Ledger::attempts`].
-pub fn attempt_key(object: &Object, spec: &SpecHash) -> String {
-    format!("{object} {spec}")
-}
-
 impl Ledger {
     pub fn attempts(&self, object: &Object, spec: &SpecHash) -> Option<&FailedAttempts> {
-        self.attempts.get(&attempt_key(object, spec))
+        self.attempts.get(object)?.get(spec)
     }
 
     /// Has a person agreed to this step, on what it relies on?
@@ -311,26 +416,73 @@ impl Ledger {
         loads.then_some("`suspend` is on; what loads already goes on to load, and nothing is begun after it")
     }
 
+    /// The same, to be changed.
+    pub fn attempts_mut(&mut self, object: &Object, spec: &SpecHash) -> Option<&mut FailedAttempts> {
+        self.attempts.get_mut(object)?.get_mut(spec)
+    }
+
+    /// What failed with this spec is this from now on.
+    pub fn set_attempts(&mut self, object: &Object, spec: &SpecHash, attempts: FailedAttempts) {
+        self.attempts.entry(object.clone()).or_default().insert(spec.clone(), attempts);
+    }
+
+    /// Tells what there was.
+    pub(crate) fn take_attempts(&mut self, object: &Object, spec: &SpecHash) -> Option<FailedAttempts> {
+        let of_object = self.attempts.get_mut(object)?;
+        let taken = of_object.remove(spec);
+        if of_object.is_empty() {
+            self.attempts.remove(object);
+        }
+        taken
+    }
+
+    /// What was learned of this spec; to be added to.
+    pub fn spec_mut(&mut self, spec: &SpecHash) -> &mut SpecRecord {
+        self.specs.entry(spec.clone()).or_default()
+    }
+
+    /// A load of it took so long.
+    pub fn learn_load(&mut self, spec: &SpecHash, took_secs: Option<u64>) {
+        let record = self.spec_mut(spec);
+        record.became_ready = true;
+        record.load_secs.extend(took_secs);
+        let surplus = record.load_secs.len().saturating_sub(KEPT_LOAD_TIMES);
+        record.load_secs.drain(..surplus);
+    }
+
+    /// It became ready before.
+    pub fn became_ready(&self, spec: &SpecHash) -> bool {
+        self.specs.get(spec).is_some_and(|record| record.became_ready)
+    }
+
+    /// What the engine of this image said of the words of this spec.
+    pub(crate) fn checked(&self, spec: &SpecHash, image_id: &ImageId) -> Option<&CheckedArguments> {
+        self.specs.get(spec)?.checked.get(image_id)
+    }
+
     /// Whatever failed with this object is forgotten. Tells whether anything was.
     pub fn forget_failures(&mut self, object: &str) -> bool {
         let before = (self.attempts.len(), self.restarts.len(), self.updates.len());
-        self.attempts.retain(|key, _| key.split(' ').next() != Some(object));
+        self.attempts.retain(|known, _| known.as_str() != object);
         self.restarts.retain(|known, _| known.as_str() != object);
         self.updates.retain(|known, update| {
             known.as_str() != object || !matches!(update.state, UpdateState::Failed { .. })
         });
-        let refused = self.checked.values().any(|checked| !matches!(checked, CheckedArguments::Valid { .. }));
-        self.checked.clear();
+        let mut refused = false;
+        for record in self.specs.values_mut() {
+            let mut checked = record.checked.values();
+            refused |= checked.any(|checked| !matches!(checked, CheckedArguments::Valid { .. }));
+            record.checked.clear();
+        }
+        self.specs.retain(|_, record| !record.is_empty());
         refused || before != (self.attempts.len(), self.restarts.len(), self.updates.len())
     }
 
     /// Why nobody knows whether the engine takes the words of this spec, when it was asked and gave no answer.
     pub(crate) fn unanswered(&self, spec: &SpecHash) -> Option<&str> {
-        self.checked.iter().find_map(|(key, checked)| match checked {
-            CheckedArguments::Unknown { why, .. } if key.split(' ').next() == Some(spec.as_str()) => {
-                Some(why.as_str())
-            }
-            _ => None,
+        self.specs.get(spec)?.checked.values().find_map(|checked| match checked {
+            CheckedArguments::Unknown { why, .. } => Some(why.as_str()),
+            CheckedArguments::Valid { .. } | CheckedArguments::Invalid { .. } => None,
         })
     }
 
@@ -358,7 +510,7 @@ impl Ledger {
 
     /// Median seconds of the last loads of this spec, and of how many.
     pub fn expected_load_secs(&self, spec: &SpecHash) -> Option<(u64, usize)> {
-        let mut seconds = self.load_secs.get(spec.as_str())?.clone();
+        let mut seconds = self.specs.get(spec)?.load_secs.clone();
         seconds.sort_unstable();
         Some((*seconds.get(seconds.len() / 2)?, seconds.len()))
     }
@@ -392,10 +544,9 @@ impl Ledger {
     ) {
         let not_before = last.at.saturating_add(RETRY_AFTER).expect("a duration, not a calendar span");
         let attempts = FailedAttempts::new(failed_loads, last, not_before);
-        let key = attempt_key(object, spec);
-        let before = self.attempts.remove(&key);
+        let before = self.take_attempts(object, spec);
         let (deaths, settings) = before.map(|before| (before.deaths, before.settings)).unwrap_or_default();
-        self.attempts.insert(key, FailedAttempts { deaths, settings, ..attempts });
+        self.set_attempts(object, spec, FailedAttempts { deaths, settings, ..attempts });
     }
 
     /// It is not started again until a person says so.
@@ -413,8 +564,8 @@ impl Ledger {
 
     /// It became ready when its files there were as they are seen now. A load whose files nobody saw counts for any.
     pub(crate) fn loaded_from(&self, spec: &SpecHash, spark: &SparkName, seen: &FilesSeen) -> bool {
-        let was = self.loaded_from.get(spec.as_str()).and_then(|sparks| sparks.get(spark));
-        was.map_or_else(|| self.load_secs.contains_key(spec.as_str()), |was| was == seen)
+        let was = self.specs.get(spec).and_then(|record| record.loaded_from.get(spark));
+        was.map_or_else(|| self.became_ready(spec), |was| was == seen)
     }
 
     /// It serves, and may be gone back to.
@@ -431,7 +582,7 @@ impl Ledger {
 
     /// What the last loads of this spec took on this Spark.
     pub fn peaks(&self, spec: &SpecHash, spark: &SparkName) -> &[u64] {
-        self.peaks.get(&peak_key(spec, spark)).map_or(&[], Vec::as_slice)
+        self.specs.get(spec).and_then(|record| record.peaks.get(spark)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -494,13 +645,46 @@ mod tests {
             ledger.give_up(&object, &SpecHash::of_label("v1-0"), "x".into(), FailureKind::Named, now);
         }
         ledger.restarts.insert(kokoro.clone(), ServiceRestarts::after(None, &"c1".into(), now));
-        ledger.checked.insert("x".into(), CheckedArguments::Valid { engine: None });
+        let spec = SpecHash::of_label("v1-0");
+        ledger.spec_mut(&spec).checked.insert("x".into(), CheckedArguments::Valid { engine: None });
         assert!(ledger.forget_failures("vllm"));
-        assert!(ledger.checked.is_empty(), "the engine is asked again");
-        let left: Vec<&str> = ledger.attempts.keys().map(String::as_str).collect();
-        assert_eq!(left, ["kokoro v1-0", "vllm-2 v1-0"]);
+        assert!(ledger.specs.is_empty(), "the engine is asked again");
+        let left: Vec<&str> = ledger.attempts.keys().map(Object::as_str).collect();
+        assert_eq!(left, ["kokoro", "vllm-2"]);
         assert_eq!(ledger.restarts.len(), 1);
         assert!(ledger.forget_failures("kokoro") && ledger.restarts.is_empty());
         assert!(!ledger.forget_failures("kokoro"));
+    }
+
+    /// If this failed, an update of this program would forget how long loads take, what they need, what failed and what was refused.
+    #[test]
+    fn a_ledger_of_before_is_read_into_its_owners() {
+        let failed = serde_json::json!({
+            "failed_loads": 1, "last": { "at": "2026-11-24T12:00:00Z", "what": "x" }, "not_before": "2026-11-24T12:00:20Z",
+        });
+        let before = serde_json::json!({
+            "attempts": { "vllm v1-0": failed, "weights/alpha files-1": failed },
+            "load_secs": { "v1-0": [60, 70], "v1-2": [] },
+            "loaded_from": { "v1-0": { "spark1": { "is": "absent" } } },
+            "peaks": { "v1-0 spark1": [1], "v1-0 spark2": [2], "v1-3 spark1": [3] },
+            "checked": { "v1-0 sha256:aa": { "is": "valid" } },
+            "fenced": "by another",
+        });
+        let ledger: Ledger = serde_json::from_value(before).unwrap();
+        let spec = |text: &str| SpecHash::of_label(text);
+        let spark = |name: &str| SparkName::new(name).unwrap();
+        assert_eq!(ledger.attempts(&Object::main(), &spec("v1-0")).unwrap().failed_loads, 1);
+        assert!(ledger.attempts(&"weights/alpha".parse().unwrap(), &spec("files-1")).is_some());
+        assert_eq!(ledger.specs[&spec("v1-0")].load_secs, [60, 70]);
+        assert!(ledger.became_ready(&spec("v1-2")), "in a time that nobody knew");
+        assert!(!ledger.became_ready(&spec("v1-3")), "only its memory was seen");
+        assert_eq!(ledger.peaks(&spec("v1-0"), &spark("spark2")), [2]);
+        assert!(ledger.loaded_from(&spec("v1-0"), &spark("spark1"), &FilesSeen::Absent));
+        let checked = ledger.checked(&spec("v1-0"), &"sha256:aa".into());
+        assert_eq!(checked, Some(&CheckedArguments::Valid { engine: None }));
+        assert_eq!(ledger.fenced.as_deref(), Some("by another"));
+        // And what is written from then on is read as it is.
+        let again: Ledger = serde_json::from_value(serde_json::to_value(&ledger).unwrap()).unwrap();
+        assert_eq!(again, ledger);
     }
 }
