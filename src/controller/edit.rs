@@ -9,8 +9,7 @@ use serde_json::Value as Json;
 
 use super::{
     Controller,
-    tag::{EditBase, FileTag},
-    tag::{changed_fields, removal_id},
+    tag::{EditBase, FileTag, changed_fields, removal_id},
 };
 use crate::{
     core::{

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use super::{
     functional_checks::{CheckRequest, FunctionalCheck},
     http::{HttpRequest, NoAnswer, RequestBody},
-    pending_checks,
-    pending_checks::EndpointProbe,
+    pending_checks::{self, EndpointProbe},
 };
 use crate::core::model::{
     desired::Secret,

@@ -458,6 +458,22 @@ fn a_hint_keeps_the_options_of_the_run() {
     assert!(told.contains("`spark-control --data data serve`"), "{told}");
 }
 
+/// If this failed, who knows the word of before would be told only that there is no such command.
+#[test]
+fn a_word_of_before_leads_to_the_new_one() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("cluster.yaml"), FILE).unwrap();
+    let told = run(folder.path(), &["token", "new", "reader", "--role", "read"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(
+        text(&told).contains("`spark-control --data data token create reader --role read`"),
+        "{}",
+        text(&told)
+    );
+    let cached = text(&run(folder.path(), &["status", "--known"]));
+    assert!(cached.contains("no controller runs"), "{cached}");
+}
+
 /// If this failed, a command would stand in no group of the help, and nobody would find it.
 #[test]
 fn every_command_stands_in_one_group_of_the_help() {

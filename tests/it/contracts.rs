@@ -156,7 +156,7 @@ fn help(text: &mut String, command: &mut clap::Command) {
     let shown = command.render_long_help().to_string();
     let shown: Vec<&str> = shown.lines().map(str::trim_end).collect();
     let _ = write!(text, "\n## {title}\n\n```\n{}\n```\n", shown.join("\n").trim_end());
-    for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+    for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         help(text, sub);
     }
 }

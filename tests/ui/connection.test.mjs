@@ -60,6 +60,26 @@ test("what is shown from before is not called live", async () => {
   await close(page);
 });
 
+test("what was asked before the connection was back does not make it live", async () => {
+  const page = await open(browser, demo, { first: watched });
+  await live(page).waitFor();
+  const held = [];
+  await page.route("**/api/v1/status", (route) => held.push(route));
+  // A round asks.
+  await until("a question", () => held.length === 1);
+  await hide(page, true);
+  await hide(page, false);
+  await until("a stream", async () => (await openStreams(page)) === 1);
+  await held[0].continue();
+  await until("the next question", () => held.length === 2);
+  await page.waitForTimeout(500);
+  assert.equal(await live(page).count(), 0);
+  await page.unroute("**/api/v1/status", { behavior: "wait" }).catch(() => {});
+  await Promise.allSettled(held.slice(1).map((route) => route.continue()));
+  await live(page).waitFor();
+  await close(page);
+});
+
 test("of seven windows of one browser the one that is seen is live, and can edit", async () => {
   const first = await open(browser, demo, { first: watched });
   const pages = [first];

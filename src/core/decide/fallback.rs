@@ -4,6 +4,7 @@ use super::slot_view::SlotView;
 use crate::core::model::{
     desired::OnFailure, launch::FailedAttempts, ledger::ProvenModel, resolved_model::ResolvedModel,
 };
+
 /// The last other model that served, when it may take over for one that failed. It is started again like any other when it
 /// dies later, but not when it failed to load.
 ///

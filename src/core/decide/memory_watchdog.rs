@@ -7,7 +7,7 @@ use crate::core::model::{
     desired::{Desired, WantedModel},
     launch::{FailureKind, LaunchState},
     ledger::{Ledger, LedgerEvent},
-    memory_dip::{self, MemoryWatchdog},
+    memory_dip::MemoryWatchdog,
     memory_table::gib,
     name::SparkName,
     object::Object,
@@ -32,13 +32,9 @@ impl Ledger {
         let what = format!("only {} were free on `{spark}`, and {} are to stay free", gib(least), gib(floor));
         let message = format!("`{}` is stopped: {what}", group.model);
         self.give_up(&object, &group.spec, what, FailureKind::BelowFloor, now);
-        let not_before = now.saturating_add(memory_dip::SETTLE).expect("a duration, not a calendar span");
         // It is short on each of them for the same reason.
         for spark in &group.sparks {
-            self.floors.insert(
-                spark.clone(),
-                MemoryWatchdog { not_before: Some(not_before), ..MemoryWatchdog::default() },
-            );
+            self.floors.insert(spark.clone(), MemoryWatchdog::settling(now));
         }
         Some(LedgerEvent { object, kind: "floor", message })
     }
@@ -63,36 +59,5 @@ impl Ledger {
             matches!(launch.state, LaunchState::Failed { .. })
                 && attempts.is_some_and(|attempts| attempts.last.kind == FailureKind::BelowFloor)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::SignedDuration;
-
-    use super::*;
-
-    /// If this failed, one allocation would cost a model, or a shortage would never be seen.
-    #[test]
-    fn three_samples_in_a_row_are_a_shortage_and_a_dip_is_none() {
-        let start: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let at = |seconds: i64| start.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-        let mut watch = MemoryWatchdog::default();
-        for (seconds, available, expected) in [
-            (0, 5, None),
-            (2, 4, None),
-            (4, 7, None),
-            (6, 5, None),
-            (8, 3, None),
-            (10, 5, Some(3)),
-            (12, 6, None),
-        ] {
-            assert_eq!(watch.take(available, 6, at(seconds)), expected, "{seconds}");
-        }
-        watch.not_before = Some(at(100));
-        for seconds in [20, 22, 24, 26] {
-            assert_eq!(watch.take(1, 6, at(seconds)), None, "its memory is on its way back");
-        }
-        assert_eq!([100, 102, 104].map(|seconds| watch.take(1, 6, at(seconds))), [None, None, Some(1)]);
     }
 }

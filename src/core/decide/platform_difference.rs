@@ -8,6 +8,7 @@ use crate::core::model::{
     name::SparkName,
     observed::{LauncherCheckout, LauncherSeen, Observed},
 };
+
 /// A way in which a Spark is not like the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformDifference {

@@ -8,6 +8,7 @@ use crate::core::model::{
     object::Object,
     observed::Observed,
 };
+
 /// What a decision about one slot is made from.
 #[derive(Clone, Copy)]
 pub(super) struct SlotView<'a> {

@@ -1,10 +1,13 @@
 //! An update of a bot: what is to be there, and what became of it.
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{id::JobId, name::ContainerName, name::PlainPath, name::UserName};
+use super::{
+    id::JobId,
+    name::{ContainerName, PlainPath, UserName},
+};
+
 /// What is brought to which branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BotCheckout {

@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{
-    name::canonical,
-    name::{Flag, RepoId},
-};
+use super::name::{Flag, RepoId, canonical};
 
 /// Its parser appends: one word each time.
 pub const REPEATED: [&str; 1] = ["middleware"];

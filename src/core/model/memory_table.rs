@@ -1,9 +1,9 @@
 //! What of a Spark's memory is needed, free and held, as a plan shows it.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{name::SparkName, object::Object};
+
 /// One Spark in the memory table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MemoryRow {

@@ -13,10 +13,8 @@ use super::{
     name::SparkName,
     object::Object,
     observed::{Container, Observed, SparkFacts},
-    reason::Concern,
-    reason::Reason,
-    spec_hash::SpecHash,
-    spec_hash::hex,
+    reason::{Concern, Reason},
+    spec_hash::{SpecHash, hex},
     step::Step,
 };
 

@@ -1,16 +1,20 @@
 //! A model in a slot: what of both holds for its start, its command line, and the hash of everything that its containers receive.
 
-use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
 use super::{
-    command_line, desired::Desired, desired::EnvValue, desired::Fabric, desired::Model, desired::ModelSource,
-    desired::Secret, desired::Slot, launch_spec::LaunchSpec, launch_spec::Liveness, launch_spec::OwnStop,
-    launcher::DistributedExecutor, launcher::LaunchFile, launcher::LaunchMethod, launcher::Launcher,
-    name::ImageRef, name::ModelName, name::PlainPath, name::Variable, observed::Observed,
-    observed::RecipeSeen, spec_hash::SpecHash, spec_hash::hex,
+    command_line,
+    desired::{Desired, EnvValue, Fabric, Model, ModelSource, Secret, Slot},
+    launch_spec::{LaunchSpec, Liveness, OwnStop},
+    launcher::{DistributedExecutor, LaunchFile, LaunchMethod, Launcher},
+    name::{ImageRef, ModelName, PlainPath, Variable},
+    observed::{Observed, RecipeSeen},
+    spec_hash::{SpecHash, hex},
 };
+
 /// A model in a slot, as it will be started: everything that the container receives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedModel<'a> {

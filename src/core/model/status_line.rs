@@ -1,9 +1,12 @@
 //! What is, in the two words that everything has: sync and health.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{object::Object, reason::Concern, reason::Reason};
+use super::{
+    object::Object,
+    reason::{Concern, Reason},
+};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Sync {
     InSync,

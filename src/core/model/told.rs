@@ -1,9 +1,10 @@
 //! What people were told last.
 
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
 use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 /// One condition as it was told last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notified {

@@ -1,14 +1,16 @@
 //! Files of a model on their way to a Spark.
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    desired::Model, desired::ModelSource, id::JobId, name::RepoId, name::SparkName, spec_hash::SpecHash,
-    spec_hash::hex,
+    desired::{Model, ModelSource},
+    id::JobId,
+    name::{RepoId, SparkName},
+    spec_hash::{SpecHash, hex},
 };
+
 /// What is transferred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFiles {

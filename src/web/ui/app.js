@@ -33,7 +33,7 @@ function App() {
   const [change, setChange] = useState(null);
   const [said, setSaid] = useState("");
   const view = useView();
-  const reading = useRef({ busy: false, again: false });
+  const reading = useRef({ busy: false, again: false, breaks: 0 });
 
   const refresh = useCallback(async () => {
     const now = reading.current;
@@ -44,9 +44,11 @@ function App() {
     now.busy = true;
     do {
       now.again = false;
+      const { breaks } = now;
       try {
         const [status, drift] = await Promise.all([get("/api/v1/status", SOON_MS), get("/api/v1/drift", SOON_MS)]);
-        setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null, isOld: false }));
+        // What was asked before the stream broke tells nothing of what came while nobody listened.
+        setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null, isOld: before.isOld && breaks !== now.breaks }));
       } catch (problem) {
         // Somebody made a first token, or took ours away.
         const session = problem.code === "unauthorized" ? NOBODY : undefined;
@@ -84,6 +86,7 @@ function App() {
       state: setLive,
       // The stream is back, and what is shown is of before until it was asked for.
       again: () => {
+        reading.current.breaks += 1;
         setSeen((before) => ({ ...before, isOld: true }));
         begin();
       },
