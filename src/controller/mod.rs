@@ -396,6 +396,14 @@ impl Controller {
         self.snapshot()
     }
 
+    /// Wait for the first look, where there was none yet: who agrees to a plan in the moment after a start is not told to come again.
+    pub async fn looked_once(&self) {
+        let has_looked = self.state().observed.is_some();
+        if !has_looked {
+            self.look_now().await;
+        }
+    }
+
     /// The desired state in force.
     pub fn in_force(&self) -> Option<Arc<Desired>> {
         self.state().current.as_ref().map(|current| current.desired.clone())

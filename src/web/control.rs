@@ -122,6 +122,7 @@ async fn approve(
     UrlPath(id): UrlPath<String>,
     Json(by): Json<By>,
 ) -> Response {
+    controller.looked_once().await;
     match controller.approve(&id, &by.by) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => refused(error),

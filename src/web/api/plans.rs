@@ -43,6 +43,7 @@ pub async fn approve(
     PathParam(id): PathParam<String>,
     RequestCaller { by, .. }: RequestCaller,
 ) -> Result<StatusCode, Problem> {
+    controller.looked_once().await;
     controller.approve(&id, &by)?;
     Ok(StatusCode::NO_CONTENT)
 }
