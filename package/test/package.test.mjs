@@ -277,7 +277,12 @@ test('health tells what is on its way, what waits for a yes and what needs someb
 
 test('before the first look nothing is known', () => {
   const { isKnown } = load('startos/health.ts', { './i18n': { i18n } })
-  const status = { revision: null, file_error: null, pending_approval: null, fenced: null }
+  const status = {
+    revision: null,
+    file_error: null,
+    pending_approval: null,
+    fenced: null,
+  }
   assert.equal(isKnown(status), false)
   for (const known of [
     { revision: 1 },
