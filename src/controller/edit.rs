@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::{
     Controller,
-    tag::{EditBase, FileTag, changed_fields, removal_id},
+    tag::{EditBase, FileTag, removal_id},
 };
 use crate::{
     core::{
@@ -309,7 +309,7 @@ impl Controller {
             Ok(replaced) => replaced,
             Err(ReplaceError::Changed(found)) => {
                 let found = String::from_utf8_lossy(&found).into_owned();
-                return Err(NotEdited::ConcurrentEdit { fields: changed_fields(&text, &found) });
+                return Err(NotEdited::ConcurrentEdit { fields: edit::changed_fields(&text, &found) });
             }
             Err(ReplaceError::ReadOnly(error)) => return Err(NotEdited::FileReadOnly(error.to_string())),
             Err(ReplaceError::Io(error)) => return Err(error.into()),
@@ -440,9 +440,9 @@ impl Controller {
         match known.filter(is_meant) {
             Some(known) if known == text => Ok(()),
             Some(known) => {
-                let fields = changed_fields(&known, text);
-                let ours =
-                    edit::edited(&known, wanted).map_or(Vec::new(), |ours| changed_fields(&known, &ours));
+                let fields = edit::changed_fields(&known, text);
+                let ours = edit::edited(&known, wanted)
+                    .map_or(Vec::new(), |ours| edit::changed_fields(&known, &ours));
                 let clashing = fields.iter().filter(|field| ours.iter().any(|our| overlap(field, our)));
                 let clashing = clashing.cloned().collect();
                 Err(NotEdited::Conflict { base, fields, clashing })
@@ -487,7 +487,7 @@ impl Controller {
     }
 
     fn record(&self, by: &str, old: &str, new: &str, replaced: &Replaced) -> Result<(), StoreError> {
-        let mut message = format!("edited by {by}: {}", changed_fields(old, new).join(", "));
+        let mut message = format!("edited by {by}: {}", edit::changed_fields(old, new).join(", "));
         if let Replaced::WrittenOver { before } = replaced {
             message = format!(
                 "{message}; it is mounted by itself, so readers may have seen a part of it; what it held is in {}",

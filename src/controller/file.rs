@@ -7,10 +7,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{
-    Controller, ControllerState, FileInForce,
-    tag::{changed_fields, removal_id},
-};
+use super::{Controller, ControllerState, FileInForce, tag::removal_id};
 use crate::{
     core::{
         decide::removal,
@@ -210,7 +207,7 @@ impl Controller {
 
 /// What of the file is another, as the history says it.
 fn of_changes(before: &str, now: &str) -> String {
-    let fields = changed_fields(before, now);
+    let fields = crate::manifest::edit::changed_fields(before, now);
     let fields: Vec<&str> = fields.iter().map(|field| field.trim_start_matches('/')).collect();
     let shown = fields[..fields.len().min(SHOWN_CHANGES)].join(", ");
     match fields.len().saturating_sub(SHOWN_CHANGES) {

@@ -481,9 +481,11 @@ impl Controller {
     /// that decided it saw an engine without any: those that it saw have had their time.
     async fn is_busy_again(&self, work: &Work, at: ActContext<'_>) -> bool {
         let Some(slot) = at.desired.slots.get(&work.object) else { return false };
+        if work.outage.is_none() || slot.drain.is_zero() {
+            return false;
+        }
         let ledger = self.state().ledger.clone();
-        let was_idle = drain::requests(&work.object, at.observed, &ledger) == Some(0);
-        if work.outage.is_none() || !was_idle || slot.drain.is_zero() {
+        if drain::requests(&work.object, at.observed, &ledger) != Some(0) {
             return false;
         }
         let now = &self.world.now;

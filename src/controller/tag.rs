@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{core::model::spec_hash::hex, manifest::edit};
+use crate::core::model::spec_hash::hex;
 
 /// Enough that nobody meets two texts of one.
 const HASH_BYTES: usize = 8;
@@ -67,18 +67,6 @@ impl std::str::FromStr for FileTag {
 pub(super) fn removal_id(text: &str) -> String {
     use sha2::{Digest, Sha256};
     hex(&Sha256::digest(text.as_bytes())[..6])
-}
-
-/// JSON pointers of what differs between two texts.
-/// The fields of the file that differ, in words where it cannot be told.
-pub(super) fn changed_fields(old: &str, new: &str) -> Vec<String> {
-    match (edit::value(old), edit::value(new)) {
-        (Ok(old), Ok(new)) => {
-            let fields = edit::differing(&old, &new);
-            if fields.is_empty() { vec!["only how it is written".into()] } else { fields }
-        }
-        _ => vec!["everything: it cannot be read".into()],
-    }
 }
 
 #[cfg(test)]

@@ -137,6 +137,17 @@ pub fn value(text: &str) -> Result<Json, FileProblem> {
     tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).map(|node| node.json())
 }
 
+/// The fields that differ between two texts of the file, as JSON pointers; in words where that cannot be told.
+pub fn changed_fields(old: &str, new: &str) -> Vec<String> {
+    match (value(old), value(new)) {
+        (Ok(old), Ok(new)) => {
+            let fields = differing(&old, &new);
+            if fields.is_empty() { vec!["only how it is written".into()] } else { fields }
+        }
+        _ => vec!["everything: it cannot be read".into()],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::golden::here;
+use crate::{golden::here, tidy::rust_files};
 
 /// The floors of `core`, the lowest first: a file imports from its own floor and from those below it.
 const FLOORS: [&str; 3] = ["model", "decide", "tell"];
@@ -77,17 +77,6 @@ fn graph() -> BTreeMap<String, BTreeSet<String>> {
         (module, imports)
     };
     paths.iter().map(entry).collect()
-}
-
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 fn imports_of(module: &str, text: &str, files: &BTreeSet<String>) -> BTreeSet<String> {

@@ -34,7 +34,8 @@ fn may_import(from: &str, to: &str) -> bool {
     from == to || to_level < from_level || (to_level == from_level && to_place > from_place)
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Every file of Rust below it.
+pub fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

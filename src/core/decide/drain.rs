@@ -4,7 +4,6 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    drain,
     health::{self, EngineJudgement},
     serving,
 };
@@ -30,9 +29,9 @@ pub fn requests(object: &Object, observed: &Observed, ledger: &Ledger) -> Option
 
 /// What the door in front of this slot says of what serves there now.
 fn front_door<'a>(object: &Object, observed: &'a Observed, ledger: &Ledger) -> Option<&'a FrontDoor> {
+    let door = observed.front_doors.get(object)?;
     let container = serving::engine(object, observed).and_then(|engine| engine.container.as_ref());
-    let generation = serving::generation(object, container, ledger);
-    observed.front_doors.get(object).filter(|door| door.generation == generation)
+    (door.generation == serving::generation(object, container, ledger)).then_some(door)
 }
 
 /// What a stop waits for.
@@ -123,6 +122,6 @@ impl Outage {
     /// With those that run now, and what they get.
     #[must_use]
     pub fn of(self, object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Self {
-        Self { requests: drain::requests(object, observed, ledger), drain_secs: slot.drain.as_secs(), ..self }
+        Self { requests: requests(object, observed, ledger), drain_secs: slot.drain.as_secs(), ..self }
     }
 }

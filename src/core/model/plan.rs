@@ -394,10 +394,7 @@ impl Work {
 
 impl Work {
     pub fn concern(&self) -> Concern {
-        match &self.verdict {
-            Verdict::Open => Concern::Passing,
-            Verdict::Waiting { reason, .. } | Verdict::Blocked { reason, .. } => reason.concern(),
-        }
+        self.verdict.reason().map_or(Concern::Passing, Reason::concern)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::core::{
     decide::serving::{BackendState, backends},
-    model::{ledger::Ledger, observed::Observed},
+    model::{ledger::Ledger, object::Object, observed::Observed},
 };
 
 /// The status that was told last, by its round.
@@ -77,11 +77,16 @@ pub(super) fn in_force(
 pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoints>, Problem> {
     let desired = in_force(&controller)?;
     let seen = controller.snapshot();
-    // What was not looked at yet is where the file has it.
-    let of_file =
-        backends(&desired, &Observed::default(), &Ledger::default(), None, controller.now()).into_iter();
-    let endpoints = of_file.map(|of_file| {
-        let backend = seen.backends.iter().find(|seen| seen.object == of_file.object).unwrap_or(&of_file);
+    let is_seen = seen.desired.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &desired));
+    let backends = if is_seen {
+        seen.backends.clone()
+    } else {
+        // What was not looked at yet is where the file has it.
+        let known = |object: &Object| seen.backends.iter().find(|known| known.object == *object).cloned();
+        let of_file = backends(&desired, &Observed::default(), &Ledger::default(), None, controller.now());
+        of_file.into_iter().map(|backend| known(&backend.object).unwrap_or(backend)).collect()
+    };
+    let endpoints = backends.into_iter().map(|backend| {
         let line = seen.status.iter().find(|line| line.object == backend.object);
         Endpoint {
             object: backend.object.clone(),
