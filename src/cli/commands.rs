@@ -266,13 +266,12 @@ async fn retry(
     output: Format,
 ) -> anyhow::Result<Exit> {
     let reached = reach::reach(places).await?;
+    // What a fallback has begun to serve since the last look would be stopped without a question.
+    reached.look().await?;
     let path = format!("/retry/{}", segment(object));
     let plan: Option<Plan> = match &reached {
         ReachedController::Running(remote) => remote.get(&path).await?,
-        ReachedController::Own(controller, _lock) => {
-            controller.round(RoundMode::Preview).await?;
-            controller.plan_of_retry(object)?
-        }
+        ReachedController::Own(controller, _lock) => controller.plan_of_retry(object)?,
     };
     let stops = plan.as_ref().is_some_and(|plan| plan.interrupts(object));
     if agreed.dry_run || (stops && !agreed.yes) {

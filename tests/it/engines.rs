@@ -113,6 +113,11 @@ async fn answer(State(engine): State<Arc<Engine>>, uri: Uri) -> impl IntoRespons
                 .to_string()
                 .into_bytes()
         }
+        // As Docker answers of containers whose driver writes where it cannot read.
+        ["containers", _, "logs"] if inspected["HostConfig"]["LogConfig"]["Type"] == "none" => {
+            let message = "configured logging driver does not support reading".to_owned();
+            return (StatusCode::NOT_IMPLEMENTED, headers, failure(message));
+        }
         ["containers", _, "logs"] => [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"hi\n"].concat(),
         ["images", "vllm-node", "json"] => image.to_string().into_bytes(),
         ["events"] => b"{\"Type\":\"container\",\"Action\":\"die\"}\n".to_vec(),
@@ -194,6 +199,18 @@ async fn an_engine_that_was_replaced_is_asked_for_its_version_again() {
     let again = docker::containers(way, &|_| false, LIMIT).await;
     assert!(again.is_ok(), "{again:?}");
     server.abort();
+}
+
+/// If this failed, an owner would read "answered 501" in place of what to change.
+#[tokio::test]
+async fn why_a_log_cannot_be_read_is_told_in_docker_s_words() {
+    let mut answers = recorded().remove(0);
+    answers.inspected["HostConfig"]["LogConfig"] = json!({ "Type": "none", "Config": {} });
+    let served = serve(answers);
+    let container = docker::containers(&served.way, &|_| true, LIMIT).await.unwrap().remove(0);
+    let refused = docker::logs(&served.way, &container.id, 10, LIMIT).await.unwrap_err();
+    let why = refused.to_string();
+    assert!(why.contains("configured logging driver does not support reading"), "{why}");
 }
 
 /// Something else behind the socket says so.

@@ -360,3 +360,33 @@ fn a_request_of_a_mebibyte_takes_64_at_most_and_nobody_out() {
         child.wait().unwrap();
     }
 }
+
+/// If this failed, whoever asks how the cluster is would wait for every silent Spark, though the controller knows.
+#[test]
+fn a_status_is_told_at_once_while_a_spark_is_silent() {
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("docker.sock");
+    // It takes connections and says nothing.
+    let silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let file = format!(
+        "version: 1\nsparks: {{ here: {{ address: 127.0.0.1, transport: local, docker_socket: {} }} }}\nmodel: none\n",
+        socket.display()
+    );
+    fs::write(folder.path().join("cluster.yaml"), file).unwrap();
+    let mut child = serve(folder.path());
+    let command = |args: &[&str]| {
+        let mut all = vec!["--data", "data"];
+        all.extend(args);
+        let mut command = spark_control(folder.path());
+        let output = command.args(all).current_dir(folder.path()).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default()
+    };
+    let cached = || command(&["status", "--cached", "--output", "json"]);
+    wait("the first look", || cached()["at"].is_string().then_some(()));
+    // The controller may look by itself between two questions, but not between all of them.
+    let knew = (0..5).any(|_| cached()["at"] == command(&["status", "--output", "json"])["at"]);
+    assert!(knew, "each `status` looked for itself");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(silent);
+}

@@ -261,7 +261,11 @@ test("every view can be used by everybody, narrow and wide, light and dark", asy
         await accessible(page, `${view || "overview"} at ${width}, ${scheme}`);
       }
       await page.goto(`${demo.url}/#/models`);
-      await page.getByRole("button", { name: "Serve large" }).click();
+      const serve = page.getByRole("button", { name: "Serve large" });
+      await serve.waitFor();
+      const box = await serve.boundingBox();
+      assert.ok(box.x >= 0 && box.x + box.width <= width, `"Serve" is off the screen at ${width}: ${JSON.stringify(box)}`);
+      await serve.click();
       await dialog(page).getByText("Nothing is written yet.").waitFor();
       await accessible(page, `the preview at ${width}, ${scheme}`);
       await page.keyboard.press("Escape");

@@ -189,8 +189,16 @@ pub fn of_ranks<'a>(ranks: impl Iterator<Item = (&'a SparkName, &'a str)>) -> Op
 
 /// What a launcher's own log tells: an error, or what it said last.
 pub fn of_launcher(said: &[String]) -> Option<String> {
-    let told = |line: &&String| !line.trim().is_empty() && !line.contains("Command dispatched in background");
+    let told = |line: &&String| {
+        let line = line.trim();
+        !line.is_empty() && !line.contains("Command dispatched in background") && !is_container_id(line)
+    };
     of(&said.join("\n")).or_else(|| said.iter().rfind(told).map(|line| sentence(strip_colours(line).trim())))
+}
+
+/// What `docker run -d` prints when all went well.
+fn is_container_id(line: &str) -> bool {
+    line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn found(log: &str) -> Option<CauseCandidate> {
@@ -668,6 +676,8 @@ mod tests {
         assert_eq!(told.unwrap(), error.strip_prefix("docker: ").unwrap());
         assert_eq!(said(&["Command dispatched in background"]), None);
         assert_eq!(said(&["no nodes", ""]).unwrap(), "no nodes");
+        // The words of success tell nothing of a failure.
+        assert_eq!(said(&[&"4f".repeat(32), "Command dispatched in background (Daemon mode)."]), None);
     }
 
     #[test]
