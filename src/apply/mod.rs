@@ -241,7 +241,7 @@ fn launch(
 ) -> Result<Program, String> {
     let (program, file) = with_environment(act, object, group, token, batch, desired)?;
     let effective = effective(object, group, desired)?;
-    let seen = effective.launcher.how.dir().and_then(|dir| facts.launchers.get(dir.as_str()));
+    let seen = effective.start.dir().and_then(|dir| facts.launchers.get(dir.as_str()));
     let none = LauncherCheckout::default();
     let checkout = match seen {
         Some(LauncherSeen::Present(checkout)) => checkout,

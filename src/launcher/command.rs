@@ -8,7 +8,7 @@ use std::fmt::Write;
 use super::{options::options, order::LaunchOrder};
 use crate::{core::model::name::PlainPath, host::quote};
 
-pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, start: &PlainPath) -> String {
+pub fn script(order: LaunchOrder<'_>, root: &str, dir: &PlainPath, program: &PlainPath) -> String {
     let LaunchOrder { effective, desired, .. } = order;
     let mut text = format!("cd\ncd {} || exit 1\n", quote(dir.as_str()));
     let served: Vec<&str> = effective.model.served_as.iter().map(AsRef::as_ref).collect();
@@ -21,7 +21,6 @@ pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, start: &PlainPath) -> Str
             spark.fabric.as_ref().map_or_else(|| spark.address.to_string(), |fabric| fabric.ip.to_string())
         })
         .collect();
-    let root = effective.model.source.name();
     let told = [
         ("CONTAINER", effective.slot.container.to_string()),
         ("IMAGE", effective.image.to_string()),
@@ -37,7 +36,7 @@ pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, start: &PlainPath) -> Str
     for (name, value) in told {
         let _ = writeln!(text, "export SPARK_CONTROL_{name}={}", quote(&value));
     }
-    let _ = write!(text, "{}", quote(&format!("./{start}")));
+    let _ = write!(text, "{}", quote(&format!("./{program}")));
     for word in std::iter::once(root.to_owned()).chain(effective.arguments()) {
         let _ = write!(text, " {}", quote(&word));
     }

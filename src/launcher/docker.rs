@@ -5,14 +5,19 @@ use std::fmt::Write;
 
 use super::{options::options, order::LaunchOrder};
 use crate::{
-    core::model::{desired::ModelSource, launcher::DockerOptions, name::PlainPath},
+    core::model::{launcher_options::DockerOptions, name::PlainPath},
     host::quote,
 };
 
 /// Where images of vLLM look for the Hugging Face cache.
 const CACHE: &str = "/root/.cache/huggingface";
 
-pub fn script(order: LaunchOrder<'_>, docker: &DockerOptions, entrypoint: Option<&PlainPath>) -> String {
+pub fn script(
+    order: LaunchOrder<'_>,
+    root: &str,
+    docker: &DockerOptions,
+    entrypoint: Option<&PlainPath>,
+) -> String {
     let LaunchOrder { effective, desired, .. } = order;
     let head = desired.sparks.get(&effective.model.sparks[0]);
     let mut text = match head.and_then(|spark| spark.hf_home.as_ref()) {
@@ -37,11 +42,6 @@ pub fn script(order: LaunchOrder<'_>, docker: &DockerOptions, entrypoint: Option
         let _ = write!(text, " {}", quote(word));
     }
     let _ = write!(text, " -v \"$cache:{CACHE}\"");
-    let root = match &effective.model.source {
-        ModelSource::Repo { .. } | ModelSource::LocalPath(_) => effective.model.source.root(),
-        ModelSource::Recipe(_) => None,
-    };
-    let root = root.expect("resolved: recipes have a launcher of their own");
     // The image's own entry point may be anything, or nothing.
     let mut command = [
         "--entrypoint",

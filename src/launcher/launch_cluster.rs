@@ -8,57 +8,62 @@ use std::fmt::Write;
 use super::{options::options, order::LaunchOrder};
 use crate::{
     core::model::{
-        desired::EnvValue,
-        launcher::{DistributedExecutor, LauncherOptions},
-        name::PlainPath,
-        observed::LauncherCheckout,
-        resolved_model::ResolvedModel,
+        desired::EnvValue, launcher::DistributedExecutor, launcher_options::LauncherOptions, name::PlainPath,
+        observed::LauncherCheckout, resolved_model::ResolvedModel,
     },
     host::quote,
 };
 
-/// The line that starts it, after [`prepare`].
-pub fn script(
-    order: LaunchOrder<'_>,
-    dir: &PlainPath,
-    ranks: DistributedExecutor,
-    launch_script: Option<&PlainPath>,
-) -> String {
+/// The engine's command line, in its words.
+pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, ranks: DistributedExecutor, root: &str) -> String {
     let effective = order.effective;
     let mut text = prepare(order, dir);
     let mut words = common_words(order, ranks);
-    words.push("-d".into());
+    words.extend(["-d", "exec"].map(String::from));
     let set = assignments(effective);
-    let mut brings_script = false;
-    match (launch_script, effective.model.source.root()) {
-        (Some(script), _) if set.is_empty() => words.extend(["--launch-script".into(), script.to_string()]),
-        (Some(script), _) => {
-            write_launch_script(&mut text, script, &set);
-            brings_script = true;
-        }
-        (None, Some(root)) => {
-            words.push("exec".into());
-            if !set.is_empty() {
-                words.push("env".into());
-                words.extend(set);
-            }
-            words.extend(["vllm", "serve", root].map(String::from));
-            words.extend(effective.arguments());
-        }
-        (None, None) => unreachable!("resolved: recipes have a launcher of their own"),
+    if !set.is_empty() {
+        words.push("env".into());
+        words.extend(set);
     }
-    text.push_str("./launch-cluster.sh");
-    if order.checkout.knows("--config") {
-        text.push_str(" --config \"$job/config\"");
-    }
-    for word in &words {
-        let _ = write!(text, " {}", quote(word));
-    }
-    if brings_script {
+    words.extend(["vllm", "serve", root].map(String::from));
+    words.extend(effective.arguments());
+    start_line(&mut text, order, &words);
+    text.push('\n');
+    text
+}
+
+/// A launch script, which has the engine's command line.
+pub fn script_of_the_owner(
+    order: LaunchOrder<'_>,
+    dir: &PlainPath,
+    ranks: DistributedExecutor,
+    script: &PlainPath,
+) -> String {
+    let mut text = prepare(order, dir);
+    let mut words = common_words(order, ranks);
+    words.push("-d".into());
+    let set = assignments(order.effective);
+    if set.is_empty() {
+        words.extend(["--launch-script".into(), script.to_string()]);
+        start_line(&mut text, order, &words);
+    } else {
+        write_launch_script(&mut text, script, &set);
+        start_line(&mut text, order, &words);
         text.push_str(" --launch-script \"$script\"");
     }
     text.push('\n');
     text
+}
+
+/// The line that starts it, after [`prepare`], without its end.
+fn start_line(text: &mut String, order: LaunchOrder<'_>, words: &[String]) {
+    text.push_str("./launch-cluster.sh");
+    if order.checkout.knows("--config") {
+        text.push_str(" --config \"$job/config\"");
+    }
+    for word in words {
+        let _ = write!(text, " {}", quote(word));
+    }
 }
 
 /// The owner's launch script with the file's environment in front, which wins there over what the launcher sets with `-e`. In
@@ -114,9 +119,9 @@ pub(super) fn common_words(order: LaunchOrder<'_>, ranks: DistributedExecutor) -
     for path in &effective.model.mods {
         words.extend(["--apply-mod".into(), path.to_string()]);
     }
-    let how = &effective.launcher.how;
-    words.extend(how.own().into_iter().flat_map(LauncherOptions::all).flat_map(|option| option.words));
-    for port in how.docker().into_iter().flat_map(|docker| &docker.ports) {
+    let own = effective.start.checkout().map(|checkout| checkout.own);
+    words.extend(own.into_iter().flat_map(LauncherOptions::all).flat_map(|option| option.words));
+    for port in effective.start.docker().into_iter().flat_map(|docker| &docker.ports) {
         words.extend(["--publish".into(), port.to_string()]);
     }
     words

@@ -12,20 +12,21 @@ pub mod order;
 pub mod recipe;
 pub mod sparkrun;
 
-use crate::core::model::launcher::LaunchMethod;
+use crate::core::model::launcher::Start;
 
 pub use order::LaunchOrder;
 
 /// What the job on the head runs, below the home directory.
 pub fn script(order: LaunchOrder<'_>) -> String {
-    let mut text = match &order.effective.launcher.how {
-        LaunchMethod::LaunchCluster { dir, ranks, script, .. } => {
-            launch_cluster::script(order, dir, *ranks, script.as_ref())
+    let mut text = match &order.effective.start {
+        Start::LaunchCluster { root, dir, ranks, .. } => launch_cluster::script(order, dir, *ranks, root),
+        Start::LaunchScript { script, dir, ranks, .. } => {
+            launch_cluster::script_of_the_owner(order, dir, *ranks, script)
         }
-        LaunchMethod::Recipe { dir, ranks, .. } => recipe::script(order, dir, *ranks),
-        LaunchMethod::Docker { docker, entrypoint } => docker::script(order, docker, entrypoint.as_ref()),
-        LaunchMethod::Sparkrun { program, ranks } => sparkrun::script(order, program, *ranks),
-        LaunchMethod::Command { dir, start, .. } => command::script(order, dir, start),
+        Start::Recipe { recipe, dir, ranks, .. } => recipe::script(order, recipe, dir, *ranks),
+        Start::Docker { root, docker, entrypoint } => docker::script(order, root, docker, *entrypoint),
+        Start::Sparkrun { recipe, program, ranks } => sparkrun::script(order, recipe, program, *ranks),
+        Start::Command { root, dir, program, .. } => command::script(order, root, dir, program),
     };
     text.push_str("code=$?\n");
     if let Some(file) = order.environment_file {

@@ -4,9 +4,10 @@
 
 use super::order::LaunchOrder;
 use crate::core::model::{
-    desired::ModelSource,
     label::{CLUSTER, OBJECT, SPEC, TOKEN},
-    launcher::{DockerOptions, LaunchMethod},
+    launcher::Start,
+    launcher_options::DockerOptions,
+    model_source::ModelSource,
     resolved_model::ResolvedModel,
 };
 
@@ -18,8 +19,9 @@ pub fn options(order: LaunchOrder<'_>) -> Vec<String> {
     }
     words.extend(mounts(order.effective));
     // Published ports are an option of the launcher of a checkout, which changes the network for them.
-    let docker = order.effective.launcher.how.docker().cloned().unwrap_or_default();
-    let is_run_here = matches!(order.effective.launcher.how, LaunchMethod::Docker { .. });
+    let start = &order.effective.start;
+    let docker = start.docker().cloned().unwrap_or_default();
+    let is_run_here = matches!(start, Start::Docker { .. });
     let docker = if is_run_here {
         DockerOptions { gpus: None, ..docker }
     } else {
@@ -49,7 +51,7 @@ pub fn mounts(effective: &ResolvedModel<'_>) -> Vec<String> {
     if let ModelSource::LocalPath(path) = &effective.model.source {
         words.extend(["-v".to_owned(), format!("{path}:{path}:ro")]);
     }
-    for volume in effective.launcher.how.volumes() {
+    for volume in effective.start.volumes() {
         words.extend(["-v".to_owned(), volume.to_string()]);
     }
     words

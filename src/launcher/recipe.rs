@@ -6,27 +6,23 @@ use std::fmt::Write;
 use super::{launch_cluster, order::LaunchOrder};
 use crate::{
     core::model::{
-        desired::{Desired, ModelSource},
+        desired::Desired,
         launcher::DistributedExecutor,
-        name::PlainPath,
+        name::{PlainPath, RecipeRef},
         resolved_model::ResolvedModel,
     },
     host::quote,
 };
 
-fn name<'a>(effective: &ResolvedModel<'a>) -> &'a str {
-    match &effective.model.source {
-        ModelSource::Recipe(recipe) => recipe.as_str(),
-        ModelSource::Repo { .. } | ModelSource::LocalPath(_) => {
-            unreachable!("resolved: this launcher is for recipes")
-        }
-    }
-}
-
-pub fn script(order: LaunchOrder<'_>, dir: &PlainPath, ranks: DistributedExecutor) -> String {
+pub fn script(
+    order: LaunchOrder<'_>,
+    recipe: &RecipeRef,
+    dir: &PlainPath,
+    ranks: DistributedExecutor,
+) -> String {
     let effective = order.effective;
     let mut text = launch_cluster::prepare(order, dir);
-    let _ = write!(text, "./run-recipe.sh {}", quote(name(effective)));
+    let _ = write!(text, "./run-recipe.sh {}", quote(recipe.as_str()));
     if order.checkout.knows("--config") {
         text.push_str(" --config \"$job/config\"");
     }
@@ -51,8 +47,8 @@ pub fn names_nodes(effective: &ResolvedModel<'_>, desired: &Desired) -> bool {
 }
 
 /// Words for `run-recipe.sh` that print what it would do.
-pub fn dry_run(effective: &ResolvedModel<'_>, desired: &Desired) -> Vec<String> {
-    let mut words = vec![name(effective).to_owned(), "--dry-run".into()];
+pub fn dry_run(recipe: &RecipeRef, effective: &ResolvedModel<'_>, desired: &Desired) -> Vec<String> {
+    let mut words = vec![recipe.to_string(), "--dry-run".into()];
     let ips = fabric_ips(effective, desired);
     if effective.model.sparks.len() == 1 {
         words.push("--solo".into());

@@ -7,7 +7,10 @@ use serde_json::Value as Json;
 
 use super::{options::labels, order::LaunchOrder};
 use crate::{
-    core::model::{desired::ModelSource, launcher::DistributedExecutor, name::PlainPath},
+    core::model::{
+        launcher::DistributedExecutor,
+        name::{PlainPath, RecipeRef},
+    },
     host::quote,
 };
 
@@ -19,11 +22,13 @@ const OWN: [(&str, &str); 4] = [
     ("max-model-len", "--max-model-len"),
 ];
 
-pub fn script(order: LaunchOrder<'_>, program: &PlainPath, ranks: DistributedExecutor) -> String {
+pub fn script(
+    order: LaunchOrder<'_>,
+    recipe: &RecipeRef,
+    program: &PlainPath,
+    ranks: DistributedExecutor,
+) -> String {
     let LaunchOrder { effective, desired, .. } = order;
-    let ModelSource::Recipe(recipe) = &effective.model.source else {
-        unreachable!("resolved: this launcher is for recipes")
-    };
     let hosts: Vec<String> =
         effective.model.sparks.iter().map(|spark| desired.sparks[spark].address.to_string()).collect();
     // An answer of its own to a question that it asks would not be the owner's: it has no terminal, and does not follow.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value as Json;
 
 use crate::core::model::{
-    launcher,
+    launcher_options,
     name::{
         Address, ClusterName, ContainerName, Flag, HeldName, HoldName, ImageRef, Interface, InvalidName,
         ModelName, NotifyName, PlainPath, RecipeRef, RepoId, ServedName, ServiceName, SparkName, UserName,
@@ -196,7 +196,7 @@ pub struct Launcher {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^/[A-Za-z0-9/_.+@=%-]*:/[A-Za-z0-9/_.+@=%-]*(:ro|:rw)?$"))]
-pub struct Volume(pub launcher::Volume);
+pub struct Volume(pub launcher_options::Volume);
 
 impl TryFrom<String> for Volume {
     type Error = String;
@@ -219,7 +219,7 @@ pub enum NcclDebug {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^[0-9]{1,5}:[0-9]{1,5}$"))]
-pub struct Publish(pub launcher::Publish);
+pub struct Publish(pub launcher_options::Publish);
 
 impl TryFrom<String> for Publish {
     type Error = String;
@@ -232,7 +232,7 @@ impl TryFrom<String> for Publish {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^[a-z]+=(-1|[0-9]+)(:(-1|[0-9]+))?$"))]
-pub struct Ulimit(pub launcher::Ulimit);
+pub struct Ulimit(pub launcher_options::Ulimit);
 
 impl TryFrom<String> for Ulimit {
     type Error = String;
@@ -245,7 +245,7 @@ impl TryFrom<String> for Ulimit {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^(all|[0-9]{1,3}|device=[A-Za-z0-9,-]+)$"))]
-pub struct Gpus(pub launcher::Gpus);
+pub struct Gpus(pub launcher_options::Gpus);
 
 impl TryFrom<String> for Gpus {
     type Error = String;

@@ -31,12 +31,13 @@ use crate::{
             serving::{self, Backend},
         },
         model::{
-            desired::{Desired, ModelSource, WantedModel},
+            desired::{Desired, WantedModel},
             label,
             launch::LaunchState,
             launch_spec::LaunchSpec,
-            launcher::{LaunchMethod, Launcher},
+            launcher::Start,
             ledger::Ledger,
+            model_source::ModelSource,
             name::{PlainPath, SparkName},
             object::Object,
             observed::{Endpoint, EndpointAnswer, LoadSeen, Observed, SparkFacts, SparkView},
@@ -231,18 +232,9 @@ fn asked(
     spark: &SparkName,
     now: Timestamp,
 ) -> (machine::ProbeRequest, Vec<recipes::RecipeDryRun>) {
-    let models = desired.models.values();
-    let launchers: Vec<&Launcher> = desired
-        .slots
-        .values()
-        .map(|slot| &slot.launcher)
-        .chain(models.clone().filter_map(|model| model.launcher.as_ref()))
-        .collect();
-    let checkouts = launchers.iter().filter_map(|launcher| match &launcher.how {
-        LaunchMethod::LaunchCluster { dir, .. } | LaunchMethod::Recipe { dir, .. } => Some(dir.to_string()),
-        LaunchMethod::Docker { .. } | LaunchMethod::Sparkrun { .. } | LaunchMethod::Command { .. } => None,
-    });
-    let programs = launchers.iter().flat_map(|launcher| launcher.how.programs());
+    let starts = desired.starts();
+    let checkouts = starts.iter().filter_map(|start| Some(start.checkout()?.dir.to_string()));
+    let programs = starts.iter().flat_map(Start::programs);
     let wanted = desired.slots.iter().filter_map(|(object, slot)| {
         let WantedModel::Model(name) = schedule::wanted(object, slot, desired, now) else { return None };
         Some((object, desired.resolved_model(slot, &name)?))
@@ -254,16 +246,12 @@ fn asked(
     };
     let is_to_be_read = |one: &&(&Object, ResolvedModel<'_>)| is_waited_for(one) || ledger.is_loading(one.0);
     let recipes = wanted.iter().filter(is_to_be_read).filter_map(|(_, effective)| {
-        let (LaunchMethod::Recipe { dir, .. }, ModelSource::Recipe(recipe)) =
-            (&effective.launcher.how, &effective.model.source)
-        else {
-            return None;
-        };
+        let (recipe, dir) = effective.start.recipe_of_checkout()?;
         (effective.model.sparks[0] == *spark).then(|| recipes::RecipeDryRun {
             key: format!("{dir}/{recipe}"),
             dir: dir.to_string(),
             names_nodes: recipe::names_nodes(effective, desired),
-            words: recipe::dry_run(effective, desired),
+            words: recipe::dry_run(recipe, effective, desired),
         })
     });
     let waited_for = wanted.iter().filter(is_waited_for).map(|(_, effective)| effective);

@@ -8,7 +8,6 @@ use crate::core::model::{
     command_line::{self, EngineCommand},
     desired::Desired,
     launch_spec::Liveness,
-    launcher::LaunchMethod,
     ledger::Ledger,
     object::Object,
     observed::{EndpointAnswer, Observed},
@@ -90,17 +89,13 @@ fn same_command(command: &str, target: &ResolvedModel<'_>, recipe: Option<&str>)
     let same = (&found.root, &found.revision, &found.served_as, found.port, &found.chat_template)
         == (&expected.root, &expected.revision, &expected.served_as, expected.port, &expected.chat_template);
     let known = found.unknown.is_empty();
-    match (&target.launcher.how, target.launcher.how.controls_full_command_line()) {
-        (_, true) => known && same && found.args == expected.args,
-        // A launch script has all of them.
-        (LaunchMethod::LaunchCluster { .. }, false) => found.root == expected.root,
-        (
-            LaunchMethod::Recipe { .. }
-            | LaunchMethod::Docker { .. }
-            | LaunchMethod::Sparkrun { .. }
-            | LaunchMethod::Command { .. },
-            false,
-        ) => same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value)),
+    if target.start.script().is_some() {
+        // It has all of them.
+        found.root == expected.root
+    } else if target.start.controls_full_command_line() {
+        known && same && found.args == expected.args
+    } else {
+        same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value))
     }
 }
 

@@ -3,7 +3,8 @@
 
 use super::{platform_difference, slot_containers::docker_starts_it_too};
 use crate::core::model::{
-    desired::{Desired, ModelSource, ReachMethod},
+    desired::{Desired, ReachMethod},
+    model_source::ModelSource,
     name::SparkName,
     observed::{Observed, RecipeSeen, SparkFacts},
     resolved_model::ResolvedModel,
@@ -112,7 +113,7 @@ fn loses_shared_memory(
         return None;
     }
     let image_is_root = facts.image(target.image.as_str()).is_none_or(|image| image.runs_as_root());
-    if image_is_root && !target.launcher.how.is_unprivileged() {
+    if image_is_root && !target.start.is_unprivileged() {
         return None;
     }
     let user = match desired.sparks.get(spark).map(|spark| &spark.reach) {

@@ -177,7 +177,7 @@ pub fn need(effective: &ResolvedModel<'_>, told: NeedInputs<'_>, peaks: &[u64]) 
     // Each Spark holds its part of the weights, and what does not divide besides.
     let weights = weights_bytes.map(|bytes| bytes / effective.model.sparks.len().max(1) as u64);
     let of_share = |share: f64| (share * total_bytes as f64) as u64;
-    let controls_full_command_line = effective.launcher.how.controls_full_command_line();
+    let controls_full_command_line = effective.start.controls_full_command_line();
 
     let (told, basis) = match (gigabytes, share) {
         (Some(gigabytes), _) => ((gigabytes * (1_u64 << 30) as f64) as u64, NeedBasis::Gigabytes),

@@ -6,13 +6,15 @@ use jiff::Timestamp;
 
 use super::{fitness, memory, slot_containers::SlotContainer};
 use crate::core::model::{
-    desired::{Desired, ModelSource},
+    desired::Desired,
     files::FilesSeen,
     id::ContainerId,
     launch_spec::LaunchSpec,
-    launcher::{DistributedExecutor, LaunchMethod, LauncherOption, LauncherOptions},
+    launcher::{Checkout, DistributedExecutor},
+    launcher_options::LauncherOption,
     ledger::Ledger,
     memory_table::MemoryFit,
+    model_source::ModelSource,
     name::{PlainPath, SparkName},
     object::Object,
     observed::{Container, LauncherCheckout, LauncherSeen, Observed, RecipeSeen},
@@ -104,7 +106,7 @@ impl Preflight<'_> {
     }
 
     fn image(&self, spark: &SparkName) -> Option<Objection> {
-        if !self.target.launcher.how.starts_the_image() {
+        if !self.target.start.starts_the_image() {
             return None;
         }
         let (image, head) = (self.target.image, self.head());
@@ -128,7 +130,7 @@ impl Preflight<'_> {
             );
             return Some(Objection::new(Reason::ImageDiffers, message));
         }
-        let compares_ids = self.target.launcher.how.own().is_some();
+        let compares_ids = self.target.start.checkout().is_some();
         (compares_ids && first.id != seen.id).then(|| {
             let message = format!(
                 "`{image}` is the same image on `{spark}` and `{head}`, but their Docker Engines keep images in stores of two \
@@ -214,7 +216,7 @@ impl Preflight<'_> {
                 Some(Objection::new(Reason::Unknown, message))
             }
         };
-        self.target.launcher.how.programs().into_iter().filter_map(objection).collect()
+        self.target.start.programs().into_iter().filter_map(objection).collect()
     }
 
     fn recipe(&self) -> Option<Objection> {
@@ -227,14 +229,8 @@ impl Preflight<'_> {
 
     /// The launcher's checkout is there and not too old, and it will not have to ask anybody which Sparks to use.
     fn checkout(&self) -> Vec<Objection> {
-        let (dir, ranks) = match &self.target.launcher.how {
-            LaunchMethod::LaunchCluster { dir, ranks, .. } | LaunchMethod::Recipe { dir, ranks, .. } => {
-                (dir, *ranks)
-            }
-            LaunchMethod::Docker { .. } | LaunchMethod::Sparkrun { .. } | LaunchMethod::Command { .. } => {
-                return Vec::new();
-            }
-        };
+        let Some(checkout) = self.target.start.checkout() else { return Vec::new() };
+        let Checkout { dir, ranks, .. } = checkout;
         let head = self.head();
         let Some(facts) = self.observed.facts(head) else { return Vec::new() };
         let Some(LauncherSeen::Present(seen)) = facts.launchers.get(dir.as_str()) else {
@@ -247,7 +243,7 @@ impl Preflight<'_> {
             );
             return vec![Objection::new(Reason::LauncherMissing, message)];
         }
-        let mut found: Vec<Objection> = self.unknown_options(dir, seen);
+        let mut found: Vec<Objection> = self.unknown_options(checkout, seen);
         // Before that option Ray was all there was.
         let is_several = self.target.model.sparks.len() > 1;
         if is_several && ranks == DistributedExecutor::Processes && !seen.knows("--no-ray") {
@@ -262,13 +258,13 @@ impl Preflight<'_> {
     }
 
     /// Options of the file that this checkout has not, or does not hand on.
-    fn unknown_options(&self, dir: &PlainPath, seen: &LauncherCheckout) -> Vec<Objection> {
-        let (how, head) = (&self.target.launcher.how, self.head());
-        let mut asked: Vec<LauncherOption> = how.own().into_iter().flat_map(LauncherOptions::all).collect();
-        if how.docker().is_some_and(|docker| !docker.ports.is_empty()) {
+    fn unknown_options(&self, checkout: Checkout<'_>, seen: &LauncherCheckout) -> Vec<Objection> {
+        let (start, dir, head) = (&self.target.start, checkout.dir, self.head());
+        let mut asked: Vec<LauncherOption> = checkout.own.all();
+        if start.docker().is_some_and(|docker| !docker.ports.is_empty()) {
             asked.push(LauncherOption { words: vec!["--publish".into()], since: Some("2026-06-03") });
         }
-        let is_recipe = matches!(how, LaunchMethod::Recipe { .. });
+        let is_recipe = start.recipe_of_checkout().is_some();
         let objection = |option: LauncherOption| {
             let name = &option.words[0];
             if !seen.knows(name) {
@@ -324,11 +320,8 @@ impl Preflight<'_> {
     /// The launcher finds its containers by a part of a line of `docker ps`: it would go into another one whose name or image
     /// has the slot's name in it.
     fn look_alikes(&self) -> Vec<Objection> {
-        match &self.target.launcher.how {
-            LaunchMethod::LaunchCluster { .. } | LaunchMethod::Recipe { .. } => {}
-            LaunchMethod::Docker { .. } | LaunchMethod::Sparkrun { .. } | LaunchMethod::Command { .. } => {
-                return Vec::new();
-            }
+        if self.target.start.checkout().is_none() {
+            return Vec::new();
         }
         let name = self.target.slot.container.as_str();
         let is_taken = |container: &&Container| {
@@ -391,7 +384,7 @@ fn looks_for_files(target: &ResolvedModel<'_>) -> bool {
     }
     let moved = target.env.keys().any(|name| ["HF_HOME", "HF_HUB_CACHE"].contains(&name.as_str()));
     let moved = moved || target.model.args.keys().any(|flag| flag.as_str() == "download-dir");
-    !moved && target.launcher.how.controls_full_command_line()
+    !moved && target.start.controls_full_command_line()
 }
 
 /// One node for each of these Sparks, as far as their addresses are known.

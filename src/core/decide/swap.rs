@@ -13,11 +13,12 @@ use super::{
     slot_view::SlotView,
 };
 use crate::core::model::{
-    desired::{ModelSource, Weights},
+    desired::Weights,
     id::ContainerId,
     launch::LOAD_DEADLINE,
     launch_spec::LaunchSpec,
     ledger::CheckedArguments,
+    model_source::ModelSource,
     name::{ModelName, SparkName},
     object::Object,
     plan::{ArgumentsCheck, Gate, Objection, Outage, PlannedStep, Predicate, Verdict, Work, WorkItem, push},
@@ -214,7 +215,7 @@ impl SlotView<'_> {
         if self.ledger.became_ready(&group.spec) {
             return ArgumentsFinding::Known(ArgumentsCheck::Proven);
         }
-        if !target.launcher.how.controls_full_command_line() {
+        if !target.start.controls_full_command_line() {
             return unchecked("its launcher adds words of its own");
         }
         if !target.model.mods.is_empty() {

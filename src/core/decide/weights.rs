@@ -9,10 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::consent;
 use crate::core::model::{
-    desired::{Desired, Model, ModelSource, Weights},
+    desired::{Desired, Model, Weights},
     files::FilesSeen,
     launch::{FailedAttempts, FailureKind, LaunchFailure},
     ledger::{Ledger, LedgerEvent, StepResult},
+    model_source::ModelSource,
     name::{ModelName, RepoId, SparkName},
     object::Object,
     observed::{Endpoint, EndpointAnswer, Job, JobState, Observed, SparkFacts},

@@ -104,7 +104,7 @@ pub struct SparkFacts {
     /// Paths of models of the file, and repositories that are wanted here as the Hugging Face cache has them; by
     /// [`ModelSource::files_key`].
     ///
-    /// [`ModelSource::files_key`]: super::desired::Source::files_key
+    /// [`ModelSource::files_key`]: super::model_source::ModelSource::files_key
     pub files: BTreeMap<String, FilesSeen>,
     /// Directories of `launch-cluster.sh` in the file, and what is in each.
     pub launchers: BTreeMap<String, LauncherSeen>,

@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::{
     command_line,
-    desired::{Desired, EnvValue, Fabric, Model, ModelSource, Secret, Slot},
-    launch_spec::{LaunchSpec, Liveness, OwnStop},
-    launcher::{DistributedExecutor, LaunchFile, LaunchMethod, Launcher},
-    name::{ImageRef, ModelName, PlainPath, Variable},
+    desired::{Desired, EnvValue, Fabric, Model, Secret, Slot},
+    launch_spec::LaunchSpec,
+    launcher::{LaunchFile, Start},
+    model_source::ModelSource,
+    name::{ImageRef, ModelName, Variable},
     observed::{Observed, RecipeSeen},
     spec_hash::{SpecHash, hex},
 };
@@ -21,7 +22,7 @@ pub struct ResolvedModel<'a> {
     pub name: &'a ModelName,
     pub model: &'a Model,
     pub slot: &'a Slot,
-    pub launcher: &'a Launcher,
+    pub start: Start<'a>,
     pub image: &'a ImageRef,
     pub port: u16,
     pub env: BTreeMap<&'a Variable, &'a EnvValue>,
@@ -32,7 +33,7 @@ impl ResolvedModel<'_> {
     /// its own.
     pub fn arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
-        if matches!(self.launcher.how, LaunchMethod::LaunchCluster { script: Some(_), .. }) {
+        if self.start.script().is_some() {
             return words;
         }
         for (flag, value) in &self.model.args {
@@ -44,7 +45,7 @@ impl ResolvedModel<'_> {
         if let Some(template) = &self.model.chat_template {
             words.extend(["--chat-template".into(), template.to_string()]);
         }
-        let port = self.launcher.how.docker().map_or(self.port, |docker| docker.inside(self.port));
+        let port = self.start.docker().map_or(self.port, |docker| docker.inside(self.port));
         words.extend(["--host".into(), "0.0.0.0".into(), "--port".into(), port.to_string()]);
         words.push("--served-model-name".into());
         words.extend(self.model.served_as.iter().map(ToString::to_string));
@@ -66,8 +67,7 @@ impl ResolvedModel<'_> {
             })
             .collect();
         let deadline = self.slot.load_deadline.map(|deadline| deadline.as_secs());
-        let settings =
-            serde_json::json!([self.model.memory_bytes, deadline, self.launcher.how.dir(), sparks]);
+        let settings = serde_json::json!([self.model.memory_bytes, deadline, self.start.dir(), sparks]);
         hex(&Sha256::digest(settings.to_string().as_bytes())[..8])
     }
 
@@ -100,7 +100,7 @@ impl ResolvedModel<'_> {
             serde_json::json!(self.model.mods),
             self.slot.api_key.is_some().into(),
         ];
-        received.extend(self.launcher.how.received());
+        received.extend(self.start.received());
         let digest = Sha256::digest(Json::Array(received).to_string().as_bytes());
         SpecHash::of_label(&format!("v1-{}", hex(&digest[..8])))
     }
@@ -109,13 +109,12 @@ impl ResolvedModel<'_> {
 impl ResolvedModel<'_> {
     /// The launch script, the mods and the sources of volumes.
     pub fn needed(&self) -> Vec<LaunchFile> {
-        let how = &self.launcher.how;
         let mut needed = Vec::new();
-        let below = |path: &str| match (path.starts_with('/'), how.dir()) {
+        let below = |path: &str| match (path.starts_with('/'), self.start.dir()) {
             (false, Some(dir)) => format!("{dir}/{path}"),
             _ => path.to_owned(),
         };
-        if let LaunchMethod::LaunchCluster { script: Some(script), .. } = how {
+        if let Some(script) = self.start.script() {
             let at = ["", "examples/"]
                 .into_iter()
                 .flat_map(|folder| ["", ".sh"].map(|ending| below(&format!("{folder}{script}{ending}"))));
@@ -129,7 +128,7 @@ impl ResolvedModel<'_> {
             };
             needed.push(LaunchFile { name: path.to_string(), at: vec![at], on_head: true });
         }
-        for volume in how.volumes() {
+        for volume in self.start.volumes() {
             let from = volume.from.to_string();
             needed.push(LaunchFile { name: from.clone(), at: vec![from], on_head: false });
         }
@@ -138,19 +137,6 @@ impl ResolvedModel<'_> {
 }
 
 impl ResolvedModel<'_> {
-    fn sign(&self) -> Liveness {
-        match &self.launcher.how {
-            LaunchMethod::LaunchCluster { ranks: DistributedExecutor::Ray, .. }
-            | LaunchMethod::Recipe { ranks: DistributedExecutor::Ray, .. }
-            | LaunchMethod::Sparkrun { ranks: DistributedExecutor::Ray, .. } => Liveness::Ray,
-            LaunchMethod::LaunchCluster { .. }
-            | LaunchMethod::Recipe { .. }
-            | LaunchMethod::Sparkrun { .. }
-            | LaunchMethod::Docker { .. } => Liveness::Engine,
-            LaunchMethod::Command { .. } => Liveness::Container,
-        }
-    }
-
     pub fn launch_spec(&self) -> LaunchSpec {
         LaunchSpec {
             model: self.name.clone(),
@@ -160,38 +146,26 @@ impl ResolvedModel<'_> {
             port: self.port,
             root: self.model.source.root().map(str::to_owned),
             served_as: self.model.served_as.clone(),
-            sign: self.sign(),
-            is_labelled: self.launcher.how.names_containers(),
-            log: matches!(self.launcher.how, LaunchMethod::Sparkrun { .. })
-                .then(|| PlainPath::new(SPARKRUN_LOG).expect("a plain path")),
-            prepares: !self.launcher.how.controls_full_command_line(),
-            stop: match &self.launcher.how {
-                LaunchMethod::Command { dir, stop: Some(stop), .. } => {
-                    Some(OwnStop { dir: dir.clone(), program: stop.clone() })
-                }
-                LaunchMethod::Command { .. }
-                | LaunchMethod::LaunchCluster { .. }
-                | LaunchMethod::Recipe { .. }
-                | LaunchMethod::Sparkrun { .. }
-                | LaunchMethod::Docker { .. } => None,
-            },
+            sign: self.start.liveness(),
+            is_labelled: self.start.names_containers(),
+            log: self.start.log(),
+            prepares: !self.start.controls_full_command_line(),
+            stop: self.start.stop(),
         }
     }
 }
 
-/// Of sparkrun 0.2 and 0.3.
-const SPARKRUN_LOG: &str = "/tmp/sparkrun_serve.log";
-
 impl Desired {
-    /// The model `name` as it would run in `slot`.
+    /// The model `name` as it would run in `slot`; `None` where there is none that the slot's launcher can start.
     pub fn resolved_model<'a>(&'a self, slot: &'a Slot, name: &ModelName) -> Option<ResolvedModel<'a>> {
         let (name, model) = self.models.get_key_value(name)?;
         let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
+        let start = Start::new(&model.source, &launcher.how).ok()?;
         Some(ResolvedModel {
             name,
             model,
             slot,
-            launcher,
+            start,
             image: model.image.as_ref().unwrap_or(&launcher.image),
             port: model.port.unwrap_or(slot.port),
             env: slot.env.iter().chain(&model.env).collect(),
@@ -199,14 +173,24 @@ impl Desired {
     }
 }
 
+impl Desired {
+    /// Every pair of a model and a launcher that may be started, in whatever slot.
+    pub fn starts(&self) -> Vec<Start<'_>> {
+        let mut starts = Vec::new();
+        for slot in self.slots.values() {
+            for model in self.models.values() {
+                let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
+                starts.extend(Start::new(&model.source, &launcher.how));
+            }
+        }
+        starts
+    }
+}
+
 impl Observed {
     /// The recipe of a model, as its head's launcher reads it: what it says holds on every Spark of the model.
     pub fn recipe(&self, model: &ResolvedModel<'_>) -> Option<&RecipeSeen> {
-        let (LaunchMethod::Recipe { dir, .. }, ModelSource::Recipe(recipe)) =
-            (&model.launcher.how, &model.model.source)
-        else {
-            return None;
-        };
+        let (recipe, dir) = model.start.recipe_of_checkout()?;
         self.facts(&model.model.sparks[0])?.recipes.get(&format!("{dir}/{recipe}"))
     }
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    desired::{Model, ModelSource},
+    desired::Model,
     id::JobId,
+    model_source::ModelSource,
     name::{RepoId, SparkName},
     spec_hash::{SpecHash, hex},
 };

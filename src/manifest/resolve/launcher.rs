@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{DEFAULT_PORT, Resolver, v1};
 use crate::core::model::{
-    launcher::{DistributedExecutor, DockerOptions, LaunchMethod, Launcher, LauncherOptions, NcclDebug},
-    name::{ImageRef, PlainPath, RecipeRef},
+    launcher::{DistributedExecutor, LaunchMethod, Launcher, Start, StartMismatch},
+    launcher_options::{DockerOptions, LauncherOptions, NcclDebug},
+    model_source::ModelSource,
+    name::{ImageRef, PlainPath},
 };
 
 fn default_dir() -> PlainPath {
@@ -40,8 +42,7 @@ impl Resolver {
         self.only_what_belongs(path, written);
         let kind = kind_name(written.kind);
         let dir = written.dir.clone();
-        let ranks =
-            if written.ray == Some(true) { DistributedExecutor::Ray } else { DistributedExecutor::Processes };
+        let ranks = ranks(Some(written));
         let docker = self.docker_options(path, written);
         let own = own_options(written);
         let needed = |out: &mut Self, field: &str, there: bool| {
@@ -138,48 +139,49 @@ impl Resolver {
         }
     }
 
-    /// The launcher of a model's own; a recipe without one is of the slot's checkout. Also finds what does not go
-    /// together.
+    /// What a launcher of that kind cannot start is told at the model.
+    fn pair(&mut self, path: &str, source: &ModelSource, launcher: &Launcher, kind: v1::LauncherKind) {
+        let Err(mismatch) = Start::new(source, &launcher.how) else { return };
+        let kind = kind_name(kind);
+        let (field, message) = match mismatch {
+            StartMismatch::StartsRecipes => {
+                ("launcher", format!("a launcher of kind `{kind}` starts models that have a `recipe`"))
+            }
+            StartMismatch::StartsNoRecipes => (
+                "launcher",
+                format!("a `recipe` is started by a launcher of kind `recipe` or `sparkrun`, not `{kind}`"),
+            ),
+            StartMismatch::StartsOwnRecipes => (
+                "recipe",
+                "a recipe of a registry or at an address is for a launcher of kind `sparkrun`".to_owned(),
+            ),
+        };
+        self.problem(&format!("{path}/{field}"), message, None);
+    }
+
+    /// The launcher of a model's own; a recipe without one is of the slot's checkout. Also finds what does not go together.
+    /// `slot`: the slot's, when nothing is wrong with it.
     pub(super) fn launcher_of_model(
         &mut self,
         path: &str,
         model: &v1::Model,
+        source: Option<&ModelSource>,
         cluster: &v1::Cluster,
+        slot: Option<&Launcher>,
     ) -> Option<Launcher> {
-        let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
-        let own = match (&model.launcher, &model.recipe) {
-            (Some(written), _) => Some(self.launcher(&format!("{path}/launcher"), Some(written))?),
-            (None, Some(_)) if slot.is_some_and(|slot| slot.kind == v1::LauncherKind::Sparkrun) => None,
-            (None, Some(_)) => {
-                let dir = slot.and_then(|slot| slot.dir.clone()).unwrap_or_else(default_dir);
-                let image = slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image);
-                let ray = slot.and_then(|slot| slot.ray) == Some(true);
-                let ranks = if ray { DistributedExecutor::Ray } else { DistributedExecutor::Processes };
-                let own = slot.map(own_options).unwrap_or_default();
-                Some(Launcher { image, how: LaunchMethod::Recipe { dir, ranks, own } })
-            }
-            (None, None) => None,
+        let written_slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
+        let slot_kind = written_slot.map_or(v1::LauncherKind::LaunchCluster, |slot| slot.kind);
+        let is_of_checkout = model.recipe.is_some() && slot_kind != v1::LauncherKind::Sparkrun;
+        let (kind, own) = match &model.launcher {
+            Some(written) => (written.kind, Some(self.launcher(&format!("{path}/launcher"), Some(written))?)),
+            None if is_of_checkout => (v1::LauncherKind::Recipe, Some(recipes_of(written_slot))),
+            None => (slot_kind, None),
         };
-        let written = model.launcher.as_ref().or(slot);
-        let how = own.as_ref().map(|launcher| &launcher.how);
-        let kind = how
-            .map_or(written.map_or("launch-cluster", |written| kind_name(written.kind)), LaunchMethod::kind);
-        if model.recipe.is_some() != matches!(kind, "recipe" | "sparkrun") {
-            let message = match &model.recipe {
-                Some(_) => {
-                    format!(
-                        "a `recipe` is started by a launcher of kind `recipe` or `sparkrun`, not `{kind}`"
-                    )
-                }
-                None => format!("a launcher of kind `{kind}` starts models that have a `recipe`"),
-            };
-            self.problem(&format!("{path}/launcher"), message, None);
+        let written = model.launcher.as_ref().or(written_slot);
+        if let (Some(source), Some(launcher)) = (source, own.as_ref().or(slot)) {
+            self.pair(path, source, launcher, kind);
         }
-        if kind == "recipe" && model.recipe.as_ref().is_some_and(RecipeRef::is_address) {
-            let message = "a recipe of a registry or at an address is for a launcher of kind `sparkrun`";
-            self.problem(&format!("{path}/recipe"), message, None);
-        }
-        if kind == "docker" && model.sparks.len() > 1 {
+        if kind == v1::LauncherKind::Docker && model.sparks.len() > 1 {
             let message = "a launcher of kind `docker` starts a model on one Spark";
             self.problem(&format!("{path}/sparks"), message, None);
         }
@@ -197,10 +199,12 @@ impl Resolver {
                 self.problem(&format!("{path}/launcher"), message, Some(format!("add `{port}:8000`")));
             }
         }
-        if !model.mods.is_empty() && !matches!(kind, "launch-cluster" | "recipe") {
-            self.problem(&format!("{path}/mods"), format!("a launcher of kind `{kind}` has no mods"), None);
+        let has_mods = matches!(kind, v1::LauncherKind::LaunchCluster | v1::LauncherKind::Recipe);
+        if !model.mods.is_empty() && !has_mods {
+            let message = format!("a launcher of kind `{}` has no mods", kind_name(kind));
+            self.problem(&format!("{path}/mods"), message, None);
         }
-        if kind == "sparkrun" && model.served_as.len() > 1 {
+        if kind == v1::LauncherKind::Sparkrun && model.served_as.len() > 1 {
             let message = "sparkrun serves a model by one name";
             self.problem(&format!("{path}/served_as"), message, None);
         }
@@ -210,6 +214,23 @@ impl Resolver {
             self.problem(&format!("{path}/args"), message, Some("put them into the script".into()));
         }
         own
+    }
+}
+
+/// Of a slot whose launcher starts no recipes: the programs of the same checkout do.
+fn recipes_of(slot: Option<&v1::Launcher>) -> Launcher {
+    let method = LaunchMethod::Recipe {
+        dir: slot.and_then(|slot| slot.dir.clone()).unwrap_or_else(default_dir),
+        ranks: ranks(slot),
+        own: slot.map(own_options).unwrap_or_default(),
+    };
+    Launcher { image: slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image), how: method }
+}
+
+fn ranks(written: Option<&v1::Launcher>) -> DistributedExecutor {
+    match written.and_then(|written| written.ray) {
+        Some(true) => DistributedExecutor::Ray,
+        Some(false) | None => DistributedExecutor::Processes,
     }
 }
 

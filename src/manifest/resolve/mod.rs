@@ -73,14 +73,15 @@ pub fn resolve(
         .iter()
         .filter_map(|(name, spark)| Some((name.clone(), out.spark(name, spark)?)))
         .collect();
+    let vllm = cluster.vllm.clone().unwrap_or_default();
+    let launcher = out.launcher("vllm/launcher", vllm.launcher.as_ref());
     let mut models = BTreeMap::new();
     for (name, written) in &cluster.models {
-        let model = out.entry("models", name.as_str(), |out| out.model(name, written, &cluster));
+        let read = |out: &mut Resolver| out.model(name, written, &cluster, launcher.as_ref());
+        let model = out.entry("models", name.as_str(), read);
         models.extend(model.map(|model| (name.clone(), model)));
     }
-    let vllm = cluster.vllm.clone().unwrap_or_default();
     let wanted = out.wanted("model", cluster.model.as_deref(), &models);
-    let launcher = out.launcher("vllm/launcher", vllm.launcher.as_ref());
     let env = out.env("vllm/env", &vllm.env);
     let mut slots = BTreeMap::new();
     if let Some(launcher) = &launcher {

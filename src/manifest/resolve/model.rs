@@ -9,7 +9,9 @@ use crate::core::{
     decide::need::{figure, size},
     model::{
         command_line,
-        desired::{Model, ModelSource, Weights},
+        desired::{Model, Weights},
+        launcher::Launcher,
+        model_source::ModelSource,
         name::{Flag, ModelName, ServedName, SparkName, nearest},
     },
 };
@@ -62,6 +64,7 @@ impl Resolver {
         name: &ModelName,
         written: &v1::Model,
         cluster: &v1::Cluster,
+        slot_launcher: Option<&Launcher>,
     ) -> Option<Model> {
         let path = format!("models/{name}");
         if name.as_str() == "none" {
@@ -79,7 +82,7 @@ impl Resolver {
             self.problem(&format!("{path}/sparks"), format!("`{name}` names a Spark twice"), None);
         }
         let mut args = self.args(&path, &written.args);
-        let launcher = self.launcher_of_model(&path, written, cluster);
+        let launcher = self.launcher_of_model(&path, written, source.as_ref(), cluster, slot_launcher);
         let all_known = controls_full_command_line(written, cluster);
         if all_known {
             args.extend(split(written, &args));

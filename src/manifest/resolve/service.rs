@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{DEFAULT_DRAIN, DEFAULT_MASTER_PORT, ResolvedService, Resolver, on_failure, secret, v1};
 use crate::core::model::{
     desired::{Bot, Model, Place, Service, ServiceKind, ServiceState, Slot, WantedModel},
-    launcher::{LaunchMethod, Launcher},
+    launcher::{Launcher, Start},
     name::{ContainerName, ModelName, ServiceName, SparkName, UserName},
     object::Object,
 };
@@ -169,12 +169,14 @@ impl Resolver {
             None => launcher.cloned(),
             written => self.launcher(&format!("{path}/launcher"), written.as_ref()),
         };
-        if let (Some(Launcher { how: LaunchMethod::Recipe { .. }, .. }), WantedModel::Model(name)) =
-            (&launcher, &wanted)
-            && models[name].launcher.is_none()
-        {
-            let message = format!("a launcher of kind `recipe` cannot start `{name}`, which has no `recipe`");
-            self.problem(&format!("{path}/launcher"), message, None);
+        if let (Some(launcher), WantedModel::Model(name)) = (&launcher, &wanted) {
+            let model = &models[name];
+            let method = &model.launcher.as_ref().unwrap_or(launcher).how;
+            if Start::new(&model.source, method).is_err() {
+                let source = model.source.name();
+                let message = format!("this launcher cannot start `{name}`, which is `{source}`");
+                self.problem(&format!("{path}/launcher"), message, None);
+            }
         }
         let container = written.container.clone().unwrap_or_else(|| {
             ContainerName::new(name.as_str()).expect("a service's name is a container name")

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::core::{
     decide::schedule,
     model::{
-        desired::{Desired, ModelSource, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
+        desired::{Desired, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
+        model_source::ModelSource,
         name::{ModelName, ServiceName},
         object::Object,
         status_line,
