@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Controller, random_hex};
 use crate::{
-    core::model::{access::Role, spec_hash::hex},
+    core::model::{access::Role, event_kind::EventKind, spec_hash::hex},
     store::{
         Store, StoreError,
         tokens::{AccessToken, BrowserSession},
@@ -184,7 +184,12 @@ pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(Ac
     }
     let (token, written) = minted(name, role, now);
     store.add_token(&token)?;
-    store.add_event("token", "", &format!("token `{name}` was made; it may {}", role.name()), now)?;
+    store.add_event(
+        EventKind::Token,
+        "",
+        &format!("token `{name}` was made; it may {}", role.name()),
+        now,
+    )?;
     Ok((token, written))
 }
 
@@ -210,7 +215,7 @@ pub fn revoke(store: &mut Store, name: &str, now: Timestamp) -> Result<AccessTok
     let token = store.tokens()?.into_iter().find(|token| token.name == name);
     let token = token.ok_or_else(|| NoToken::Unknown(name.to_owned()))?;
     store.remove_token(&token.id)?;
-    store.add_event("token", "", &format!("token `{name}` was revoked"), now)?;
+    store.add_event(EventKind::Token, "", &format!("token `{name}` was revoked"), now)?;
     Ok(token)
 }
 
@@ -303,7 +308,12 @@ impl Controller {
         let state = self.state();
         state.store.add_session(&session, now)?;
         let name = asker.name.as_deref().unwrap_or_default();
-        state.store.add_event("token", "", &format!("a browser signed in with token `{name}`"), now)?;
+        state.store.add_event(
+            EventKind::Token,
+            "",
+            &format!("a browser signed in with token `{name}`"),
+            now,
+        )?;
         let signed = SignedIn { id: id.clone(), until: session.until };
         known.sessions.push(session);
         Ok(Some((Caller { session: Some(signed), ..asker }, format!("{PREFIX}_{id}_{secret}"))))
@@ -329,7 +339,7 @@ impl Controller {
             String::new()
         };
         let message = format!("{by} tried to sign in with a token that is not known here{more}");
-        self.state().store.add_event("token", "", &message, now)
+        self.state().store.add_event(EventKind::Token, "", &message, now)
     }
 
     /// # Errors
@@ -368,7 +378,7 @@ impl Controller {
         let mut state = self.state();
         state.store.replace_token(&old.id, &token)?;
         state.store.add_event(
-            "token",
+            EventKind::Token,
             "",
             &format!("token `{name}` was renewed; it may {}", token.role.name()),
             now,

@@ -17,7 +17,7 @@ use crate::{
             loosens::{Loosened, loosens},
             planner, removal, schedule,
         },
-        model::{access::Role, object::Object, plan::Plan},
+        model::{access::Role, event_kind::EventKind, object::Object, plan::Plan},
     },
     manifest::{
         self,
@@ -494,7 +494,7 @@ impl Controller {
                 before.display()
             );
         }
-        self.state().store.add_event("edit", "", &message, (self.world.now)())
+        self.state().store.add_event(EventKind::Edit, "", &message, (self.world.now)())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Controller, ControllerState, FileInForce, tag::removal_id};
 use crate::{
     core::{
         decide::removal,
-        model::{access::Role, desired::Desired},
+        model::{access::Role, desired::Desired, event_kind::EventKind},
     },
     host::quote_if_needed,
     manifest::{self, entries::Loaded},
@@ -140,7 +140,7 @@ impl Controller {
                 info!(revision, "the file is in force");
                 let changed = last.map_or(String::new(), |(_, before)| of_changes(&before, text));
                 let message = format!("revision {revision} is in force{changed}");
-                state.store.add_event("revision", "", &message, now)?;
+                state.store.add_event(EventKind::Revision, "", &message, now)?;
                 revision
             }
         };
@@ -197,7 +197,7 @@ impl Controller {
             warn!("the file is not in force; {then}\n{message}");
             // Commands that work without a controller come one after the other.
             if state.store.events(1)?.last().is_none_or(|event| event.message != history::kept(&message)) {
-                state.store.add_event("file", "", &message, (self.world.now)())?;
+                state.store.add_event(EventKind::File, "", &message, (self.world.now)())?;
             }
         }
         state.file_error = Some(message);

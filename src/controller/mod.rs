@@ -37,6 +37,7 @@ use crate::{
         decide::{planner, serving::Backend},
         model::{
             desired::{Desired, ReachMethod, Secret},
+            event_kind::EventKind,
             id::{ControllerId, PlanId},
             ledger::{Approval, Ledger},
             name::{ModelName, ServiceName, SparkName, nearest},
@@ -288,7 +289,7 @@ impl Controller {
         for step in store.take_interrupted(now)? {
             let message =
                 format!("{step}: the controller ended before its outcome was known; the next look tells");
-            store.add_event("unknown", step.object().as_str(), &message, now)?;
+            store.add_event(EventKind::Unknown, step.object().as_str(), &message, now)?;
         }
         let mut ledger = store.ledger()?;
         // Whoever starts it anew wants it to act: it claims a higher epoch.
@@ -437,7 +438,7 @@ impl Controller {
             state.ledger.accepted_removals.insert(id.to_owned());
             state.keep_ledger()?;
             let message = format!("the removals of {id} were approved by {by}");
-            state.store.add_event("approved", "", &message, (self.world.now)())?;
+            state.store.add_event(EventKind::Approved, "", &message, (self.world.now)())?;
             state.last_text = None;
             drop(state);
             self.wake.notify_one();
@@ -451,7 +452,7 @@ impl Controller {
         let now = (self.world.now)();
         state.ledger.approve(Approval::of(&plan, by, now));
         state.keep_ledger()?;
-        state.store.add_event("approved", "", &format!("plan {id} was approved by {by}"), now)?;
+        state.store.add_event(EventKind::Approved, "", &format!("plan {id} was approved by {by}"), now)?;
         drop(state);
         self.wake.notify_one();
         Ok(())
@@ -500,7 +501,7 @@ impl Controller {
         let cleared = state.ledger.forget_failures(object);
         state.keep_ledger()?;
         let now = (self.world.now)();
-        state.store.add_event("retry", object, &format!("a retry was asked for by {by}"), now)?;
+        state.store.add_event(EventKind::Retry, object, &format!("a retry was asked for by {by}"), now)?;
         drop(state);
         self.wake.notify_one();
         Ok(cleared)

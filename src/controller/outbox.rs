@@ -18,6 +18,7 @@ use crate::{
     core::{
         model::{
             desired::{Desired, EnvValue, WebhookTarget},
+            event_kind::EventKind,
             object::Object,
             plan::Plan,
             spec_hash::hex,
@@ -129,7 +130,7 @@ impl Controller {
             if tries >= TRIES {
                 let message = format!("a message was given up after {tries} tries: {why}");
                 warn!(target = name, "{message}");
-                state.store.add_event("notify", name, &message, now)?;
+                state.store.add_event(EventKind::Notify, name, &message, now)?;
                 state.store.forget_letter(letter.number)?;
                 continue;
             }

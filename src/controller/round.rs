@@ -17,6 +17,7 @@ use crate::{
         decide::{bot, drain, drift, planner, reachability, serving},
         model::{
             desired::Desired,
+            event_kind::EventKind,
             id::ContainerId,
             ledger::{CheckedArguments, StepResult},
             name::SparkName,
@@ -197,13 +198,13 @@ impl Controller {
             busy.extend(self.busy.acted_on());
             let noticed = ledger.record_observed(&desired, &observed, &busy, now());
             for change in previous.iter().flat_map(|previous| reachability::changes(previous, &observed)) {
-                info!(spark = %change.spark, kind = change.kind, "{}", change.message);
+                info!(spark = %change.spark, kind = %change.kind, "{}", change.message);
                 state.store.add_event(change.kind, change.spark.as_str(), &change.message, now())?;
             }
             for noticed in &noticed {
-                info!(object = %noticed.object, kind = noticed.kind, "{}", noticed.message);
+                info!(object = %noticed.object, kind = %noticed.kind, "{}", noticed.message);
                 state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now())?;
-                if matches!(noticed.kind, "failed" | "died") {
+                if matches!(noticed.kind, EventKind::Failed | EventKind::Died) {
                     self.save_lost_logs(state, &noticed.object, previous.as_ref(), &observed)?;
                 }
             }
@@ -293,7 +294,12 @@ impl Controller {
             info!(object = %work.object, reason = %reason, "{}: {message}", work.goal);
             if lasts {
                 let message = format!("{}: {reason}: {message}", work.goal);
-                state.store.add_event("blocked", work.object.as_str(), &message, (self.world.now)())?;
+                state.store.add_event(
+                    EventKind::Blocked,
+                    work.object.as_str(),
+                    &message,
+                    (self.world.now)(),
+                )?;
             }
         }
         state.said = said;
@@ -399,7 +405,7 @@ impl Controller {
     fn fence(&self, state: &mut ControllerState, why: String) {
         if state.ledger.fenced.is_none() {
             warn!("{why}");
-            let _ = state.store.add_event("fenced", "", &why, (self.world.now)());
+            let _ = state.store.add_event(EventKind::Fenced, "", &why, (self.world.now)());
             state.ledger.fenced = Some(why);
         }
     }
@@ -562,13 +568,13 @@ impl Controller {
     fn conclude(&self, step: &Step, token: &FencingToken, outcome: &StepOutcome) -> Result<bool, StoreError> {
         let now = (self.world.now)();
         let (came, kind, detail) = match &outcome.verdict {
-            Verdict::Done => (StepResult::Done, "done", String::new()),
-            Verdict::Already => (StepResult::Done, "done", "it was so already".into()),
-            Verdict::Said(what) => (StepResult::Done, "done", what.clone()),
-            Verdict::Refused(why) => (StepResult::NotDone, "refused", why.clone()),
-            Verdict::Fenced(by) => (StepResult::NotDone, "fenced", format!("{by} acts there now")),
-            Verdict::Failed(why) => (StepResult::Failed, "failed", why.clone()),
-            Verdict::Unknown(why) => (StepResult::Unknown, "unknown", why.clone()),
+            Verdict::Done => (StepResult::Done, EventKind::Done, String::new()),
+            Verdict::Already => (StepResult::Done, EventKind::Done, "it was so already".into()),
+            Verdict::Said(what) => (StepResult::Done, EventKind::Done, what.clone()),
+            Verdict::Refused(why) => (StepResult::NotDone, EventKind::Refused, why.clone()),
+            Verdict::Fenced(by) => (StepResult::NotDone, EventKind::Fenced, format!("{by} acts there now")),
+            Verdict::Failed(why) => (StepResult::Failed, EventKind::Failed, why.clone()),
+            Verdict::Unknown(why) => (StepResult::Unknown, EventKind::Unknown, why.clone()),
         };
         // A container that was not stopped says more later.
         let log = outcome.log.as_ref().filter(|_| came == StepResult::Done);
@@ -589,14 +595,14 @@ impl Controller {
             }
         }
         if came == StepResult::Done {
-            info!(object = %step.object(), step = %step.key(), outcome = kind, "{message}");
+            info!(object = %step.object(), step = %step.key(), outcome = %kind, "{message}");
         } else {
-            warn!(object = %step.object(), step = %step.key(), outcome = kind, "{message}");
+            warn!(object = %step.object(), step = %step.key(), outcome = %kind, "{message}");
         }
         for noticed in state.ledger.conclude(step, token, came, &detail, now) {
             state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now)?;
         }
-        state.store.conclude(&token.to_string(), kind, now)?;
+        state.store.conclude(&token.to_string(), kind.name(), now)?;
         state.store.add_event(kind, step.object().as_str(), &message, now)?;
         state.keep_ledger()?;
         Ok(came == StepResult::Done)
@@ -624,7 +630,7 @@ impl Controller {
                 Ok(path) => format!("its last words on `{spark}` are in {}", path.display()),
                 Err(error) => format!("its last words on `{spark}` could not be saved: {error}"),
             };
-            state.store.add_event("log", object.as_str(), &message, now)?;
+            state.store.add_event(EventKind::Log, object.as_str(), &message, now)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, event::Event, moment};
+use crate::core::model::event_kind::EventKind;
 use crate::core::model::visible;
 
 pub(super) const TABLE: &str = "
@@ -37,7 +38,7 @@ impl Store {
     /// [`StoreError`].
     pub fn add_event(
         &self,
-        kind: &str,
+        kind: EventKind,
         object: &str,
         message: &str,
         now: Timestamp,
@@ -45,13 +46,13 @@ impl Store {
         let at = moment(now);
         let message = &*kept(message);
         let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
-        self.connection.execute(sql, params![at, kind, object, message])?;
+        self.connection.execute(sql, params![at, kind.name(), object, message])?;
         let number = self.connection.last_insert_rowid();
         let mut recent = self.recent.borrow_mut();
         if is_full(&recent) {
             recent.pop_front();
         }
-        let (kind, object, message) = (kind.to_owned(), object.to_owned(), message.to_owned());
+        let (kind, object, message) = (kind.name().to_owned(), object.to_owned(), message.to_owned());
         recent.push_back(Arc::new(Event { number, at, kind, object, message }));
         self.connection.execute("DELETE FROM event WHERE number <= ?1", [number - KEPT])?;
         Ok(())
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!((store.last_event(), store.events(5).unwrap().len()), (0, 0));
         let lines = i64::from(RECENT) + 20;
         for line in 1..=lines {
-            store.add_event("kind", "", &line.to_string(), now).unwrap();
+            store.add_event(EventKind::Done, "", &line.to_string(), now).unwrap();
         }
         let again = Store::open(directory.path()).unwrap();
         for store in [&store, &again] {

@@ -407,6 +407,7 @@ fn moment(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::event_kind::EventKind;
     use crate::core::model::{id::PlanId, name::SparkName, object::Object};
 
     fn now() -> Timestamp {
@@ -454,7 +455,7 @@ mod tests {
         assert_eq!(store.last_revision().unwrap().unwrap().1, KEPT_REVISIONS.to_string());
         assert_eq!(count("plan"), KEPT_PLANS);
         for _ in 0..history::KEPT + 5 {
-            store.add_event("kind", "", "", now()).unwrap();
+            store.add_event(EventKind::Done, "", "", now()).unwrap();
         }
         assert_eq!(count("event"), history::KEPT);
     }

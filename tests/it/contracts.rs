@@ -1,12 +1,12 @@
 //! What others build on, generated and checked in: the JSON schema, the references, the examples.
 
-use std::{fmt::Write as _, fs, io::Write as _, process::Stdio};
+use std::{collections::BTreeSet, fmt::Write as _, fs, io::Write as _, process::Stdio};
 
 use clap::CommandFactory;
 use serde_json::Value;
 use spark_control::{
     cli::{Arguments, commands::manifest_schema},
-    core::model::reason::Reason,
+    core::model::{event_kind::EventKind, reason::Reason},
     manifest::load::load,
 };
 
@@ -52,6 +52,20 @@ fn the_operations_page_explains_every_reason() {
         "docs/operating.md",
         &format!("{before}{begins}{}\n\n{after}", rows.join("\n").replace("|  |", "| |")),
     );
+}
+
+/// If this failed, a line of the history would be of a kind that nobody explains.
+#[test]
+fn the_operations_page_explains_every_kind_of_history() {
+    let begins = "| kind | what it tells of |\n|---|---|\n";
+    let page = fs::read_to_string(here("docs/operating.md")).unwrap();
+    let (before, rest) = page.split_once(begins).expect("the table of kinds");
+    let (_, after) = rest.split_once("\n\n").expect("an end of the table");
+    let rows: Vec<String> =
+        EventKind::ALL.iter().map(|kind| format!("| `{kind}` | {} |", kind.means())).collect();
+    assert_golden("docs/operating.md", &format!("{before}{begins}{}\n\n{after}", rows.join("\n")));
+    let names: BTreeSet<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names.len(), EventKind::ALL.len(), "two kinds are written alike");
 }
 
 /// If this failed, the page would show the name of a reason in place of what it means.

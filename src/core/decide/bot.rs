@@ -11,6 +11,7 @@ use super::consent;
 use crate::core::model::{
     bot_update::{BotCheckout, BotUpdate, UpdateState},
     desired::{Bot, Desired, Place, Service},
+    event_kind::EventKind,
     ledger::{Ledger, LedgerEvent, StepResult},
     name::{PlainPath, ServiceName, SparkName},
     object::Object,
@@ -131,7 +132,7 @@ impl Ledger {
         if matches!(came, StepResult::NotDone | StepResult::Failed) {
             let what = format!("the update was not started on `{spark}`: {what}");
             update.state = UpdateState::Failed { at: now, what: what.clone() };
-            return Some(LedgerEvent { object: object.clone(), kind: "failed", message: what });
+            return Some(LedgerEvent { object: object.clone(), kind: EventKind::Failed, message: what });
         }
         None
     }
@@ -158,7 +159,7 @@ impl Ledger {
                 None => failed("nothing is known of it there; it never began, or was forgotten".into(), now),
                 Some((JobState::Exited(0), said)) => {
                     let said = said.unwrap_or("it ended well");
-                    (UpdateState::Done { at: now }, "updated", said.to_owned())
+                    (UpdateState::Done { at: now }, EventKind::Updated, said.to_owned())
                 }
                 Some((JobState::Exited(code), said)) => {
                     failed(format!("{} (exit status {code})", said.unwrap_or("it said nothing")), now)
@@ -181,6 +182,6 @@ impl Ledger {
     }
 }
 
-fn failed(what: String, now: Timestamp) -> (UpdateState, &'static str, String) {
-    (UpdateState::Failed { at: now, what: what.clone() }, "failed", what)
+fn failed(what: String, now: Timestamp) -> (UpdateState, EventKind, String) {
+    (UpdateState::Failed { at: now, what: what.clone() }, EventKind::Failed, what)
 }

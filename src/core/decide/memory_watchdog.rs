@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::core::model::{
     desired::{Desired, WantedModel},
+    event_kind::EventKind,
     launch::{FailureKind, LaunchState},
     ledger::{Ledger, LedgerEvent},
     memory_dip::MemoryWatchdog,
@@ -36,7 +37,7 @@ impl Ledger {
         for spark in &group.sparks {
             self.floors.insert(spark.clone(), MemoryWatchdog::settling(now));
         }
-        Some(LedgerEvent { object, kind: "floor", message })
+        Some(LedgerEvent { object, kind: EventKind::Floor, message })
     }
 
     /// The slot whose model was started last of those that load or serve on this Spark and may be acted on.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::core::model::{
+    event_kind::EventKind,
     name::SparkName,
     observed::{Observed, SparkView},
 };
@@ -11,7 +12,7 @@ use crate::core::model::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReachabilityChange {
     pub spark: SparkName,
-    pub kind: &'static str,
+    pub kind: EventKind,
     pub message: String,
 }
 
@@ -24,11 +25,11 @@ pub fn changes(previous: &Observed, observed: &Observed) -> Vec<ReachabilityChan
             |kind, message| changes.push(ReachabilityChange { spark: spark.clone(), kind, message });
         match (before, view) {
             (SparkView::Reachable(_), SparkView::Unreachable { why, .. }) => {
-                say("silent", format!("cannot be looked at any more: {why}"));
+                say(EventKind::Silent, format!("cannot be looked at any more: {why}"));
             }
             (SparkView::Unreachable { since, .. }, SparkView::Reachable(facts)) => {
                 let away = length(*since, facts.at);
-                say("back", format!("answers again, after {away}"));
+                say(EventKind::Back, format!("answers again, after {away}"));
             }
             _ => {}
         }
@@ -36,7 +37,7 @@ pub fn changes(previous: &Observed, observed: &Observed) -> Vec<ReachabilityChan
             && old.boot_id != new.boot_id
         {
             let up = new.uptime_secs;
-            say("rebooted", format!("rebooted {} ago", seconds(up)));
+            say(EventKind::Rebooted, format!("rebooted {} ago", seconds(up)));
         }
     }
     changes

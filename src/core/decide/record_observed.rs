@@ -13,6 +13,7 @@ use super::{
 };
 use crate::core::model::{
     desired::{Desired, Place, Slot, WantedModel},
+    event_kind::EventKind,
     files::FilesSeen,
     launch::{
         CLEAN_AFTER, ENGINE_GRACE, FailureKind, KEPT_LOAD_TIMES, LAUNCH_DEADLINE, LOAD_DEADLINE, Launch,
@@ -255,7 +256,7 @@ impl Ledger {
                     _ => "",
                 };
                 let message = format!("`{}` is ready{after}{on_trust}", group.model);
-                noticed.push(LedgerEvent { object: object.clone(), kind: "ready", message });
+                noticed.push(LedgerEvent { object: object.clone(), kind: EventKind::Ready, message });
                 LaunchState::Serving { since: now }
             }
             (LaunchState::Serving { since }, Readiness::Ready) => {
@@ -296,7 +297,7 @@ impl Ledger {
                     group.model,
                     deadline.as_mins()
                 );
-                noticed.push(LedgerEvent { object: object.clone(), kind: "unseen", message });
+                noticed.push(LedgerEvent { object: object.clone(), kind: EventKind::Unseen, message });
                 LaunchState::Unseen { at: now }
             }
             (LaunchState::Loading, Readiness::NotYet { why }) => {
@@ -318,7 +319,7 @@ impl Ledger {
                     // of no token has lost what it knew of jobs too.
                     self.never_began(object);
                     let message = format!("the launch of `{}` never began", group.model);
-                    noticed.push(LedgerEvent { object: object.clone(), kind: "lost", message });
+                    noticed.push(LedgerEvent { object: object.clone(), kind: EventKind::Lost, message });
                     return;
                 }
                 let age = now.duration_since(launch.at);
@@ -478,7 +479,7 @@ impl Ledger {
         let in_load = self.is_loading(object);
         if in_load {
             let message = format!("`{}` failed: {what}", group.model);
-            noticed.push(LedgerEvent { object: object.clone(), kind: "failed", message });
+            noticed.push(LedgerEvent { object: object.clone(), kind: EventKind::Failed, message });
             let kind = if cause::is_named(&what) { FailureKind::Named } else { FailureKind::Unnamed };
             self.attempted(object, &group.spec, failed_loads + 1, LaunchFailure { at: now, what, kind });
             return LaunchState::Failed { at: now, in_load };
@@ -509,7 +510,7 @@ impl Ledger {
                     group.model
                 )
             };
-            noticed.push(LedgerEvent { object: object.clone(), kind: "died", message });
+            noticed.push(LedgerEvent { object: object.clone(), kind: EventKind::Died, message });
         }
         LaunchState::Failed { at: now, in_load }
     }

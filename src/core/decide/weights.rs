@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::consent;
 use crate::core::model::{
     desired::{Desired, Model, Weights},
+    event_kind::EventKind,
     files::FilesSeen,
     launch::{FailedAttempts, FailureKind, LaunchFailure},
     ledger::{Ledger, LedgerEvent, StepResult},
@@ -327,7 +328,7 @@ impl Ledger {
                 JobState::Exited(0) => {
                     self.take_attempts(&object, &transfer.files.spec());
                     (
-                        "staged",
+                        EventKind::Staged,
                         format!(
                             "job {} on `{}` brought and verified `{}`",
                             job.id, transfer.spark, transfer.files
@@ -338,7 +339,7 @@ impl Ledger {
                     let said = job.last_log_line().unwrap_or("it ended without a word").to_owned();
                     let what = format!("job {} on `{}`: {said}", job.id, transfer.spark);
                     self.transfer_failed(&object, &transfer.files, what.clone(), now);
-                    ("failed", what)
+                    (EventKind::Failed, what)
                 }
             };
             noticed.push(LedgerEvent { object, kind, message });

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bot_update::{BotUpdate, UpdateState},
     desired::{ServiceState, Slot},
+    event_kind::EventKind,
     files::FilesSeen,
     id::{BootId, ContainerId, ImageId, PlanId, StepKey},
     launch::{
@@ -350,7 +351,7 @@ impl std::fmt::Display for CheckedArguments {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerEvent {
     pub object: Object,
-    pub kind: &'static str,
+    pub kind: EventKind,
     pub message: String,
 }
 

@@ -6,6 +6,7 @@ pub mod bot_update;
 pub mod clock;
 pub mod command_line;
 pub mod desired;
+pub mod event_kind;
 pub mod files;
 pub mod id;
 pub mod image;
