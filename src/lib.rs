@@ -25,6 +25,8 @@ pub mod probe;
 // 3: the loop, and a world to run it in.
 pub mod controller;
 pub mod sim;
-// 4 and 5: the faces.
+// 4: what others read.
+pub mod wire;
+// 5 and 6: the faces.
 pub mod cli;
 pub mod web;

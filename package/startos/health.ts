@@ -11,14 +11,6 @@ export type Status = {
   pending_approval?: string | null
   /** Whom all of it concerns: decided by the program, put into words here. */
   headline: Headline
-  sparks: Record<string, View> | null
-}
-
-/** A Spark as it was seen. */
-export type View = {
-  reach: string
-  why?: string
-  memory_available_bytes?: number
 }
 
 export type Concern =

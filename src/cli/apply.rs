@@ -1,18 +1,19 @@
 //! `apply`: perform a plan and follow it to its end. With a running controller the loop does the work and this follows
 //! it; without one this process does it.
 
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+use std::{io::IsTerminal, time::Duration};
 
 use anyhow::bail;
+use serde_json::json;
 
 use super::{
     Exit,
     arguments::Format,
     look, print_told,
-    reach::{self, ControllerSocket, DataDirectoryLock, ReachedController, segment},
+    reach::{self, ReachedController, segment},
 };
 use crate::{
-    controller::{Controller, ControllerPaths, RequestRefusal, Snapshot, round::RoundMode},
+    controller::{ControllerPaths, Snapshot, round::RoundMode},
     core::{
         model::{
             plan::{Plan, Verdict, Work},
@@ -20,7 +21,6 @@ use crate::{
         },
         tell::render,
     },
-    web::control::By,
 };
 
 /// Between looks.
@@ -36,11 +36,8 @@ pub async fn apply(
     no_wait: bool,
     output: Format,
 ) -> anyhow::Result<Exit> {
-    let actor = match reach::reach(places).await? {
-        ReachedController::Running(remote) => Actor::Loop(remote),
-        ReachedController::Own(controller, lock) => Actor::This(controller, lock),
-    };
-    let approved = match actor.plan(id).await? {
+    let reached = reach::reach(places).await?;
+    let approved = match plan_to_apply(&reached, id).await? {
         Ok(plan) => plan,
         Err(refused) => {
             talk!("{refused}");
@@ -48,7 +45,10 @@ pub async fn apply(
         }
     };
     // The same steps may wait for something else by now.
-    let seen = actor.look().await?;
+    let seen = match &reached {
+        ReachedController::Running(_) => reached.look().await?,
+        ReachedController::Own(..) => reached.snapshot().await?,
+    };
     let shown = seen.plan.as_ref().filter(|plan| plan.id == approved.id).unwrap_or(&approved);
     if output == Format::Text {
         print_told(&render::render(shown))?;
@@ -56,13 +56,13 @@ pub async fn apply(
     let mut failed = 0;
     let mut waits = Waits::default();
     loop {
-        let (seen, turn_failed) = actor.turn(&approved).await?;
+        let (seen, turn_failed) = pass_round(&reached, &approved).await?;
         let plan = look::plan_of(&seen)?;
         failed = if turn_failed { failed + 1 } else { 0 };
         if failed >= MAX_FAILED {
             bail!("a step was not done {MAX_FAILED} times; `spark-control history` tells why");
         }
-        let progress = progress(&approved, plan, &actor);
+        let progress = progress(&approved, plan, &reached);
         if !matches!(progress, ApplyProgress::UnderWay) {
             waits.end();
         }
@@ -82,7 +82,7 @@ pub async fn apply(
                 continue;
             }
         };
-        if let Actor::This(controller, _) = &actor {
+        if let ReachedController::Own(controller, _) = &reached {
             controller.deliver_due().await?;
         }
         if output == Format::Json {
@@ -132,66 +132,47 @@ impl Waits {
     }
 }
 
-/// Who takes the steps.
-enum Actor {
-    Loop(ControllerSocket),
-    This(Arc<Controller>, #[expect(dead_code, reason = "held until the end")] DataDirectoryLock),
+/// Agree to the steps of a plan, or to a file that takes much out. The inner error is why that cannot be done any more.
+pub async fn agree(reached: &ReachedController, id: &str) -> anyhow::Result<Result<(), String>> {
+    if let ReachedController::Own(..) = reached {
+        reached.look().await?;
+    }
+    let path = format!("/api/v1/plans/{}/approve", segment(id));
+    match reached.post(&path, &json!({})).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => match reach::refused(&error, &["stale", "no_such_plan"]) {
+            Some(message) => Ok(Err(message)),
+            None => Err(error),
+        },
+    }
 }
 
-impl Actor {
-    /// The plan to perform, agreed to: the one of that id, or the one of this moment. The inner error is why it cannot be
-    /// any more.
-    async fn plan(&self, id: Option<&str>) -> anyhow::Result<Result<Plan, String>> {
-        match (self, id) {
-            (Self::Loop(remote), Some(id)) => {
-                let by = By { by: super::user() };
-                match remote.post(&format!("/plans/{}/approve", segment(id)), &by).await {
-                    Ok(_) => Ok(Ok(remote.get(&format!("/plans/{}", segment(id))).await?)),
-                    Err(error) => match reach::refused(&error, &["stale", "no_such_plan"]) {
-                        Some(message) => Ok(Err(message)),
-                        None => Err(error),
-                    },
-                }
-            }
-            (Self::Loop(remote), None) => Ok(Ok(look::plan_of(&remote.look().await?)?.clone())),
-            (Self::This(controller, _), id) => {
-                controller.round(RoundMode::Preview).await?;
-                let seen = controller.snapshot();
-                let current = look::plan_of(&seen)?;
-                let Some(id) = id else { return Ok(Ok(current.clone())) };
-                match controller.approve(id, &super::user()) {
-                    Ok(()) => {}
-                    Err(error @ (RequestRefusal::Stale(_) | RequestRefusal::NoSuchPlan(_))) => {
-                        return Ok(Err(error.to_string()));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                match controller.stored_plan(id)? {
-                    Some(plan) => Ok(Ok(plan)),
-                    None => {
-                        Ok(Err(format!("{id} is a file that takes much out, not a plan; it is approved now")))
-                    }
-                }
-            }
-        }
+/// The plan to perform, agreed to: the one of that id, or the one of this moment. The inner error is why it cannot be any more.
+async fn plan_to_apply(
+    reached: &ReachedController,
+    id: Option<&str>,
+) -> anyhow::Result<Result<Plan, String>> {
+    let Some(id) = id else { return Ok(Ok(look::plan_of(&reached.look().await?)?.clone())) };
+    if let Err(why) = agree(reached, id).await? {
+        return Ok(Err(why));
     }
-
-    /// What is there now.
-    async fn look(&self) -> anyhow::Result<Snapshot> {
-        match self {
-            Self::Loop(remote) => remote.look().await,
-            Self::This(controller, _) => Ok(controller.snapshot().as_ref().clone()),
+    match reached.get(&format!("/plans/{}", segment(id))).await {
+        Ok(plan) => Ok(Ok(plan)),
+        Err(error) if reach::refused(&error, &["no_such_plan"]).is_some() => {
+            Ok(Err(format!("{id} is a file that takes much out, not a plan; it is approved now")))
         }
+        Err(error) => Err(error),
     }
+}
 
-    /// Let a round pass. Tells what was seen, and whether a step of it was not done.
-    async fn turn(&self, approved: &Plan) -> anyhow::Result<(Snapshot, bool)> {
-        match self {
-            Self::Loop(remote) => Ok((remote.look().await?, false)),
-            Self::This(controller, _) => {
-                let turn = controller.round(RoundMode::Only(approved)).await?;
-                Ok((controller.snapshot().as_ref().clone(), turn.failed))
-            }
+/// Let a round pass, in which this process takes the steps unless a loop does. Tells what was seen, and whether a step of it was
+/// not done.
+async fn pass_round(reached: &ReachedController, approved: &Plan) -> anyhow::Result<(Snapshot, bool)> {
+    match reached {
+        ReachedController::Running(_) => Ok((reached.look().await?, false)),
+        ReachedController::Own(controller, _) => {
+            let turn = controller.round(RoundMode::Only(approved)).await?;
+            Ok((controller.snapshot().as_ref().clone(), turn.failed))
         }
     }
 }
@@ -204,7 +185,7 @@ enum ApplyProgress {
 }
 
 /// How far the objects of the approved plan are; what is in the way of others does not matter.
-fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> ApplyProgress {
+fn progress(approved: &Plan, plan: &Plan, reached: &ReachedController) -> ApplyProgress {
     let mut mine = plan.work.iter().filter(|work| approved.of(&work.object).is_some()).peekable();
     if mine.peek().is_none() {
         return ApplyProgress::Done;
@@ -213,7 +194,7 @@ fn progress(approved: &Plan, plan: &Plan, actor: &Actor) -> ApplyProgress {
         // A Spark that is away may stay away.
         Verdict::Blocked { .. } => true,
         Verdict::Waiting { .. } => work.concern() == Concern::OutOfSight,
-        Verdict::Open => matches!(actor, Actor::This(..)) && !approved.covers(work),
+        Verdict::Open => matches!(reached, ReachedController::Own(..)) && !approved.covers(work),
     };
     if mine.all(is_stuck) { ApplyProgress::Stuck } else { ApplyProgress::UnderWay }
 }

@@ -12,19 +12,20 @@ use serde_json::json;
 use super::{
     Arguments, Exit, apply,
     arguments::{Agreed, Command, DemoAction, Format},
-    demo, desired, export, hold_suspend_schedule, init, key, look,
+    demo, desired, export, hold_suspend_schedule, init, key, logs,
+    look::{self, Freshness},
     models::{self, preview},
     print, print_json, print_told,
     reach::{self, ReachedController, segment},
     replay, say, serve, talk, token, trust, watch,
 };
 use crate::{
-    controller::{self, ControllerPaths, RequestRefusal, edit::RequestedChange, logs::Log, round::RoundMode},
-    core::model::plan::Plan,
+    controller::{self, ControllerPaths, edit::RequestedChange},
     manifest,
     probe::audit::AuditEntry,
     store::Event,
-    web::{control::By, guard::Hosts},
+    web::guard::Hosts,
+    wire::v1::{history::History, plan::Plan},
 };
 
 /// No program reads more of one file.
@@ -106,10 +107,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Desired { action } => desired::run(&places, action, output).await,
         Command::Key => key::key(&places, output).await,
         Command::Models => models::models(&places, output).await,
-        Command::Status { cached: true, .. } => look::show_status(&look::cached(&places).await?, output),
+        Command::Status { cached: true, .. } => look::show_status(&places, Freshness::Cached, output).await,
         Command::Status { watch: true, .. } => watch::status(&places, output).await,
         Command::Status { watch: false, now, .. } => {
-            look::show_status(&look::seen(&places, now).await?, output)
+            let freshness = if now { Freshness::Now } else { Freshness::Known };
+            look::show_status(&places, freshness, output).await
         }
         Command::Hold { name, arguments } => {
             hold_suspend_schedule::hold(&places, name, arguments, output).await
@@ -138,7 +140,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             trust::trust(entry, name.as_str(), fingerprint.as_deref(), &places.data, output).await
         }
         Command::Logs { object, follow: true, .. } => watch::logs(&places, &object).await,
-        Command::Logs { object, saved, follow: false } => logs(&places, &object, saved, output).await,
+        Command::Logs { object, saved, follow: false } => logs::logs(&places, &object, saved, output).await,
         Command::History { last, spark: None } => history(&places, last, output).await,
         Command::History { last, spark: Some(spark) } => audit(&places, &spark, last, output).await,
     }
@@ -233,28 +235,10 @@ fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
 }
 
 async fn approve(places: &ControllerPaths, id: &str, output: Format) -> anyhow::Result<Exit> {
-    match reach::reach(places).await? {
-        ReachedController::Running(remote) => {
-            let by = By { by: super::user() };
-            if let Err(error) = remote.post(&format!("/plans/{}/approve", segment(id)), &by).await {
-                let Some(message) = reach::refused(&error, &["stale", "no_such_plan"]) else {
-                    return Err(error);
-                };
-                talk!("{message}");
-                return Ok(Exit::Stale);
-            }
-        }
-        ReachedController::Own(controller, _lock) => {
-            controller.round(RoundMode::Preview).await?;
-            match controller.approve(id, &super::user()) {
-                Ok(()) => {}
-                Err(error @ (RequestRefusal::Stale(_) | RequestRefusal::NoSuchPlan(_))) => {
-                    talk!("{error}");
-                    return Ok(Exit::Stale);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+    let reached = reach::reach(places).await?;
+    if let Err(why) = apply::agree(&reached, id).await? {
+        talk!("{why}");
+        return Ok(Exit::Stale);
     }
     say(output, &json!({ "approved": id }), &format!("approved {id}"))
 }
@@ -268,29 +252,20 @@ async fn retry(
     let reached = reach::reach(places).await?;
     // What a fallback has begun to serve since the last look would be stopped without a question.
     reached.look().await?;
-    let path = format!("/retry/{}", segment(object));
-    let plan: Option<Plan> = match &reached {
-        ReachedController::Running(remote) => remote.get(&path).await?,
-        ReachedController::Own(controller, _lock) => controller.plan_of_retry(object)?,
-    };
-    let stops = plan.as_ref().is_some_and(|plan| plan.interrupts(object));
+    let path = format!("/api/v1/retry/{}?dry_run=true", segment(object));
+    let plan: Plan = serde_json::from_slice(&reached.post(&path, &json!({})).await?)?;
+    let stops = plan.interrupts(object);
     if agreed.dry_run || (stops && !agreed.yes) {
-        match (&plan, output) {
-            (_, Format::Json) => print_json(&plan)?,
-            (Some(plan), Format::Text) => print_told(&format!("{}\n", preview(plan)))?,
-            (None, Format::Text) => talk!("nothing has been looked at yet"),
+        match output {
+            Format::Json => print_json(&plan)?,
+            Format::Text => print_told(&format!("{}\n", preview(&plan.text)))?,
         }
         if agreed.dry_run || !talk::agreed("try it again?", "nothing was done")? {
             return Ok(Exit::Changes);
         }
     }
-    let had_failed: bool = match reached {
-        ReachedController::Running(remote) => {
-            let by = By { by: super::user() };
-            serde_json::from_slice(&remote.post(&path, &by).await?)?
-        }
-        ReachedController::Own(controller, _lock) => controller.retry(object, &super::user())?,
-    };
+    let answer = reached.post(&format!("/retry/{}", segment(object)), &json!({})).await?;
+    let had_failed: bool = serde_json::from_slice(&answer)?;
     if !had_failed {
         return say(
             output,
@@ -301,59 +276,10 @@ async fn retry(
     say(output, &json!({ "retry": object }), &format!("`{object}` is tried again"))
 }
 
-/// What its containers say now; what it said before it was stopped when asked, or when nothing is there.
-async fn logs(places: &ControllerPaths, object: &str, saved: bool, output: Format) -> anyhow::Result<Exit> {
-    let current: Vec<Log> = match reach::reach(places).await? {
-        _ if saved => Vec::new(),
-        ReachedController::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
-        ReachedController::Own(controller, _lock) => {
-            controller.round(RoundMode::Preview).await?;
-            controller.logs(object).await?
-        }
-    };
-    if output == Format::Json && !current.is_empty() {
-        print_json(&json!({ "logs": current }))?;
-        return Ok(Exit::Done);
-    }
-    for log in &current {
-        talk!("==> {} on {}", log.container, log.spark);
-        match &log.text {
-            Ok(text) => print(text)?,
-            Err(why) => talk!("{why}"),
-        }
-    }
-    if !current.is_empty() {
-        return Ok(Exit::Done);
-    }
-    let kept = controller::logs::saved(&places.data, object)?;
-    if kept.is_empty() {
-        let data = places.data.display();
-        let runs = if saved { String::new() } else { format!("nothing of `{object}` runs, and ") };
-        bail!("{runs}no log of `{object}` has been saved in {data}");
-    }
-    match output {
-        Format::Json => {
-            let saved: Vec<_> =
-                kept.iter().map(|(path, text)| json!({ "file": path, "text": text })).collect();
-            print_json(&json!({ "saved": saved }))?;
-        }
-        Format::Text => {
-            for (path, text) in &kept {
-                talk!("==> {}", path.display());
-                print(text)?;
-            }
-        }
-    }
-    Ok(Exit::Done)
-}
-
 async fn history(places: &ControllerPaths, last: u32, output: Format) -> anyhow::Result<Exit> {
-    let events: Vec<Arc<Event>> = match reach::reach(places).await? {
-        ReachedController::Running(remote) => remote.get(&format!("/events?last={last}")).await?,
-        ReachedController::Own(controller, _lock) => controller.events(last)?,
-    };
+    let events = reach::reach(places).await?.get::<Vec<Arc<Event>>>(&format!("/events?last={last}")).await?;
     match output {
-        Format::Json => print_json(&json!({ "events": events }))?,
+        Format::Json => print_json(&History { events })?,
         Format::Text => {
             for event in events {
                 // Lines of one message stand below each other, and never where a line of the history begins.
@@ -367,15 +293,12 @@ async fn history(places: &ControllerPaths, last: u32, output: Format) -> anyhow:
 
 /// What a Spark itself remembers.
 async fn audit(places: &ControllerPaths, spark: &str, last: u32, output: Format) -> anyhow::Result<Exit> {
-    let acts: Vec<AuditEntry> = match reach::reach(places).await? {
-        ReachedController::Running(remote) => {
-            remote.get(&format!("/sparks/{}/audit?last={last}", segment(spark))).await?
-        }
-        ReachedController::Own(controller, _lock) => {
-            controller.round(RoundMode::Preview).await?;
-            controller.audit(spark, last).await?
-        }
-    };
+    let reached = reach::reach(places).await?;
+    if let ReachedController::Own(..) = reached {
+        reached.look().await?;
+    }
+    let path = format!("/sparks/{}/audit?last={last}", segment(spark));
+    let acts: Vec<AuditEntry> = reached.get(&path).await?;
     match output {
         Format::Json => print_json(&json!({ "acts": acts }))?,
         Format::Text => {

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::{Json, Router, extract::Path as UrlPath, http::StatusCode, routing::post};
+use axum::{Json, Router, extract::Path as UrlPath, routing::post};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,7 +22,10 @@ use crate::{
     manifest::v1::Span,
     probe::http::HttpClient,
     sim::{Fault, Service, Sim, SimulatedTimes, listeners, transport::SimulatedTransport},
-    web::{control::ControlFailure, guard::Hosts},
+    web::{
+        api::problem::{Problem, ProblemCode},
+        guard::Hosts,
+    },
 };
 
 /// Loads take minutes on real Sparks.
@@ -82,9 +85,7 @@ pub async fn run(places: ControllerPaths, listen: std::net::SocketAddr) -> anyho
             let fault =
                 Fault::named(&request.fault).ok_or_else(|| format!("no fault is named `{}`", request.fault));
             let done = fault.and_then(|fault| sim.fault(&spark, fault, Duration::from_secs(request.seconds)));
-            done.map_err(|message| {
-                (StatusCode::BAD_REQUEST, Json(ControlFailure { code: "no_such_fault".into(), message }))
-            })
+            done.map_err(|message| Problem::new(ProblemCode::InvalidRequest, message))
         }),
     );
     let listen = serve::Listen { address: listen, hosts: Hosts::default() };
@@ -174,21 +175,19 @@ pub async fn fault(
 ) -> anyhow::Result<Exit> {
     let length = Span::try_from(length.to_owned()).map_err(anyhow::Error::msg)?;
     let request = FaultRequest { fault: fault.to_owned(), seconds: length.0.as_secs() };
-    match reach(places).await? {
-        ReachedController::Running(remote) => {
-            match remote.post(&format!("/demo/fault/{}", segment(spark)), &request).await {
-                Ok(_) => {
-                    let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });
-                    say(output, &data, &format!("{fault} on {spark}"))
-                }
-                Err(error) if error.downcast_ref::<RefusedByController>().is_some() => {
-                    let known =
-                        Fault::ALL.iter().map(|(name, fault)| format!("\n  {name:<18}{}", fault.says()));
-                    bail!("{error:#}; faults are:{}", known.collect::<String>())
-                }
-                Err(error) => Err(error),
-            }
+    let reached = reach(places).await?;
+    if let ReachedController::Own(..) = reached {
+        bail!("no demo runs with the data directory {}", places.data.display());
+    }
+    match reached.post(&format!("/demo/fault/{}", segment(spark)), &request).await {
+        Ok(_) => {
+            let data = json!({ "spark": spark, "fault": fault, "seconds": request.seconds });
+            say(output, &data, &format!("{fault} on {spark}"))
         }
-        ReachedController::Own(..) => bail!("no demo runs with the data directory {}", places.data.display()),
+        Err(error) if error.downcast_ref::<RefusedByController>().is_some() => {
+            let known = Fault::ALL.iter().map(|(name, fault)| format!("\n  {name:<18}{}", fault.says()));
+            bail!("{error:#}; faults are:{}", known.collect::<String>())
+        }
+        Err(error) => Err(error),
     }
 }

@@ -18,11 +18,13 @@ use super::{
 };
 use crate::{
     controller::{
-        ControllerPaths, Snapshot,
-        edit::{EditRequest, Edited, FileContent, NotEdited, RequestedChange},
+        ControllerPaths,
+        edit::{EditRequest, Edited, FileContent, RequestedChange},
         tag::EditBase,
     },
+    core::tell::render::render,
     manifest::patch,
+    wire::v1::desired::{DesiredState, Edited as EditedOnTheWire},
 };
 
 /// No file that can be valid is larger.
@@ -35,7 +37,9 @@ pub async fn run(places: &ControllerPaths, action: DesiredAction, output: Format
         DesiredAction::Get => {
             let current = get(places).await?;
             match output {
-                Format::Json => print_json(&current)?,
+                Format::Json => {
+                    print_json(&DesiredState { revision: current.revision, value: current.value()?.clone() })?
+                }
                 Format::Text => print(&current.text)?,
             }
             Ok(Exit::Done)
@@ -147,7 +151,7 @@ async fn ask(places: &ControllerPaths, request: &EditRequest, output: Format) ->
     // The difference has been seen.
     let told = |edited: &Edited| {
         if output == Format::Json {
-            print_json(edited)?;
+            print_json(&EditedOnTheWire::from(edited.clone()))?;
         }
         Ok(tell_of_force(edited))
     };
@@ -166,12 +170,12 @@ pub(super) async fn back(
         (Some(revision), _) => Some(revision),
         (None, Some(now)) => now.checked_sub(1).filter(|before| *before > 0),
         // Edited by hand, and not in force, or not yet.
-        (None, None) => reached.in_force().await?,
+        (None, None) => reached.snapshot().await?.revision,
     };
     let Some(revision) = before else {
         bail!("the file is as it was at first: there is no revision before it")
     };
-    let text = reached.revision(revision).await?;
+    let text: Option<String> = reached.get(&format!("/desired/{revision}")).await?;
     let text = text.with_context(|| {
         format!("revision {revision} is not kept; `spark-control history` has those that are")
     })?;
@@ -199,49 +203,18 @@ async fn send(places: &ControllerPaths, request: &EditRequest) -> anyhow::Result
     reached.edit(request).await
 }
 
-/// How edits get to the file: by the controller that runs, or by one of our own.
 impl ReachedController {
     pub(super) async fn desired(&self) -> anyhow::Result<FileContent> {
-        match self {
-            Self::Running(remote) => remote.get("/desired").await,
-            Self::Own(controller, _lock) => Ok(controller.desired_now()?),
-        }
-    }
-
-    /// The revision that came into force last.
-    async fn in_force(&self) -> anyhow::Result<Option<u64>> {
-        match self {
-            Self::Running(remote) => Ok(remote.get::<Snapshot>("/snapshot").await?.revision),
-            Self::Own(controller, _lock) => {
-                Ok(controller.revisions(1).first().map(|(revision, _)| *revision))
-            }
-        }
-    }
-
-    /// The text of a revision; `None` when it is not kept.
-    async fn revision(&self, revision: u64) -> anyhow::Result<Option<String>> {
-        match self {
-            Self::Running(remote) => remote.get(&format!("/desired/{revision}")).await,
-            Self::Own(controller, _lock) => Ok(controller.revision_text(revision)?),
-        }
+        self.get("/desired").await
     }
 
     /// The outer error is for what went wrong, the inner for an edit that came too late.
     pub(super) async fn edit(&self, request: &EditRequest) -> anyhow::Result<Result<Edited, String>> {
-        match self {
-            Self::Running(remote) => match remote.post("/desired", request).await {
-                Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
-                Err(error) => match reach::refused(&error, &["conflict", "concurrent_edit"]) {
-                    Some(message) => Ok(Err(message)),
-                    None => Err(error),
-                },
-            },
-            Self::Own(controller, _lock) => match controller.edit(request) {
-                Ok(edited) => Ok(Ok(edited)),
-                Err(error @ (NotEdited::Conflict { .. } | NotEdited::ConcurrentEdit { .. })) => {
-                    Ok(Err(error.to_string()))
-                }
-                Err(error) => Err(error.into()),
+        match self.post("/desired", request).await {
+            Ok(answer) => Ok(Ok(serde_json::from_slice(&answer)?)),
+            Err(error) => match reach::refused(&error, &["conflict", "concurrent_edit"]) {
+                Some(message) => Ok(Err(message)),
+                None => Err(error),
             },
         }
     }
@@ -252,7 +225,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
         talk!("warning: {warning}");
     }
     match output {
-        Format::Json => print_json(edited)?,
+        Format::Json => print_json(&EditedOnTheWire::from(edited.clone()))?,
         Format::Text => print(&edited.diff)?,
     }
     if edited.diff.is_empty() {
@@ -261,7 +234,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
     }
     if dry_run {
         if let (Some(plan), Format::Text) = (&edited.plan, output) {
-            print_told(&format!("\n{}\n", preview(plan)))?;
+            print_told(&format!("\n{}\n", preview(&render(plan))))?;
         }
         if let Some(waits) = &edited.pending_reason {
             talk!("{waits}");

@@ -25,6 +25,7 @@ use crate::{
         },
     },
     manifest::{self, v1::Span},
+    wire::v1::schedule::{DAYS, Schedule},
 };
 
 /// # Errors
@@ -184,34 +185,16 @@ pub async fn restart(
     wish(places, RequestedChange::Merge(patch), agreed, output).await
 }
 
-/// Two weeks: what a person plans ahead.
-const DAYS: i64 = 14;
-
 /// The windows, and which model will be wanted when in the next fortnight.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub fn schedule(desired: &Desired, now: Timestamp, output: Format) -> anyhow::Result<Exit> {
-    let turns = schedule::model_changes(desired, now, DAYS);
     if output == Format::Json {
-        let windows: Vec<Json> = desired
-            .schedule
-            .iter()
-            .map(|(name, window)| {
-                let (open, next) = (schedule::is_open(window, now), schedule::next(window, now));
-                json!({ "name": name, "model": window.model, "open": open, "changes_at": next })
-            })
-            .collect();
-        let turns: Vec<Json> = turns
-            .iter()
-            .map(|turn| {
-                let (at, model) = (turn.at, model_of(&turn.wanted));
-                json!({ "at": at, "model": model, "window": turn.window, "held_by": turn.held_by })
-            })
-            .collect();
-        print_json(&json!({ "at": now, "windows": windows, "turns": turns }))?;
+        print_json(&Schedule::new(desired, now))?;
         return Ok(Exit::Done);
     }
+    let turns = schedule::model_changes(desired, now, DAYS);
     if desired.schedule.is_empty() {
         talk!("there is no schedule: `model` applies at all times");
         return Ok(Exit::Done);

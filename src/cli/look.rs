@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use anyhow::{Context, bail};
-use serde_json::json;
 
 use super::{
     Exit,
@@ -12,18 +11,30 @@ use super::{
     reach::{self, ReachedController, segment},
 };
 use crate::{
-    controller::{ControllerPaths, RecalledPlan, Snapshot, round::RoundMode},
+    controller::{ControllerPaths, Snapshot},
     core::{
         decide::drift::{Drift, DriftClass},
         model::{memory_table::gib, observed::SparkView, plan::Plan, reason::Concern},
         tell::render,
     },
+    wire::v1::{plan::Plan as PlanOnTheWire, plan::ShownPlan, status::Drift as DriftOnTheWire},
 };
 
 /// More would push the table off the screen.
 const SHOWN_WARNINGS: usize = 10;
 /// A look takes less, unless a Spark is silent.
 const OLD_SECS: i64 = 30;
+
+/// How new what is shown must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// What the running controller saw last, and nothing when none runs.
+    Cached,
+    /// What is known; a look where nothing is.
+    Known,
+    /// A look.
+    Now,
+}
 
 /// Look now, wherever the controller runs.
 ///
@@ -54,18 +65,20 @@ fn tell_of_file(seen: &Snapshot) {
 /// # Errors
 /// As [`look`].
 pub async fn seen(places: &ControllerPaths, now: bool) -> anyhow::Result<Snapshot> {
-    if now {
-        return look(places).await;
+    seen_by(&reach::reach(places).await?, now).await
+}
+
+async fn seen_by(reached: &ReachedController, now: bool) -> anyhow::Result<Snapshot> {
+    if now || matches!(reached, ReachedController::Own(..)) {
+        return look_with(reached).await;
     }
-    let reached = reach::reach(places).await?;
-    let ReachedController::Running(remote) = &reached else { return look_with(&reached).await };
-    let cached: Snapshot = remote.get("/snapshot").await?;
+    let cached = reached.snapshot().await?;
     // What somebody saved since is what they ask about.
     let saved = std::fs::metadata(&cached.file).and_then(|metadata| metadata.modified()).ok();
     let saved = saved.and_then(|saved| jiff::Timestamp::try_from(saved).ok());
     let predates_file = cached.at < saved;
     if predates_file || (cached.plan.is_none() && cached.file_error.is_none()) {
-        return look_with(&reached).await;
+        return look_with(reached).await;
     }
     let age = cached.at.map_or(0, |at| jiff::Timestamp::now().duration_since(at).as_secs());
     if age > OLD_SECS {
@@ -79,13 +92,11 @@ pub async fn seen(places: &ControllerPaths, now: bool) -> anyhow::Result<Snapsho
 ///
 /// # Errors
 /// When none runs.
-pub async fn cached(places: &ControllerPaths) -> anyhow::Result<Snapshot> {
-    match reach::reach(places).await? {
-        ReachedController::Running(remote) => remote.get("/snapshot").await,
-        ReachedController::Own(..) => {
-            bail!("no controller runs with {}; `spark-control serve` starts one", places.data.display())
-        }
+async fn cached(places: &ControllerPaths, reached: &ReachedController) -> anyhow::Result<Snapshot> {
+    if let ReachedController::Own(..) = reached {
+        bail!("no controller runs with {}; `spark-control serve` starts one", places.data.display())
     }
+    reached.snapshot().await
 }
 
 /// # Errors
@@ -101,7 +112,7 @@ pub fn plan_of(seen: &Snapshot) -> anyhow::Result<&Plan> {
 pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
-        Format::Json => print_json(plan)?,
+        Format::Json => print_json(&PlanOnTheWire::from(plan))?,
         Format::Text if plan.is_empty() && seen.file_error.is_some() => {
             print(&format!("Nothing to do for revision {}, the last one in force.\n", plan.revision))?;
         }
@@ -115,17 +126,15 @@ pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
 /// # Errors
 /// When there is none of that id, or the controller cannot be asked.
 pub async fn show_old_plan(places: &ControllerPaths, id: &str, output: Format) -> anyhow::Result<Exit> {
-    let shown: RecalledPlan = match reach::reach(places).await? {
-        ReachedController::Running(remote) => remote.get(&format!("/plans/{}/shown", segment(id))).await?,
-        ReachedController::Own(controller, _lock) => {
-            controller.round(RoundMode::Preview).await?;
-            controller.shown(id)?
-        }
-    };
+    let reached = reach::reach(places).await?;
+    if let ReachedController::Own(..) = reached {
+        reached.look().await?;
+    }
+    let shown: ShownPlan = reached.get(&format!("/api/v1/plans/{}", segment(id))).await?;
     match output {
         Format::Json => print_json(&shown)?,
         Format::Text => {
-            print_told(&render::render(&shown.plan))?;
+            print_told(&shown.plan.text)?;
             if !shown.changed.is_empty() {
                 talk!("it is stale: {}", shown.changed.join("; "));
             }
@@ -163,33 +172,34 @@ fn exit_for(seen: &Snapshot, concern: Concern) -> Exit {
 
 /// # Errors
 /// When there is nothing to show, or stdout cannot be written.
-pub fn show_status(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
+pub async fn show_status(
+    places: &ControllerPaths,
+    freshness: Freshness,
+    output: Format,
+) -> anyhow::Result<Exit> {
+    let reached = reach::reach(places).await?;
+    let seen = match freshness {
+        Freshness::Cached => cached(places, &reached).await?,
+        Freshness::Known => seen_by(&reached, false).await?,
+        Freshness::Now => look_with(&reached).await?,
+    };
     if output == Format::Json {
-        print(&format!("{:#}\n", status_json(seen)))?;
+        print_json(&status(&reached).await?)?;
     }
-    let plan = plan_of(seen)?;
+    let plan = plan_of(&seen)?;
     if output == Format::Text {
-        print_told(&status_text(seen, plan))?;
+        print_told(&status_text(&seen, plan))?;
     }
     // Of what is only watched the plan says nothing, and it may be down.
-    Ok(exit_for(seen, seen.headline.concern))
+    Ok(exit_for(&seen, seen.headline.concern))
 }
 
 /// The status as a program reads it, also while there is no plan.
-pub fn status_json(seen: &Snapshot) -> serde_json::Value {
-    json!({
-        "version": 1,
-        "revision": seen.plan.as_ref().map(|plan| plan.revision),
-        "at": seen.plan.as_ref().map(|plan| plan.at),
-        "file_error": seen.file_error,
-        "pending_approval": seen.pending_approval,
-        "warnings": seen.warnings,
-        "fenced": seen.fenced,
-        "headline": seen.headline,
-        "objects": seen.status,
-        "loads": seen.observed.as_ref().map(|observed| &observed.loads),
-        "sparks": seen.observed.as_ref().map(|observed| &observed.sparks),
-    })
+///
+/// # Errors
+/// When the controller that runs does not answer.
+pub async fn status(reached: &ReachedController) -> anyhow::Result<serde_json::Value> {
+    reached.get("/api/v1/status").await
 }
 
 /// The status as a person reads it.
@@ -251,7 +261,7 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
 pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
-        Format::Json => print_json(&json!({ "drift": seen.drift }))?,
+        Format::Json => print_json(&DriftOnTheWire { at: seen.at, drift: seen.drift.clone() })?,
         Format::Text => print_told(&diff_text(&seen.drift))?,
     }
     let exit = exit_of(seen, plan);

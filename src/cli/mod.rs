@@ -17,6 +17,7 @@ pub mod hold_suspend_schedule;
 pub mod import;
 pub mod init;
 pub mod key;
+pub mod logs;
 pub mod look;
 pub mod models;
 pub mod paint;
@@ -31,9 +32,11 @@ pub use arguments::Arguments;
 pub use exit::Exit;
 pub use talk::{print, print_json, print_told, say};
 
+use crate::core::model::visible;
+
 /// The name for the history; nobody is authenticated by it.
 pub fn user() -> String {
-    std::env::var("USER")
-        .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()))
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let name = name.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    visible::visible_line(&name).into_owned()
 }

@@ -75,7 +75,7 @@ pub async fn models(places: &ControllerPaths, output: Format) -> anyhow::Result<
             sparks: names(&entry["sparks"]),
             blocked: plan.as_ref().and_then(blocked),
             memory: plan.as_ref().map(memory).unwrap_or_default(),
-            plan: plan.as_ref().map(preview),
+            plan: plan.as_ref().map(|plan| preview(&render(plan))),
             refused,
             model,
         });
@@ -94,8 +94,7 @@ fn names(sparks: &Json) -> Vec<String> {
 }
 
 /// Nobody can agree to a plan of a file that is not written.
-pub fn preview(plan: &Plan) -> String {
-    let plan = render(plan);
+pub fn preview(plan: &str) -> String {
     let lines = plan.lines().filter(|line| !line.trim_start().starts_with("to agree: "));
     lines.collect::<Vec<_>>().join("\n")
 }

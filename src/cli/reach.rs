@@ -11,14 +11,15 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, StatusCode, client::conn::http1, service::Service};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::{
-    controller::{self, Controller, ControllerPaths, Snapshot, round::RoundMode},
-    web::control::ControlFailure,
+    controller::{self, Controller, ControllerPaths, Snapshot},
+    web::control::{self, LookedBy},
+    wire::v1::problem::ProblemDetails,
 };
 
 /// A round with a silent Spark in it, with room.
@@ -91,11 +92,11 @@ pub async fn reach(places: &ControllerPaths) -> anyhow::Result<ReachedController
             return Ok(ReachedController::Own(Arc::new(controller), lock));
         }
         if UnixStream::connect(&socket).await.is_ok() {
-            let remote = ControllerSocket { socket };
+            let running = ReachedController::Running(ControllerSocket { socket });
             if places.is_file_told {
-                remote.is_about(&places.file).await?;
+                is_about(&running, &places.file).await?;
             }
-            return Ok(ReachedController::Running(remote));
+            return Ok(running);
         }
         if began.elapsed() > LOCK_DEADLINE {
             bail!("another command has worked with {} for a minute; end it first", places.data.display());
@@ -127,60 +128,19 @@ impl ReachedController {
     /// # Errors
     /// When the controller that runs does not answer, or the store fails.
     pub async fn look(&self) -> anyhow::Result<Snapshot> {
-        match self {
-            Self::Running(remote) => remote.look().await,
-            Self::Own(controller, _lock) => {
-                controller.round(RoundMode::Preview).await?;
-                Ok(controller.snapshot().as_ref().clone())
-            }
-        }
-    }
-}
-
-pub struct ControllerSocket {
-    socket: std::path::PathBuf,
-}
-
-/// The controller said no.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.message)]
-pub struct RefusedByController(pub ControlFailure);
-
-/// Its message, when the controller refused with one of these codes.
-pub fn refused(error: &anyhow::Error, codes: &[&str]) -> Option<String> {
-    let RefusedByController(failure) = error.downcast_ref::<RefusedByController>()?;
-    codes.contains(&failure.code.as_str()).then(|| failure.message.clone())
-}
-
-impl ControllerSocket {
-    /// Fails when the controller keeps another file than the one that was named.
-    async fn is_about(&self, file: &Path) -> anyhow::Result<()> {
-        let seen: Snapshot = self.get("/snapshot").await?;
-        let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => std::path::absolute(a).is_ok_and(|a| a == b),
-        };
-        // Before its first round it has not said which.
-        if !seen.file.as_os_str().is_empty() && !same(file, &seen.file) {
-            bail!(
-                "the controller that runs keeps {}, not {}; use `check` for a draft, or another --data",
-                seen.file.display(),
-                file.display()
-            );
-        }
-        Ok(())
-    }
-
-    /// Let it look, and answer with what it saw.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn look(&self) -> anyhow::Result<Snapshot> {
         Ok(serde_json::from_slice(&self.post("/look", &serde_json::json!({})).await?)?)
     }
 
+    /// What was seen last, as far as anything was.
+    ///
     /// # Errors
-    /// When it does not answer.
+    /// When the controller that runs does not answer.
+    pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        self.get("/snapshot").await
+    }
+
+    /// # Errors
+    /// [`RefusedByController`], or when it does not answer.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let body = self.send(Method::GET, path, "").await?;
         Ok(serde_json::from_slice(&body)?)
@@ -192,29 +152,65 @@ impl ControllerSocket {
         self.send(Method::POST, path, &serde_json::to_string(body)?).await
     }
 
+    /// Over the socket of the controller that runs, or to the same routes in this process.
     async fn send(&self, method: Method, path: &str, body: &str) -> anyhow::Result<Bytes> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header("x-spark-control-user", super::user())
+            .body(Full::new(Bytes::from(body.to_owned())))?;
+        match self {
+            Self::Running(remote) => remote.answer(request).await,
+            Self::Own(controller, _lock) => {
+                let routes = control::router(controller.clone(), LookedBy::Command);
+                let Ok(response) = TowerToHyperService::new(routes).call(request).await;
+                let (head, body) = response.into_parts();
+                let body = body.collect().await.context("reading the answer")?.to_bytes();
+                judged(head.status, body)
+            }
+        }
+    }
+}
+
+/// Reached over its socket.
+pub struct ControllerSocket {
+    socket: std::path::PathBuf,
+}
+
+/// The controller said no.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.detail)]
+pub struct RefusedByController(pub ProblemDetails);
+
+/// Its message, when the controller refused with one of these codes.
+pub fn refused(error: &anyhow::Error, codes: &[&str]) -> Option<String> {
+    let RefusedByController(problem) = error.downcast_ref::<RefusedByController>()?;
+    codes.contains(&problem.code.as_str()).then(|| problem.detail.clone())
+}
+
+fn judged(status: StatusCode, body: Bytes) -> anyhow::Result<Bytes> {
+    if status.is_success() {
+        return Ok(body);
+    }
+    match serde_json::from_slice::<ProblemDetails>(&body) {
+        Ok(problem) => Err(RefusedByController(problem).into()),
+        Err(_) => bail!("it answered {status}"),
+    }
+}
+
+impl ControllerSocket {
+    async fn answer(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
         let asking = async {
             let stream = UnixStream::connect(&self.socket).await?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header("host", "localhost")
-                .header("content-type", "application/json")
-                .body(Full::new(Bytes::from(body.to_owned())))?;
             let response = sender.send_request(request).await?;
             let status = response.status();
             let collected = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
             let Ok(collected) = collected else { bail!("its answer broke off") };
-            let bytes = collected.to_bytes();
-            if status.is_success() {
-                return Ok(bytes);
-            }
-            match serde_json::from_slice::<ControlFailure>(&bytes) {
-                Ok(failure) => Err(RefusedByController(failure).into()),
-                Err(_) => bail!("it answered {status}"),
-            }
+            judged(status, collected.to_bytes())
         };
         let socket = self.socket.display();
         match tokio::time::timeout(DEADLINE, asking).await {
@@ -224,4 +220,22 @@ impl ControllerSocket {
             }
         }
     }
+}
+
+/// Fails when the controller keeps another file than the one that was named.
+async fn is_about(reached: &ReachedController, file: &Path) -> anyhow::Result<()> {
+    let seen = reached.snapshot().await?;
+    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => std::path::absolute(a).is_ok_and(|a| a == b),
+    };
+    // Before its first round it has not said which.
+    if !seen.file.as_os_str().is_empty() && !same(file, &seen.file) {
+        bail!(
+            "the controller that runs keeps {}, not {}; use `check` for a draft, or another --data",
+            seen.file.display(),
+            file.display()
+        );
+    }
+    Ok(())
 }

@@ -15,7 +15,8 @@ use super::{Exit, reach};
 use crate::{
     controller::{Controller, ControllerPaths, OutsideWorld, run},
     web::{
-        self, control,
+        self,
+        control::{self, LookedBy},
         guard::Hosts,
         listen::{ConnectionLimits, listen},
     },
@@ -62,7 +63,7 @@ pub async fn serve(
     }
     info!(listen = %address, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
-    let control = axum::serve(control, control::router(controller.clone()).merge(extra))
+    let control = axum::serve(control, control::router(controller.clone(), LookedBy::Loop).merge(extra))
         .with_graceful_shutdown(end.clone().cancelled_owned())
         .into_future();
     let faces = web::router(controller.clone(), hosts);

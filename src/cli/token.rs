@@ -6,7 +6,7 @@ use super::{
     Exit,
     arguments::{Format, TokenAction, TokenRole},
     print, print_json,
-    reach::{self, ReachedController, segment},
+    reach::{self, segment},
     say,
 };
 use crate::{
@@ -29,14 +29,8 @@ pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format
         }
         TokenAction::Create { name, role } => {
             let role = Role::from(role);
-            let token = match way {
-                ReachedController::Running(remote) => {
-                    let wish = NewToken { name: name.clone(), role };
-                    let made: Made = serde_json::from_slice(&remote.post("/tokens", &wish).await?)?;
-                    made.token
-                }
-                ReachedController::Own(controller, _lock) => controller.make_token(&name, role)?,
-            };
+            let wish = NewToken { name: name.clone(), role };
+            let Made { token } = serde_json::from_slice(&way.post("/tokens", &wish).await?)?;
             match output {
                 Format::Json => print_json(&json!({ "name": name, "role": role, "token": token }))?,
                 Format::Text => print(&format!("{token}\n"))?,
@@ -46,15 +40,8 @@ pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format
         }
         TokenAction::Renew { name, role } => {
             let role = role.map(Role::from);
-            let token = match way {
-                ReachedController::Running(remote) => {
-                    let wish = RenewedToken { role };
-                    let path = format!("/tokens/{}/renew", segment(&name));
-                    let made: Made = serde_json::from_slice(&remote.post(&path, &wish).await?)?;
-                    made.token
-                }
-                ReachedController::Own(controller, _lock) => controller.renew_token(&name, role)?,
-            };
+            let path = format!("/tokens/{}/renew", segment(&name));
+            let Made { token } = serde_json::from_slice(&way.post(&path, &RenewedToken { role }).await?)?;
             match output {
                 Format::Json => print_json(&json!({ "name": name, "token": token }))?,
                 Format::Text => print(&format!("{token}\n"))?,
@@ -63,10 +50,7 @@ pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format
             Ok(Exit::Done)
         }
         TokenAction::List => {
-            let tokens: Vec<TokenSummary> = match way {
-                ReachedController::Running(remote) => remote.get("/tokens").await?,
-                ReachedController::Own(controller, _lock) => controller.tokens(),
-            };
+            let tokens: Vec<TokenSummary> = way.get("/tokens").await?;
             match output {
                 Format::Json => print_json(&json!({ "tokens": tokens }))?,
                 Format::Text if tokens.is_empty() && are_needed(&places.data) => {
@@ -82,16 +66,8 @@ pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format
             Ok(Exit::Done)
         }
         TokenAction::Revoke { name } => {
-            let left = match way {
-                ReachedController::Running(remote) => {
-                    remote.post(&format!("/tokens/{}/revoke", segment(&name)), &json!({})).await?;
-                    remote.get::<Vec<TokenSummary>>("/tokens").await?
-                }
-                ReachedController::Own(controller, _lock) => {
-                    controller.revoke_token(&name)?;
-                    controller.tokens()
-                }
-            };
+            way.post(&format!("/tokens/{}/revoke", segment(&name)), &json!({})).await?;
+            let left: Vec<TokenSummary> = way.get("/tokens").await?;
             if left.is_empty() {
                 talk!("that was the last one: from now on nobody is asked for a token");
             }

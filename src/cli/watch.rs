@@ -9,18 +9,12 @@ use std::{
 use super::{
     Exit,
     arguments::Format,
+    logs::current_logs,
     look,
-    reach::{self, ReachedController, segment},
-    talk::{print_while_read, told, write_while_read},
+    reach::{self, ReachedController},
+    talk::{print_while_read, told, versioned, write_while_read},
 };
-use crate::{
-    controller::{
-        ControllerPaths, Snapshot,
-        logs::{Log, new_lines},
-        round::RoundMode,
-    },
-    core::model::name::SparkName,
-};
+use crate::controller::{ControllerPaths, logs::new_lines};
 
 const EVERY: Duration = Duration::from_secs(2);
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -36,18 +30,16 @@ pub async fn status(places: &ControllerPaths, output: Format) -> anyhow::Result<
     let mut shown = String::new();
     loop {
         // Anew each time: who only watches must not keep a controller from starting.
-        let seen: Snapshot = match reach::reach(places).await? {
+        let reached = reach::reach(places).await?;
+        let seen = match &reached {
             // The controller looks by itself; to look for it would make it look all the time.
-            ReachedController::Running(remote) => remote.get("/snapshot").await?,
-            ReachedController::Own(controller, _) => {
-                controller.round(RoundMode::Preview).await?;
-                controller.snapshot().as_ref().clone()
-            }
+            ReachedController::Running(_) => reached.snapshot().await?,
+            ReachedController::Own(..) => reached.look().await?,
         };
         let plan = look::plan_of(&seen)?;
         let text = match output {
             Format::Text => look::status_text(&seen, plan),
-            Format::Json => format!("{}\n", look::status_json(&seen)),
+            Format::Json => format!("{}\n", versioned(&look::status(&reached).await?)?),
         };
         // That time passed is no news.
         let news = match output {
@@ -70,16 +62,10 @@ pub async fn status(places: &ControllerPaths, output: Format) -> anyhow::Result<
 /// # Errors
 /// When the controller goes away, or stdout cannot be written.
 pub async fn logs(places: &ControllerPaths, object: &str) -> anyhow::Result<Exit> {
-    let mut said: BTreeMap<(SparkName, String), String> = BTreeMap::new();
+    let mut said: BTreeMap<(String, String), String> = BTreeMap::new();
     let mut told = false;
     loop {
-        let logs: Vec<Log> = match reach::reach(places).await? {
-            ReachedController::Running(remote) => remote.get(&format!("/logs/{}", segment(object))).await?,
-            ReachedController::Own(controller, _) => {
-                controller.round(RoundMode::Preview).await?;
-                controller.logs(object).await?
-            }
-        };
+        let logs = current_logs(&reach::reach(places).await?, object).await?;
         if logs.is_empty() && !told {
             talk!("nothing of `{object}` runs; what it says is shown when it does");
         }
@@ -87,7 +73,7 @@ pub async fn logs(places: &ControllerPaths, object: &str) -> anyhow::Result<Exit
         let several = logs.len() > 1;
         for log in logs {
             let key = (log.spark.clone(), log.container.clone());
-            let Ok(text) = log.text else { continue };
+            let Some(text) = log.text else { continue };
             let known = said.get(&key);
             if known.is_none() {
                 talk!("==> {} on {}", log.container, log.spark);

@@ -100,6 +100,11 @@ pub struct Caller {
     pub session: Option<SignedIn>,
 }
 
+impl Caller {
+    /// Whoever is not asked for a token.
+    pub const EVERYBODY: Self = Self { name: None, role: Role::Approve, session: None };
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedIn {
     pub id: String,
@@ -119,19 +124,6 @@ pub enum NoToken {
     Unknown(String),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl NoToken {
-    /// Stable, for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Name(_) => "not_a_name",
-            Self::Taken(_) => "token_taken",
-            Self::TooMany => "too_many_tokens",
-            Self::Unknown(_) => "no_such_token",
-            Self::Store(_) => "store",
-        }
-    }
 }
 
 impl TokenTable {

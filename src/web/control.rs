@@ -1,35 +1,35 @@
-//! The control socket: how commands reach a controller that is already running. 0600, in the data directory.
+//! The control socket: how commands reach the controller. 0600, in the data directory. It has the API, for whom nobody asks for a
+//! token here, and below it what commands need of the core itself and no other program does. A command that works with a controller
+//! of its own asks the same routes, without a socket.
 
 use std::{path::Path, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path as UrlPath, Query, State},
+    extract::{FromRef, Request, State},
     http::StatusCode,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
-use super::api::{desired::edited, problem::Problem};
-use crate::{
-    controller::{Controller, RequestRefusal, access::NoToken, edit::EditRequest},
-    core::model::access::Role,
+use super::api::{
+    self, JsonBody, PathParam, QueryParams, RequestCaller, Shared, desired::edited, problem::Problem,
 };
-
-/// Why a request was refused; its `code` decides the exit code.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ControlFailure {
-    pub code: String,
-    pub message: String,
-}
-
-/// Who asks.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct By {
-    pub by: String,
-}
+use crate::{
+    controller::{
+        Controller, RequestRefusal,
+        access::TokenSummary,
+        edit::{EditRequest, Edited, FileContent},
+        export::Export,
+        round::RoundMode,
+    },
+    core::model::{access::Role, plan::Plan},
+    probe::audit::AuditEntry,
+    store::Event,
+};
 
 /// A token to make.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,16 +66,35 @@ pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Who lets the Sparks be looked at when somebody asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookedBy {
+    /// The loop, in its next round.
+    Loop,
+    /// A round of its own, which takes no step.
+    Command,
+}
+
+#[derive(Clone)]
+struct Served {
+    controller: Arc<Controller>,
+    looked_by: LookedBy,
+}
+
+impl FromRef<Served> for Arc<Controller> {
+    fn from_ref(served: &Served) -> Self {
+        served.controller.clone()
+    }
+}
+
 /// The routes.
-pub fn router(controller: Arc<Controller>) -> Router {
+pub fn router(controller: Arc<Controller>, looked_by: LookedBy) -> Router {
+    let api = api::router(controller.clone()).layer(middleware::from_fn(here));
     Router::new()
         .route("/snapshot", get(snapshot))
         .route("/look", post(look))
         .route("/plans/{id}", get(plan))
-        .route("/plans/{id}/shown", get(shown))
-        .route("/plans/{id}/approve", post(approve))
-        .route("/retry/{object}", get(plan_of_retry).post(retry))
-        .route("/logs/{object}", get(logs))
+        .route("/retry/{object}", post(retry))
         .route("/events", get(events))
         .route("/sparks/{spark}/audit", get(audit))
         .route("/export", get(export))
@@ -84,7 +103,15 @@ pub fn router(controller: Arc<Controller>) -> Router {
         .route("/tokens/{name}/revoke", post(revoke_token))
         .route("/desired", get(desired).post(edit))
         .route("/desired/{revision}", get(revision))
-        .with_state(controller)
+        .with_state(Served { controller, looked_by })
+        .merge(api)
+        .fallback(api::no_such_address)
+}
+
+/// Whoever can open the socket has the machine.
+async fn here(mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(api::request::OnThisMachine);
+    next.run(request).await
 }
 
 /// How much of the history.
@@ -93,156 +120,102 @@ struct HistoryLimit {
     last: u32,
 }
 
-async fn snapshot(State(controller): State<Arc<Controller>>) -> Response {
+async fn snapshot(State(controller): State<Shared>) -> Response {
     Json(controller.snapshot().as_ref()).into_response()
 }
 
 /// Look now, and answer with what was seen.
-async fn look(State(controller): State<Arc<Controller>>) -> Response {
-    Json(controller.look_now().await.as_ref()).into_response()
+async fn look(State(served): State<Served>) -> Result<Response, Problem> {
+    let seen = match served.looked_by {
+        LookedBy::Loop => served.controller.look_now().await,
+        LookedBy::Command => {
+            served.controller.round(RoundMode::Preview).await?;
+            served.controller.snapshot()
+        }
+    };
+    Ok(Json(seen.as_ref()).into_response())
 }
 
-async fn plan(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
-    match controller.stored_plan(&id) {
-        Ok(Some(plan)) => Json(plan).into_response(),
-        Ok(None) => refused(RequestRefusal::NoSuchPlan(id)),
-        Err(error) => refused(error),
-    }
+async fn plan(
+    State(controller): State<Shared>,
+    PathParam(id): PathParam<String>,
+) -> Result<Json<Plan>, Problem> {
+    let kept = controller.stored_plan(&id)?;
+    Ok(Json(kept.ok_or(RequestRefusal::NoSuchPlan(id))?))
 }
 
-async fn shown(State(controller): State<Arc<Controller>>, UrlPath(id): UrlPath<String>) -> Response {
-    match controller.shown(&id) {
-        Ok(shown) => Json(shown).into_response(),
-        Err(error) => refused(error),
-    }
-}
-
-async fn approve(
-    State(controller): State<Arc<Controller>>,
-    UrlPath(id): UrlPath<String>,
-    Json(by): Json<By>,
-) -> Response {
-    controller.looked_once().await;
-    match controller.approve(&id, &by.by) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => refused(error),
-    }
-}
-
+/// As the API's, and whether something had failed.
 async fn retry(
-    State(controller): State<Arc<Controller>>,
-    UrlPath(object): UrlPath<String>,
-    Json(by): Json<By>,
-) -> Response {
-    match controller.retry(&object, &by.by) {
-        Ok(had_failed) => Json(had_failed).into_response(),
-        Err(error) => refused(error),
-    }
+    State(controller): State<Shared>,
+    PathParam(object): PathParam<String>,
+    RequestCaller { by, .. }: RequestCaller,
+) -> Result<Json<bool>, Problem> {
+    Ok(Json(controller.retry(&object, &by)?))
 }
 
-/// What a retry would do; `null` before anything was looked at.
-async fn plan_of_retry(
-    State(controller): State<Arc<Controller>>,
-    UrlPath(object): UrlPath<String>,
-) -> Response {
-    match controller.plan_of_retry(&object) {
-        Ok(plan) => Json(plan).into_response(),
-        Err(error) => refused(error),
-    }
+async fn tokens(State(controller): State<Shared>) -> Json<Vec<TokenSummary>> {
+    Json(controller.tokens())
 }
 
-async fn tokens(State(controller): State<Arc<Controller>>) -> Response {
-    Json(controller.tokens()).into_response()
-}
-
-async fn make_token(State(controller): State<Arc<Controller>>, Json(wish): Json<NewToken>) -> Response {
-    match controller.make_token(&wish.name, wish.role) {
-        Ok(token) => Json(Made { token }).into_response(),
-        Err(error) => no_token(&error),
-    }
+async fn make_token(
+    State(controller): State<Shared>,
+    JsonBody(wish): JsonBody<NewToken>,
+) -> Result<Json<Made>, Problem> {
+    let token = controller.make_token(&wish.name, wish.role)?;
+    Ok(Json(Made { token }))
 }
 
 async fn renew_token(
-    State(controller): State<Arc<Controller>>,
-    UrlPath(name): UrlPath<String>,
-    Json(wish): Json<RenewedToken>,
-) -> Response {
-    match controller.renew_token(&name, wish.role) {
-        Ok(token) => Json(Made { token }).into_response(),
-        Err(error) => no_token(&error),
-    }
+    State(controller): State<Shared>,
+    PathParam(name): PathParam<String>,
+    JsonBody(wish): JsonBody<RenewedToken>,
+) -> Result<Json<Made>, Problem> {
+    let token = controller.renew_token(&name, wish.role)?;
+    Ok(Json(Made { token }))
 }
 
-async fn revoke_token(State(controller): State<Arc<Controller>>, UrlPath(name): UrlPath<String>) -> Response {
-    match controller.revoke_token(&name) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => no_token(&error),
-    }
+async fn revoke_token(
+    State(controller): State<Shared>,
+    PathParam(name): PathParam<String>,
+) -> Result<StatusCode, Problem> {
+    controller.revoke_token(&name)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-fn no_token(error: &NoToken) -> Response {
-    let failure = ControlFailure { code: error.code().into(), message: error.to_string() };
-    (StatusCode::UNPROCESSABLE_ENTITY, Json(failure)).into_response()
-}
-
-async fn desired(State(controller): State<Arc<Controller>>) -> Response {
-    match controller.desired_now() {
-        Ok(current) => Json(current).into_response(),
-        Err(error) => refused(error),
-    }
+async fn desired(State(controller): State<Shared>) -> Result<Json<FileContent>, Problem> {
+    Ok(Json(controller.desired_now()?))
 }
 
 /// The text of one, `null` when it is not kept.
-async fn revision(State(controller): State<Arc<Controller>>, UrlPath(revision): UrlPath<u64>) -> Response {
-    match controller.revision_text(revision) {
-        Ok(text) => Json(text).into_response(),
-        Err(error) => refused(error),
-    }
+async fn revision(
+    State(controller): State<Shared>,
+    PathParam(revision): PathParam<u64>,
+) -> Result<Json<Option<String>>, Problem> {
+    Ok(Json(controller.revision_text(revision)?))
 }
 
-async fn edit(State(controller): State<Arc<Controller>>, Json(request): Json<EditRequest>) -> Response {
-    match edited(&controller, request).await {
-        Ok(edited) => Json(edited).into_response(),
-        Err(error) => refused(error),
-    }
+async fn edit(
+    State(controller): State<Shared>,
+    JsonBody(request): JsonBody<EditRequest>,
+) -> Result<Json<Edited>, Problem> {
+    Ok(Json(edited(&controller, request).await?))
 }
 
-async fn logs(State(controller): State<Arc<Controller>>, UrlPath(object): UrlPath<String>) -> Response {
-    match controller.logs(&object).await {
-        Ok(logs) => Json(logs).into_response(),
-        Err(error) => refused(error),
-    }
+async fn export(State(controller): State<Shared>) -> Result<Json<Option<Export>>, Problem> {
+    Ok(Json(controller.export()?))
 }
 
-async fn export(State(controller): State<Arc<Controller>>) -> Response {
-    match controller.export() {
-        Ok(export) => Json(export).into_response(),
-        Err(error) => refused(error),
-    }
-}
-
-async fn events(State(controller): State<Arc<Controller>>, Query(asked): Query<HistoryLimit>) -> Response {
-    match controller.events(asked.last) {
-        Ok(events) => Json(events).into_response(),
-        Err(error) => refused(error),
-    }
+async fn events(
+    State(controller): State<Shared>,
+    QueryParams(asked): QueryParams<HistoryLimit>,
+) -> Result<Json<Vec<Arc<Event>>>, Problem> {
+    Ok(Json(controller.events(asked.last)?))
 }
 
 async fn audit(
-    State(controller): State<Arc<Controller>>,
-    UrlPath(spark): UrlPath<String>,
-    Query(asked): Query<HistoryLimit>,
-) -> Response {
-    match controller.audit(&spark, asked.last).await {
-        Ok(acts) => Json(acts).into_response(),
-        Err(error) => refused(error),
-    }
-}
-
-/// With the status and the code that the API has for it.
-fn refused(error: impl Into<Problem>) -> Response {
-    let problem = error.into();
-    let row = problem.code.row();
-    let failure = ControlFailure { code: row.name.into(), message: problem.detail };
-    (row.status, Json(failure)).into_response()
+    State(controller): State<Shared>,
+    PathParam(spark): PathParam<String>,
+    QueryParams(asked): QueryParams<HistoryLimit>,
+) -> Result<Json<Vec<AuditEntry>>, Problem> {
+    Ok(Json(controller.audit(&spark, asked.last).await?))
 }

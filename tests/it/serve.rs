@@ -390,3 +390,92 @@ fn a_status_is_told_at_once_while_a_spark_is_silent() {
     child.wait().unwrap();
     drop(silent);
 }
+
+/// One exchange over the control socket: status line, type and body.
+fn ask_socket(folder: &Path, request: &str) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(folder.join("data/control.sock")).unwrap();
+    stream.write_all(format!("{request}host: localhost\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// If this failed, a program that reads a command's JSON would have to learn another one for the API, or a command need a token on its
+/// own machine.
+#[test]
+fn commands_print_what_the_api_answers_and_the_socket_has_the_api() {
+    let folder = TempDir::new().unwrap();
+    let file = "version: 1\nsparks: { here: { address: 127.0.0.1, transport: local, docker_socket: /nowhere/docker.sock } }\n\
+                model: none\nmodels: { small: { repo: o/r, sparks: [here] } }\n\
+                schedule: { night: { model: small, from: '22:00', to: '06:00' } }\n";
+    fs::write(folder.path().join("cluster.yaml"), file).unwrap();
+    let mut child = serve(folder.path());
+    let address = wait("its address", || {
+        let lines = log(folder.path());
+        lines.iter().find_map(|line| line["fields"]["listen"].as_str().map(str::to_owned))
+    });
+    wait("readiness", || get(&address, "/readyz").starts_with("HTTP/1.1 200").then_some(()));
+    let body = |answer: String| -> Value {
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
+    };
+    let printed = |args: &[&str]| -> Value {
+        let mut command = spark_control(folder.path());
+        let output = command.args(["--data", "data", "--output", "json"]).args(args);
+        let output = output.current_dir(folder.path()).output().unwrap();
+        let mut value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value.as_object_mut().unwrap().remove("version"), Some(1.into()), "{args:?}");
+        value
+    };
+    for (args, path) in [
+        (&["status", "--cached"][..], "/api/v1/status"),
+        (&["diff"], "/api/v1/drift"),
+        (&["schedule"], "/api/v1/schedule"),
+        (&["history"], "/api/v1/history"),
+        (&["desired", "get"], "/api/v1/desired"),
+    ] {
+        // Something may happen between the two.
+        let mut same = false;
+        for _ in 0..5 {
+            same |= printed(args) == body(get(&address, path));
+        }
+        assert!(
+            same,
+            "{args:?} prints {:#}, and {path} answers {:#}",
+            printed(args),
+            body(get(&address, path))
+        );
+    }
+    let edit = printed(&["desired", "patch", r#"{"model": "small"}"#, "--dry-run"]);
+    let plan = printed(&["plan"]);
+    for (name, known) in [("plan", &plan), ("the plan of an edit", &edit["plan"])] {
+        let mut fields: Vec<&String> = known.as_object().unwrap().keys().collect();
+        fields.sort();
+        assert_eq!(fields, ["at", "id", "revision", "text", "work"], "{name}");
+    }
+
+    let mut token = spark_control(folder.path());
+    token.args(["--data", "data", "token", "create", "alice", "--role", "read"]).current_dir(folder.path());
+    assert!(token.output().unwrap().status.success());
+    assert!(get(&address, "/api/v1/status").starts_with("HTTP/1.1 401"));
+    for path in ["/api/v1/status", "/api/v1/session", "/snapshot"] {
+        let answer = ask_socket(folder.path(), &format!("GET {path} HTTP/1.1\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+    for (request, status, code) in [
+        (
+            "PUT /api/v1/desired HTTP/1.1\r\ncontent-type: application/yaml\r\n",
+            "428",
+            "precondition_required",
+        ),
+        ("GET /plans/none HTTP/1.1\r\n", "404", "no_such_plan"),
+        ("POST /api/v1/plans/none/approve HTTP/1.1\r\n", "404", "no_such_plan"),
+        ("GET /nowhere HTTP/1.1\r\n", "404", "not_found"),
+    ] {
+        let answer = ask_socket(folder.path(), request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        assert_eq!(body(answer)["code"], code, "{request}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

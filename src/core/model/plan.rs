@@ -111,11 +111,6 @@ impl Plan {
         };
         PlanId::of(&self.work) == PlanId::of(&other.work) && reasons(self) == reasons(other)
     }
-
-    /// Is something that serves as this object stopped by it?
-    pub fn interrupts(&self, object: &str) -> bool {
-        self.work.iter().any(|work| work.object.as_str() == object && work.outage.is_some())
-    }
 }
 
 impl PlannedStep {

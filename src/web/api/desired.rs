@@ -15,7 +15,6 @@ use super::{
     operation::{JSON_PATCH, MERGE_PATCH, YAML},
     problem::{Problem, ProblemCode},
     request::{JsonBody, PathParam, QueryParams, RequestCaller, Shared, accepts},
-    v1::desired::{DesiredState, DryRunQuery, Edited, Hold, Revision, Revisions, Swap},
 };
 use crate::{
     controller::{
@@ -28,6 +27,7 @@ use crate::{
         reason::Reason,
     },
     manifest::patch::{self, NotRead},
+    wire::v1::desired::{DesiredState, DryRunQuery, Edited, Hold, Revision, Revisions, Swap},
 };
 
 /// Ours, and what others send.

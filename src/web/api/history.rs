@@ -8,9 +8,11 @@ use super::{
     problem::Problem,
     request::{QueryParams, Shared},
     response_cache::ResponseCache,
-    v1::history::{Connected, Connectivity, Figures, History, HistoryQuery, Sample},
 };
-use crate::core::decide::connectivity::{EndpointLink, UptimeInterval, outages};
+use crate::{
+    core::decide::connectivity::{EndpointLink, UptimeInterval, outages},
+    wire::v1::history::{Connected, Connectivity, Figures, History, HistoryQuery, Sample},
+};
 
 const LINES: u32 = 100;
 const MOST_LINES: u32 = 1000;

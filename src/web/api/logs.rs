@@ -16,11 +16,13 @@ use super::{
     operation::{EVENTS, TEXT},
     problem::{Problem, ProblemCode},
     request::{PathParam, QueryParams, Shared, accepts},
-    v1::logs::{Log, Logs, WhichLogs},
 };
-use crate::controller::{
-    StreamKind,
-    logs::{self, new_lines, whole_lines},
+use crate::{
+    controller::{
+        StreamKind,
+        logs::{self, new_lines, whole_lines},
+    },
+    wire::v1::logs::{Log, Logs, WhichLogs},
 };
 
 /// Who follows reads no faster.

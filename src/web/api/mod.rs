@@ -17,7 +17,6 @@ pub mod request;
 pub mod response_cache;
 pub mod schedule;
 pub mod status;
-pub mod v1;
 
 use std::sync::LazyLock;
 
@@ -46,7 +45,7 @@ async fn describe() -> ([(HeaderName, &'static str); 1], &'static str) {
 
 /// Every operation.
 pub fn operations() -> Vec<Operation> {
-    use self::v1::{
+    use crate::wire::v1::{
         access::{Session, SignIn},
         catalog::{Endpoints, Models, Services},
         desired::{DesiredState, DryRunQuery, Edited, Hold, Revisions, Swap},
@@ -277,7 +276,7 @@ async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn no_such_address() -> Problem {
+pub(super) async fn no_such_address() -> Problem {
     Problem::new(ProblemCode::NotFound, "nothing is at this address")
 }
 

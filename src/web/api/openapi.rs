@@ -3,31 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
     operation::{Operation, ResponseSpec, SchemaOf},
     problem::ProblemCode,
 };
-
-/// What every error looks like (RFC 9457).
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "only its shape is of interest")]
-struct ProblemDocument {
-    /// `urn:spark-control:CODE`
-    r#type: String,
-    title: String,
-    status: u16,
-    /// In words for a person.
-    detail: String,
-    /// For programs; never changes its meaning.
-    code: String,
-    /// The same request may do better a moment later.
-    retryable: bool,
-    /// Something was written or begun all the same.
-    happened: bool,
-}
+use crate::wire::v1::problem::ProblemDetails;
 
 /// The whole, as `schema/openapi.v1.json` has it.
 pub fn document(operations: &[Operation]) -> Value {
@@ -160,7 +143,7 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             names.push(row.name);
         }
     }
-    let problem = generator.subschema_for::<ProblemDocument>();
+    let problem = generator.subschema_for::<ProblemDetails>();
     for (status, names) in by_status {
         let codes: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         responses.insert(

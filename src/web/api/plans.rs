@@ -5,10 +5,10 @@ use axum::{Json, extract::State, http::StatusCode};
 use super::{
     problem::{Problem, ProblemCode},
     request::{PathParam, QueryParams, RequestCaller, Shared},
-    v1::{
-        desired::DryRunQuery,
-        plan::{Plan, Round, ShownPlan},
-    },
+};
+use crate::wire::v1::{
+    desired::DryRunQuery,
+    plan::{Plan, Round, ShownPlan},
 };
 
 /// Look now, and answer with what would be done.

@@ -9,9 +9,10 @@ use axum::{
 use serde_json::{Map, Value};
 
 use crate::{
-    controller::{RequestRefusal, edit::NotEdited},
+    controller::{RequestRefusal, access::NoToken, edit::NotEdited},
     manifest::refused::Refused,
     store::StoreError,
+    wire::v1::problem::ProblemDetails,
 };
 
 /// What can go wrong. Codes are for programs and never change their meaning.
@@ -341,18 +342,18 @@ impl IntoResponse for Problem {
         // What the file holds now, for who comes again with it.
         let tag =
             self.more.get("tag").and_then(Value::as_str).and_then(|tag| HeaderValue::from_str(tag).ok());
-        let mut body = Map::new();
-        body.insert("type".into(), format!("urn:spark-control:{}", row.name).into());
-        body.insert("title".into(), row.title.into());
-        body.insert("status".into(), row.status.as_u16().into());
-        body.insert("detail".into(), self.detail.into());
-        body.insert("code".into(), row.name.into());
-        body.insert("retryable".into(), row.retryable.into());
-        body.insert("happened".into(), row.happened.into());
-        body.extend(self.more);
+        let body = ProblemDetails {
+            problem_type: format!("urn:spark-control:{}", row.name),
+            title: row.title.to_owned(),
+            status: row.status.as_u16(),
+            detail: self.detail,
+            code: row.name.to_owned(),
+            retryable: row.retryable,
+            happened: row.happened,
+            more: self.more,
+        };
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        let mut response =
-            (row.status, kind, Json(Value::Object(body)).into_response().into_body()).into_response();
+        let mut response = (row.status, kind, Json(body).into_response().into_body()).into_response();
         if let Some(tag) = tag {
             response.headers_mut().insert(header::ETAG, tag);
         }
@@ -408,6 +409,17 @@ impl From<RequestRefusal> for Problem {
             RequestRefusal::Stale(changed) => Self::new(ProblemCode::Stale, detail).with("changed", changed),
             RequestRefusal::Store(_) => Self::new(ProblemCode::Store, detail),
         }
+    }
+}
+
+impl From<NoToken> for Problem {
+    fn from(error: NoToken) -> Self {
+        let code = match &error {
+            NoToken::Name(_) | NoToken::Taken(_) | NoToken::TooMany => ProblemCode::InvalidRequest,
+            NoToken::Unknown(_) => ProblemCode::NotFound,
+            NoToken::Store(_) => ProblemCode::Store,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

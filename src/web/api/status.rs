@@ -8,14 +8,16 @@ use super::{
     problem::{Problem, ProblemCode},
     request::{PathParam, Shared},
     response_cache::ResponseCache,
-    v1::{
+};
+use crate::{
+    core::{
+        decide::serving::{BackendState, backends},
+        model::{ledger::Ledger, object::Object, observed::Observed},
+    },
+    wire::v1::{
         catalog::{Endpoint, Endpoints, Models, Services},
         status::{Drift, Key, Spark, Status},
     },
-};
-use crate::core::{
-    decide::serving::{BackendState, backends},
-    model::{ledger::Ledger, object::Object, observed::Observed},
 };
 
 /// The status that was told last, by its round.

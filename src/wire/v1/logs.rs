@@ -11,13 +11,13 @@ pub struct WhichLogs {
     pub saved: bool,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Logs {
     pub logs: Vec<Log>,
 }
 
 /// One container's last words.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Log {
     pub spark: String,
     pub container: String,

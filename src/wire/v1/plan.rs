@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::{
     model::{
@@ -15,7 +15,7 @@ use crate::core::{
     tell::render::render,
 };
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Of the steps and of what they rely on; not of readings or the time.
     pub id: String,
@@ -28,7 +28,7 @@ pub struct Plan {
 }
 
 /// What is to be done about one object.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Work {
     pub object: Object,
     /// In a few words: `start qwen`, `swap a for b`.
@@ -51,7 +51,7 @@ pub struct Work {
 }
 
 /// Whether the open steps may be taken now.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictKind {
     Open,
@@ -61,7 +61,7 @@ pub enum VerdictKind {
     Blocked,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PlanItem {
     Step {
@@ -86,6 +86,13 @@ impl From<&plan::Plan> for Plan {
             work: plan.work.iter().map(Work::from).collect(),
             text: render(plan),
         }
+    }
+}
+
+impl Plan {
+    /// Is something that serves as this object stopped by it?
+    pub fn interrupts(&self, object: &str) -> bool {
+        self.work.iter().any(|work| work.object.as_str() == object && work.outage.is_some())
     }
 }
 
@@ -125,7 +132,7 @@ impl From<&plan::Work> for Work {
 }
 
 /// A plan of before, and whether it could still be agreed to.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ShownPlan {
     pub plan: Plan,
     /// What it relied on and is not so any more; empty while it could still be agreed to.

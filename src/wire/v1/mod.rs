@@ -8,5 +8,6 @@ pub mod desired;
 pub mod history;
 pub mod logs;
 pub mod plan;
+pub mod problem;
 pub mod schedule;
 pub mod status;
