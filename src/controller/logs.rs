@@ -129,7 +129,7 @@ fn unseen(spark: &SparkName, container: &str, observed: &Observed) -> Option<Log
 
 /// The launcher's job, while its model does not serve yet or failed to: there may be no container to ask.
 fn launcher_job(object: &Object, ledger: &Ledger, observed: &Observed) -> Option<(SparkName, JobId)> {
-    let launch = ledger.launches.get(object)?;
+    let launch = ledger.launch(object)?;
     if !matches!(launch.state, LaunchState::Loading | LaunchState::Failed { .. }) {
         return None;
     }
@@ -157,7 +157,7 @@ impl Controller {
             let way_to =
                 |spark: &SparkName| state.transports.get(spark).map(|(_, transport)| transport.clone());
             for (name, slot) in desired.slots.iter().filter(|(name, _)| name.as_str() == object) {
-                let group = state.ledger.launches.get(name).map(|launch| &launch.group);
+                let group = state.ledger.launch(name).map(|launch| &launch.group);
                 for entry in slot_containers(name, slot, desired, observed, &state.ledger) {
                     let started = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
                     let file = started.and_then(|group| group.log.clone());
@@ -240,7 +240,8 @@ impl Controller {
         let (cluster, spark, job, way) = {
             let state = self.state();
             let current = state.current.as_ref()?;
-            let (object, update) = state.ledger.updates.iter().find(|(known, _)| known.as_str() == object)?;
+            let (object, known) = state.ledger.services.iter().find(|(known, _)| known.as_str() == object)?;
+            let update = known.update.as_ref()?;
             let (_, way) = state.sessions.get(object)?;
             let (_, service) =
                 current.desired.services.iter().find(|(name, _)| name.as_str() == object.as_str())?;

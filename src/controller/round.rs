@@ -511,7 +511,7 @@ impl Controller {
         let mut state = self.state();
         let waits = drain::waits_for(&work.object, slot, &observed, &state.ledger, now());
         let Some(wait) = waits else { return false };
-        state.ledger.draining.entry(work.object.clone()).or_insert_with(now);
+        state.ledger.slot_mut(&work.object).draining_since.get_or_insert_with(now);
         info!(object = %work.object, "requests came before the stop: {wait}");
         drop(state);
         self.wake.notify_one();

@@ -139,7 +139,7 @@ async fn loads(
             rank.is_some_and(|rank| group.is_alive(spark, rank) == Some(false))
         })
     };
-    let heard = ledger.launches.iter().filter(|(object, launch)| {
+    let heard = ledger.launches().filter(|(object, launch)| {
         ledger.is_loading(object)
             || matches!(launch.state, LaunchState::Serving { .. }) && has_ended(object, &launch.group)
     });

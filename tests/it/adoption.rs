@@ -93,7 +93,7 @@ impl Stage {
         let group = desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap().launch_spec();
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let launch = Launch::new(group, token(1), now, LaunchState::Serving { since: now });
-        self.ledger.launches.insert(Object::main(), launch);
+        self.ledger.slot_mut(&Object::main()).launch = Some(launch);
     }
 
     fn run_both(self, command: &str) -> Self {

@@ -240,17 +240,20 @@ fn why_something_is_done_is_an_edit_drift_or_part_of_a_swap() {
         cause(&Object::main(), &look.group(wanted), &look.group(target), &look.ledger)
     };
     let state = |look: &mut Look, state: LaunchState| {
-        look.ledger.launches.get_mut(&Object::main()).unwrap().state = state;
+        look.ledger.launch_mut(&Object::main()).unwrap().state = state;
     };
     let mut past_stop = Look::new("model: beta");
     past_stop.launched("alpha", LaunchState::Stopped { at: at(0) });
-    past_stop.ledger.releases.insert(Object::main(), release(0, &[]));
+    past_stop.ledger.slot_mut(&Object::main()).release = Some(release(0, &[]));
     let in_the_middle = |wanted: &str, target: &str| {
         cause(&Object::main(), &past_stop.group(wanted), &past_stop.group(target), &past_stop.ledger)
     };
     assert_eq!(of("alpha", "alpha", |_| {}), ChangeCause::Drift);
     assert_eq!(of("beta", "beta", |_| {}), ChangeCause::Edit);
-    assert_eq!(of("beta", "beta", |look| look.ledger.launches.clear()), ChangeCause::Edit);
+    assert_eq!(
+        of("beta", "beta", |look| look.ledger.slots.values_mut().for_each(|slot| slot.launch = None)),
+        ChangeCause::Edit
+    );
     assert_eq!(of("beta", "alpha", |_| {}), ChangeCause::Drift, "nothing was stopped for it");
     assert_eq!(in_the_middle("beta", "beta"), ChangeCause::Edit);
     assert_eq!(in_the_middle("beta", "alpha"), ChangeCause::Contingency);

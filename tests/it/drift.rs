@@ -170,16 +170,16 @@ fn what_stands_in_a_slots_place_is_told_apart() {
     // The same model as it was before an edit; another model of ours; somebody else's.
     let mut edited = Look::new("model: alpha");
     edited.launched("alpha", LaunchState::Serving { since: at(0) });
-    edited.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = other.clone();
+    edited.ledger.launch_mut(&Object::main()).unwrap().group.spec = other.clone();
     edited.facts("spark1").containers[0].labels.as_mut().unwrap().spec = other.clone();
     edited.facts("spark1").images.insert("vllm-node".into(), Some("sha256:bb".into()));
     assert_eq!(edited.differences()[..1], ["Config -: `alpha`; `alpha` as it was before the edit"]);
-    edited.ledger.launches.get_mut(&Object::main()).unwrap().group = edited.group("beta");
+    edited.ledger.launch_mut(&Object::main()).unwrap().group = edited.group("beta");
     assert_eq!(edited.differences()[..1], ["Model -: `alpha`; `beta`"]);
     edited.facts("spark1").containers[0].labels = None;
     let strange = "Model -: `alpha`; `vllm_node` (id-of-vllm_n), running";
     assert_eq!(edited.differences()[..1], [strange]);
-    edited.ledger.launches.clear();
+    edited.ledger.slots.values_mut().for_each(|slot| slot.launch = None);
     assert_eq!(edited.differences()[..1], [strange]);
 
     // One of two ranks, and none of two.

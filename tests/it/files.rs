@@ -41,8 +41,7 @@ fn files_are_not_deleted_while_anything_needs_them() {
     assert_eq!(user("model: beta", loaded), "`alpha` in `vllm` was loaded from them");
     let renamed: fn(&mut Look) = |look| {
         look.launched("alpha", LaunchState::Loading);
-        look.ledger.launches.get_mut(&Object::main()).unwrap().group.model =
-            ModelName::new("before").unwrap();
+        look.ledger.launch_mut(&Object::main()).unwrap().group.model = ModelName::new("before").unwrap();
     };
     assert_eq!(user("model: beta", renamed), "`before` in `vllm` was loaded from them");
     let by_hand: fn(&mut Look) = |look| look.answers(&engine("alpha"));

@@ -187,7 +187,7 @@ fn what_a_model_did_without_once_is_not_missed_and_what_went_since_is() {
         look.facts("spark1").containers.clear();
         look.facts("spark1").jobs.clear();
         look.endpoints.clear();
-        look.ledger.launches.clear();
+        look.ledger.slots.values_mut().for_each(|slot| slot.launch = None);
         let verdict = look.work("vllm").unwrap().verdict;
         matches!(verdict, Verdict::Blocked { reason: Reason::FilesMissing, .. })
     };
@@ -210,7 +210,7 @@ fn a_load_is_as_far_as_its_slowest_rank_and_does_not_go_back() {
             look.loads.entry(Object::main()).or_default().insert(spark(on), seen);
         }
         look.notice();
-        let progress = look.ledger.launches[&Object::main()].progress.clone().unwrap();
+        let progress = look.ledger.launch(&Object::main()).unwrap().progress.clone().unwrap();
         (progress.phase, progress.shards)
     };
     let weights = |shards| (LoadPhase::Weights, Some((shards, 9)));
@@ -302,7 +302,7 @@ fn an_engine_that_gave_up_is_not_waited_for() {
              models: { alpha: { repo: lab/alpha, sparks: [spark1] } }",
         );
         let group = look.group("alpha");
-        look.ledger.launches.get_mut(&Object::main()).unwrap().group = group.clone();
+        look.ledger.launch_mut(&Object::main()).unwrap().group = group.clone();
         let container = &mut look.facts("spark1").containers[0];
         container.labels.as_mut().unwrap().spec = group.spec;
         container.processes.as_mut().unwrap()[0].command = "pip install x".into();
@@ -327,7 +327,7 @@ fn a_launch_whose_message_never_arrived_never_began() {
         look.facts("spark1").jobs.clear();
         look.later(5);
         change(&mut look);
-        (told(&mut look), look.ledger.launches.contains_key(&Object::main()))
+        (told(&mut look), look.ledger.launch(&Object::main()).is_some())
     };
     assert_eq!(lost(|_| {}), ("lost: the launch of `alpha` never began".into(), false));
     // A machine that knows of no token has lost what it knew of jobs too; a look from before the launch knows nothing.
@@ -341,15 +341,19 @@ fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     look.serves("alpha");
     look.proven("alpha");
     look.failed("alpha", attempts(1, FailureKind::Unnamed, 0));
-    look.ledger.releases.insert(Object::main(), release(0, &["other"]));
+    look.ledger.slot_mut(&Object::main()).release = Some(release(0, &["other"]));
     look.later(300);
     look.answers(&engine("alpha"));
     look.notice();
-    assert_eq!(look.ledger.proven[&Object::main()].image_id, Some("sha256:aa".into()));
-    assert_eq!(look.ledger.releases.len(), 1);
+    assert_eq!(look.ledger.slot(&Object::main()).proven.as_ref().unwrap().image_id, Some("sha256:aa".into()));
+    assert_eq!(look.ledger.slot(&Object::main()).release.is_some(), true);
     look.later(1);
     look.notice();
-    assert_eq!(look.ledger.releases.len(), 0, "what was stopped beside it is long gone");
+    assert_eq!(
+        look.ledger.slot(&Object::main()).release.is_some(),
+        false,
+        "what was stopped beside it is long gone"
+    );
     look.later(3298);
     look.notice();
     assert_eq!(tried(&look, "alpha").unwrap().0, 1);
@@ -437,8 +441,8 @@ fn a_stop_that_did_not_happen_is_noticed_unless_it_may_still() {
     let stopped = |containers: &[&str]| {
         let mut look = Look::new("model: alpha");
         look.serves("alpha");
-        look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: at(0) };
-        look.ledger.releases.insert(Object::main(), release(0, containers));
+        look.ledger.launch_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: at(0) };
+        look.ledger.slot_mut(&Object::main()).release = Some(release(0, containers));
         look.later(5);
         look.notice();
         look.state()
@@ -451,12 +455,12 @@ fn a_stop_that_did_not_happen_is_noticed_unless_it_may_still() {
 fn a_controller_without_a_memory_finds_what_it_started() {
     let found = |change: fn(&mut Look)| {
         let mut look = loading("alpha");
-        look.ledger.launches.clear();
+        look.ledger.slots.values_mut().for_each(|slot| slot.launch = None);
         look.facts("spark1").containers[0].started_at = Some(at(0));
         look.later(60);
         change(&mut look);
         look.notice();
-        look.ledger.launches.get(&Object::main()).map(|launch| (launch.state.clone(), launch.at))
+        look.ledger.launch(&Object::main()).map(|launch| (launch.state.clone(), launch.at))
     };
     assert_eq!(found(|_| {}), Some((LaunchState::Loading, at(0))));
     assert_eq!(
@@ -472,11 +476,11 @@ fn a_controller_without_a_memory_finds_what_it_started() {
     assert_eq!(found(|look| look.silent.extend([spark("spark1")])), None);
 
     let mut known = loading("alpha");
-    let before: Launch = known.ledger.launches[&Object::main()].clone();
+    let before: Launch = known.ledger.launch(&Object::main()).unwrap().clone();
     known.facts("spark1").containers[0].labels.as_mut().unwrap().token =
         Some(FencingToken { epoch: 2, sequence: 1, controller: "b".into() });
     known.notice();
-    assert_eq!(known.ledger.launches[&Object::main()].token, before.token);
+    assert_eq!(known.ledger.launch(&Object::main()).unwrap().token, before.token);
 }
 
 /// If this failed, the release gate would forget its window, or not see a dip.
@@ -518,12 +522,12 @@ fn what_lies_in_the_future_counts_as_of_now() {
     let refused = FailedAttempts { refused: 5, ..attempts(0, FailureKind::Unnamed, 600) };
     look.failed("alpha", refused.clone());
     look.notice();
-    assert!(!look.ledger.launches[&Object::main()].clock_was_set, "now is not the future");
+    assert!(!look.ledger.launch(&Object::main()).unwrap().clock_was_set, "now is not the future");
     let attempts = look.ledger.attempts(&Object::main(), &spec).cloned().unwrap();
     assert_eq!(FailedAttempts { settings: None, ..attempts }, refused);
     look.later(-100);
     look.notice();
-    let launch = &look.ledger.launches[&Object::main()];
+    let launch = &look.ledger.launch(&Object::main()).unwrap();
     assert_eq!((launch.at, launch.clock_was_set), (at(-100), true));
     let attempts = look.ledger.attempts(&Object::main(), &spec).unwrap();
     assert_eq!((attempts.last.at, attempts.not_before), (at(-100), at(-80)));

@@ -151,7 +151,7 @@ impl Look {
             self.ours(on.as_str(), "vllm_node", &group.spec);
         }
         let launch = Launch::new(group, token(1), self.now, state);
-        self.ledger.launches.insert(Object::main(), launch);
+        self.ledger.slot_mut(&Object::main()).launch = Some(launch);
     }
 
     pub fn serves(&mut self, model: &str) {
@@ -163,7 +163,7 @@ impl Look {
     pub fn proven(&mut self, model: &str) {
         let LaunchSpec { model, spec, .. } = self.group(model);
         let proven = ProvenModel { model, spec, at: at(-600), image_id: None, before: None };
-        self.ledger.proven.insert(Object::main(), proven);
+        self.ledger.slot_mut(&Object::main()).proven = Some(proven);
     }
 
     /// Loads of it failed in the main slot.
@@ -215,7 +215,7 @@ impl Look {
     }
 
     pub fn state(&self) -> LaunchState {
-        self.ledger.launches[&Object::main()].state.clone()
+        self.ledger.launch(&Object::main()).unwrap().state.clone()
     }
 
     pub fn plan(&self) -> Plan {

@@ -347,7 +347,8 @@ fn the_newest_model_that_may_be_acted_on_is_given_up_for_the_floor() {
         let older =
             Launch::new(look.group("alpha"), token(1), at(-60), LaunchState::Serving { since: at(-50) });
         let newer = Launch::new(look.group("tiny"), token(2), at(-10), state);
-        look.ledger.launches = [(Object::main(), older), (second(), newer)].into();
+        look.ledger.slot_mut(&Object::main()).launch = Some(older);
+        look.ledger.slot_mut(&second()).launch = Some(newer);
         look
     };
     let given_up = |look: &mut Look, on: &str| {
@@ -377,7 +378,7 @@ fn the_newest_model_that_may_be_acted_on_is_given_up_for_the_floor() {
     look.later(-3600);
     look.notice();
     let serving = LaunchState::Serving { since: look.now };
-    look.ledger.launches.get_mut(&Object::main()).unwrap().state = serving;
+    look.ledger.launch_mut(&Object::main()).unwrap().state = serving;
     look.later(59);
     assert_eq!(given_up(&mut look, "spark1"), None);
     look.later(1);

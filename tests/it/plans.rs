@@ -134,7 +134,7 @@ fn a_policy_does_not_hide_what_is_in_the_way() {
     assert!(matches!(verdict, Verdict::Waiting { reason: Reason::LoadInProgress, .. }), "{verdict:?}");
     // It cannot fit, whoever agrees to it.
     let mut small = Look::new("model: alpha\nreconcile: { on_edit: approve }");
-    small.ledger.releases.insert(Object::main(), release(-400, &[]));
+    small.ledger.slot_mut(&Object::main()).release = Some(release(-400, &[]));
     small.facts("spark1").memory_available_bytes = 0;
     let verdict = small.work("vllm").unwrap().verdict;
     assert!(matches!(verdict, Verdict::Blocked { reason: Reason::MemoryStuck, .. }), "{verdict:?}");
@@ -184,7 +184,7 @@ fn what_differs_is_told_after_two_minutes_once_and_its_end_when_it_is_seen() {
     look.news(&[]);
     look.later(120);
     assert_eq!(look.news(&[]).len(), 1);
-    look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Loading;
+    look.ledger.launch_mut(&Object::main()).unwrap().state = LaunchState::Loading;
     look.facts("spark1").containers[0].running = true;
     assert_eq!(look.news(&[]), ["swap_started vllm: `alpha` is being started"]);
 
@@ -218,12 +218,12 @@ fn a_swap_is_told_from_the_stop_to_its_end_and_is_no_drift() {
     look.launched("alpha", LaunchState::Serving { since: at(0) });
     assert_eq!(look.news(&[]), [""; 0]);
     let state = |look: &mut Look, state: LaunchState| {
-        look.ledger.launches.get_mut(&Object::main()).unwrap().state = state;
+        look.ledger.launch_mut(&Object::main()).unwrap().state = state;
     };
     // Stopped by hand: nothing is being swapped.
     state(&mut look, LaunchState::Stopped { at: at(0) });
     assert_eq!(look.news(&[]), [""; 0]);
-    look.ledger.releases.insert(Object::main(), release(0, &["x"]));
+    look.ledger.slot_mut(&Object::main()).release = Some(release(0, &["x"]));
     assert_eq!(look.news(&[]), ["swap_started vllm: `alpha` is stopped for `beta`"]);
     look.facts("spark1").containers.clear();
     look.later(250);
@@ -238,7 +238,7 @@ fn a_swap_is_told_from_the_stop_to_its_end_and_is_no_drift() {
     assert_eq!(look.news(&[]), ["swap_failed vllm: `beta` failed: its cause is not known any more"]);
     assert_eq!(look.news(&[]), [""; 0]);
     state(&mut look, LaunchState::Loading);
-    look.ledger.launches.get_mut(&Object::main()).unwrap().token.sequence = 7;
+    look.ledger.launch_mut(&Object::main()).unwrap().token.sequence = 7;
     assert_eq!(look.news(&[]), ["swap_started vllm: `beta` is being started"]);
     state(&mut look, LaunchState::Serving { since: at(1200) });
     look.answers(&crate::look::engine("beta"));

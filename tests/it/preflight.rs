@@ -541,14 +541,14 @@ fn a_port_is_free_or_goes_with_what_stands_in_the_slots_place() {
     assert_eq!(refused("alpha", "other", 9000, as_it_is), taken, "`alpha` has another port");
     assert_eq!(refused("other", "wide", 9000, as_it_is), None, "nobody needs it");
     let edited: fn(&mut Look) = |look| {
-        let launch = look.ledger.launches.get_mut(&Object::main()).unwrap();
+        let launch = look.ledger.launch_mut(&Object::main()).unwrap();
         launch.group.spec = SpecHash::of_label("v1-before");
         for facts in look.sparks.values_mut() {
             facts.containers[0].labels.as_mut().unwrap().spec = launch.group.spec.clone();
         }
     };
     assert_eq!(refused("wide", "wide", 29501, edited), None);
-    let forgotten: fn(&mut Look) = |look| look.ledger.launches.clear();
+    let forgotten: fn(&mut Look) = |look| look.ledger.slots.values_mut().for_each(|slot| slot.launch = None);
     assert_eq!(refused("alpha", "other", 9000, forgotten), None, "nobody knows what it listens on");
     let ended: fn(&mut Look) = |look| look.facts("spark1").containers[0].running = false;
     assert_eq!(refused("alpha", "wide", 8888, ended), taken, "it has stopped");

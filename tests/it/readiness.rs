@@ -92,7 +92,7 @@ impl Stage {
         let spark = SparkName::new("spark1").unwrap();
         let adopted = AdoptedContainer { object: Object::main(), spark, spec: group.spec.clone() };
         let mut ledger = Ledger::default();
-        ledger.launches.insert(Object::main(), Launch::new(group, token, at(0), state));
+        ledger.slot_mut(&Object::main()).launch = Some(Launch::new(group, token, at(0), state));
         ledger.adopted.insert("c1".into(), adopted);
         Self { desired, ledger, facts }
     }
@@ -112,7 +112,7 @@ impl Stage {
     }
 
     fn readiness(&self, secs: i64, answer: EndpointAnswer, since: i64) -> Readiness {
-        let group = &self.ledger.launches[&Object::main()].group;
+        let group = &self.ledger.launch(&Object::main()).unwrap().group;
         let observed = self.observed(secs, answer, since);
         readiness(&Object::main(), group, &self.desired, &observed, &self.ledger)
     }
@@ -121,7 +121,7 @@ impl Stage {
     fn look(&mut self, secs: i64) -> LaunchState {
         let observed = self.observed(secs, EndpointAnswer::Refused, 0);
         self.ledger.record_observed(&self.desired, &observed, &BTreeSet::new(), at(secs));
-        self.ledger.launches[&Object::main()].state.clone()
+        self.ledger.launch(&Object::main()).unwrap().state.clone()
     }
 }
 
@@ -238,7 +238,7 @@ fn what_an_owners_program_starts_is_taken_for_ours_while_it_loads() {
     assert!(!taken(COMMAND, |stage| stage.facts.jobs.clear()), "its message has not arrived");
     assert!(!taken(COMMAND, |stage| stage.facts.containers[0].name = "other".into()));
     let served: fn(&mut Stage) = |stage| {
-        let launch = stage.ledger.launches.get_mut(&Object::main()).unwrap();
+        let launch = stage.ledger.launch_mut(&Object::main()).unwrap();
         launch.state = LaunchState::Serving { since: at(0) };
     };
     assert!(!taken(COMMAND, served));

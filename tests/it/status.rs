@@ -19,7 +19,7 @@ fn a_status_is_of_what_is_and_of_what_is_being_done() {
     look.edit("model: alpha\nvllm: { suspend: true }");
     assert_eq!(look.status("vllm"), "Drifted Suspended: nothing");
     look.edit("model: alpha");
-    look.ledger.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Serving { since: at(0) };
+    look.ledger.launch_mut(&Object::main()).unwrap().state = LaunchState::Serving { since: at(0) };
     assert_eq!(look.status("vllm"), "Drifted Missing: nothing", "it hangs: a person decides");
     look.answers(&engine("alpha"));
     assert_eq!(look.status("vllm"), "InSync Healthy: alpha");

@@ -26,18 +26,22 @@ const GIB: u64 = 1 << 30;
 #[test]
 fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     let mut look = Look::new("model: none");
-    look.ledger.releases.insert(Object::main(), release(0, &[]));
+    look.ledger.slot_mut(&Object::main()).release = Some(release(0, &[]));
     look.later(300);
     look.notice();
-    assert_eq!(look.ledger.releases.len(), 1);
+    assert_eq!(look.ledger.slot(&Object::main()).release.is_some(), true);
     look.later(1);
     look.notice();
-    assert_eq!(look.ledger.releases.len(), 0, "an empty slot is in the middle of nothing");
+    assert_eq!(
+        look.ledger.slot(&Object::main()).release.is_some(),
+        false,
+        "an empty slot is in the middle of nothing"
+    );
     let mut wanted = Look::new("model: alpha");
-    wanted.ledger.releases.insert(Object::main(), release(0, &[]));
+    wanted.ledger.slot_mut(&Object::main()).release = Some(release(0, &[]));
     wanted.later(301);
     wanted.notice();
-    assert_eq!(wanted.ledger.releases.len(), 1);
+    assert_eq!(wanted.ledger.slot(&Object::main()).release.is_some(), true);
 
     // What was taken over is known until its container is seen to be gone.
     let adopted = || AdoptedContainer {
@@ -124,7 +128,7 @@ fn a_service_that_does_not_stay_up_is_started_at_its_time_and_five_times() {
     let object = Object::service(&ServiceName::new("kokoro").unwrap());
     let mut started = |count: u32, container: &str, secs: i64| {
         let restarts = ServiceRestarts { container: container.into(), count, last: at(0) };
-        look.ledger.restarts.insert(object.clone(), restarts);
+        look.ledger.service_mut(&object).restarts = Some(restarts);
         look.now = at(secs);
         look.work("kokoro").unwrap().verdict
     };
@@ -209,7 +213,7 @@ fn a_stop_knows_how_long_to_wait_what_else_to_call_and_where_the_words_are() {
     let ended: fn(&mut Look) = |look| look.facts("spark1").containers[0].running = false;
     assert_eq!(stops(&command, ended), [(10, false, false), (10, false, false)]);
     let other: fn(&mut Look) = |look| {
-        look.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = SpecHash::of_label("v1-0");
+        look.ledger.launch_mut(&Object::main()).unwrap().group.spec = SpecHash::of_label("v1-0");
     };
     assert_eq!(stops(&command, other), [(10, false, false), (10, false, false)]);
     let idle: fn(&mut Look) = |look| {
@@ -238,13 +242,13 @@ fn what_takes_over_is_the_last_that_served_and_nothing_else() {
         look.work("vllm").unwrap().goal
     };
     fn proven(look: &mut Look) -> &mut ProvenModel {
-        look.ledger.proven.get_mut(&Object::main()).unwrap()
+        look.ledger.slots.get_mut(&Object::main()).and_then(|known| known.proven.as_mut()).unwrap()
     }
     assert_eq!(goal(|_| {}), "go back to `alpha`, because `beta` failed");
     assert_eq!(goal(|look| proven(look).image_id = None), "go back to `alpha`, because `beta` failed");
     assert_eq!(goal(|look| look.ledger.attempts.clear()), "start `beta`", "it is tried first");
     let stays = "start `beta`";
-    assert_eq!(goal(|look| look.ledger.proven.clear()), stays);
+    assert_eq!(goal(|look| look.ledger.slot_mut(&Object::main()).proven = None), stays);
     assert_eq!(goal(|look| proven(look).spec = SpecHash::of_label("v1-0")), stays);
     assert_eq!(goal(|look| proven(look).image_id = Some("sha256:bb".into())), stays);
     assert_eq!(goal(|look| proven(look).model = look.group("wide").model), stays);
@@ -255,7 +259,7 @@ fn what_takes_over_is_the_last_that_served_and_nothing_else() {
     };
     assert_eq!(goal(spent), stays);
     let failed: fn(&mut Look) = |look| {
-        look.ledger.launches.get_mut(&Object::main()).unwrap().group = look.group("alpha");
+        look.ledger.launch_mut(&Object::main()).unwrap().group = look.group("alpha");
     };
     assert_eq!(goal(failed), stays, "it failed to load when it took over");
     let short: fn(&mut Look) = |look| {
@@ -272,7 +276,7 @@ fn when_the_wanted_model_cannot_be_started_after_the_stop_the_one_before_comes_b
     look.launched("alpha", LaunchState::Stopped { at: at(0) });
     look.facts("spark1").containers.clear();
     look.facts("spark2").images.insert("vllm-node".into(), None);
-    look.ledger.releases.insert(Object::main(), release(0, &[]));
+    look.ledger.slot_mut(&Object::main()).release = Some(release(0, &[]));
     look.proven("alpha");
     for pause in [290, 5, 5] {
         look.later(pause);
@@ -395,7 +399,7 @@ fn what_is_stopped_is_an_outage_when_it_serves() {
         ("start `beta`".into(), false)
     );
     let other: fn(&mut Look) = |look| {
-        look.ledger.launches.get_mut(&Object::main()).unwrap().group.spec = SpecHash::of_label("v1-0");
+        look.ledger.launch_mut(&Object::main()).unwrap().group.spec = SpecHash::of_label("v1-0");
     };
     assert_eq!(outage(other), ("start `beta`".into(), false), "no engine that is known of runs in it");
     assert_eq!(

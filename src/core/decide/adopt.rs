@@ -40,7 +40,7 @@ pub fn adoption(
             // A ledger that knows of this slot knows what was started from which words.
             Some(labels) => {
                 let is_of_slot = labels.cluster == desired.cluster.as_str() && labels.object == *object;
-                !is_of_slot || ledger.launches.contains_key(object)
+                !is_of_slot || ledger.launch(object).is_some()
             }
         };
         if is_taken || group.is_alive(spark, container) != Some(true) || container.image_id != image.id {

@@ -41,7 +41,7 @@ pub fn of_interest(desired: &Desired, ledger: &Ledger, now: Timestamp) -> BTreeS
     let is = |(name, service): (&ServiceName, &Service)| {
         let (asked, ..) = service.bot.as_ref()?.due(now)?;
         let object = Object::service(name);
-        let update = ledger.updates.get(&object);
+        let update = ledger.service(&object).update.as_ref();
         update
             .is_none_or(|update| update.asked != asked || update.state == UpdateState::Running)
             .then_some(object)
@@ -66,7 +66,7 @@ pub fn plan(
     let seen = observed.bots.get(&object);
     // One that is under way ends first, whatever time it was asked for by.
     let is_this = |update: &&BotUpdate| update.asked == asked || update.state == UpdateState::Running;
-    match ledger.updates.get(&object).filter(is_this) {
+    match ledger.service(&object).update.as_ref().filter(is_this) {
         Some(BotUpdate { state: UpdateState::Done { .. }, .. }) => return None,
         Some(BotUpdate { state: UpdateState::Failed { what, .. }, .. }) => {
             let message = format!("{what}; run `spark-control retry {object}` to try it again");
@@ -126,7 +126,7 @@ impl Ledger {
         what: &str,
         now: Timestamp,
     ) -> Option<LedgerEvent> {
-        let update = self.updates.get_mut(object)?;
+        let update = self.services.get_mut(object).and_then(|known| known.update.as_mut())?;
         // A look from before this moment need not show its job.
         update.at = now;
         if matches!(came, StepResult::NotDone | StepResult::Failed) {
@@ -140,13 +140,12 @@ impl Ledger {
     /// Take in what became of updates.
     pub(super) fn notice_updates(
         &mut self,
-        desired: &Desired,
         observed: &Observed,
         now: Timestamp,
         noticed: &mut Vec<LedgerEvent>,
     ) {
-        self.updates.retain(|object, _| desired.services.contains_key(object.as_str()));
-        for (object, update) in &mut self.updates {
+        for (object, service) in &mut self.services {
+            let Some(update) = &mut service.update else { continue };
             let Some(BotSeen::Reached { at, jobs }) = observed.bots.get(object) else { continue };
             if update.state != UpdateState::Running {
                 continue;

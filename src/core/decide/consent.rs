@@ -100,7 +100,7 @@ pub fn cause(object: &Object, wanted: &LaunchSpec, target: &LaunchSpec, ledger: 
     if ledger.failed_in_load(object, &wanted.spec) || takes_over {
         return ChangeCause::Contingency;
     }
-    match ledger.launches.get(object) {
+    match ledger.launch(object) {
         Some(launch) if launch.group.spec == target.spec => ChangeCause::Drift,
         _ => ChangeCause::Edit,
     }

@@ -78,7 +78,8 @@ pub fn waits_for(
     if !runs && !is_door_open {
         return None;
     }
-    let waited = ledger.draining.get(object).map_or(SignedDuration::ZERO, |since| now.duration_since(*since));
+    let waited =
+        ledger.slot(object).draining_since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
     let left_secs = i64::try_from(slot.drain.as_secs()).unwrap_or(i64::MAX).saturating_sub(waited.as_secs());
     let requests = requests(object, observed, ledger).unwrap_or(0);
     (left_secs > 0).then_some(DrainWait { requests, is_door_open, left_secs })
@@ -105,16 +106,21 @@ impl Ledger {
     /// Remember since when requests have been waited for: as long as what serves them is to be stopped, so that those whose time is
     /// over are not given it once more while the stop runs.
     pub fn take_drains(&mut self, plan: &Plan, now: Timestamp) {
-        let draining = plan.work.iter().filter_map(|work| {
-            let known = self.draining.get(&work.object).copied();
-            let since = match &work.verdict {
-                Verdict::Waiting { reason: Reason::Draining, .. } => known.unwrap_or(now),
-                Verdict::Open if work.outage.is_some() => known?,
-                _ => return None,
-            };
-            Some((work.object.clone(), since))
-        });
-        self.draining = draining.collect();
+        let since = |work: &Work| {
+            let known = self.slot(&work.object).draining_since;
+            match &work.verdict {
+                Verdict::Waiting { reason: Reason::Draining, .. } => Some(known.unwrap_or(now)),
+                Verdict::Open if work.outage.is_some() => known,
+                _ => None,
+            }
+        };
+        let draining: Vec<(Object, Timestamp)> =
+            plan.work.iter().filter_map(|work| Some((work.object.clone(), since(work)?))).collect();
+        self.slots.values_mut().for_each(|slot| slot.draining_since = None);
+        for (object, since) in draining {
+            self.slot_mut(&object).draining_since = Some(since);
+        }
+        self.drop_empty_records();
     }
 }
 

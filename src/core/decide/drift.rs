@@ -244,7 +244,7 @@ fn slot(
         .iter()
         .filter(is_of_group)
         .filter(|entry| group.is_alive(entry.spark, entry.container) == Some(true));
-    let launched = ledger.launches.get(object).map(|launch| &launch.group);
+    let launched = ledger.launch(object).map(|launch| &launch.group);
     let (class, seen) = match (launched, there.first()) {
         (_, None) => (DriftClass::Missing, why),
         (_, Some(_)) if ranks > 0 => {

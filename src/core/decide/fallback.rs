@@ -18,7 +18,7 @@ pub(super) fn fallback<'a>(
         return Err("`on_failure` is `stall`".into());
     }
     let wanted_spec = wanted.spec_hash();
-    let served = case.ledger.proven.get(case.object).into_iter().flat_map(ProvenModel::all);
+    let served = case.ledger.slot(case.object).proven.as_ref().into_iter().flat_map(ProvenModel::all);
     let Some(proven) = served.into_iter().find(|proven| proven.spec != wanted_spec) else {
         return Err("no other model has served here".into());
     };

@@ -211,10 +211,10 @@ fn room(
 fn comes_back(place: &Place<'_>, facts: &SparkFacts, ledger: &Ledger, now: Timestamp) -> bool {
     let Place { object, spark, going, .. } = place;
     let is_late = |since: Timestamp| now.duration_since(since) > RELEASE_DEADLINE;
-    let is_released = ledger
-        .releases
-        .iter()
-        .any(|(of, release)| release.pids.contains_key(*spark) && (of == *object || !is_late(release.since)));
+    let is_released = ledger.slots.iter().any(|(of, slot)| {
+        let here = slot.release.as_ref().filter(|release| release.pids.contains_key(*spark));
+        here.is_some_and(|release| of == *object || !is_late(release.since))
+    });
     let is_gone = |(of, launch): (&Object, &Launch)| {
         launch.group.sparks.contains(spark)
             && match launch.state {
@@ -229,7 +229,7 @@ fn comes_back(place: &Place<'_>, facts: &SparkFacts, ledger: &Ledger, now: Times
                 LaunchState::Loading => false,
             }
     };
-    is_released || ledger.launches.iter().any(is_gone)
+    is_released || ledger.launches().any(is_gone)
 }
 
 /// For so long nothing has come back and nothing was taken.

@@ -26,7 +26,7 @@ impl Ledger {
         let floor = desired.sparks.get(spark)?.floor_bytes;
         let least = self.floors.entry(spark.clone()).or_default().take(available_bytes, floor, now)?;
         let object = self.newest_on(spark, desired)?;
-        let launch = self.launches.get_mut(&object)?;
+        let launch = self.launch_mut(&object)?;
         launch.state = LaunchState::Failed { at: now, in_load: false };
         launch.before = None;
         let group = launch.group.clone();
@@ -46,7 +46,7 @@ impl Ledger {
             let slot = desired.slots.get(object).filter(|slot| slot.wanted != WantedModel::Watch);
             slot.is_some_and(|slot| !slot.suspend && !desired.policy.suspend)
         };
-        let here = self.launches.iter().filter(|(object, launch)| {
+        let here = self.launches().filter(|(object, launch)| {
             let runs = matches!(launch.state, LaunchState::Loading | LaunchState::Serving { .. });
             runs && launch.group.sparks.contains(spark) && may_act(object)
         });
@@ -55,7 +55,7 @@ impl Ledger {
 
     /// It was given up for the floor's sake.
     pub(super) fn is_below_floor(&self, object: &Object) -> bool {
-        self.launches.get(object).is_some_and(|launch| {
+        self.launch(object).is_some_and(|launch| {
             let attempts = self.attempts(object, &launch.group.spec);
             matches!(launch.state, LaunchState::Failed { .. })
                 && attempts.is_some_and(|attempts| attempts.last.kind == FailureKind::BelowFloor)

@@ -46,7 +46,7 @@ pub fn rank<'a>(
     observed: &'a Observed,
     ledger: &Ledger,
 ) -> Option<&'a Container> {
-    let launch = ledger.launches.get(object).filter(|launch| launch.group.spec == group.spec);
+    let launch = ledger.launch(object).filter(|launch| launch.group.spec == group.spec);
     let is_rank = |container: &&Container| {
         let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
         let token = container.labels.as_ref().and_then(|labels| labels.token.as_ref());

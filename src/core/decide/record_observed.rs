@@ -59,20 +59,27 @@ impl Ledger {
         for (object, slot) in &desired.slots {
             self.find_again(object, slot, desired, observed, now);
         }
-        let objects: Vec<Object> =
-            self.launches.keys().filter(|object| !busy.contains(*object)).cloned().collect();
+        let objects: Vec<Object> = self
+            .launches()
+            .map(|(object, _)| object)
+            .filter(|object| !busy.contains(*object))
+            .cloned()
+            .collect();
         for object in objects {
             self.notice_launch(&object, desired, observed, now, &mut noticed);
         }
         self.notice_transfers(observed, busy, now, &mut noticed);
-        self.notice_updates(desired, observed, now, &mut noticed);
+        self.notice_updates(observed, now, &mut noticed);
         // An empty slot is not in the middle of anything.
-        self.releases.retain(|object, release| {
+        for (object, slot) in &mut self.slots {
             let wanted = desired.slots.get(object).map(|slot| schedule::wanted(object, slot, desired, now));
-            matches!(wanted, Some(WantedModel::Model(_)))
-                || now.duration_since(release.since) <= RELEASE_DEADLINE
-        });
+            slot.release.take_if(|release| {
+                !matches!(wanted, Some(WantedModel::Model(_)))
+                    && now.duration_since(release.since) > RELEASE_DEADLINE
+            });
+        }
         self.forget_what_left_the_file(desired);
+        self.drop_empty_records();
         noticed
     }
 
@@ -113,14 +120,13 @@ impl Ledger {
     }
 
     fn notice_services(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) {
-        let is_ours = |object: &Object| desired.services.contains_key(object.as_str());
-        self.restarts.retain(|object, _| is_ours(object));
-        self.kept.retain(|object, _| is_ours(object));
-        self.restarted.retain(|object, _| is_ours(object));
+        self.services.retain(|object, _| desired.services.contains_key(object.as_str()));
         // Whoever started it after that time did what was asked for.
         for (name, service) in &desired.services {
             let done = service::restarted(service, observed, now);
-            self.restarted.extend(done.map(|asked| (Object::service(name), asked)));
+            if let Some(asked) = done {
+                self.service_mut(&Object::service(name)).restarted = Some(asked);
+            }
         }
         for (name, service) in &desired.services {
             let (Some(state), Place::Spark(spark), Some(container)) =
@@ -132,13 +138,11 @@ impl Ledger {
                 continue;
             }
             let object = Object::service(name);
-            if self.restarts.get(&object).is_some_and(|restarts| restarts.is_over(now)) {
-                self.restarts.remove(&object);
+            if self.service(&object).restarts.as_ref().is_some_and(|restarts| restarts.is_over(now)) {
+                self.service_mut(&object).restarts.take();
             }
-            self.kept.insert(
-                object,
-                ConvergedService { state, spark: spark.clone(), container: container.clone() },
-            );
+            self.service_mut(&object).converged =
+                Some(ConvergedService { state, spark: spark.clone(), container: container.clone() });
         }
     }
 
@@ -171,7 +175,7 @@ impl Ledger {
         observed: &Observed,
         now: Timestamp,
     ) {
-        if self.launches.contains_key(object) {
+        if self.launch(object).is_some() {
             return;
         }
         let WantedModel::Model(name) = schedule::wanted(object, slot, desired, now) else { return };
@@ -194,7 +198,7 @@ impl Ledger {
             }
             _ => return,
         };
-        self.launches.insert(object.clone(), launch);
+        self.slot_mut(object).launch = Some(launch);
     }
 
     /// Take in how the launch of `object` goes.
@@ -206,13 +210,13 @@ impl Ledger {
         now: Timestamp,
         noticed: &mut Vec<LedgerEvent>,
     ) {
-        let Some(launch) = self.launches.get(object).cloned() else { return };
+        let Some(launch) = self.launch(object).cloned() else { return };
         let Some(slot) = desired.slots.get(object) else { return };
         let group = &launch.group;
         let loading = matches!(launch.state, LaunchState::Loading);
         let head = observed.facts(group.head());
         let job = head.and_then(|facts| facts.jobs.iter().find(|job| job.token == launch.token));
-        if let (Some(known), Some(job)) = (self.launches.get_mut(object), job) {
+        if let (Some(known), Some(job)) = (self.launch_mut(object), job) {
             // A job is seen for an instant before its process is: then it has not ended after all.
             match job.state {
                 JobState::Running => known.launcher_ended = None,
@@ -262,22 +266,27 @@ impl Ledger {
             (LaunchState::Serving { since }, Readiness::Ready) => {
                 let head = readiness::rank(object, group, group.head(), desired, observed, self);
                 let image_id = head.map(|container| container.image_id.clone());
-                if let Some(proven) = self.proven.get_mut(object).filter(|proven| proven.spec == group.spec) {
+                if let Some(proven) = self
+                    .slots
+                    .get_mut(object)
+                    .and_then(|known| known.proven.as_mut())
+                    .filter(|proven| proven.spec == group.spec)
+                {
                     proven.image_id = image_id;
                 }
                 if now.duration_since(*since) >= CLEAN_AFTER {
                     self.take_attempts(object, &group.spec);
                 }
                 // What was stopped on other Sparks after it was ready has nothing to do with its next start.
-                let since = self.releases.get(object).map(|release| release.since);
+                let since = self.slot(object).release.as_ref().map(|release| release.since);
                 if since.is_some_and(|since| now.duration_since(since) > RELEASE_DEADLINE) {
-                    self.releases.remove(object);
+                    self.slot_mut(object).release.take();
                 }
                 return;
             }
             (LaunchState::Stopped { .. } | LaunchState::Unseen { .. }, Readiness::Ready) => {
                 // The stop did not happen, or what could not be seen is seen again.
-                let stopping = self.releases.get(object).is_some_and(|release| {
+                let stopping = self.slot(object).release.as_ref().is_some_and(|release| {
                     let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
                     let mut ranks = group.sparks.iter().filter_map(rank);
                     ranks.any(|container| release.containers.contains(&container.id))
@@ -325,7 +334,7 @@ impl Ledger {
                 let age = now.duration_since(launch.at);
                 // Containers and jobs are not seen at the same instant: what a launcher started with its last word may
                 // show only at the next look.
-                let ended = self.launches[object].launcher_ended;
+                let ended = self.launch(object).unwrap().launcher_ended;
                 let at_work = || {
                     let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
                     group.sparks.iter().all(|spark| rank(spark).is_some_and(Container::is_at_work))
@@ -360,7 +369,7 @@ impl Ledger {
             }
             _ => return,
         };
-        if let Some(launch) = self.launches.get_mut(object) {
+        if let Some(launch) = self.launch_mut(object) {
             launch.state = next;
             launch.before = None;
         }
@@ -368,7 +377,7 @@ impl Ledger {
 
     /// Take in how far the ranks of a load say that they are. A load is as far as its slowest rank, and does not go back.
     fn take_progress(&mut self, object: &Object, observed: &Observed) {
-        let (Some(launch), Some(ranks)) = (self.launches.get_mut(object), observed.loads.get(object)) else {
+        let (Some(launch), Some(ranks)) = (self.launch_mut(object), observed.loads.get(object)) else {
             return;
         };
         let slowest = ranks.values().map(|seen| &seen.progress).min_by_key(|seen| (seen.phase, seen.shards));
@@ -391,7 +400,7 @@ impl Ledger {
     /// What the ranks' logs tell of why they end, and which of them it is.
     fn cause(&self, object: &Object, observed: &Observed) -> Option<(SparkName, String)> {
         let ranks = observed.loads.get(object)?;
-        let sparks = self.launches.get(object)?.group.sparks.iter();
+        let sparks = self.launch(object)?.group.sparks.iter();
         cause::of_ranks(sparks.filter_map(|spark| Some((spark, &*ranks.get(spark)?.log))))
     }
 
@@ -422,7 +431,9 @@ impl Ledger {
             let Some(held_bytes) = rank.and_then(|rank| memory::held(observed.facts(spark)?, rank)) else {
                 continue;
             };
-            let Some(launch) = self.launches.get_mut(object) else { return };
+            let Some(launch) = self.launch_mut(object) else {
+                return;
+            };
             let seen = launch.memory.entry(spark.clone()).or_insert(MemorySeen { held_bytes });
             seen.held_bytes = seen.held_bytes.max(held_bytes);
         }
@@ -430,7 +441,7 @@ impl Ledger {
 
     /// What this load took is what the next one needs.
     fn learn_peaks(&mut self, object: &Object) {
-        let Some(launch) = self.launches.get(object) else { return };
+        let Some(launch) = self.slots.get(object).and_then(|slot| slot.launch.as_ref()) else { return };
         let record = self.specs.entry(launch.group.spec.clone()).or_default();
         for (spark, seen) in &launch.memory {
             let peaks = record.peaks.entry(spark.clone()).or_default();
@@ -448,7 +459,7 @@ impl Ledger {
         if let Some(attempts) = self.attempts_mut(object, &group.spec) {
             attempts.failed_loads = 0;
         }
-        self.releases.remove(object);
+        self.slot_mut(object).release.take();
         self.consume_approvals(object);
     }
 }

@@ -22,7 +22,8 @@ impl Ledger {
     pub fn intend(&mut self, step: &Step, token: &FencingToken, now: Timestamp) {
         match step {
             Step::Stop { object, spark, container, pids, .. } => {
-                let release = self.releases.entry(object.clone()).or_insert_with(|| MemoryRelease {
+                let slot = self.slot_mut(object);
+                let release = slot.release.get_or_insert_with(|| MemoryRelease {
                     since: now,
                     containers: BTreeSet::new(),
                     pids: BTreeMap::new(),
@@ -33,7 +34,7 @@ impl Ledger {
                 release.pids.entry(spark.clone()).or_default().extend(pids);
                 // A rank of something else, on another Spark, is not the end of what serves. A failed load stays known as
                 // one: what is done about it belongs to that swap.
-                if let Some(launch) = self.launches.get_mut(object)
+                if let Some(launch) = &mut slot.launch
                     && launch.group.sparks.contains(spark)
                     && !matches!(launch.state, LaunchState::Failed { .. })
                 {
@@ -45,7 +46,7 @@ impl Ledger {
             }
             Step::EndJob { object, job, .. } => {
                 // Nobody wants it any more: it did not fail.
-                if let Some(launch) = self.launches.get_mut(object)
+                if let Some(launch) = self.launch_mut(object)
                     && launch.token.job() == *job
                 {
                     launch.state = LaunchState::Stopped { at: now };
@@ -55,10 +56,11 @@ impl Ledger {
                 if let Some(failed) = instead_of {
                     self.gave_way(object, failed, now);
                 }
-                let before = self.launches.remove(object).map(|launch| Launch { before: None, ..launch });
+                let before =
+                    self.slot_mut(object).launch.take().map(|launch| Launch { before: None, ..launch });
                 let launch = Launch::new(group.clone(), token.clone(), now, LaunchState::Loading);
                 let launch = Launch { before: before.map(Box::new), ..launch };
-                self.launches.insert(object.clone(), launch);
+                self.slot_mut(object).launch = Some(launch);
             }
             Step::Fetch { object, spark, files } | Step::Copy { object, spark, files, .. } => {
                 let transfer =
@@ -67,7 +69,7 @@ impl Ledger {
             }
             Step::Update { object, asked, .. } => {
                 let (job, state) = (token.job(), UpdateState::Running);
-                self.updates.insert(object.clone(), BotUpdate { asked: *asked, job, at: now, state });
+                self.service_mut(object).update = Some(BotUpdate { asked: *asked, job, at: now, state });
             }
             Step::Adopt { .. }
             | Step::Check { .. }
@@ -103,7 +105,7 @@ impl Ledger {
                 } else {
                     self.remember_proven(object, group, now);
                 }
-                self.launches.insert(object.clone(), launch);
+                self.slot_mut(object).launch = Some(launch);
             }
             (Step::Check { group, image_id, .. }, came) => {
                 let checked = match came {
@@ -119,7 +121,7 @@ impl Ledger {
                 self.consume_approval(&step.key());
             }
             (Step::Start { object, asked: Some(asked), .. }, StepResult::Done) => {
-                self.restarted.insert(object.clone(), *asked);
+                self.service_mut(object).restarted = Some(*asked);
                 self.consume_approval(&step.key());
             }
             (Step::Update { object, spark, .. }, came) => {
@@ -129,8 +131,8 @@ impl Ledger {
                 }
             }
             (Step::Start { object, container, .. }, StepResult::Done | StepResult::Failed) => {
-                let restarts = ServiceRestarts::after(self.restarts.get(object), container, now);
-                self.restarts.insert(object.clone(), restarts);
+                let restarts = ServiceRestarts::after(self.service(object).restarts.as_ref(), container, now);
+                self.service_mut(object).restarts = Some(restarts);
                 if came == StepResult::Done {
                     self.consume_approval(&step.key());
                 }
@@ -157,14 +159,14 @@ impl Ledger {
             }
             // A look from before this moment need not show its job.
             (Step::Launch { object, .. }, StepResult::Done | StepResult::Unknown) => {
-                if let Some(launch) = self.launches.get_mut(object).filter(|launch| launch.token == *token) {
+                if let Some(launch) = self.launch_mut(object).filter(|launch| launch.token == *token) {
                     launch.at = now;
                 }
             }
             (Step::Launch { object, .. }, StepResult::Failed) => {
-                if let Some(launch) = self.launches.get(object).cloned() {
+                if let Some(launch) = self.launch(object).cloned() {
                     let state = self.failed(object, &launch.group, what.to_owned(), now, &mut noticed);
-                    self.launches.insert(object.clone(), Launch { state, before: None, ..launch });
+                    self.slot_mut(object).launch = Some(Launch { state, before: None, ..launch });
                 }
             }
             _ => {}
@@ -174,13 +176,15 @@ impl Ledger {
 
     /// A stop was refused: when none of a slot was done, it is as it was before them.
     fn not_stopped(&mut self, object: &Object, container: &ContainerId) {
-        let Some(release) = self.releases.get_mut(object) else { return };
+        let Some(release) = self.slots.get_mut(object).and_then(|known| known.release.as_mut()) else {
+            return;
+        };
         release.containers.remove(container);
         if !release.containers.is_empty() {
             return;
         }
-        let before = self.releases.remove(object).and_then(|release| release.before);
-        if let (Some(launch), Some(before)) = (self.launches.get_mut(object), before)
+        let before = self.slot_mut(object).release.take().and_then(|release| release.before);
+        if let (Some(launch), Some(before)) = (self.launch_mut(object), before)
             && matches!(launch.state, LaunchState::Stopped { .. })
         {
             launch.state = before;
@@ -271,11 +275,12 @@ mod tests {
         let group = group("v1-0");
         let serving = LaunchState::Serving { since: now };
         let mut ledger = Ledger::default();
-        ledger.launches.insert(Object::main(), Launch::new(group, token.clone(), now, serving.clone()));
+        ledger.slot_mut(&Object::main()).launch =
+            Some(Launch::new(group, token.clone(), now, serving.clone()));
         ledger.intend(&stop("spark2", "c1"), &token, now);
-        assert_eq!(ledger.launches[&Object::main()].state, serving);
+        assert_eq!(ledger.launch(&Object::main()).unwrap().state, serving);
         ledger.intend(&stop("spark1", "c1"), &token, now);
-        assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
+        assert_eq!(ledger.launch(&Object::main()).unwrap().state, LaunchState::Stopped { at: now });
     }
 
     #[test]
@@ -284,13 +289,13 @@ mod tests {
         let token = token(2);
         let mut ledger = Ledger::default();
         let loading = Launch::new(group("v1-0"), token.clone(), now, LaunchState::Loading);
-        ledger.launches.insert(Object::main(), loading);
+        ledger.slot_mut(&Object::main()).launch = Some(loading);
         let spark = SparkName::new("spark1").unwrap();
         let end = |job: &str| Step::EndJob { object: Object::main(), spark: spark.clone(), job: job.into() };
         ledger.intend(&end("1.1"), &token, now);
         assert!(ledger.is_loading(&Object::main()), "that was an earlier one's");
         ledger.intend(&end("1.2"), &token, now);
-        assert_eq!(ledger.launches[&Object::main()].state, LaunchState::Stopped { at: now });
+        assert_eq!(ledger.launch(&Object::main()).unwrap().state, LaunchState::Stopped { at: now });
     }
 
     /// If this failed, what cannot be told to a Spark would be tried without a pause, or count as a load that failed.
@@ -318,13 +323,13 @@ mod tests {
         assert_eq!(attempts.not_before.duration_since(now), LONGEST_RETRY);
 
         let before = Launch::new(group.clone(), token.clone(), now, LaunchState::Stopped { at: now });
-        ledger.launches.insert(object.clone(), before);
+        ledger.slot_mut(&object).launch = Some(before);
         let launch =
             Step::Launch { object: object.clone(), group: group.clone(), instead_of: None, needs_bytes: 0 };
         ledger.intend(&launch, &token, now);
         let noticed = ledger.conclude(&launch, &token, StepResult::Failed, "no such program", now);
         assert_eq!(noticed.len(), 1);
-        let failed = &ledger.launches[&object];
+        let failed = &ledger.launch(&object).unwrap();
         assert_eq!((&failed.state, &failed.before), (&LaunchState::Failed { at: now, in_load: true }, &None));
         let attempts = ledger.attempts(&object, &group.spec).unwrap();
         assert_eq!((attempts.refused, attempts.failed_loads), (0, 1));
@@ -402,7 +407,8 @@ mod tests {
             let mut ledger = Ledger::default();
             let sparks = ["spark1", "spark2"].map(|name| SparkName::new(name).unwrap()).into();
             let group = LaunchSpec { sparks, ..group("v1-0") };
-            ledger.launches.insert(Object::main(), Launch::new(group, token(1), now, serving.clone()));
+            ledger.slot_mut(&Object::main()).launch =
+                Some(Launch::new(group, token(1), now, serving.clone()));
             for (spark, container) in [("spark1", "c1"), ("spark2", "c2")] {
                 ledger.intend(&stop(spark, container), &token(2), now);
             }
@@ -415,20 +421,20 @@ mod tests {
         let stopped = LaunchState::Stopped { at: now };
         let mut neither = stopping();
         conclude(&mut neither, "spark1", "c1", StepResult::NotDone);
-        assert_eq!(neither.launches[&Object::main()].state, stopped, "one of two may still be done");
+        assert_eq!(neither.launch(&Object::main()).unwrap().state, stopped, "one of two may still be done");
         conclude(&mut neither, "spark2", "c2", StepResult::NotDone);
-        assert_eq!(neither.launches[&Object::main()].state, serving);
-        assert!(neither.releases.is_empty() && !neither.is_past_stop(&Object::main()));
+        assert_eq!(neither.launch(&Object::main()).unwrap().state, serving);
+        assert!(neither.slot(&Object::main()).release.is_none() && !neither.is_past_stop(&Object::main()));
 
         let mut one = stopping();
         conclude(&mut one, "spark1", "c1", StepResult::Done);
         conclude(&mut one, "spark2", "c2", StepResult::NotDone);
-        assert_eq!(one.launches[&Object::main()].state, stopped);
+        assert_eq!(one.launch(&Object::main()).unwrap().state, stopped);
         assert!(one.is_past_stop(&Object::main()));
-        one.launches.get_mut(&Object::main()).unwrap().state = serving;
+        one.launch_mut(&Object::main()).unwrap().state = serving;
         assert!(!one.is_past_stop(&Object::main()), "it serves again");
-        one.launches.get_mut(&Object::main()).unwrap().state = stopped;
-        one.releases.clear();
+        one.launch_mut(&Object::main()).unwrap().state = stopped;
+        one.slot_mut(&Object::main()).release = None;
         assert!(!one.is_past_stop(&Object::main()), "it was stopped by hand");
     }
 
@@ -444,12 +450,12 @@ mod tests {
             let mut ledger = Ledger::default();
             ledger.intend(&launch, &token(1), now);
             ledger.conclude(&launch, &token(sequence), came, "", later);
-            assert_eq!(ledger.launches[&Object::main()].at, at, "{sequence} {came:?}");
+            assert_eq!(ledger.launch(&Object::main()).unwrap().at, at, "{sequence} {came:?}");
             assert!(ledger.is_loading(&Object::main()));
         }
         let mut given_up = Ledger::default();
         given_up.intend(&launch, &token(1), now);
-        given_up.launches.get_mut(&Object::main()).unwrap().state = LaunchState::Stopped { at: now };
+        given_up.slot_mut(&Object::main()).launch.as_mut().unwrap().state = LaunchState::Stopped { at: now };
         let before = given_up.clone();
         given_up.conclude(&launch, &token(1), StepResult::NotDone, "too late", later);
         assert_eq!(given_up, before);
@@ -462,7 +468,7 @@ mod tests {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let mut ledger = Ledger::default();
         let stopped = Launch::new(group("v1-0"), token(1), now, LaunchState::Stopped { at: now });
-        ledger.launches.insert(Object::main(), stopped.clone());
+        ledger.slot_mut(&Object::main()).launch = Some(stopped.clone());
         for sequence in [2, 3] {
             let launch = Step::Launch {
                 object: Object::main(),
@@ -473,7 +479,7 @@ mod tests {
             ledger.intend(&launch, &token(sequence), now);
             assert!(ledger.is_loading(&Object::main()));
             ledger.conclude(&launch, &token(sequence), StepResult::NotDone, "Docker did not answer", now);
-            assert_eq!(ledger.launches[&Object::main()], stopped);
+            assert_eq!(ledger.launch(&Object::main()), Some(&stopped));
         }
         // One of before is kept, not all of them.
         for sequence in [4, 5, 6] {
@@ -484,7 +490,7 @@ mod tests {
                 needs_bytes: 0,
             };
             ledger.intend(&launch, &token(sequence), now);
-            let before = ledger.launches[&Object::main()].before.as_ref().unwrap();
+            let before = ledger.launch(&Object::main()).unwrap().before.as_ref().unwrap();
             assert_eq!((before.token.sequence == 1, &before.before), (sequence == 4, &None));
         }
     }

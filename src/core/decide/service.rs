@@ -56,7 +56,11 @@ pub fn plan(
     if service.suspend {
         return Some(Work::blocked(&object, goal, Reason::Suspended, "`suspend` is on"));
     }
-    let kept = ledger.kept.get(&object).filter(|kept| kept.spark == *spark && kept.container == *container);
+    let kept = ledger
+        .service(&object)
+        .converged
+        .as_ref()
+        .filter(|kept| kept.spark == *spark && kept.container == *container);
     let cause =
         if kept.is_some_and(|kept| kept.state == state) { ChangeCause::Drift } else { ChangeCause::Edit };
     let consent = match act {
@@ -130,12 +134,13 @@ fn restart_due(
         return None;
     }
     let is_wanted = service.state != Some(ServiceState::Stopped);
-    (is_wanted && ledger.restarted.get(object).is_none_or(|done| *done < asked)).then_some(asked)
+    (is_wanted && ledger.service(object).restarted.as_ref().is_none_or(|done| *done < asked)).then_some(asked)
 }
 
 /// It was started before and did not last.
 fn too_early(object: &Object, found: &Container, ledger: &Ledger, now: Timestamp) -> Option<Verdict> {
-    let restarts = ledger.restarts.get(object).filter(|restarts| restarts.container == found.id)?;
+    let restarts =
+        ledger.service(object).restarts.as_ref().filter(|restarts| restarts.container == found.id)?;
     let exit = found.exit_code.map_or(String::new(), |code| format!(" with code {code}"));
     let times = if restarts.count == 1 { "once".to_owned() } else { format!("{} times", restarts.count) };
     let ended = format!("`{}` was started {times} and ended again{exit}", found.name);

@@ -245,7 +245,7 @@ fn is_about_to_stop(object: &Object, plan: &Plan) -> bool {
 pub fn generation(object: &Object, container: Option<&ContainerId>, ledger: &Ledger) -> Option<Generation> {
     let adopted = container.filter(|id| ledger.adopted.contains_key(*id)).map(ContainerId::to_string);
     let launched =
-        || ledger.launched(object).and(ledger.launches.get(object)).map(|launch| launch.token.to_string());
+        || ledger.launched(object).and(ledger.launch(object)).map(|launch| launch.token.to_string());
     let text = adopted.or_else(launched).or_else(|| container.map(ContainerId::to_string));
     text.map(|text| Generation::hashed(&text))
 }

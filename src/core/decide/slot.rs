@@ -73,7 +73,7 @@ pub fn plan(
 /// What the watch of the floor gave up is stopped first, whatever is wanted by now and whoever holds it.
 fn below_floor(case: SlotView<'_>) -> Option<Work> {
     let SlotView { object, slot, desired, observed, ledger, .. } = case;
-    let launch = ledger.launches.get(object).filter(|_| ledger.is_below_floor(object))?;
+    let launch = ledger.launch(object).filter(|_| ledger.is_below_floor(object))?;
     let standing = slot_containers(object, slot, desired, observed, ledger);
     let left: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| entry.spec.as_ref() == Some(&launch.group.spec)).collect();
@@ -116,7 +116,7 @@ fn empty(case: SlotView<'_>) -> Option<Work> {
 
 fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
     let SlotView { object, slot, desired, observed, ledger, .. } = case;
-    if let Some(launch) = ledger.launches.get(object).filter(|_| ledger.is_loading(object)) {
+    if let Some(launch) = ledger.launch(object).filter(|_| ledger.is_loading(object)) {
         let back = case.take_back(&launch.group);
         return Some(back.unwrap_or_else(|| case.load(&launch.group, wanted)));
     }
@@ -208,7 +208,7 @@ fn stalled(
     let goal = format!("start `{}`", group.model);
     // Of the wanted model, and of the one that was to take over, when that failed too.
     let failed =
-        case.ledger.launches.get(object).filter(|launch| matches!(launch.state, LaunchState::Failed { .. }));
+        case.ledger.launch(object).filter(|launch| matches!(launch.state, LaunchState::Failed { .. }));
     let failed = failed.map(|launch| &launch.group.spec);
     let is_left = |entry: &&SlotContainer<'_>| {
         entry.spec.as_ref().is_some_and(|spec| *spec == group.spec || Some(spec) == failed)
@@ -263,14 +263,14 @@ impl<'a> SlotView<'a> {
     /// Somebody asked for what serves to be loaded anew, and it was not since.
     pub(super) fn restart_due(self) -> bool {
         let asked = self.slot.restart_after.filter(|asked| *asked <= self.now);
-        let launch = self.ledger.launches.get(self.object);
+        let launch = self.ledger.launch(self.object);
         asked.zip(launch).is_some_and(|(asked, launch)| launch.at < asked)
     }
 
     /// The model that a hold in force keeps in the slot: the one that served last.
     pub(super) fn held_model(self) -> Option<ResolvedModel<'a>> {
         consent::hold(self.object, self.desired, self.now)?;
-        let launch = self.ledger.launches.get(self.object)?;
+        let launch = self.ledger.launch(self.object)?;
         let served = matches!(
             launch.state,
             LaunchState::Serving { .. }
@@ -301,7 +301,7 @@ impl SlotView<'_> {
                 | Reason::Suspended
                 | Reason::Unreachable
         );
-        let release = self.ledger.releases.get(self.object)?;
+        let release = self.ledger.slot(self.object).release.as_ref()?;
         let late = self.now.duration_since(release.since) > RELEASE_DEADLINE;
         let before =
             fallback(self, wanted).ok().filter(|_| stays && late && self.ledger.is_past_stop(self.object))?;
@@ -322,7 +322,7 @@ impl SlotView<'_> {
                 None => why,
             },
             Readiness::Dead { why } => {
-                let launch = self.ledger.launches.get(self.object);
+                let launch = self.ledger.launch(self.object);
                 let at_work = launch.is_some_and(|launch| launch.launcher_ended.is_none());
                 let so_far = || if at_work { "its launcher is at work".to_owned() } else { why };
                 self.how_far(group).unwrap_or_else(so_far)
@@ -385,7 +385,7 @@ impl SlotView<'_> {
 
     /// How far the load is, and how long it takes.
     fn how_far(self, group: &LaunchSpec) -> Option<String> {
-        let launch = self.ledger.launches.get(self.object)?;
+        let launch = self.ledger.launch(self.object)?;
         let elapsed = self.now.duration_since(launch.at).as_secs();
         let expected = self.ledger.expected_load_secs(&group.spec);
         let expected = expected.map_or(String::new(), |(secs, _)| match u64::try_from(elapsed) {
@@ -430,13 +430,13 @@ impl SlotView<'_> {
 
     /// Where what it says is, while it is known what started it.
     fn log_of(self, entry: &SlotContainer<'_>) -> Option<PlainPath> {
-        let group = &self.ledger.launches.get(self.object)?.group;
+        let group = &self.ledger.launch(self.object)?.group;
         group.log.clone().filter(|_| entry.spec.as_ref() == Some(&group.spec))
     }
 
     /// The owner's own program stops what the owner's own program started, while it is known that it did.
     fn own_stop(self, entry: &SlotContainer<'_>) -> Option<OwnStop> {
-        let group = &self.ledger.launches.get(self.object)?.group;
+        let group = &self.ledger.launch(self.object)?.group;
         let started = entry.spec.as_ref() == Some(&group.spec) && entry.spark == group.head();
         group.stop.clone().filter(|_| started && entry.container.running)
     }

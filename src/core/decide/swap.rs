@@ -240,7 +240,7 @@ impl SlotView<'_> {
 
     /// Another model loads on one of these Sparks: what it will take is not seen yet in what is free.
     fn busy(self, group: &LaunchSpec) -> Option<Verdict> {
-        let (other, spark) = self.ledger.launches.iter().find_map(|(other, launch)| {
+        let (other, spark) = self.ledger.launches().find_map(|(other, launch)| {
             // Of a slot that was taken out of the file nobody looks any more how it goes.
             let looked_at =
                 self.desired.slots.contains_key(other) || self.now.duration_since(launch.at) <= LOAD_DEADLINE;
@@ -254,7 +254,7 @@ impl SlotView<'_> {
 
     /// What goes away when these containers do.
     fn serving(self, in_the_way: &[&SlotContainer<'_>]) -> Option<DisplacedEngine> {
-        let launched = self.ledger.launches.get(self.object);
+        let launched = self.ledger.launch(self.object);
         let is_alive = |entry: &&&SlotContainer<'_>| {
             let group = launched.map(|launch| &launch.group);
             let ours = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
@@ -314,7 +314,7 @@ impl SlotView<'_> {
             let needed = need::need_on(target, spark, facts, self.observed, self.ledger);
             let MemoryNeed::Known(needed) = needed else { continue };
             let floor = self.desired.sparks[spark].floor_bytes;
-            let release = self.ledger.releases.get(self.object);
+            let release = self.ledger.slot(self.object).release.as_ref();
             match memory::released(spark, facts, &needed, floor, release, self.ledger, self.now) {
                 ReleaseProgress::Yes => {}
                 ReleaseProgress::Settling(message) => {

@@ -228,7 +228,7 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
             Some(ModelSource::Recipe(_)) | None => false,
         }
     };
-    for (object, launch) in &ledger.launches {
+    for (object, launch) in ledger.launches() {
         // Its entry may have been renamed since.
         let is_loaded = launch.group.root.as_deref() == Some(repo.as_str()) || is_of(&launch.group.model);
         if ledger.launched(object).is_some() && is_loaded {
@@ -245,7 +245,12 @@ fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledge
         return Some(format!("what answers as `{object}` was loaded from them"));
     }
     // What served before that may be gone back to, too; but not when somebody says that its files are to go.
-    if let Some((object, proven)) = ledger.proven.iter().find(|(_, proven)| is_of(&proven.model)) {
+    if let Some((object, proven)) = ledger
+        .slots
+        .iter()
+        .filter_map(|(object, slot)| Some((object, slot.proven.as_ref()?)))
+        .find(|(_, proven)| is_of(&proven.model))
+    {
         return Some(format!("`{}` is what `{object}` goes back to when another model fails", proven.model));
     }
     let wanted = desired.slots.iter().find_map(|(object, slot)| match &slot.wanted {

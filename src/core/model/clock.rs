@@ -13,7 +13,7 @@ use super::{
 impl Ledger {
     /// No time that is kept lies after `now`, and none that is waited for further away than it may be.
     pub(crate) fn set_clock(&mut self, now: Timestamp) {
-        for launch in self.launches.values_mut() {
+        for launch in self.slots.values_mut().filter_map(|slot| slot.launch.as_mut()) {
             launch.clock_was_set |= launch.at > now;
             launch.at = launch.at.min(now);
             launch.launcher_ended = launch.launcher_ended.map(|at| at.min(now));
@@ -25,8 +25,11 @@ impl Ledger {
                 | LaunchState::Unseen { at } => *at = (*at).min(now),
             }
         }
-        for release in self.releases.values_mut() {
-            release.since = release.since.min(now);
+        for slot in self.slots.values_mut() {
+            if let Some(release) = &mut slot.release {
+                release.since = release.since.min(now);
+            }
+            slot.draining_since = slot.draining_since.map(|since| since.min(now));
         }
         for attempts in self
             .attempts
@@ -41,14 +44,13 @@ impl Ledger {
         for transfer in self.transfers.values_mut() {
             transfer.at = transfer.at.min(now);
         }
-        for update in self.updates.values_mut() {
-            update.at = update.at.min(now);
-        }
-        for since in self.draining.values_mut() {
-            *since = (*since).min(now);
-        }
-        for restarts in self.restarts.values_mut() {
-            restarts.last = restarts.last.min(now);
+        for service in self.services.values_mut() {
+            if let Some(update) = &mut service.update {
+                update.at = update.at.min(now);
+            }
+            if let Some(restarts) = &mut service.restarts {
+                restarts.last = restarts.last.min(now);
+            }
         }
         for approval in &mut self.approvals {
             approval.at = approval.at.min(now);

@@ -38,14 +38,14 @@ const KEPT_APPROVALS: usize = 20;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "StoredLedger")]
 pub struct Ledger {
-    /// What was last started in each slot.
-    pub launches: BTreeMap<Object, Launch>,
+    /// Of each slot. None of them is empty after a look.
+    pub slots: BTreeMap<Object, SlotRecord>,
+    /// Of each service. None of them is empty after a look.
+    pub services: BTreeMap<Object, ServiceRecord>,
     /// What failed with each spec of each object.
     pub attempts: BTreeMap<Object, BTreeMap<SpecHash, FailedAttempts>>,
     /// Containers that ran before us and match, by id.
     pub adopted: BTreeMap<ContainerId, AdoptedContainer>,
-    /// The last model that served in each slot.
-    pub proven: BTreeMap<Object, ProvenModel>,
     /// What was learned of each spec.
     pub specs: BTreeMap<SpecHash, SpecRecord>,
     /// Free memory as seen, newest last. Not kept: a restart watches anew.
@@ -54,21 +54,9 @@ pub struct Ledger {
     /// Free memory as watched all the time. Not kept either.
     #[serde(skip)]
     pub floors: BTreeMap<SparkName, MemoryWatchdog>,
-    /// Since when the requests of what is to be stopped have been waited for.
-    pub draining: BTreeMap<Object, Timestamp>,
-    /// What was stopped to make room, until the next launch.
-    pub releases: BTreeMap<Object, MemoryRelease>,
     /// Transfers of files that were started.
     pub transfers: BTreeMap<Object, Transfer>,
-    /// Updates of bots, the last of each.
-    pub updates: BTreeMap<Object, BotUpdate>,
-    /// Restarts that were asked for and done: for which time.
-    pub restarted: BTreeMap<Object, Timestamp>,
     pub approvals: Vec<Approval>,
-    /// Managed services that were once as the file says: what differs later is drift, not an edit.
-    pub kept: BTreeMap<Object, ConvergedService>,
-    /// Services that were started and have not lasted yet.
-    pub restarts: BTreeMap<Object, ServiceRestarts>,
     /// Hashes of revisions whose removals a person agreed to.
     pub accepted_removals: BTreeSet<String>,
     /// Since when something differs, by what stays the same while it does.
@@ -77,6 +65,42 @@ pub struct Ledger {
     pub told: NotifiedConditions,
     /// Why this controller stopped acting.
     pub fenced: Option<String>,
+}
+
+/// What is remembered of a slot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlotRecord {
+    /// What was last started in it.
+    pub launch: Option<Launch>,
+    /// The last model that served in it.
+    pub proven: Option<ProvenModel>,
+    /// Since when the requests of what is to be stopped have been waited for.
+    pub draining_since: Option<Timestamp>,
+    /// What was stopped to make room, until the next launch.
+    pub release: Option<MemoryRelease>,
+}
+
+impl SlotRecord {
+    const EMPTY: Self = Self { launch: None, proven: None, draining_since: None, release: None };
+}
+
+/// What is remembered of a service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceRecord {
+    /// As it was when it was once as the file says: what differs later is drift, not an edit.
+    pub converged: Option<ConvergedService>,
+    /// It was started, and has not lasted yet.
+    pub restarts: Option<ServiceRestarts>,
+    /// The restart that was asked for and done: for which time.
+    pub restarted: Option<Timestamp>,
+    /// The last update of a bot.
+    pub update: Option<BotUpdate>,
+}
+
+impl ServiceRecord {
+    const EMPTY: Self = Self { converged: None, restarts: None, restarted: None, update: None };
 }
 
 /// What loads of one spec have shown.
@@ -102,11 +126,13 @@ impl SpecRecord {
     }
 }
 
-/// A ledger as stores and reports have it: those of November 2026 and before know of specs in four maps, and name the failed attempts by
-/// `OBJECT SPEC`.
+/// A ledger as stores and reports have it: those of November 2026 and before have a map for each fact of a slot, a service and a
+/// spec, and name the failed attempts by `OBJECT SPEC`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct StoredLedger {
+    slots: BTreeMap<Object, SlotRecord>,
+    services: BTreeMap<Object, ServiceRecord>,
     launches: BTreeMap<Object, Launch>,
     attempts: StoredAttempts,
     adopted: BTreeMap<ContainerId, AdoptedContainer>,
@@ -181,22 +207,41 @@ impl From<StoredLedger> for Ledger {
             let Some((spec, image)) = key.split_once(' ') else { continue };
             specs.entry(SpecHash::of_label(spec)).or_default().checked.insert(image.into(), checked);
         }
+        let (mut slots, mut services) = (stored.slots, stored.services);
+        for (object, launch) in stored.launches {
+            slots.entry(object).or_default().launch = Some(launch);
+        }
+        for (object, proven) in stored.proven {
+            slots.entry(object).or_default().proven = Some(proven);
+        }
+        for (object, since) in stored.draining {
+            slots.entry(object).or_default().draining_since = Some(since);
+        }
+        for (object, release) in stored.releases {
+            slots.entry(object).or_default().release = Some(release);
+        }
+        for (object, converged) in stored.kept {
+            services.entry(object).or_default().converged = Some(converged);
+        }
+        for (object, restarts) in stored.restarts {
+            services.entry(object).or_default().restarts = Some(restarts);
+        }
+        for (object, asked) in stored.restarted {
+            services.entry(object).or_default().restarted = Some(asked);
+        }
+        for (object, update) in stored.updates {
+            services.entry(object).or_default().update = Some(update);
+        }
         Self {
-            launches: stored.launches,
+            slots,
+            services,
             attempts: stored.attempts.into(),
             adopted: stored.adopted,
-            proven: stored.proven,
             specs,
             samples: BTreeMap::new(),
             floors: BTreeMap::new(),
-            draining: stored.draining,
-            releases: stored.releases,
             transfers: stored.transfers,
-            updates: stored.updates,
-            restarted: stored.restarted,
             approvals: stored.approvals,
-            kept: stored.kept,
-            restarts: stored.restarts,
             accepted_removals: stored.accepted_removals,
             differing: stored.differing,
             told: stored.told,
@@ -356,6 +401,46 @@ pub struct LedgerEvent {
 }
 
 impl Ledger {
+    /// What is remembered of a slot; nothing, of one that is not known.
+    pub fn slot(&self, object: &Object) -> &SlotRecord {
+        static NOTHING: SlotRecord = SlotRecord::EMPTY;
+        self.slots.get(object).unwrap_or(&NOTHING)
+    }
+
+    pub fn slot_mut(&mut self, object: &Object) -> &mut SlotRecord {
+        self.slots.entry(object.clone()).or_default()
+    }
+
+    /// What was last started in this slot.
+    pub fn launch(&self, object: &Object) -> Option<&Launch> {
+        self.slots.get(object)?.launch.as_ref()
+    }
+
+    pub fn launch_mut(&mut self, object: &Object) -> Option<&mut Launch> {
+        self.slots.get_mut(object)?.launch.as_mut()
+    }
+
+    /// What was last started in each slot.
+    pub fn launches(&self) -> impl Iterator<Item = (&Object, &Launch)> {
+        self.slots.iter().filter_map(|(object, slot)| Some((object, slot.launch.as_ref()?)))
+    }
+
+    /// What is remembered of a service; nothing, of one that is not known.
+    pub fn service(&self, object: &Object) -> &ServiceRecord {
+        static NOTHING: ServiceRecord = ServiceRecord::EMPTY;
+        self.services.get(object).unwrap_or(&NOTHING)
+    }
+
+    pub fn service_mut(&mut self, object: &Object) -> &mut ServiceRecord {
+        self.services.entry(object.clone()).or_default()
+    }
+
+    /// Records that say nothing are not kept.
+    pub(crate) fn drop_empty_records(&mut self) {
+        self.slots.retain(|_, slot| *slot != SlotRecord::EMPTY);
+        self.services.retain(|_, service| *service != ServiceRecord::EMPTY);
+    }
+
     pub fn attempts(&self, object: &Object, spec: &SpecHash) -> Option<&FailedAttempts> {
         self.attempts.get(object)?.get(spec)
     }
@@ -400,10 +485,10 @@ impl Ledger {
 
     /// A swap of this slot has stopped what served, and nothing serves again yet.
     pub fn is_past_stop(&self, object: &Object) -> bool {
-        let state = self.launches.get(object).map(|launch| &launch.state);
+        let state = self.launch(object).map(|launch| &launch.state);
         let between =
             matches!(state, Some(LaunchState::Stopped { .. } | LaunchState::Failed { in_load: true, .. }));
-        between && self.releases.contains_key(object)
+        between && self.slot(object).release.is_some()
     }
 
     /// What `suspend` does not end in this slot, in words: a swap is finished once it has stopped what served.
@@ -413,7 +498,7 @@ impl Ledger {
                 "`suspend` is on; the swap that has begun is finished first, because nothing serves until then",
             );
         }
-        let loads = self.launches.get(object).is_some_and(|launch| launch.state == LaunchState::Loading);
+        let loads = self.launch(object).is_some_and(|launch| launch.state == LaunchState::Loading);
         loads.then_some("`suspend` is on; what loads already goes on to load, and nothing is begun after it")
     }
 
@@ -463,20 +548,22 @@ impl Ledger {
 
     /// Whatever failed with this object is forgotten. Tells whether anything was.
     pub fn forget_failures(&mut self, object: &str) -> bool {
-        let before = (self.attempts.len(), self.restarts.len(), self.updates.len());
+        let before = self.attempts.len();
         self.attempts.retain(|known, _| known.as_str() != object);
-        self.restarts.retain(|known, _| known.as_str() != object);
-        self.updates.retain(|known, update| {
-            known.as_str() != object || !matches!(update.state, UpdateState::Failed { .. })
-        });
-        let mut refused = false;
+        let mut had_failed = before != self.attempts.len();
+        for (_, service) in self.services.iter_mut().filter(|(known, _)| known.as_str() == object) {
+            let has_failed = |update: &mut BotUpdate| matches!(update.state, UpdateState::Failed { .. });
+            had_failed |= service.restarts.take().is_some();
+            had_failed |= service.update.take_if(has_failed).is_some();
+        }
+        self.drop_empty_records();
         for record in self.specs.values_mut() {
             let mut checked = record.checked.values();
-            refused |= checked.any(|checked| !matches!(checked, CheckedArguments::Valid { .. }));
+            had_failed |= checked.any(|checked| !matches!(checked, CheckedArguments::Valid { .. }));
             record.checked.clear();
         }
         self.specs.retain(|_, record| !record.is_empty());
-        refused || before != (self.attempts.len(), self.restarts.len(), self.updates.len())
+        had_failed
     }
 
     /// Why nobody knows whether the engine takes the words of this spec, when it was asked and gave no answer.
@@ -488,12 +575,12 @@ impl Ledger {
     }
 
     pub fn is_loading(&self, object: &Object) -> bool {
-        self.launches.get(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading))
+        self.launch(object).is_some_and(|launch| matches!(launch.state, LaunchState::Loading))
     }
 
     /// What this slot was last started with, while it loads or serves.
     pub fn launched(&self, object: &Object) -> Option<&LaunchSpec> {
-        let launch = self.launches.get(object)?;
+        let launch = self.launch(object)?;
         match launch.state {
             LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
                 Some(&launch.group)
@@ -504,7 +591,7 @@ impl Ledger {
 
     /// The load of `spec` in this slot failed, and nothing else was started there since.
     pub fn failed_in_load(&self, object: &Object, spec: &SpecHash) -> bool {
-        self.launches.get(object).is_some_and(|launch| {
+        self.launch(object).is_some_and(|launch| {
             launch.group.spec == *spec && matches!(launch.state, LaunchState::Failed { in_load: true, .. })
         })
     }
@@ -531,8 +618,8 @@ impl Ledger {
 
     /// The last launch of this slot never began: what is known of the slot is what was known before it.
     pub(crate) fn never_began(&mut self, object: &Object) {
-        if let Some(before) = self.launches.remove(object).and_then(|launch| launch.before) {
-            self.launches.insert(object.clone(), *before);
+        if let Some(before) = self.slot_mut(object).launch.take().and_then(|launch| launch.before) {
+            self.slot_mut(object).launch = Some(*before);
         }
     }
 
@@ -572,13 +659,13 @@ impl Ledger {
     /// It serves, and may be gone back to.
     pub(crate) fn remember_proven(&mut self, object: &Object, group: &LaunchSpec, now: Timestamp) {
         let (model, spec) = (group.model.clone(), group.spec.clone());
-        let last = self.proven.remove(object);
+        let last = self.slot_mut(object).proven.take();
         let before = match last {
             Some(last) if last.spec == spec => last.before,
             Some(last) => Some(Box::new(ProvenModel { before: None, ..last })),
             None => None,
         };
-        self.proven.insert(object.clone(), ProvenModel { model, spec, at: now, image_id: None, before });
+        self.slot_mut(object).proven = Some(ProvenModel { model, spec, at: now, image_id: None, before });
     }
 
     /// What the last loads of this spec took on this Spark.
@@ -645,15 +732,15 @@ mod tests {
         for object in [Object::main(), kokoro.clone(), "vllm-2".parse().unwrap()] {
             ledger.give_up(&object, &SpecHash::of_label("v1-0"), "x".into(), FailureKind::Named, now);
         }
-        ledger.restarts.insert(kokoro.clone(), ServiceRestarts::after(None, &"c1".into(), now));
+        ledger.service_mut(&kokoro).restarts = Some(ServiceRestarts::after(None, &"c1".into(), now));
         let spec = SpecHash::of_label("v1-0");
         ledger.spec_mut(&spec).checked.insert("x".into(), CheckedArguments::Valid { engine: None });
         assert!(ledger.forget_failures("vllm"));
         assert!(ledger.specs.is_empty(), "the engine is asked again");
         let left: Vec<&str> = ledger.attempts.keys().map(Object::as_str).collect();
         assert_eq!(left, ["kokoro", "vllm-2"]);
-        assert_eq!(ledger.restarts.len(), 1);
-        assert!(ledger.forget_failures("kokoro") && ledger.restarts.is_empty());
+        assert_eq!(ledger.services.len(), 1);
+        assert!(ledger.forget_failures("kokoro") && ledger.services.is_empty());
         assert!(!ledger.forget_failures("kokoro"));
     }
 

@@ -100,7 +100,7 @@ pub fn news(
         unsure,
         now,
     };
-    for (object, launch) in &ledger.launches {
+    for (object, launch) in ledger.launches() {
         let Some(slot) = desired.slots.get(object) else { continue };
         if let WantedModel::Model(wanted) = schedule::wanted(object, slot, desired, now) {
             desk.swap(object, launch, &wanted, ledger, plan);

@@ -173,7 +173,7 @@ fn model_of(wanted: &WantedModel) -> Option<ModelName> {
 }
 
 fn load(object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> Option<LoadSummary> {
-    let launch = ledger.launches.get(object).filter(|launch| launch.state == LaunchState::Loading)?;
+    let launch = ledger.launch(object).filter(|launch| launch.state == LaunchState::Loading)?;
     let spec = &launch.group.spec;
     let nothing = BTreeMap::new();
     let seen = observed.loads.get(object).unwrap_or(&nothing);
