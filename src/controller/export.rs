@@ -11,7 +11,8 @@ use crate::{
         decide::planner,
         model::{
             desired::{Desired, EnvValue},
-            ledger::{Ledger, MemorySamples},
+            ledger::Ledger,
+            memory_samples::MemorySamples,
             name::SparkName,
             observed::Observed,
             plan::Plan,

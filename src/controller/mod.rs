@@ -36,10 +36,11 @@ use crate::{
     core::{
         decide::{planner, serving::Backend},
         model::{
+            approval::Approval,
             desired::{Desired, ReachMethod, Secret},
             event_kind::EventKind,
             id::{ControllerId, PlanId},
-            ledger::{Approval, Ledger},
+            ledger::Ledger,
             name::{ModelName, ServiceName, SparkName, nearest},
             object::Object,
             observed::{FrontDoor, Observed},

@@ -16,10 +16,11 @@ use crate::{
     core::{
         decide::{bot, drain, drift, planner, reachability, serving},
         model::{
+            checked_arguments::CheckedArguments,
             desired::Desired,
             event_kind::EventKind,
             id::ContainerId,
-            ledger::{CheckedArguments, StepResult},
+            ledger::StepResult,
             name::SparkName,
             object::Object,
             observed::{FencingToken, Observed, SparkView},

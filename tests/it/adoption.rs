@@ -8,7 +8,7 @@ use spark_control::{
         decide::{adopt::adoption, slot_containers::slot_containers},
         model::{
             launch::{Launch, LaunchState},
-            ledger::{AdoptedContainer, Ledger},
+            ledger::Ledger,
             name::{ModelName, SparkName},
             object::Object,
             observed::{
@@ -16,6 +16,7 @@ use spark_control::{
                 ServedModel, SparkFacts, SparkView,
             },
             plan::{Predicate, WorkItem},
+            slot_record::AdoptedContainer,
             spec_hash::SpecHash,
             step::Step,
         },

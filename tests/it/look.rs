@@ -14,7 +14,7 @@ use spark_control::{
             files::FilesSeen,
             launch::{FailedAttempts, FailureKind, Launch, LaunchFailure, LaunchState},
             launch_spec::LaunchSpec,
-            ledger::{Ledger, LedgerEvent, MemoryRelease, ProvenModel},
+            ledger::{Ledger, LedgerEvent},
             name::{ModelName, SparkName},
             object::Object,
             observed::{
@@ -23,6 +23,7 @@ use spark_control::{
                 SparkView,
             },
             plan::{Plan, Work},
+            slot_record::{MemoryRelease, ProvenModel},
             spec_hash::SpecHash,
         },
         tell::{notify::news, status::status},

@@ -10,11 +10,11 @@ use spark_control::core::{
     model::{
         id::ContainerId,
         launch::{FailureKind, Launch, LaunchState},
-        ledger::MemoryRelease,
         memory_table::MemoryFit,
         name::{ModelName, ServiceName},
         object::Object,
         observed::{Container, Gpu, GpuProcess, GpuSeen, Process, SparkFacts},
+        slot_record::MemoryRelease,
     },
 };
 

@@ -4,10 +4,10 @@ use std::slice::from_ref;
 
 use jiff::SignedDuration;
 use spark_control::core::model::{
+    approval::Approval,
     files::FilesSeen,
     image::ImageSeen,
     launch::{FailureKind, LaunchState},
-    ledger::Approval,
     name::ServiceName,
     object::Object,
     observed::{Endpoint, EndpointAnswer, EngineAnswer, EngineLoad, ServiceAnswer},

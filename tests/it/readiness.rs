@@ -9,13 +9,14 @@ use spark_control::{
         model::{
             desired::Desired,
             launch::{Launch, LaunchState},
-            ledger::{AdoptedContainer, Ledger},
+            ledger::Ledger,
             name::{ModelName, SparkName},
             object::Object,
             observed::{
                 CheckResult, Container, Endpoint, EndpointAnswer, EngineAnswer, FencingToken, Job, JobState,
                 Labels, Observed, Process, ServedModel, SparkFacts, SparkView,
             },
+            slot_record::AdoptedContainer,
         },
     },
     manifest::load::load,

@@ -6,7 +6,6 @@ use spark_control::core::{
     decide::{schedule, slot_containers::slot_containers},
     model::{
         launch::{FailureKind, LaunchState},
-        ledger::{AdoptedContainer, ProvenModel},
         name::{ModelName, ServiceName},
         object::Object,
         observed::{EndpointAnswer, Job, JobState, Process},
@@ -14,6 +13,7 @@ use spark_control::core::{
         reason::Reason,
         resolved_model::ResolvedModel,
         restart::ServiceRestarts,
+        slot_record::{AdoptedContainer, ProvenModel},
         spec_hash::SpecHash,
         step::Step,
     },

@@ -2,7 +2,7 @@
 
 use super::slot_view::SlotView;
 use crate::core::model::{
-    desired::OnFailure, launch::FailedAttempts, ledger::ProvenModel, resolved_model::ResolvedModel,
+    desired::OnFailure, launch::FailedAttempts, resolved_model::ResolvedModel, slot_record::ProvenModel,
 };
 
 /// The last other model that served, when it may take over for one that failed. It is started again like any other when it

@@ -12,12 +12,14 @@ use crate::core::model::{
     desired::{self, Desired, Slot, WantedModel},
     id::ContainerId,
     launch::{Launch, LaunchState},
-    ledger::{Ledger, MemoryRelease, MemorySample},
+    ledger::Ledger,
+    memory_samples::MemorySample,
     memory_table::{GpuOccupant, GpuOccupantOwner, MemoryFit, MemoryRow, gib},
     name::SparkName,
     object::Object,
     observed::{Container, GpuProcess, Observed, SparkFacts},
     resolved_model::ResolvedModel,
+    slot_record::MemoryRelease,
 };
 
 /// Memory comes back late and in steps after a stop: this many samples in a row must show enough …

@@ -20,12 +20,13 @@ use crate::core::model::{
         LaunchFailure, LaunchState, MAX_DEATHS, MemorySeen, PREPARATION,
     },
     launch_spec::{LaunchSpec, Liveness},
-    ledger::{
-        AdoptedContainer, ConvergedService, KEPT_SAMPLES, Ledger, LedgerEvent, MemorySample, MemorySamples,
-    },
+    ledger::{Ledger, LedgerEvent},
+    memory_samples::{KEPT_SAMPLES, MemorySample, MemorySamples},
     name::SparkName,
     object::Object,
     observed::{Container, EndpointAnswer, JobState, Observed, SparkFacts},
+    service_record::ConvergedService,
+    slot_record::AdoptedContainer,
     spec_hash::SpecHash,
 };
 

@@ -6,13 +6,15 @@ use jiff::Timestamp;
 
 use crate::core::model::{
     bot_update::{BotUpdate, UpdateState},
+    checked_arguments::CheckedArguments,
     id::ContainerId,
     launch::{FailedAttempts, FailureKind, LONGEST_RETRY, Launch, LaunchFailure, LaunchState, RETRY_AFTER},
     launch_spec::LaunchSpec,
-    ledger::{AdoptedContainer, CheckedArguments, Ledger, LedgerEvent, MemoryRelease, StepResult},
+    ledger::{Ledger, LedgerEvent, StepResult},
     object::Object,
     observed::FencingToken,
     restart::ServiceRestarts,
+    slot_record::{AdoptedContainer, MemoryRelease},
     step::{FallbackFor, Step},
     transfer::Transfer,
 };
@@ -219,9 +221,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use crate::core::model::{
+        approval::Approval,
         id::StepKey,
         launch_spec::Liveness,
-        ledger::Approval,
         name::{ContainerName, ModelName, ServedName, SparkName},
         plan,
         spec_hash::SpecHash,

@@ -13,11 +13,11 @@ use super::{
     slot_view::SlotView,
 };
 use crate::core::model::{
+    checked_arguments::CheckedArguments,
     desired::Weights,
     id::ContainerId,
     launch::LOAD_DEADLINE,
     launch_spec::LaunchSpec,
-    ledger::CheckedArguments,
     model_source::ModelSource,
     name::{ModelName, SparkName},
     object::Object,

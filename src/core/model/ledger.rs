@@ -2,36 +2,40 @@
 //!
 //! A lost ledger may cost time and approvals, never a second start: what prevents that is on the Sparks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    approval::Approval,
     bot_update::{BotUpdate, UpdateState},
-    desired::{ServiceState, Slot},
+    checked_arguments::CheckedArguments,
+    desired::Slot,
     event_kind::EventKind,
     files::FilesSeen,
-    id::{BootId, ContainerId, ImageId, PlanId, StepKey},
+    id::{ContainerId, ImageId, StepKey},
     launch::{
         FailedAttempts, FailureKind, KEPT_LOAD_TIMES, LOAD_DEADLINE, Launch, LaunchFailure, LaunchState,
         RETRY_AFTER, SHORTEST_DEADLINE,
     },
     launch_spec::LaunchSpec,
     memory_dip::MemoryWatchdog,
-    name::{ContainerName, ModelName, SparkName},
+    memory_samples::MemorySamples,
+    name::SparkName,
     object::Object,
     observed::Container,
-    plan::{self, Plan, Predicate},
+    plan::{self, Predicate},
     restart::ServiceRestarts,
+    service_record::{ConvergedService, ServiceRecord},
+    slot_record::{AdoptedContainer, MemoryRelease, ProvenModel, SlotRecord},
     spec_hash::SpecHash,
+    spec_record::SpecRecord,
     step,
     told::NotifiedConditions,
     transfer::Transfer,
 };
 
-/// Enough for the release gate's window at one sample a second, with room.
-pub const KEPT_SAMPLES: usize = 32;
 /// More than a person agrees to before one of them is carried out.
 const KEPT_APPROVALS: usize = 20;
 
@@ -65,65 +69,6 @@ pub struct Ledger {
     pub told: NotifiedConditions,
     /// Why this controller stopped acting.
     pub fenced: Option<String>,
-}
-
-/// What is remembered of a slot.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SlotRecord {
-    /// What was last started in it.
-    pub launch: Option<Launch>,
-    /// The last model that served in it.
-    pub proven: Option<ProvenModel>,
-    /// Since when the requests of what is to be stopped have been waited for.
-    pub draining_since: Option<Timestamp>,
-    /// What was stopped to make room, until the next launch.
-    pub release: Option<MemoryRelease>,
-}
-
-impl SlotRecord {
-    const EMPTY: Self = Self { launch: None, proven: None, draining_since: None, release: None };
-}
-
-/// What is remembered of a service.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ServiceRecord {
-    /// As it was when it was once as the file says: what differs later is drift, not an edit.
-    pub converged: Option<ConvergedService>,
-    /// It was started, and has not lasted yet.
-    pub restarts: Option<ServiceRestarts>,
-    /// The restart that was asked for and done: for which time.
-    pub restarted: Option<Timestamp>,
-    /// The last update of a bot.
-    pub update: Option<BotUpdate>,
-}
-
-impl ServiceRecord {
-    const EMPTY: Self = Self { converged: None, restarts: None, restarted: None, update: None };
-}
-
-/// What loads of one spec have shown.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SpecRecord {
-    /// It became ready, be it in a time that nobody knows.
-    pub became_ready: bool,
-    /// Seconds that loads took, newest last.
-    pub load_secs: Vec<u64>,
-    /// What the last load that became ready had of its files, on each of its Sparks where that was seen.
-    pub loaded_from: BTreeMap<SparkName, FilesSeen>,
-    /// Bytes of memory that loads took on each Spark, newest last.
-    pub peaks: BTreeMap<SparkName, Vec<u64>>,
-    /// What the engine of each image said of its arguments: another image is another engine.
-    pub checked: BTreeMap<ImageId, CheckedArguments>,
-}
-
-impl SpecRecord {
-    /// Nothing was learned of it.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// A ledger as stores and reports have it: those of November 2026 and before have a map for each fact of a slot, a service and a
@@ -246,148 +191,6 @@ impl From<StoredLedger> for Ledger {
             differing: stored.differing,
             told: stored.told,
             fenced: stored.fenced,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProvenModel {
-    pub model: ModelName,
-    pub spec: SpecHash,
-    pub at: Timestamp,
-    /// The image that its head ran: another one is another engine.
-    #[serde(default)]
-    pub image_id: Option<ImageId>,
-    /// What served before it, of another spec.
-    #[serde(default)]
-    pub before: Option<Box<ProvenModel>>,
-}
-
-impl ProvenModel {
-    /// This one and the one before it, the newest first.
-    pub fn all(&self) -> impl Iterator<Item = &Self> {
-        std::iter::once(self).chain(self.before.as_deref())
-    }
-}
-
-/// A container that was taken over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AdoptedContainer {
-    pub object: Object,
-    pub spark: SparkName,
-    pub spec: SpecHash,
-}
-
-/// A service as it was last seen to be as the file says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConvergedService {
-    pub state: ServiceState,
-    pub spark: SparkName,
-    pub container: ContainerName,
-}
-
-/// What was seen without a break since this boot.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct MemorySamples {
-    pub boot_id: BootId,
-    pub seen: VecDeque<MemorySample>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct MemorySample {
-    pub at: Timestamp,
-    pub available_bytes: u64,
-}
-
-/// What must be gone before the next launch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MemoryRelease {
-    pub since: Timestamp,
-    pub containers: BTreeSet<ContainerId>,
-    /// Host process ids of what ran in them, by Spark.
-    pub pids: BTreeMap<SparkName, BTreeSet<u32>>,
-    /// What the slot's launch was before the first of these stops.
-    #[serde(default)]
-    pub before: Option<LaunchState>,
-}
-
-/// A person's yes to the steps of one plan, by their keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Approval {
-    pub plan: PlanId,
-    pub steps: BTreeSet<StepKey>,
-    /// What was seen then: a reference that names another image by now is not what was agreed to.
-    #[serde(default)]
-    pub relied_on: Vec<Predicate>,
-    pub at: Timestamp,
-    pub by: String,
-}
-
-impl Approval {
-    /// Of the whole plan.
-    pub fn of(plan: &Plan, by: &str, now: Timestamp) -> Self {
-        let relied_on = plan.work.iter().flat_map(|work| &work.relies_on).cloned().collect();
-        Self { plan: plan.id.clone(), steps: plan.step_keys(), relied_on, at: now, by: by.to_owned() }
-    }
-}
-
-/// What the engine says of a model's arguments, and its version where it tells one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
-pub enum CheckedArguments {
-    Valid {
-        #[serde(default)]
-        engine: Option<String>,
-    },
-    Invalid {
-        why: String,
-        #[serde(default)]
-        engine: Option<String>,
-    },
-    /// It could not be asked, or did not end: not a reason to hold anything up. What was in the way may pass.
-    Unknown {
-        why: String,
-        #[serde(default)]
-        at: Timestamp,
-    },
-}
-
-/// After this long, what could not be asked is asked again, when it is still to be known.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
-
-impl CheckedArguments {
-    /// It is not known, and enough time has passed to ask once more.
-    pub fn is_worth_asking_again(&self, now: Timestamp) -> bool {
-        matches!(self, Self::Unknown { at, .. } if now.duration_since(*at) >= ASK_AGAIN)
-    }
-
-    /// The line of `apply/arguments.py`, or `unknown WHY` from whoever ran it.
-    pub fn of(said: &str, at: Timestamp) -> Self {
-        #[derive(Deserialize)]
-        struct ArgumentsAnswer {
-            is: String,
-            engine: Option<String>,
-            why: String,
-        }
-        match serde_json::from_str::<ArgumentsAnswer>(said) {
-            Ok(ArgumentsAnswer { is, engine, .. }) if is == "valid" => Self::Valid { engine },
-            Ok(ArgumentsAnswer { is, engine, why }) if is == "invalid" => Self::Invalid { why, engine },
-            Ok(ArgumentsAnswer { why, .. }) => Self::Unknown { why, at },
-            Err(_) => Self::Unknown { why: said.strip_prefix("unknown ").unwrap_or(said).to_owned(), at },
-        }
-    }
-}
-
-impl std::fmt::Display for CheckedArguments {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = |engine: &Option<String>| match engine {
-            Some(engine) => format!("vLLM {engine}"),
-            None => "the engine".to_owned(),
-        };
-        match self {
-            Self::Valid { engine } => write!(f, "accepted by {}", by(engine)),
-            Self::Invalid { why, engine } => write!(f, "refused by {}: {why}", by(engine)),
-            Self::Unknown { why, .. } => write!(f, "not checked, because {why}"),
         }
     }
 }
@@ -692,38 +495,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_engine_says_of_arguments_is_valid_invalid_or_not_known() {
-        let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
-        let unknown = |why: &str| CheckedArguments::Unknown { why: why.into(), at };
-        let engine = Some("0.32.0".to_owned());
-        for (said, checked) in [
-            (
-                r#"{"is": "valid", "engine": "0.32.0", "why": ""}"#,
-                CheckedArguments::Valid { engine: engine.clone() },
-            ),
-            (r#"{"is": "valid", "engine": null, "why": ""}"#, CheckedArguments::Valid { engine: None }),
-            (
-                r#"{"is": "invalid", "engine": "0.32.0", "why": "no such option"}"#,
-                CheckedArguments::Invalid { why: "no such option".into(), engine },
-            ),
-            (r#"{"is": "unknown", "engine": null, "why": "Elsewhere: x"}"#, unknown("Elsewhere: x")),
-            (r#"{"is": "perhaps", "engine": null, "why": "y"}"#, unknown("y")),
-            ("unknown Docker is busy", unknown("Docker is busy")),
-            ("valid", unknown("valid")),
-            ("", unknown("")),
-        ] {
-            assert_eq!(CheckedArguments::of(said, at), checked, "{said}");
-        }
-        let later = |minutes| at.checked_add(SignedDuration::from_mins(minutes)).unwrap();
-        assert!(!unknown("x").is_worth_asking_again(later(9)));
-        assert!(unknown("x").is_worth_asking_again(later(10)));
-        assert!(!CheckedArguments::Valid { engine: None }.is_worth_asking_again(later(10)));
-        // As it was kept before versions were told.
-        let kept: CheckedArguments = serde_json::from_str(r#"{"is":"valid"}"#).unwrap();
-        assert_eq!(kept, CheckedArguments::Valid { engine: None });
-    }
-
-    #[test]
     fn what_failed_is_forgotten_for_one_object() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let mut ledger = Ledger::default();
@@ -774,5 +545,35 @@ mod tests {
         // And what is written from then on is read as it is.
         let again: Ledger = serde_json::from_value(serde_json::to_value(&ledger).unwrap()).unwrap();
         assert_eq!(again, ledger);
+    }
+
+    /// If this failed, a controller that is updated would forget what it started, or start it twice.
+    #[test]
+    fn a_ledger_with_a_map_for_each_fact_is_read_into_records() {
+        let flat = r#"{
+            "draining": { "vllm": "2026-11-24T12:00:00Z" },
+            "releases": { "vllm": { "since": "2026-11-24T12:00:01Z", "containers": ["a"], "pids": {} } },
+            "proven": { "second": { "model": "alpha", "spec": "v1-00", "at": "2026-11-24T12:00:02Z" } },
+            "restarted": { "kokoro": "2026-11-24T12:00:03Z" },
+            "kept": { "kokoro": { "state": "running", "spark": "spark1", "container": "kokoro" } },
+            "restarts": { "other": { "container": "c", "count": 2, "last": "2026-11-24T12:00:04Z" } },
+            "updates": { "bot": { "asked": "2026-11-24T12:00:05Z", "job": "1.2", "at": "2026-11-24T12:00:06Z", "state": { "state": "running" } } }
+        }"#;
+        let ledger: Ledger = serde_json::from_str(flat).unwrap();
+        let at = |secs: u32| Some(format!("2026-11-24T12:00:{secs:02}Z").parse::<Timestamp>().unwrap());
+        let object = |name: &str| name.parse::<Object>().unwrap();
+        let main = ledger.slot(&Object::main());
+        assert_eq!((main.draining_since, main.release.as_ref().map(|release| release.since)), (at(0), at(1)));
+        assert_eq!(ledger.slot(&object("second")).proven.as_ref().map(|proven| proven.at), at(2));
+        let kokoro = ledger.service(&object("kokoro"));
+        assert_eq!((kokoro.restarted, kokoro.converged.is_some()), (at(3), true));
+        let restarts = ledger.service(&object("other")).restarts.as_ref();
+        assert_eq!(restarts.map(|restarts| (restarts.count, restarts.last)), at(4).map(|last| (2, last)));
+        assert_eq!(ledger.service(&object("bot")).update.as_ref().map(|update| update.at), at(6));
+        assert_eq!((ledger.slots.len(), ledger.services.len()), (2, 3));
+        // What is written now is read as it is.
+        let again: Ledger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
+        assert_eq!(again, ledger);
+        assert!(!serde_json::to_string(&ledger).unwrap().contains("\"draining\""));
     }
 }

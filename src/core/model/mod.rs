@@ -2,7 +2,9 @@
 //! them alone.
 
 pub mod access;
+pub mod approval;
 pub mod bot_update;
+pub mod checked_arguments;
 pub mod clock;
 pub mod command_line;
 pub mod desired;
@@ -17,6 +19,7 @@ pub mod launcher;
 pub mod launcher_options;
 pub mod ledger;
 pub mod memory_dip;
+pub mod memory_samples;
 pub mod memory_table;
 pub mod model_source;
 pub mod name;
@@ -29,7 +32,10 @@ pub mod reason;
 pub mod redact;
 pub mod resolved_model;
 pub mod restart;
+pub mod service_record;
+pub mod slot_record;
 pub mod spec_hash;
+pub mod spec_record;
 pub mod status_line;
 pub mod step;
 pub mod told;
