@@ -335,7 +335,7 @@ impl Ledger {
                 let age = now.duration_since(launch.at);
                 // Containers and jobs are not seen at the same instant: what a launcher started with its last word may
                 // show only at the next look.
-                let ended = self.launch(object).unwrap().launcher_ended;
+                let ended = self.launch(object).and_then(|launch| launch.launcher_ended);
                 let at_work = || {
                     let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
                     group.sparks.iter().all(|spark| rank(spark).is_some_and(Container::is_at_work))
