@@ -16,6 +16,7 @@ use spark_control::{
     sim::{Service, Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
     web::{
         self,
+        api::limits::ApiLimits,
         guard::Hosts,
         listen::{ConnectionLimits, listen},
     },
@@ -164,7 +165,7 @@ fn main() {
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let router = web::router(controller.clone(), Hosts::default());
+        let router = web::router(controller.clone(), Hosts::default(), ApiLimits::default());
         let limits = ConnectionLimits::of_this_process();
         tokio::spawn(listen(listener, router, limits, CancellationToken::new()));
         address

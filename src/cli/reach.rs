@@ -18,7 +18,10 @@ use tokio::net::UnixStream;
 
 use crate::{
     controller::{self, Controller, ControllerPaths, Snapshot},
-    web::control::{self, LookedBy},
+    web::{
+        api::limits::ApiLimits,
+        control::{self, LookedBy},
+    },
     wire::v1::problem::ProblemDetails,
 };
 
@@ -164,7 +167,7 @@ impl ReachedController {
         match self {
             Self::Running(remote) => remote.answer(request).await,
             Self::Own(controller, _lock) => {
-                let routes = control::router(controller.clone(), LookedBy::Command);
+                let routes = control::router(controller.clone(), LookedBy::Command, ApiLimits::default());
                 let Ok(response) = TowerToHyperService::new(routes).call(request).await;
                 let (head, body) = response.into_parts();
                 let body = body.collect().await.context("reading the answer")?.to_bytes();

@@ -16,6 +16,7 @@ use crate::{
     controller::{Controller, ControllerPaths, OutsideWorld, run},
     web::{
         self,
+        api::limits::ApiLimits,
         control::{self, LookedBy},
         guard::Hosts,
         listen::{ConnectionLimits, listen},
@@ -63,10 +64,11 @@ pub async fn serve(
     }
     info!(listen = %address, socket = %socket.display(), "serving");
     let end = CancellationToken::new();
-    let control = axum::serve(control, control::router(controller.clone(), LookedBy::Loop).merge(extra))
-        .with_graceful_shutdown(end.clone().cancelled_owned())
-        .into_future();
-    let faces = web::router(controller.clone(), hosts);
+    let limits = ApiLimits::default();
+    let commands = control::router(controller.clone(), LookedBy::Loop, limits.clone()).merge(extra);
+    let control =
+        axum::serve(control, commands).with_graceful_shutdown(end.clone().cancelled_owned()).into_future();
+    let faces = web::router(controller.clone(), hosts, limits);
     let faces = tokio::spawn(listen(network, faces, ConnectionLimits::of_this_process(), end.clone()));
     let control = tokio::spawn(control);
     let signals = tokio::spawn(stop_on_signal(end.clone())?);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     controller::{
         ControllerPaths,
-        access::{TokenSummary, are_needed},
+        authenticator::{TokenSummary, are_needed},
     },
     core::model::access::Role,
     web::control::{Made, NewToken, RenewedToken},

@@ -1,10 +1,13 @@
 //! When each endpoint was up: every look at the endpoints, a round's and the pulse's, goes into the store as spells.
 
-use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::{Controller, ControllerState};
+use super::{
+    Controller,
+    state::{ControllerState, EndpointUptime},
+};
 use crate::{
     core::{
         decide::connectivity::{EndpointLink, UptimeChange, UptimeInterval, look},
@@ -17,14 +20,6 @@ use crate::{
 const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Of one endpoint; what fails once an hour fills it in ten days.
 const MOST: u32 = 500;
-
-/// One endpoint's, oldest first. The last one goes on.
-pub(super) struct EndpointUptime {
-    known: VecDeque<UptimeInterval>,
-    /// The last one's, in the store.
-    number: i64,
-    written: Timestamp,
-}
 
 impl Controller {
     pub(super) fn keep_connectivity(

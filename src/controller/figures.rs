@@ -1,10 +1,13 @@
 //! Figures over the last hours, for charts. Not kept: a restart begins anew.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::Controller;
+use super::{
+    Controller,
+    state::{MemoryHistory, MemoryReading},
+};
 use crate::core::model::{
     desired::Desired,
     ledger::Ledger,
@@ -15,16 +18,6 @@ use crate::core::model::{
 /// One point a minute for eight hours: 480 of 24 bytes for each Spark.
 const EVERY: SignedDuration = SignedDuration::from_mins(1);
 const KEPT: usize = 480;
-
-#[derive(Debug, Clone, Copy)]
-pub struct MemoryReading {
-    pub at: Timestamp,
-    pub total_bytes: u64,
-    pub available_bytes: u64,
-}
-
-/// Oldest first.
-pub(super) type MemoryHistory = VecDeque<MemoryReading>;
 
 pub(super) fn keep(trails: &mut BTreeMap<SparkName, MemoryHistory>, observed: &Observed) {
     trails.retain(|spark, _| observed.sparks.contains_key(spark));

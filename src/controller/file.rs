@@ -7,7 +7,11 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, ControllerState, FileInForce, tag::removal_id};
+use super::{
+    Controller,
+    state::{ControllerState, FileInForce, PendingFile},
+    tag::removal_id,
+};
 use crate::{
     core::{
         decide::removal,
@@ -23,13 +27,6 @@ const MAX_WAITS: u32 = 7;
 
 /// A line of the history is read at a glance.
 const SHOWN_CHANGES: usize = 4;
-
-/// A good file that is not in force, because it takes so much out that it may be half a file.
-#[derive(Debug, Clone)]
-pub struct PendingFile {
-    /// To agree with: `spark-control approve ID`.
-    pub id: String,
-}
 
 impl Controller {
     /// Wait, for a second at most, while somebody writes the file: half of it may be valid.
@@ -108,7 +105,7 @@ impl Controller {
             Err(why) => Err(format!("{path}: {why}")),
         };
         match loaded {
-            Ok((loaded, text)) => self.take_in(&mut state, loaded, &text, record)?,
+            Ok((loaded, text)) => self.put_in_force(&mut state, loaded, &text, record)?,
             Err(message) => self.refuse(&mut state, message, record)?,
         }
         // What was only shown is taken in when it is acted on.
@@ -116,7 +113,7 @@ impl Controller {
         Ok(())
     }
 
-    fn take_in(
+    fn put_in_force(
         &self,
         state: &mut ControllerState,
         loaded: Loaded,

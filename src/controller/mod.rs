@@ -4,22 +4,31 @@
 //! end. Every wake-up means "look again" and nothing else.
 
 pub mod access;
+pub mod act;
+pub mod authenticator;
+pub mod busy;
 pub mod connectivity;
 pub mod edit;
+pub mod epoch;
 pub mod export;
 pub mod figures;
 pub mod file;
 pub mod logs;
 pub mod outbox;
+pub mod paths;
+pub mod publish;
 pub mod pulse;
+pub mod refusal;
 pub mod round;
 pub mod run;
+pub mod snapshot;
+pub mod state;
 pub mod tag;
 pub mod transports;
+pub mod world;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -29,30 +38,29 @@ use std::{
 
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
+use self::{
+    authenticator::{Authenticator, TokensMarker},
+    busy::BusyObjects,
+    state::{ControllerState, FileInForce},
+};
+pub use self::{
+    paths::ControllerPaths,
+    refusal::RequestRefusal,
+    snapshot::{RecalledPlan, Snapshot},
+    world::{Connect, OutsideWorld, random_hex, random_name, real_world},
+};
 use crate::{
     core::{
-        decide::{planner, serving::Backend},
+        decide::planner,
         model::{
-            approval::Approval,
-            desired::{Desired, ReachMethod, Secret},
-            event_kind::EventKind,
-            id::{ControllerId, PlanId},
-            ledger::Ledger,
-            name::{ModelName, ServiceName, SparkName, nearest},
-            object::Object,
-            observed::{FrontDoor, Observed},
-            plan::Plan,
-            reason::Reason,
+            approval::Approval, desired::Desired, event_kind::EventKind, id::ControllerId, name::SparkName,
+            object::Object, observed::FrontDoor, plan::Plan,
         },
-        tell::{concern::Headline, slot_summary::SlotSummary},
     },
-    host::{SharedTransport, Unreachable, local::LocalTransport, ssh},
     probe::{
         audit::{self, AuditEntry},
-        http::Http,
         pending_checks::PendingChecks,
     },
     store::{self, Store, StoreError},
@@ -60,75 +68,6 @@ use crate::{
 
 /// A round with a silent Spark in it takes its whole deadline, and the one after it as long.
 const ROUND: Duration = Duration::from_secs(45);
-
-/// What somebody follows over HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamKind {
-    Events,
-    /// Each asks a Spark every other second.
-    Log,
-}
-
-impl StreamKind {
-    /// At once: more pages than there are people to look at them.
-    pub const fn most(self) -> usize {
-        match self {
-            Self::Events => 2048,
-            Self::Log => 64,
-        }
-    }
-}
-
-/// Makes the way to a Spark. The simulated world has its own.
-pub type Connect = dyn Fn(&SparkName, &crate::core::model::desired::Spark) -> SharedTransport + Send + Sync;
-
-/// What a controller stands on.
-pub struct OutsideWorld {
-    pub connect: Box<Connect>,
-    pub http: Arc<dyn Http>,
-    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Names a controller that has no name yet.
-    pub name: String,
-    /// Names this start of it.
-    pub start: String,
-    /// A file that was written this short a time ago may still be being written.
-    pub quiet: Duration,
-}
-
-/// Where things are.
-#[derive(Debug, Clone)]
-pub struct ControllerPaths {
-    pub file: PathBuf,
-    /// Somebody named it, rather than its being the default.
-    pub is_file_told: bool,
-    /// Store, key, known hosts, saved logs.
-    pub data: PathBuf,
-    /// Places of secrets that whoever may edit may name, beside the data directory's `secrets`. A folder stands for its files.
-    pub allowed_secrets: Vec<Secret>,
-}
-
-impl ControllerPaths {
-    /// May somebody who may only edit name this place?
-    pub fn allows(&self, secret: &Secret) -> bool {
-        let is_in = |path: &std::path::Path, folder: &std::path::Path| {
-            let is_plain = |part: std::path::Component<'_>| !matches!(part, std::path::Component::ParentDir);
-            path.starts_with(folder) && path.components().all(is_plain)
-        };
-        match secret {
-            Secret::Env(_) => self.allowed_secrets.contains(secret),
-            Secret::File(path) => {
-                let path = std::path::Path::new(path.as_str());
-                let own =
-                    std::path::absolute(&self.data).unwrap_or_else(|_| self.data.clone()).join("secrets");
-                let told = self.allowed_secrets.iter().filter_map(|allowed| match allowed {
-                    Secret::File(folder) => Some(PathBuf::from(folder.as_str())),
-                    Secret::Env(_) => None,
-                });
-                told.chain([own]).any(|folder| is_in(path, folder.as_path()))
-            }
-        }
-    }
-}
 
 pub struct Controller {
     pub places: ControllerPaths,
@@ -141,7 +80,7 @@ pub struct Controller {
     round_lock: tokio::sync::Mutex<()>,
     /// One message to a Spark at a time, so that they arrive in the order of their tokens.
     spark_locks: Mutex<BTreeMap<SparkName, Arc<tokio::sync::Mutex<()>>>>,
-    busy: round::BusyObjects,
+    busy: BusyObjects,
     proofs: PendingChecks,
     /// Rounds that have begun.
     begun: AtomicU64,
@@ -150,124 +89,12 @@ pub struct Controller {
     /// One text of the file at a time is read, or written, and taken in: an older one never comes after a newer one.
     texts: Mutex<()>,
     pub wake: Arc<Notify>,
-    /// Places for who follows what happens, and what containers say.
-    events_followers: Arc<Semaphore>,
-    log_followers: Arc<Semaphore>,
     /// Something was put into the outbox.
     posted: Notify,
     front_doors: Mutex<BTreeMap<Object, FrontDoor>>,
     published: watch::Sender<Arc<Snapshot>>,
     /// Who may ask over HTTP.
-    auth: access::Authenticator,
-}
-
-struct ControllerState {
-    store: Store,
-    ledger: Ledger,
-    /// The last good file.
-    current: Option<FileInForce>,
-    /// The bytes that were read last, good or bad.
-    last_text: Option<Vec<u8>>,
-    file_error: Option<String>,
-    pending: Option<file::PendingFile>,
-    /// The plan that was stored last, and when.
-    kept_plan: Option<(PlanId, Timestamp)>,
-    warnings: Vec<String>,
-    transports: transports::TransportsByKey<SparkName>,
-    /// The sessions of bots' users.
-    sessions: transports::TransportsByKey<Object>,
-    observed: Option<Observed>,
-    /// Rounds that have put what they saw there.
-    looks: u64,
-    /// Why nothing is done about an object, as it was said last.
-    said: BTreeMap<Object, Reason>,
-    /// How each endpoint was at the last look.
-    spells: BTreeMap<Object, connectivity::EndpointUptime>,
-    /// Free memory over the last hours.
-    trails: BTreeMap<SparkName, figures::MemoryHistory>,
-    epoch: Option<u64>,
-    sequence: u64,
-}
-
-impl ControllerState {
-    /// How the Spark of that name is reached.
-    fn way_to(&self, spark: &str) -> Result<(SparkName, SharedTransport), RequestRefusal> {
-        let known = self.transports.iter().find(|(name, _)| name.as_str() == spark);
-        let (name, (_, way)) = known.ok_or_else(|| {
-            let names = self.transports.keys().map(SparkName::as_str);
-            let hint =
-                nearest(spark, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            RequestRefusal::NoSuchSpark(spark.to_owned(), hint)
-        })?;
-        Ok((name.clone(), way.clone()))
-    }
-
-    fn keep_ledger(&mut self) -> Result<(), StoreError> {
-        self.store.set_ledger(&self.ledger)
-    }
-}
-
-#[derive(Clone)]
-struct FileInForce {
-    revision: u64,
-    text: Arc<str>,
-    desired: Arc<Desired>,
-    /// The text as a value, once somebody asked for it.
-    value: OnceLock<Arc<serde_json::Value>>,
-}
-
-impl FileInForce {
-    /// The slot or service of that name.
-    fn known(&self, object: &str) -> Result<(), RequestRefusal> {
-        let slots = self.desired.slots.keys().map(Object::as_str);
-        let weights = self.desired.models.iter().filter(|(_, model)| model.weights.is_some());
-        let weights: Vec<Object> = weights.map(|(name, _)| Object::weights(name)).collect();
-        let services = self.desired.services.keys().map(ServiceName::as_str);
-        let names: Vec<&str> = slots.chain(services).chain(weights.iter().map(Object::as_str)).collect();
-        if names.contains(&object) {
-            return Ok(());
-        }
-        let hint = nearest(object, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        Err(RequestRefusal::NoSuchObject(object.to_owned(), hint))
-    }
-}
-
-/// What is known after a round; what every face shows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The number of the round that saw this, since the start.
-    pub round: u64,
-    pub at: Option<Timestamp>,
-    /// How long the look at the Sparks and endpoints took.
-    pub looked_ms: u64,
-    /// The revision in force.
-    pub revision: Option<u64>,
-    /// Why the file is not the revision in force.
-    pub file_error: Option<String>,
-    /// What to approve for the file to come into force, when that is all that is missing.
-    pub pending_approval: Option<String>,
-    /// Where it is.
-    pub file: PathBuf,
-    pub warnings: Vec<String>,
-    pub fenced: Option<String>,
-    pub plan: Option<Plan>,
-    pub observed: Option<Observed>,
-    pub status: Vec<crate::core::model::status_line::StatusLine>,
-    pub drift: Vec<crate::core::decide::drift::Drift>,
-    /// Whom all of that concerns.
-    #[serde(default)]
-    pub headline: Headline,
-    /// What answers over HTTP, where, and whether it is to be sent anything.
-    #[serde(default)]
-    pub backends: Vec<Backend>,
-    #[serde(default)]
-    pub outlook: Vec<SlotSummary>,
-    /// Seconds that loads of each model took, newest last; not told to commands.
-    #[serde(skip)]
-    pub load_secs: BTreeMap<ModelName, Vec<u64>>,
-    /// What all of this is measured against; not told to commands.
-    #[serde(skip)]
-    pub desired: Option<Arc<Desired>>,
+    auth: Authenticator,
 }
 
 impl Controller {
@@ -284,8 +111,8 @@ impl Controller {
             }
         };
         let now = (world.now)();
-        let marker = access::TokensMarker::of(&places.data);
-        let auth = access::Authenticator::new(store.tokens()?, store.sessions()?, marker)?;
+        let marker = TokensMarker::of(&places.data);
+        let auth = Authenticator::new(store.tokens()?, store.sessions()?, marker)?;
         let id = format!("{id}-{}", world.start);
         for step in store.take_interrupted(now)? {
             let message =
@@ -330,14 +157,12 @@ impl Controller {
             state: Mutex::new(state),
             round_lock: tokio::sync::Mutex::new(()),
             spark_locks: Mutex::default(),
-            busy: round::BusyObjects::default(),
+            busy: BusyObjects::default(),
             proofs: PendingChecks::default(),
             begun: AtomicU64::new(0),
             edits: Mutex::new(()),
             texts: Mutex::new(()),
             wake: Arc::new(Notify::new()),
-            events_followers: Arc::new(Semaphore::new(StreamKind::Events.most())),
-            log_followers: Arc::new(Semaphore::new(StreamKind::Log.most())),
             front_doors: Mutex::default(),
             posted: Notify::new(),
             published: watch::Sender::new(Arc::new(Snapshot::default())),
@@ -366,14 +191,6 @@ impl Controller {
     /// What is known now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.borrow().clone()
-    }
-
-    /// Places for those who follow this.
-    pub fn followers(&self, what: StreamKind) -> &Arc<Semaphore> {
-        match what {
-            StreamKind::Events => &self.events_followers,
-            StreamKind::Log => &self.log_followers,
-        }
     }
 
     /// Follows every round.
@@ -590,105 +407,4 @@ impl Controller {
     fn state(&self) -> MutexGuard<'_, ControllerState> {
         self.state.lock()
     }
-}
-
-/// A plan of before, as it is now.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RecalledPlan {
-    pub plan: Plan,
-    /// Empty while it could still be agreed to.
-    pub changed: Vec<String>,
-}
-
-/// Why something that a person asked for was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestRefusal {
-    #[error("no plan `{0}` was shown here")]
-    NoSuchPlan(String),
-    #[error("no slot or service is named `{0}`{1}")]
-    NoSuchObject(String, String),
-    #[error("no Spark is named `{0}`{1}")]
-    NoSuchSpark(String, String),
-    #[error("`{0}` has no container named `{1}`{2}")]
-    NoSuchContainer(SparkName, String, String),
-    #[error("`{0}` did not tell: {1}")]
-    Unreachable(SparkName, Unreachable),
-    #[error("the plan is stale: {}", .0.join("; "))]
-    Stale(Vec<String>),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The real world.
-pub fn real_world(data: &std::path::Path) -> std::io::Result<OutsideWorld> {
-    let data = data.to_owned();
-    let directory = control_directory(&std::path::absolute(&data)?)?;
-    ssh::prepare(&directory)?;
-    let connect = move |name: &SparkName, spark: &crate::core::model::desired::Spark| -> SharedTransport {
-        match &spark.reach {
-            ReachMethod::Local => {
-                Arc::new(LocalTransport::new(std::path::Path::new(spark.docker_socket.as_str())))
-            }
-            ReachMethod::Ssh { user, port, key } => Arc::new(ssh::SshTransport::new(ssh::SshTarget {
-                name: name.to_string(),
-                address: spark.address.to_string(),
-                user: user.to_string(),
-                port: *port,
-                key: key.as_ref().map_or_else(|| data.join("id_ed25519"), |key| PathBuf::from(key.as_str())),
-                known_hosts: data.join("known_hosts"),
-                docker_socket: PathBuf::from(spark.docker_socket.as_str()),
-                directory: directory.clone(),
-            })),
-        }
-    };
-    Ok(OutsideWorld {
-        connect: Box::new(connect),
-        http: Arc::new(crate::probe::http::HttpClient::new(crate::apply::secret)),
-        now: Box::new(Timestamp::now),
-        name: random_name(),
-        start: random_hex(2),
-        quiet: crate::manifest::watch::QUIET,
-    })
-}
-
-/// Of the 108 bytes that a Unix socket's path may have, 24 are the connection's and 24 those of a name that ssh lengthens while it
-/// makes the socket.
-const LONGEST_DIRECTORY: usize = 59;
-
-/// Where SSH's sockets are: in the user's runtime directory, else in the data directory. Where both are too long, below `/tmp`, by a
-/// name that nobody can guess, and make before; a link in the data directory remembers it.
-fn control_directory(data: &std::path::Path) -> std::io::Result<PathBuf> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let fits = |directory: &PathBuf| directory.as_os_str().len() <= LONGEST_DIRECTORY;
-    let mut hasher = DefaultHasher::new();
-    data.hash(&mut hasher);
-    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let of_user = of_user.filter(|base| base.is_absolute() && base.is_dir());
-    let of_user =
-        of_user.map(|base| base.join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff)));
-    if let Some(directory) = of_user.into_iter().chain([data.join("ssh")]).find(fits) {
-        return Ok(directory);
-    }
-    let link = data.join("ssh-is-in");
-    if let Some(known) = std::fs::read_link(&link).ok().filter(|known| ssh::is_of_this_user(known)) {
-        return Ok(known);
-    }
-    let directory = PathBuf::from("/tmp").join(format!("spark-control-{}", random_hex(4)));
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&directory, &link)?;
-    Ok(directory)
-}
-
-/// No two controllers may have the same.
-pub fn random_name() -> String {
-    format!("c{}", random_hex(6))
-}
-
-/// That many random bytes.
-pub fn random_hex(bytes: usize) -> String {
-    let mut bytes = vec![0_u8; bytes];
-    let read = std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    read.expect("every Linux has /dev/urandom; without it two controllers could have one name");
-    crate::core::model::spec_hash::hex(&bytes)
 }

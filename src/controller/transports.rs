@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{Connect, Controller};
+use super::{Controller, state::TransportsByKey, world::Connect};
 use crate::{
     core::model::{
         desired::{Desired, Place, ReachMethod, Spark},
@@ -11,9 +11,6 @@ use crate::{
     },
     host::SharedTransport,
 };
-
-/// With the entry that each was made from.
-pub(super) type TransportsByKey<K> = BTreeMap<K, (Spark, SharedTransport)>;
 
 impl Controller {
     /// The way to each Spark.

@@ -5,11 +5,6 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Store, StoreError, moment};
 
-pub(super) const TABLE: &str = "
-    CREATE TABLE IF NOT EXISTS answer (
-        key TEXT PRIMARY KEY, request TEXT NOT NULL, at TEXT NOT NULL, status INTEGER NOT NULL, kind TEXT NOT NULL,
-        tag TEXT, body BLOB NOT NULL);";
-
 /// Whoever asks again does it within minutes.
 const LASTS: SignedDuration = SignedDuration::from_hours(24);
 const KEPT: i64 = 500;

@@ -1,36 +1,24 @@
 //! The history: what happened, line by line. Everybody who looks asks for the newest lines, so those are in memory too.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
-use super::{Store, StoreError, event::Event, moment};
-use crate::core::model::event_kind::EventKind;
-use crate::core::model::visible;
-
-pub(super) const TABLE: &str = "
-    CREATE TABLE IF NOT EXISTS event (
-        number INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, object TEXT NOT NULL, message TEXT NOT NULL);";
+use super::{
+    Store, StoreError,
+    event::Event,
+    moment,
+    recent::{RECENT, is_full, select},
+};
+use crate::core::model::{event_kind::EventKind, visible};
 
 pub(super) const KEPT: i64 = 10_000;
 /// Of one line, in letters: 10,000 of them are 40 MB at most.
 const MAX_MESSAGE: usize = 4000;
-/// As many as one answer tells at most, of some hundred bytes each.
-const RECENT: u32 = 1000;
-
-/// The newest lines, oldest first.
-pub(super) type Recent = VecDeque<Arc<Event>>;
-
 /// A message as it is kept: what others said in it neither acts on what shows it, nor fills the store.
 pub fn kept(message: &str) -> String {
     visible::clipped_lines(message, MAX_MESSAGE)
-}
-
-pub(super) fn recent(connection: &Connection) -> Result<Recent, StoreError> {
-    let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
-    let newest = select(connection, sql, params![RECENT])?;
-    Ok(newest.into_iter().rev().collect())
 }
 
 impl Store {
@@ -93,28 +81,6 @@ impl Store {
             "SELECT number, at, kind, object, message FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
         select(&self.connection, sql, params![number, count])
     }
-}
-
-fn is_full(recent: &Recent) -> bool {
-    recent.len() >= RECENT as usize
-}
-
-fn select(
-    connection: &Connection,
-    sql: &str,
-    which: impl rusqlite::Params,
-) -> Result<Vec<Arc<Event>>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(which, |row| {
-        Ok(Arc::new(Event {
-            number: row.get(0)?,
-            at: row.get(1)?,
-            kind: row.get(2)?,
-            object: row.get(3)?,
-            message: row.get(4)?,
-        }))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]

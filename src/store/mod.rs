@@ -1,8 +1,11 @@
 //! What survives a restart: revisions, the ledger, the journal, events. SQLite, one writer, durable before it returns.
 
 pub mod answers;
+pub mod error;
 pub mod event;
 pub mod history;
+mod recent;
+mod schema;
 pub mod tokens;
 pub mod uptime_intervals;
 
@@ -11,11 +14,10 @@ use std::{cell::RefCell, collections::VecDeque, os::unix::fs::PermissionsExt, pa
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub use self::event::Event;
+pub use self::{error::StoreError, event::Event};
+use self::{recent::Recent, schema::VERSION};
 use crate::core::model::{ledger::Ledger, plan::Plan, step::Step};
 
-/// Raised when the tables change. An older program refuses a newer store and leaves it as it is.
-const VERSION: i64 = 3;
 const KEPT_PLANS: i64 = 200;
 const KEPT_STEPS: i64 = 10_000;
 /// Nobody reads more of them when a hook is back.
@@ -28,50 +30,12 @@ const KEPT_REVISIONS: i64 = 1000;
 const SET_LEDGER: &str =
     "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
 
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the store in `{0}` was made by a newer Spark Control; use that one, or another data directory")]
-    Newer(String),
-    #[error(
-        "{0} is damaged: {1}. Move it away and put a backup in its place; without one a new store begins, and takes over what serves \
-         (docs/operating.md, \"A damaged store\")"
-    )]
-    Damaged(String, String),
-    /// Its text has its cause.
-    #[error("the store: {0}")]
-    Sqlite(rusqlite::Error),
-    #[error("the store holds something that cannot be read: {0}")]
-    Json(serde_json::Error),
-    #[error("{0}: {1}")]
-    Io(String, std::io::Error),
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        let damaged = matches!(
-            error.sqlite_error_code(),
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
-        );
-        let what = || error.to_string();
-        match &error {
-            _ if !damaged => Self::Sqlite(error),
-            _ => Self::Damaged("spark-control.db".into(), what()),
-        }
-    }
-}
-
-impl From<serde_json::Error> for StoreError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Json(error)
-    }
-}
-
 pub struct Store {
     connection: Connection,
     /// What was written last: a round in which nothing happened writes nothing.
     ledger: String,
     /// What the history holds last.
-    recent: RefCell<history::Recent>,
+    recent: RefCell<Recent>,
     /// Number and time of every revision that is kept, oldest first.
     revisions: RefCell<VecDeque<(u64, String)>>,
 }
@@ -142,24 +106,8 @@ impl Store {
         if (1..VERSION).contains(&version) {
             keep_before(&connection, directory, version)?;
         }
-        let (history, spells, tokens, answers) =
-            (history::TABLE, uptime_intervals::TABLE, tokens::TABLES, answers::TABLE);
-        connection.execute_batch(&format!(
-            "BEGIN;
-             CREATE TABLE IF NOT EXISTS revision (number INTEGER PRIMARY KEY, at TEXT NOT NULL, text TEXT NOT NULL);
-             CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, json TEXT NOT NULL);
-             CREATE TABLE IF NOT EXISTS journal (
-                 token TEXT PRIMARY KEY, at TEXT NOT NULL, step TEXT NOT NULL, ended TEXT, outcome TEXT);
-             CREATE TABLE IF NOT EXISTS plan (
-                 id TEXT PRIMARY KEY, number INTEGER NOT NULL, at TEXT NOT NULL, json TEXT NOT NULL);
-             CREATE TABLE IF NOT EXISTS outbox (
-                 number INTEGER PRIMARY KEY, target TEXT NOT NULL, body TEXT NOT NULL, tries INTEGER NOT NULL,
-                 not_before TEXT NOT NULL);
-             {history} {spells} {tokens} {answers}
-             PRAGMA user_version = {VERSION};
-             COMMIT;"
-        ))?;
-        let recent = RefCell::new(history::recent(&connection)?);
+        connection.execute_batch(&schema::tables())?;
+        let recent = RefCell::new(recent::newest(&connection)?);
         let revisions = RefCell::new(revisions(&connection)?);
         Ok(Self { connection, ledger: String::new(), recent, revisions })
     }

@@ -6,13 +6,6 @@ use rusqlite::{Connection, params};
 use super::{Store, StoreError, moment};
 use crate::core::model::access::Role;
 
-pub(super) const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS token (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, hash TEXT NOT NULL, made TEXT NOT NULL,
-        used TEXT);
-    CREATE TABLE IF NOT EXISTS session (
-        id TEXT PRIMARY KEY, token TEXT NOT NULL REFERENCES token (id), hash TEXT NOT NULL, until TEXT NOT NULL);";
-
 /// What is known of a token. The token itself was shown once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessToken {

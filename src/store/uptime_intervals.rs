@@ -11,10 +11,6 @@ use crate::core::{
     model::object::Object,
 };
 
-pub(super) const TABLE: &str = "
-    CREATE TABLE IF NOT EXISTS spell (
-        number INTEGER PRIMARY KEY, object TEXT NOT NULL, link TEXT NOT NULL, since TEXT NOT NULL, until TEXT NOT NULL);";
-
 /// Of all endpoints together; a dozen that fail once an hour fill it in two weeks.
 const KEPT: i64 = 10_000;
 

@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
 use super::api::{
-    self, JsonBody, PathParam, QueryParams, RequestCaller, Shared, desired::edited, problem::Problem,
+    self, JsonBody, PathParam, QueryParams, RequestCaller, Shared, desired::edited, limits::ApiLimits,
+    problem::Problem,
 };
 use crate::{
     controller::{
         Controller, RequestRefusal,
-        access::TokenSummary,
+        authenticator::TokenSummary,
         edit::{EditRequest, Edited, FileContent},
         export::Export,
         round::RoundMode,
@@ -88,8 +89,8 @@ impl FromRef<Served> for Arc<Controller> {
 }
 
 /// The routes.
-pub fn router(controller: Arc<Controller>, looked_by: LookedBy) -> Router {
-    let api = api::router(controller.clone()).layer(middleware::from_fn(here));
+pub fn router(controller: Arc<Controller>, looked_by: LookedBy, limits: ApiLimits) -> Router {
+    let api = api::router(controller.clone(), limits).layer(middleware::from_fn(here));
     Router::new()
         .route("/snapshot", get(snapshot))
         .route("/look", post(look))

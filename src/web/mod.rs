@@ -18,15 +18,18 @@ use axum::{
 use futures_util::FutureExt;
 
 use self::{
-    api::problem::{Problem, ProblemCode},
+    api::{
+        limits::ApiLimits,
+        problem::{Problem, ProblemCode},
+    },
     guard::{Hosts, guard},
 };
 use crate::controller::Controller;
 
 /// Everything that answers on the network, for hosts beside addresses and `localhost`.
-pub fn router(controller: Arc<Controller>, hosts: Hosts) -> Router {
+pub fn router(controller: Arc<Controller>, hosts: Hosts, limits: ApiLimits) -> Router {
     monitors::router(controller.clone())
-        .merge(api::router(controller))
+        .merge(api::router(controller, limits))
         .merge(ui::router())
         .layer(middleware::from_fn_with_state(hosts, guard))
         .layer(middleware::from_fn(survive))

@@ -14,7 +14,7 @@ use spark_control::{
     sim::{Fault, Service},
     web::{
         self,
-        api::{self, desired, problem::Problem},
+        api::{self, desired, limits::ApiLimits, problem::Problem},
         guard::Hosts,
         listen::{ConnectionLimits, listen},
     },
@@ -30,6 +30,7 @@ pub struct Api {
     pub cluster: Cluster,
     pub controller: Arc<Controller>,
     pub address: String,
+    pub limits: ApiLimits,
     client: reqwest::Client,
 }
 
@@ -54,10 +55,13 @@ impl Api {
         controller.round(RoundMode::Act).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = web::router(controller.clone(), Hosts::new(["spark.example".to_owned()]));
+        let taken = ApiLimits::default();
+        let hosts = Hosts::new(["spark.example".to_owned()]);
+        let router = web::router(controller.clone(), hosts, taken.clone());
         tokio::spawn(listen(listener, router, limits, CancellationToken::new()));
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { cluster, controller, address, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { cluster, controller, address, limits: taken, client }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -22,6 +22,7 @@ use spark_control::{
     store::Store,
     web::{
         self,
+        api::limits::ApiLimits,
         guard::Hosts,
         listen::{ConnectionLimits, listen},
     },
@@ -216,14 +217,15 @@ async fn who_could_ask_can_ask_and_what_was_answered_is_answered() {
     let Left { controller, known, folder, .. } = left();
     controller.round(RoundMode::Act).await.unwrap();
     let text = |name: &str| known[name].as_str().unwrap();
-    let role = |asker: Option<spark_control::controller::access::Caller>| asker.map(|asker| asker.role);
+    let role =
+        |asker: Option<spark_control::controller::authenticator::Caller>| asker.map(|asker| asker.role);
     assert_eq!(role(controller.asker_of(text("owner"))), Some(Role::Approve));
     assert_eq!(role(controller.asker_of(text("editor"))), Some(Role::Edit));
     assert_eq!(role(controller.asker_of_browser(text("cookie"))), Some(Role::Edit));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let router = web::router(controller.clone(), Hosts::new([]));
+    let router = web::router(controller.clone(), Hosts::new([]), ApiLimits::default());
     tokio::spawn(listen(listener, router, ConnectionLimits::of_this_process(), CancellationToken::new()));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

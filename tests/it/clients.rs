@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use spark_control::{controller::StreamKind, core::model::access::Role, web::listen::ConnectionLimits};
+use spark_control::{
+    core::model::access::Role,
+    web::{api::limits::StreamKind, listen::ConnectionLimits},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -90,7 +93,7 @@ async fn there_are_so_many_streams_and_no_more() {
     let api = Api::new("model: alpha").await;
     let all_but_one = |what: StreamKind| {
         let others = u32::try_from(what.most() - 1).unwrap();
-        api.controller.followers(what).clone().try_acquire_many_owned(others).unwrap()
+        api.limits.streams(what).clone().try_acquire_many_owned(others).unwrap()
     };
     let taken = [all_but_one(StreamKind::Events), all_but_one(StreamKind::Log)];
     let follow = |path: &str| {

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use spark_control::controller::{
-    Controller,
-    round::{RoundActs, RoundMode},
-};
+use spark_control::controller::{Controller, act::RoundActs, round::RoundMode};
 
 use crate::cluster::{Cluster, paused};
 

@@ -101,6 +101,12 @@ fn imports_of(module: &str, text: &str, files: &BTreeSet<String>) -> BTreeSet<St
     paths.extend(
         words.filter(|word| word.starts_with("crate::") || word.starts_with("super::")).map(str::to_owned),
     );
+    // A parent calls its children by their names.
+    let words = code.split(|letter: char| !is_part(letter)).filter(|word| !word.ends_with("::"));
+    paths.extend(words.filter_map(|word| {
+        let (first, _) = word.split_once("::")?;
+        files.contains(&format!("{module}::{first}")).then(|| format!("crate::{module}::{word}"))
+    }));
     let files_of = paths.iter().filter_map(|path| file_of(module, path, files));
     files_of.filter(|file| file != module).collect()
 }

@@ -13,7 +13,7 @@ use super::{
     request::{JsonBody, OnThisMachine, RequestCaller, Shared},
 };
 use crate::{
-    controller::access::Caller,
+    controller::authenticator::Caller,
     core::model::access::Role,
     wire::v1::access::{Session, SignIn},
 };

@@ -17,14 +17,11 @@ use tokio::sync::watch;
 
 use super::{
     access::AuthGeneration,
-    limits::{StreamPermit, stream},
+    limits::{ApiLimits, StreamKind, StreamPermit, stream},
     problem::{Problem, ProblemCode},
     request::Shared,
 };
-use crate::{
-    controller::{Snapshot, StreamKind},
-    store,
-};
+use crate::{controller::Snapshot, store};
 
 /// Read from the store at a time.
 const BATCH: u32 = 100;
@@ -42,6 +39,7 @@ struct EventFollower {
 pub async fn events(
     State(controller): State<Shared>,
     Extension(turn): Extension<AuthGeneration>,
+    Extension(limits): Extension<ApiLimits>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let newest = controller.last_event();
@@ -56,7 +54,7 @@ pub async fn events(
         }
         None => newest,
     };
-    let place = StreamPermit::take(controller.clone(), StreamKind::Events, turn)?;
+    let place = StreamPermit::take(controller.clone(), &limits, StreamKind::Events, turn)?;
     let looks = controller.follow();
     let lines = controller.events_after(last, BATCH)?.into();
     let following = EventFollower { place, looks, last, lines, look: true };

@@ -17,7 +17,7 @@ use super::{
     problem::{Problem, ProblemCode},
     request::Shared,
 };
-use crate::{controller::access::Caller, core::model::spec_hash::hex, store::answers::StoredResponse};
+use crate::{controller::authenticator::Caller, core::model::spec_hash::hex, store::answers::StoredResponse};
 
 const LONGEST_KEY: usize = 255;
 /// A plan of a hundred models is a tenth of it; what is longer is not kept, and done again.

@@ -24,7 +24,6 @@ use super::{
     problem::{Problem, ProblemCode},
     request::Shared,
 };
-use crate::controller::StreamKind;
 
 /// A file of a hundred models is a tenth of it.
 pub const MAX_BODY: usize = 1 << 20;
@@ -98,6 +97,52 @@ async fn read(body: Body, room: &BodyBudget) -> Result<(Bytes, OwnedSemaphorePer
     Ok((whole.freeze(), held))
 }
 
+/// What somebody follows over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamKind {
+    Events,
+    /// Each asks a Spark every other second.
+    Log,
+}
+
+impl StreamKind {
+    /// At once: more pages than there are people to look at them.
+    pub const fn most(self) -> usize {
+        match self {
+            Self::Events => 2048,
+            Self::Log => 64,
+        }
+    }
+}
+
+/// What all clients together may take of this process, on the network and on the control socket.
+#[derive(Clone)]
+pub struct ApiLimits {
+    pub bodies: BodyBudget,
+    events: Arc<Semaphore>,
+    logs: Arc<Semaphore>,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            bodies: BodyBudget::default(),
+            events: Arc::new(Semaphore::new(StreamKind::Events.most())),
+            logs: Arc::new(Semaphore::new(StreamKind::Log.most())),
+        }
+    }
+}
+
+impl ApiLimits {
+    /// Places for those who follow this.
+    pub fn streams(&self, what: StreamKind) -> &Arc<Semaphore> {
+        match what {
+            StreamKind::Events => &self.events,
+            StreamKind::Log => &self.logs,
+        }
+    }
+}
+
 /// A place for one stream, for as long as it lives.
 pub struct StreamPermit {
     pub controller: Shared,
@@ -111,10 +156,11 @@ impl StreamPermit {
     /// There are too many.
     pub fn take(
         controller: Shared,
+        limits: &ApiLimits,
         what: StreamKind,
         AuthGeneration(turn): AuthGeneration,
     ) -> Result<Self, Problem> {
-        let permit = controller.followers(what).clone().try_acquire_owned().map_err(|_| {
+        let permit = limits.streams(what).clone().try_acquire_owned().map_err(|_| {
             let detail = format!("{} such streams are open, and no more are kept", what.most());
             Problem::new(ProblemCode::TooManyStreams, detail)
         })?;

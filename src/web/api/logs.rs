@@ -12,16 +12,13 @@ use serde_json::json;
 
 use super::{
     access::AuthGeneration,
-    limits::{StreamPermit, stream},
+    limits::{ApiLimits, StreamKind, StreamPermit, stream},
     operation::{EVENTS, TEXT},
     problem::{Problem, ProblemCode},
     request::{PathParam, QueryParams, Shared, accepts},
 };
 use crate::{
-    controller::{
-        StreamKind,
-        logs::{self, new_lines, whole_lines},
-    },
+    controller::logs::{self, new_lines, whole_lines},
     wire::v1::logs::{Log, Logs, WhichLogs},
 };
 
@@ -36,12 +33,13 @@ pub async fn of_object(
     PathParam(object): PathParam<String>,
     QueryParams(which): QueryParams<WhichLogs>,
     Extension(turn): Extension<AuthGeneration>,
+    Extension(limits): Extension<ApiLimits>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if which.saved {
         return Ok(told(saved(&controller, &object).await?, &headers));
     }
-    answer(controller, LogSubject::Object(object), turn, &headers).await
+    answer(controller, LogSubject::Object(object), turn, &limits, &headers).await
 }
 
 /// The same of one container, also one that nobody's file names.
@@ -49,9 +47,10 @@ pub async fn of_container(
     State(controller): State<Shared>,
     PathParam((spark, container)): PathParam<(String, String)>,
     Extension(turn): Extension<AuthGeneration>,
+    Extension(limits): Extension<ApiLimits>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(controller, LogSubject::Container { spark, container }, turn, &headers).await
+    answer(controller, LogSubject::Container { spark, container }, turn, &limits, &headers).await
 }
 
 /// Whose words are asked for.
@@ -64,6 +63,7 @@ async fn answer(
     controller: Shared,
     whose: LogSubject,
     turn: AuthGeneration,
+    limits: &ApiLimits,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     // Before a stream begins, so that a wrong name is told.
@@ -72,7 +72,7 @@ async fn answer(
         return Ok(told(logs, headers));
     }
     let following = LogFollower {
-        place: StreamPermit::take(controller, StreamKind::Log, turn)?,
+        place: StreamPermit::take(controller, limits, StreamKind::Log, turn)?,
         whose,
         said: BTreeMap::new(),
         errors: Vec::new(),

@@ -32,6 +32,7 @@ pub use self::request::{JsonBody, PathParam, QueryParams, RequestCaller, Shared}
 use self::{
     access::{RequiredRole, door},
     idempotency::{KeysUnderWay, once},
+    limits::ApiLimits,
     operation::{EVENTS, Header, Operation, TEXT, YAML},
     problem::{Problem, ProblemCode},
 };
@@ -235,9 +236,8 @@ pub fn operations() -> Vec<Operation> {
 }
 
 /// The routes.
-pub fn router(controller: Shared) -> Router {
+pub fn router(controller: Shared, limits: ApiLimits) -> Router {
     let under_way = KeysUnderWay::default();
-    let room = limits::BodyBudget::default();
     let mut router = Router::new();
     for operation in operations() {
         let door_of = RequiredRole { controller: controller.clone(), role: operation.role };
@@ -248,13 +248,14 @@ pub fn router(controller: Shared) -> Router {
             handler = handler.layer(middleware::from_fn_with_state(known, once));
         }
         // From the inside out: nobody's body is read before it is known that they may send one.
-        let whole = middleware::from_fn_with_state(room.clone(), limits::whole_body);
+        let whole = middleware::from_fn_with_state(limits.bodies.clone(), limits::whole_body);
         let entered = handler.layer(whole).layer(middleware::from_fn_with_state(door_of, door));
         router = router.route(operation.path, entered);
     }
     router
         .route("/api/{*other}", axum::routing::any(no_such_address))
         .method_not_allowed_fallback(no_such_method)
+        .layer(Extension(limits))
         .layer(Extension(history::HistoryCache::default()))
         .layer(Extension(status::StatusCache::default()))
         .layer(DefaultBodyLimit::disable())

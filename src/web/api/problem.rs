@@ -9,7 +9,7 @@ use axum::{
 use serde_json::{Map, Value};
 
 use crate::{
-    controller::{RequestRefusal, access::NoToken, edit::NotEdited},
+    controller::{RequestRefusal, authenticator::NoToken, edit::NotEdited},
     manifest::refused::Refused,
     store::StoreError,
     wire::v1::problem::ProblemDetails,

@@ -9,7 +9,7 @@ use axum::{
 
 use super::problem::Problem;
 use crate::{
-    controller::{Controller, access::Caller},
+    controller::{Controller, authenticator::Caller},
     core::model::{access::Role, visible},
 };
 
