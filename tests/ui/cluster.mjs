@@ -45,10 +45,14 @@ export class Running {
 
   /** The main slot serves this model, as the file says. */
   serves(model, ms) {
-    return until(`${model} serves`, async () => {
-      const { sync, observed } = await this.object("vllm");
-      return sync === "InSync" && observed === model;
-    }, ms);
+    return until(
+      `${model} serves`,
+      async () => {
+        const { sync, observed } = await this.object("vllm");
+        return sync === "InSync" && observed === model;
+      },
+      ms,
+    );
   }
 }
 
@@ -66,15 +70,29 @@ export class Demo extends Running {
   }
 
   async run() {
-    const environment = { ...process.env, XDG_STATE_HOME: join(this.directory, "state"), RUST_LOG: "spark_control=warn" };
+    const environment = {
+      ...process.env,
+      XDG_STATE_HOME: join(this.directory, "state"),
+      RUST_LOG: "spark_control=warn",
+    };
     this.process = spawn(program, ["demo", "--listen", `127.0.0.1:${this.port}`], {
-      cwd: this.directory, env: environment, stdio: ["ignore", "pipe", "pipe"],
+      cwd: this.directory,
+      env: environment,
+      stdio: ["ignore", "pipe", "pipe"],
     });
     // Also when a test dies.
     process.once("exit", () => this.process.kill("SIGTERM"));
     this.said = "";
-    for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => { this.said += text; });
-    await until("the demo answers", async () => (await fetch(`${this.url}/readyz`)).ok, 30_000, () => this.said);
+    for (const stream of [this.process.stdout, this.process.stderr])
+      stream.on("data", (text) => {
+        this.said += text;
+      });
+    await until(
+      "the demo answers",
+      async () => (await fetch(`${this.url}/readyz`)).ok,
+      30_000,
+      () => this.said,
+    );
   }
 
   /** A file below its directory. */
@@ -85,7 +103,9 @@ export class Demo extends Running {
   /** A command beside the running demo. */
   command(...words) {
     return execFileSync(program, words, {
-      cwd: this.directory, env: { ...process.env, XDG_STATE_HOME: join(this.directory, "state") }, encoding: "utf8",
+      cwd: this.directory,
+      env: { ...process.env, XDG_STATE_HOME: join(this.directory, "state") },
+      encoding: "utf8",
     });
   }
 
@@ -102,14 +122,16 @@ export class Demo extends Running {
 }
 
 /** Go with Tab to what begins with a name, and press Enter there. */
-export const pressing = (page) => async (name, most = 80) => {
-  for (let tries = 0; tries < most; tries += 1) {
-    const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
-    if (focused.startsWith(name)) return page.keyboard.press("Enter");
-    await page.keyboard.press("Tab");
-  }
-  return assert.fail(`no way to “${name}” with Tab`);
-};
+export const pressing =
+  (page) =>
+  async (name, most = 80) => {
+    for (let tries = 0; tries < most; tries += 1) {
+      const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+      if (focused.startsWith(name)) return page.keyboard.press("Enter");
+      await page.keyboard.press("Tab");
+    }
+    return assert.fail(`no way to “${name}” with Tab`);
+  };
 
 export async function until(what, holds, ms = 20_000, more = () => "") {
   const deadline = Date.now() + ms;
@@ -124,13 +146,25 @@ export async function until(what, holds, ms = 20_000, more = () => "") {
   }
 }
 
-export const launch = () => chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"],
-});
+export const launch = () =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox"],
+  });
 
 /** A page that fails the test when it breaks its own policy, throws, or asks for something outside. */
-export async function open(browser, running, { path = "/", width = 1280, height = 900, scheme = "light", permissions = [], first = () => {} } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce", locale: "en-GB", permissions });
+export async function open(
+  browser,
+  running,
+  { path = "/", width = 1280, height = 900, scheme = "light", permissions = [], first = () => {} } = {},
+) {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    reducedMotion: "reduce",
+    locale: "en-GB",
+    permissions,
+  });
   const page = await context.newPage();
   page.wrong = [];
   page.on("pageerror", (error) => page.wrong.push(`threw ${error.message}`));
@@ -144,7 +178,9 @@ export async function open(browser, running, { path = "/", width = 1280, height 
   });
   await page.addInitScript(() => {
     window.violations = [];
-    document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+    document.addEventListener("securitypolicyviolation", (event) =>
+      window.violations.push(`${event.violatedDirective} ${event.blockedURI}`),
+    );
   });
   await page.addInitScript(first);
   await page.goto(`${running.url}${path}`);
@@ -163,14 +199,22 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 /** No finding of the checker that is serious or critical. */
 export async function accessible(page, where) {
   // The policy forbids scripts from elsewhere; a test's own goes around it.
-  const found = await page.evaluate(async (source) => {
-    if (!window.axe) (0, eval)(source);
-    const result = await window.axe.run(document, { resultTypes: ["violations"] });
-    return result.violations
-      .filter((one) => ["serious", "critical"].includes(one.impact))
-      .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 120)} ${node.failureSummary.split("\n")[1] ?? ""}`).slice(0, 3).join(" | ")}`);
-  }, axe).catch(async () => {
-    throw new Error("the checker could not run");
-  });
+  const found = await page
+    .evaluate(async (source) => {
+      if (!window.axe) (0, eval)(source);
+      const result = await window.axe.run(document, { resultTypes: ["violations"] });
+      return result.violations
+        .filter((one) => ["serious", "critical"].includes(one.impact))
+        .map(
+          (one) =>
+            `${one.id}: ${one.nodes
+              .map((node) => `${node.html.slice(0, 120)} ${node.failureSummary.split("\n")[1] ?? ""}`)
+              .slice(0, 3)
+              .join(" | ")}`,
+        );
+    }, axe)
+    .catch(async () => {
+      throw new Error("the checker could not run");
+    });
   assert.deepEqual(found, [], `${where}: what a reader cannot use`);
 }

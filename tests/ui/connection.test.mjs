@@ -103,9 +103,13 @@ test("of seven windows of one browser the one that is seen is live, and can edit
 test("a connection that says nothing any more is not live, and is opened again", async () => {
   const page = await open(browser, demo, { first: watched });
   await live(page).waitFor();
-  await page.evaluate(() => { window.dropped = true; });
+  await page.evaluate(() => {
+    window.dropped = true;
+  });
   await live(page).waitFor({ state: "hidden", timeout: 30_000 });
-  await page.evaluate(() => { window.dropped = false; });
+  await page.evaluate(() => {
+    window.dropped = false;
+  });
   await live(page).waitFor({ timeout: 30_000 });
   await close(page);
 });

@@ -9,7 +9,13 @@ import { base, browser, card, demo, dialog, put, serves } from "./demo.mjs";
 test("it is small", async () => {
   const page = await open(browser, demo);
   await card(page).waitFor();
-  const kib = await page.evaluate(() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation")).reduce((sum, one) => sum + one.transferSize, 0) / 1024);
+  const kib = await page.evaluate(
+    () =>
+      performance
+        .getEntriesByType("resource")
+        .concat(performance.getEntriesByType("navigation"))
+        .reduce((sum, one) => sum + one.transferSize, 0) / 1024,
+  );
   assert.ok(kib > 20 && kib < 150, `${kib} KiB`);
   await close(page);
 });
@@ -30,12 +36,18 @@ test("the public key is shown, and copied", async () => {
 });
 
 test("a service that waits for a yes is agreed to on its tile", async () => {
-  await put(base.replace("reconcile: {", "reconcile: { on_edit: approve,").replace("container: kokoro-tts, state: running", "container: kokoro-tts, state: stopped"));
+  await put(
+    base
+      .replace("reconcile: {", "reconcile: { on_edit: approve,")
+      .replace("container: kokoro-tts, state: running", "container: kokoro-tts, state: stopped"),
+  );
   const page = await open(browser, demo);
   const tile = page.getByRole("article", { name: "kokoro" });
   await page.getByText("One change waits for your approval. kokoro").waitFor();
   await tile.getByRole("button", { name: "Look at the plan and approve" }).click();
-  await dialog(page).getByText(/Nothing serves until it is started again/).waitFor();
+  await dialog(page)
+    .getByText(/Nothing serves until it is started again/)
+    .waitFor();
   await dialog(page).getByRole("button", { name: "Approve this plan" }).click();
   await tile.getByText(/stopped → stopped/).waitFor();
   await close(page);
@@ -118,16 +130,25 @@ test("services are kept running, stopped and suspended by edits", async () => {
   const page = await open(browser, demo);
   const tile = page.getByRole("article", { name: "kokoro" });
   await tile.getByRole("button", { name: "Stop" }).click();
-  await dialog(page).getByText(/Nothing serves until it is started again\..*in flight/).waitFor();
-  await dialog(page).getByRole("button", { name: /Write it/ }).click();
+  await dialog(page)
+    .getByText(/Nothing serves until it is started again\..*in flight/)
+    .waitFor();
+  await dialog(page)
+    .getByRole("button", { name: /Write it/ })
+    .click();
   await tile.getByText(/stopped → stopped/).waitFor();
   await tile.getByRole("button", { name: "Start", exact: true }).click();
-  await dialog(page).getByRole("button", { name: /Write it/ }).click();
+  await dialog(page)
+    .getByRole("button", { name: /Write it/ })
+    .click();
   await tile.getByText(/running → up/).waitFor();
   // A disabled one is not shown at all.
   await put(`${base}\ndisabled_services: [qdrant]\n`);
   await page.getByRole("article", { name: "qdrant" }).waitFor({ state: "detached" });
-  assert.equal((await demo.api("/api/v1/status")).objects.some((object) => object.object === "qdrant"), false);
+  assert.equal(
+    (await demo.api("/api/v1/status")).objects.some((object) => object.object === "qdrant"),
+    false,
+  );
   await put(base);
   await page.getByRole("article", { name: "qdrant" }).waitFor();
   await close(page);
@@ -137,21 +158,34 @@ test("a bot is restarted and brought to its branch, with its log", async () => {
   const page = await open(browser, demo);
   const tile = page.getByRole("article", { name: "helper" });
   await tile.getByRole("button", { name: "Restart" }).click();
-  await dialog(page).getByText(/stop helper/).waitFor();
+  await dialog(page)
+    .getByText(/stop helper/)
+    .waitFor();
   await dialog(page).getByText("Nothing serves while it stops and starts.").waitFor();
   await dialog(page).getByRole("button", { name: "Write it, and stop what serves" }).click();
-  await until("the restart", async () => (await demo.api("/api/v1/history")).events.some((event) => /start `helper`/.test(event.message)));
+  await until("the restart", async () =>
+    (await demo.api("/api/v1/history")).events.some((event) => /start `helper`/.test(event.message)),
+  );
   await tile.getByRole("button", { name: "Update" }).click();
-  await dialog(page).getByText(/as helper on spark2: bring helper to main, build it, and recreate helper/).waitFor();
-  await dialog(page).getByRole("button", { name: /^Write it/ }).click();
+  await dialog(page)
+    .getByText(/as helper on spark2: bring helper to main, build it, and recreate helper/)
+    .waitFor();
+  await dialog(page)
+    .getByRole("button", { name: /^Write it/ })
+    .click();
   await tile.getByText(/Updating: job/).waitFor();
   await tile.getByText("Log of the update").click();
   await tile.getByRole("log").getByText("== building").waitFor();
-  await page.getByText(/update: main is at 1c0ffee/).first().waitFor();
+  await page
+    .getByText(/update: main is at 1c0ffee/)
+    .first()
+    .waitFor();
   // One that fails says why, and is tried again.
   demo.command("demo", "fault", "spark2", "transfer-fails", "1s");
   await tile.getByRole("button", { name: "Update" }).click();
-  await dialog(page).getByRole("button", { name: /^Write it/ }).click();
+  await dialog(page)
+    .getByRole("button", { name: /^Write it/ })
+    .click();
   await tile.getByText(/Stalled: .*Permission denied/).waitFor({ timeout: 30_000 });
   await tile.getByRole("button", { name: "Try again" }).click();
   await dialog(page).getByText("Nothing serves while it is made anew, after it is built.").waitFor();
@@ -174,9 +208,14 @@ test("the log of any container, also of one that nobody's file names", async () 
 });
 
 test("times: the schedule as a picture, and when each endpoint was up", async () => {
-  await put(`${demo.file}\nschedule:\n  nights: { days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "23:59", timezone: UTC, model: small }\n`);
+  await put(
+    `${demo.file}\nschedule:\n  nights: { days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "23:59", timezone: UTC, model: small }\n`,
+  );
   const page = await open(browser, demo, { path: "/#/times" });
-  await page.getByRole("img", { name: /nights: small/ }).nth(6).waitFor();
+  await page
+    .getByRole("img", { name: /nights: small/ })
+    .nth(6)
+    .waitFor();
   await page.getByRole("img", { name: /kokoro in the last day: .*up/ }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();
   await card(page).getByText("window “nights” is open until").waitFor();
@@ -194,8 +233,12 @@ test("a file that takes much out waits, and is agreed to", async () => {
   await page.getByText("Everything is as the file says.").waitFor();
   demo.file = before.replace(/services:\n(  .*\n)+/, "");
   await page.getByRole("button", { name: "Look at what it takes out and approve" }).click();
-  await dialog(page).getByText(/^-services:$/m).waitFor();
-  await dialog(page).getByText(/Nothing would be done on the Sparks/).waitFor();
+  await dialog(page)
+    .getByText(/^-services:$/m)
+    .waitFor();
+  await dialog(page)
+    .getByText(/Nothing would be done on the Sparks/)
+    .waitFor();
   await dialog(page).getByRole("button", { name: "Approve it" }).click();
   await page.getByText("The file names no services.").waitFor();
   await close(page);
@@ -205,8 +248,14 @@ test("a Spark that falls silent is said to be silent", async () => {
   const page = await open(browser, demo);
   demo.command("demo", "fault", "spark2", "silent", "15s");
   await page.getByText(/^spark2 cannot be looked at: /).waitFor({ timeout: 60_000 });
-  await page.getByRole("listitem").filter({ hasText: /spark2 cannot be looked at any more: / }).waitFor();
-  await page.getByRole("article", { name: "spark2" }).getByText(/What follows is from/).waitFor();
+  await page
+    .getByRole("listitem")
+    .filter({ hasText: /spark2 cannot be looked at any more: / })
+    .waitFor();
+  await page
+    .getByRole("article", { name: "spark2" })
+    .getByText(/What follows is from/)
+    .waitFor();
   await page.getByText("Everything is as the file says.").waitFor({ timeout: 90_000 });
   await close(page);
 });
@@ -249,14 +298,19 @@ test("with tokens, a browser signs in, and may what its token may", async () => 
 });
 
 test("every view can be used by everybody, narrow and wide, light and dark", async () => {
-  for (const [width, height] of [[390, 844], [1280, 900]]) {
+  for (const [width, height] of [
+    [390, 844],
+    [1280, 900],
+  ]) {
     for (const scheme of ["light", "dark"]) {
       const page = await open(browser, demo, { width, height, scheme });
       for (const view of ["", "models", "times", "history", "logs/vllm", "file"]) {
         await page.goto(`${demo.url}/#/${view}`);
         await page.getByRole("main").getByRole("heading", { level: 2 }).first().waitFor();
         await page.waitForTimeout(300);
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        const over = await page.evaluate(
+          () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+        );
         assert.ok(over <= 0, `${view || "overview"} at ${width}: ${over} px wider than the screen`);
         await accessible(page, `${view || "overview"} at ${width}, ${scheme}`);
       }

@@ -28,7 +28,10 @@ async function on(path, looks = {}) {
 }
 
 const dialog = (page) => page.getByRole("dialog").last();
-const write = (page) => dialog(page).getByRole("button", { name: /^Write it/ }).click();
+const write = (page) =>
+  dialog(page)
+    .getByRole("button", { name: /^Write it/ })
+    .click();
 const card = (page) => page.getByRole("article", { name: "Main model" });
 const serves = (model) => lab.serves(model, LONG);
 
@@ -39,8 +42,13 @@ test("a model is chosen, and serves", async () => {
   await accessible(page, "the overview of a real Spark");
   await card(page).getByRole("link", { name: "Choose another model" }).click();
   await page.getByRole("button", { name: "Serve beta" }).click();
-  await dialog(page).getByText(/stop and remove vllm_node/).first().waitFor();
-  await dialog(page).getByText(/No request is in flight|0 requests are in flight|in flight/).waitFor();
+  await dialog(page)
+    .getByText(/stop and remove vllm_node/)
+    .first()
+    .waitFor();
+  await dialog(page)
+    .getByText(/No request is in flight|0 requests are in flight|in flight/)
+    .waitFor();
   await write(page);
   await page.getByRole("link", { name: "Overview" }).click();
   await card(page).getByText("beta loads").first().waitFor();
@@ -74,7 +82,9 @@ test("a service is stopped and started, and a bot is brought to its branch", asy
   const page = await on("/");
   const web = page.getByRole("article", { name: "web" });
   await web.getByRole("button", { name: "Stop" }).click();
-  await dialog(page).getByText(/Nothing serves until it is started again/).waitFor();
+  await dialog(page)
+    .getByText(/Nothing serves until it is started again/)
+    .waitFor();
   await write(page);
   await web.getByText(/stopped → stopped/).waitFor();
   await web.getByRole("button", { name: "Start", exact: true }).click();
@@ -122,17 +132,23 @@ test("a model is added, fails, is tried again, and is taken out", async () => {
   await page.getByText("This is what the file holds.").waitFor();
   const before = await text.inputValue();
   const between = /broken: *\{/.test(before) ? ", " : "\n    ";
-  await text.fill(before.replace(/broken:[^]*?repo: lab\/beta/, (entry) => `${entry}${between}env: { LAB_FAIL: load }`));
+  await text.fill(
+    before.replace(/broken:[^]*?repo: lab\/beta/, (entry) => `${entry}${between}env: { LAB_FAIL: load }`),
+  );
   await page.getByText("This is valid.").waitFor();
   await page.getByRole("button", { name: "Look at what would happen" }).click();
-  await dialog(page).getByText(/\+.*LAB_FAIL/).waitFor();
+  await dialog(page)
+    .getByText(/\+.*LAB_FAIL/)
+    .waitFor();
   await write(page);
   await page.getByText("This is what the file holds.").waitFor();
   await page.getByRole("link", { name: "Models" }).click();
   await page.getByRole("button", { name: "Serve broken" }).click();
   await write(page);
   await page.getByRole("link", { name: "Overview" }).click();
-  await card(page).getByText(/It failed/).waitFor();
+  await card(page)
+    .getByText(/It failed/)
+    .waitFor();
   await card(page).getByRole("button", { name: "Try again" }).click();
   const stops = dialog(page).getByRole("button", { name: "Try again, and stop what serves" });
   await page.getByText("It is tried again.").or(stops).first().waitFor();
@@ -146,10 +162,17 @@ test("a model is added, fails, is tried again, and is taken out", async () => {
   await write(page);
   await page.getByRole("row", { name: /^broken/ }).waitFor({ state: "detached" });
   await page.getByRole("link", { name: "History" }).click();
-  await page.getByRole("cell", { name: /a retry was asked for by somebody over HTTP/ }).first().waitFor();
+  await page
+    .getByRole("cell", { name: /a retry was asked for by somebody over HTTP/ })
+    .first()
+    .waitFor();
   const revision = page.getByRole("listitem").filter({ hasText: /Revision \d+ / });
   await revision.first().getByText("What changed").click();
-  await revision.first().getByText(/-.*broken/).first().waitFor();
+  await revision
+    .first()
+    .getByText(/-.*broken/)
+    .first()
+    .waitFor();
   await revision.nth(1).getByRole("button", { name: "Make the file this again" }).click();
   await write(page);
   await until("the file is what it was", () => lab.file.includes("LAB_FAIL"));
@@ -170,7 +193,9 @@ test("everything is suspended, and a file that takes much out is agreed to", asy
   const before = lab.file;
   lab.file = before.replace(/services:\n(  .*\n)+/, "");
   await page.getByRole("button", { name: "Look at what it takes out and approve" }).click();
-  await dialog(page).getByText(/^-services:$/m).waitFor();
+  await dialog(page)
+    .getByText(/^-services:$/m)
+    .waitFor();
   await dialog(page).getByRole("button", { name: "Approve it" }).click();
   await page.getByText("The file names no services.").waitFor();
   lab.file = before;

@@ -7,10 +7,15 @@ const folder = new URL("../../docs/pictures/", import.meta.url).pathname;
 mkdirSync(folder, { recursive: true });
 const browser = await launch();
 const demo = await Demo.start();
-const serves = (model) => until(`${model} serves`, async () => {
-  const { sync, observed } = await demo.object("vllm");
-  return sync === "InSync" && observed === model;
-}, 60_000);
+const serves = (model) =>
+  until(
+    `${model} serves`,
+    async () => {
+      const { sync, observed } = await demo.object("vllm");
+      return sync === "InSync" && observed === model;
+    },
+    60_000,
+  );
 
 await serves("small");
 await weigh();
@@ -39,28 +44,35 @@ async function weigh() {
     let sum = 0;
     const client = await page.context().newCDPSession(page);
     await client.send("Network.enable");
-    client.on("Network.loadingFinished", (event) => { sum += event.encodedDataLength; });
+    client.on("Network.loadingFinished", (event) => {
+      sum += event.encodedDataLength;
+    });
     return () => sum;
   });
   const times = [];
   for (let turn = 0; turn < 9; turn += 1) {
-    times.push(await visit(async (page) => {
-      // When the first thing to press is there, by the page's own clock.
-      await page.addInitScript(() => {
-        new MutationObserver((_, observer) => {
-          if (!document.querySelector("article.slot .actions")) return;
-          window.usable = performance.now();
-          observer.disconnect();
-        }).observe(document, { childList: true, subtree: true });
-      });
-      return () => page.evaluate(() => ({
-        painted: performance.getEntriesByName("first-contentful-paint")[0].startTime,
-        usable: window.usable,
-      }));
-    }));
+    times.push(
+      await visit(async (page) => {
+        // When the first thing to press is there, by the page's own clock.
+        await page.addInitScript(() => {
+          new MutationObserver((_, observer) => {
+            if (!document.querySelector("article.slot .actions")) return;
+            window.usable = performance.now();
+            observer.disconnect();
+          }).observe(document, { childList: true, subtree: true });
+        });
+        return () =>
+          page.evaluate(() => ({
+            painted: performance.getEntriesByName("first-contentful-paint")[0].startTime,
+            usable: window.usable,
+          }));
+      }),
+    );
   }
   const median = (name) => times.map((one) => one[name]).sort((a, b) => a - b)[4];
-  console.log(`first contentful paint ${median("painted").toFixed(0)} ms, usable ${median("usable").toFixed(0)} ms, ${(bytes / 1024).toFixed(1)} KiB over the wire`);
+  console.log(
+    `first contentful paint ${median("painted").toFixed(0)} ms, usable ${median("usable").toFixed(0)} ms, ${(bytes / 1024).toFixed(1)} KiB over the wire`,
+  );
 }
 
 /** One visit with nothing kept from before; `prepare` tells how it is read. */

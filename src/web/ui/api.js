@@ -49,11 +49,18 @@ export const get = async (path, limit) => (await ask("GET", path, { limit })).va
 
 /** An edit, in one of the forms that the API has. The tag is the revision that it was made from. */
 export function edit(change, tag, dryRun) {
-  const wishes = new URLSearchParams({ ...(dryRun && { dry_run: "true" }), ...(change.owner && { owner: change.owner }) });
+  const wishes = new URLSearchParams({
+    ...(dryRun && { dry_run: "true" }),
+    ...(change.owner && { owner: change.owner }),
+  });
   const query = wishes.size > 0 ? `?${wishes}` : "";
   const headers = { "if-match": tag ?? "*" };
   if (change.merge) {
-    return ask("PATCH", `/api/v1/desired${query}`, { body: change.merge, type: "application/merge-patch+json", headers });
+    return ask("PATCH", `/api/v1/desired${query}`, {
+      body: change.merge,
+      type: "application/merge-patch+json",
+      headers,
+    });
   }
   if (change.text !== undefined) {
     return ask("PUT", `/api/v1/desired${query}`, { body: change.text, type: "application/yaml", headers });

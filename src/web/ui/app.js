@@ -48,7 +48,13 @@ function App() {
       try {
         const [status, drift] = await Promise.all([get("/api/v1/status", SOON_MS), get("/api/v1/drift", SOON_MS)]);
         // What was asked before the stream broke tells nothing of what came while nobody listened.
-        setSeen((before) => ({ ...before, status, drift: drift.drift, problem: null, isOld: before.isOld && breaks !== now.breaks }));
+        setSeen((before) => ({
+          ...before,
+          status,
+          drift: drift.drift,
+          problem: null,
+          isOld: before.isOld && breaks !== now.breaks,
+        }));
       } catch (problem) {
         // Somebody made a first token, or took ours away.
         const session = problem.code === "unauthorized" ? NOBODY : undefined;
@@ -66,7 +72,11 @@ function App() {
       setSeen((before) => ({ ...before, session, problem: null }));
       await seen;
       const { events: lines } = await get(`/api/v1/history?last=${KEPT_EVENTS}`);
-      setEvents((before) => lines.concat(before.filter((event) => !lines.some((known) => known.number === event.number))).slice(-KEPT_EVENTS));
+      setEvents((before) =>
+        lines
+          .concat(before.filter((event) => !lines.some((known) => known.number === event.number)))
+          .slice(-KEPT_EVENTS),
+      );
     } catch (problem) {
       setSeen((before) => ({ ...before, session: problem.code === "unauthorized" ? NOBODY : before.session, problem }));
     }
@@ -91,7 +101,10 @@ function App() {
         begin();
       },
       seen: refresh,
-      history: (event) => setEvents((before) => (before.some((known) => known.number === event.number) ? before : before.concat(event).slice(-KEPT_EVENTS))),
+      history: (event) =>
+        setEvents((before) =>
+          before.some((known) => known.number === event.number) ? before : before.concat(event).slice(-KEPT_EVENTS),
+        ),
     });
   }, [isIn]);
   useEffect(() => {
@@ -110,14 +123,24 @@ function App() {
   if (session?.role === "nobody") return html`<${SignIn} onDone=${begin} />`;
   const shared = { status, events, may, open: setChange, say: setSaid };
   return html`
-    <a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.getElementById("content").focus(); }}>${words.skip}</a>
+    <a class="skip" href="#content" onClick=${(event) => {
+      event.preventDefault();
+      document.getElementById("content").focus();
+    }}>${words.skip}</a>
     <header>
       <div class="brand"><strong>${words.title}</strong> ${status?.cluster && html`<span>${status.cluster}</span>`}</div>
       <nav aria-label=${words.nav.label}>${["overview", "models", "times", "history", "logs", "file"].map(
-        (name) => html`<a href=${name === "overview" ? "#/" : `#/${name}`} aria-current=${view.name === name ? "page" : undefined}>${words.nav[name]}</a>`,
+        (name) =>
+          html`<a href=${name === "overview" ? "#/" : `#/${name}`} aria-current=${view.name === name ? "page" : undefined}>${words.nav[name]}</a>`,
       )}<a href="/api">${words.nav.api}</a></nav>
       <${Live} live=${live === "live" && seen.isOld ? "connecting" : live} at=${status?.at} />
-      ${session?.needs_token && html`<span class="who"><small>${words.sign.as(session.name, session.role)}</small> <button class="quiet" onClick=${async () => { await ask("DELETE", "/api/v1/session"); location.reload(); }}>${words.sign.out}</button></span>`}
+      ${
+        session?.needs_token &&
+        html`<span class="who"><small>${words.sign.as(session.name, session.role)}</small> <button class="quiet" onClick=${async () => {
+          await ask("DELETE", "/api/v1/session");
+          location.reload();
+        }}>${words.sign.out}</button></span>`
+      }
     </header>
     <main id="content" tabindex="-1">
       <h1 class="unseen">${words.title}: ${words.nav[view.name]}</h1>
@@ -126,8 +149,15 @@ function App() {
       ${!status && !seen.problem && html`<p>${words.loading}</p>`}
       ${status && html`<${View} view=${view} shared=${shared} drift=${seen.drift} />`}
     </main>
-    ${change && html`<${Change} key=${JSON.stringify(change.change)} ...${change} onClose=${() => setChange(null)}
-      onWritten=${(text) => { setSaid(text); change.onWritten?.(); refresh(); }} />`}`;
+    ${
+      change &&
+      html`<${Change} key=${JSON.stringify(change.change)} ...${change} onClose=${() => setChange(null)}
+      onWritten=${(text) => {
+        setSaid(text);
+        change.onWritten?.();
+        refresh();
+      }} />`
+    }`;
 }
 
 function View({ view, shared, drift }) {
@@ -151,7 +181,13 @@ function View({ view, shared, drift }) {
         <${Services} status=${status} may=${may} open=${open} say=${shared.say} />
         <${Sparks} status=${status} />
         <${Section} title=${words.history.events}>
-          <ul class="events">${events.slice(-8).reverse().map((event) => html`<li key=${event.number}><${When} at=${event.at} /> ${event.object && html`<strong>${event.object}</strong>`} <${Text}>${event.message}<//></li>`)}</ul>
+          <ul class="events">${events
+            .slice(-8)
+            .reverse()
+            .map(
+              (event) =>
+                html`<li key=${event.number}><${When} at=${event.at} /> ${event.object && html`<strong>${event.object}</strong>`} <${Text}>${event.message}<//></li>`,
+            )}</ul>
         <//>`;
   }
 }

@@ -17,7 +17,10 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
     (async () => {
       try {
         // The text has a tag also while it is not valid, and is to be put back.
-        const known = turn === 0 && tag !== undefined ? tag : (await ask("GET", "/api/v1/desired", { accept: "application/yaml" })).tag;
+        const known =
+          turn === 0 && tag !== undefined
+            ? tag
+            : (await ask("GET", "/api/v1/desired", { accept: "application/yaml" })).tag;
         const preview = (await edit(change, known, true)).value;
         if (wanted) set({ preview, tag: known, problem: null, busy: false });
       } catch (problem) {
@@ -57,7 +60,10 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
       ${problem && !isConflict && html`<${Trouble} problem=${problem} />`}
       ${isConflict && html`<p class="trouble" role="alert">${says.conflict(problem.fields)}</p>`}
       ${isNothing && html`<p>${says.nothing}</p>`}
-      ${preview && !isNothing && html`
+      ${
+        preview &&
+        !isNothing &&
+        html`
         <${Costs} plan=${preview.plan} />
         ${preview.pending_reason && html`<p class="cost">${preview.pending_reason}</p>`}
         ${preview.warnings.length > 0 && html`<h3>${says.warnings}</h3><ul>${preview.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`}
@@ -65,12 +71,18 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
         <${Plan} plan=${preview.plan} />
         <h3>${says.diff}</h3>
         <${Diff} text=${preview.diff} />
-      `}
+      `
+      }
     </div>
     <div class="actions">
       ${(isConflict || (problem && !preview)) && html`<button onClick=${() => setTurn(turn + 1)}>${says.again}</button>`}
-      ${preview && !isNothing && !isConflict && html`<button class="primary" disabled=${busy} onClick=${(event) => write(() => close(event))}>
-        ${lost.length > 0 ? says.applyStops : says.apply}</button>`}
+      ${
+        preview &&
+        !isNothing &&
+        !isConflict &&
+        html`<button class="primary" disabled=${busy} onClick=${(event) => write(() => close(event))}>
+        ${lost.length > 0 ? says.applyStops : says.apply}</button>`
+      }
       <button onClick=${close}>${words.cancel}</button>
     </div>
   <//>`;

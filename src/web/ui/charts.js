@@ -20,7 +20,9 @@ export function Line({ points, max, label }) {
   const [from, to] = [points[0][0], points[points.length - 1][0]];
   const x = (at) => (300 * (at - from)) / Math.max(1, to - from);
   const y = (value) => 60 - (60 * value) / Math.max(1, max);
-  const path = points.map(([at, value], index) => `${index ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const path = points
+    .map(([at, value], index) => `${index ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
+    .join("");
   return html`<svg class="line" role="img" aria-label=${label} viewBox="0 0 300 60" preserveAspectRatio="none">
     <path class="area" d=${`${path}L300 60L0 60Z`} /><path class="stroke" d=${path} />
   </svg>`;
@@ -45,7 +47,10 @@ export function Stretches({ from, to, stretches, now, label }) {
     <rect class="ground" x="0" y="0" width="1000" height="20" />
     ${stretches
       .filter((one) => one.to > from && one.from < to)
-      .map((one) => html`<rect class=${`part ${one.tone}`} x=${x(one.from)} y=${one.tone === "up" ? 12 : 0} width=${Math.max(1.5, x(one.to) - x(one.from))} height=${one.tone === "up" ? 8 : 20}><title>${one.name}</title></rect>`)}
+      .map(
+        (one) =>
+          html`<rect class=${`part ${one.tone}`} x=${x(one.from)} y=${one.tone === "up" ? 12 : 0} width=${Math.max(1.5, x(one.to) - x(one.from))} height=${one.tone === "up" ? 8 : 20}><title>${one.name}</title></rect>`,
+      )}
     ${now && html`<rect class="nowmark" x=${x(now)} y="0" width="2" height="20" />`}
   </svg>`;
 }

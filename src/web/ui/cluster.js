@@ -48,10 +48,18 @@ function gpuText(gpu) {
 
 function Memory({ spark }) {
   const [total, free] = [spark.memory_total_bytes, spark.memory_available_bytes];
-  const holders = spark.holders.map((holder) => ({ name: holderName(holder), bytes: holder.bytes ?? 0, told: holder.bytes }));
+  const holders = spark.holders.map((holder) => ({
+    name: holderName(holder),
+    bytes: holder.bytes ?? 0,
+    told: holder.bytes,
+  }));
   const known = holders.reduce((sum, holder) => sum + holder.bytes, 0);
   const other = Math.max(0, total - free - known);
-  const parts = holders.map((holder, index) => ({ value: holder.bytes, tone: `held${index % 4}`, name: says.held(holder.name, gib(holder.told)) }));
+  const parts = holders.map((holder, index) => ({
+    value: holder.bytes,
+    tone: `held${index % 4}`,
+    name: says.held(holder.name, gib(holder.told)),
+  }));
   parts.push({ value: other, tone: "other", name: says.held(says.other, gib(other)) });
   const told = parts.map((part) => part.name).join(", ");
   return html`<div class="memory">

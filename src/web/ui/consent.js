@@ -82,8 +82,11 @@ export function Again({ object, may, say }) {
     }
   };
   return html`<${Trouble} problem=${problem} /><button disabled=${!may("edit")} onClick=${again}>${says.retry}</button>
-    ${plan && html`<${Dialog} title=${`${says.retry}: ${object}`} onClose=${() => setPlan(null)}>
+    ${
+      plan &&
+      html`<${Dialog} title=${`${says.retry}: ${object}`} onClose=${() => setPlan(null)}>
       <${Costs} plan=${plan} /><${Plan} plan=${plan} />
       <${Agree} label=${says.retryStops} does=${() => retry(object, false)} agreed=${says.retried} setProblem=${setProblem} say=${say} />
-    <//>`}`;
+    <//>`
+    }`;
 }

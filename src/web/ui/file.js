@@ -65,7 +65,8 @@ export function File({ status, may, open }) {
   }, [text, known]);
   // Somebody else's edit while nothing was written here is simply read.
   // A look may be older than what was just read: only a newer revision counts.
-  const isStale = known.text !== null && known.revision !== null && status.revision !== null && known.revision < status.revision;
+  const isStale =
+    known.text !== null && known.revision !== null && status.revision !== null && known.revision < status.revision;
   useEffect(() => {
     if (isStale && text === known.text) read();
   }, [isStale, text, known, status.revision]);

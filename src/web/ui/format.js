@@ -14,7 +14,10 @@ export function gib(bytes) {
 export function duration(secs) {
   const whole = Math.max(0, Math.round(secs));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return whole % 60 && whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 60)} min`;
+  if (whole < 3600)
+    return whole % 60 && whole < 600
+      ? `${Math.floor(whole / 60)} min ${whole % 60} s`
+      : `${Math.floor(whole / 60)} min`;
   const hours = Math.floor(whole / 3600);
   if (hours < 48) return `${hours} h ${Math.floor((whole % 3600) / 60)} min`;
   return `${Math.floor(hours / 24)} days`;

@@ -13,14 +13,28 @@ export function Headline({ status, may, open, say }) {
   const [approving, setApproving] = useState(false);
   // Whom each concerns is said by the controller; here it is only put into words.
   const of = (concern) => status.objects.filter((object) => object.concern === concern);
-  const [stuck, asks, passing, kept, unseen] = ["needs_you", "asks_for_approval", "passing", "as_wished", "out_of_sight"].map(of);
+  const [stuck, asks, passing, kept, unseen] = [
+    "needs_you",
+    "asks_for_approval",
+    "passing",
+    "as_wished",
+    "out_of_sight",
+  ].map(of);
   // What failed and is tried again is no change that somebody made.
   const again = passing.filter((object) => object.outlook?.failure);
   const moving = passing.filter((object) => !object.outlook?.failure);
   const silent = status.headline.silent;
-  const tone = { fine: "good", as_wished: "good", passing: "moving", asks_for_approval: "moving", out_of_sight: "bad", needs_you: "bad" }[status.headline.concern];
+  const tone = {
+    fine: "good",
+    as_wished: "good",
+    passing: "moving",
+    asks_for_approval: "moving",
+    out_of_sight: "bad",
+    needs_you: "bad",
+  }[status.headline.concern];
   // What keeps it where it is; of what nothing is done about, how it is.
-  const why = (object) => `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason ?? words.health[object.health]}`;
+  const why = (object) =>
+    `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason ?? words.health[object.health]}`;
   const names = (objects) => objects.map((object) => nameOf(object)).join(", ");
   return html`<div class=${`headline ${tone}`}>
     <div role="status">

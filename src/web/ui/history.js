@@ -14,7 +14,9 @@ export function History({ status, events, may, open }) {
   const known = all.value?.events ?? [];
   const last = known.length ? known[known.length - 1].number : -1;
   const lines = [...known, ...events.filter((event) => event.number > last)].reverse();
-  const shown = lines.filter((event) => `${event.kind} ${event.object} ${event.message}`.toLowerCase().includes(filter.toLowerCase()));
+  const shown = lines.filter((event) =>
+    `${event.kind} ${event.object} ${event.message}`.toLowerCase().includes(filter.toLowerCase()),
+  );
   return html`
     <${Section} title=${says.events}>
       <${Trouble} problem=${all.problem} />
@@ -51,7 +53,10 @@ function Changes({ revision, before }) {
   const read = async (event) => {
     if (!event.target.open || state.lines) return;
     try {
-      const [now, then] = await Promise.all([get(`/api/v1/desired/${revision}`), before ? get(`/api/v1/desired/${before}`) : ""]);
+      const [now, then] = await Promise.all([
+        get(`/api/v1/desired/${revision}`),
+        before ? get(`/api/v1/desired/${before}`) : "",
+      ]);
       set({ lines: lineDiff(then, now), problem: null });
     } catch (problem) {
       set({ lines: null, problem });

@@ -10,7 +10,10 @@ const says = words.logs;
 const KEPT_LINES = 2000;
 
 /** Where the words of an object are, or of one container. */
-const pathOf = (whose) => (whose.length === 1 ? `/api/v1/logs/${part(whose[0])}` : `/api/v1/sparks/${part(whose[0])}/containers/${part(whose[1])}/logs`);
+const pathOf = (whose) =>
+  whose.length === 1
+    ? `/api/v1/logs/${part(whose[0])}`
+    : `/api/v1/sparks/${part(whose[0])}/containers/${part(whose[1])}/logs`;
 
 /** `whose` is `[object]` or `[spark, container]`. */
 export function Logs({ whose, status }) {
@@ -19,14 +22,22 @@ export function Logs({ whose, status }) {
   const containers = status.sparks.flatMap((spark) => spark.containers.map((one) => [spark.name, one.name]));
   const addressOf = (one) => `#/logs/${one.map(part).join("/")}`;
   const now = addressOf(whose);
-  const options = (all) => all.map((one) => html`<option value=${addressOf(one)} selected=${addressOf(one) === now}>${says.whose(one)}</option>`);
+  const options = (all) =>
+    all.map(
+      (one) => html`<option value=${addressOf(one)} selected=${addressOf(one) === now}>${says.whose(one)}</option>`,
+    );
   const saved = which === "saved" && whose.length === 1;
   return html`<${Section} title=${says.heading}>
     <div class="row">
-      <label>${says.object} <select value=${now} onChange=${(event) => { location.hash = event.target.value; }}>
+      <label>${says.object} <select value=${now} onChange=${(event) => {
+        location.hash = event.target.value;
+      }}>
         <optgroup label=${says.ofFile}>${options(objects)}</optgroup><optgroup label=${says.ofContainers}>${options(containers)}</optgroup></select></label>
-      ${whose.length === 1 && html`<label>${says.which} <select value=${which} onChange=${(event) => setWhich(event.target.value)}>
-        <option value="live">${says.liveNow}</option><option value="saved">${says.saved}</option></select></label>`}
+      ${
+        whose.length === 1 &&
+        html`<label>${says.which} <select value=${which} onChange=${(event) => setWhich(event.target.value)}>
+        <option value="live">${says.liveNow}</option><option value="saved">${says.saved}</option></select></label>`
+      }
     </div>
     ${saved ? html`<${Saved} key=${now} object=${whose[0]} />` : html`<${Log} key=${now} whose=${whose} lines=${KEPT_LINES} />`}
   <//>`;
@@ -43,7 +54,8 @@ export function Log({ whose, lines }) {
       follow(pathOf(whose), {
         state: (live) => set((before) => ({ ...before, live })),
         // A new connection begins with the last lines: what stands there is not put before them.
-        lines: ({ lines: more, errors }, isFirst) => set((before) => ({ ...before, errors, lines: (isFirst ? [] : before.lines).concat(more).slice(-lines) })),
+        lines: ({ lines: more, errors }, isFirst) =>
+          set((before) => ({ ...before, errors, lines: (isFirst ? [] : before.lines).concat(more).slice(-lines) })),
       }),
     whose,
   );

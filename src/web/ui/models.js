@@ -68,7 +68,12 @@ function Add({ sparks, onClose, open }) {
     // What was typed stays until it is in the file.
     const dialog = event.target.closest("dialog");
     setWrong({});
-    open({ title: says.adding, change: { merge }, onWritten: () => shut(dialog), onInvalid: (problems) => setWrong(byField(problems, FIELDS)) });
+    open({
+      title: says.adding,
+      change: { merge },
+      onWritten: () => shut(dialog),
+      onInvalid: (problems) => setWrong(byField(problems, FIELDS)),
+    });
   };
   return html`<${Dialog} title=${says.adding} onClose=${onClose}>
     <form onSubmit=${submit}>

@@ -10,7 +10,9 @@ export const html = htm.bind(h);
 
 /** A message with its names in it: what stands in backticks is a name. */
 export function Text({ children }) {
-  return String(children ?? "").split("`").map((piece, index) => (index % 2 ? html`<code>${piece}</code>` : piece));
+  return String(children ?? "")
+    .split("`")
+    .map((piece, index) => (index % 2 ? html`<code>${piece}</code>` : piece));
 }
 
 /** Why nothing is done: in plain words, with the reason's own name and what is known of it. */
@@ -24,7 +26,12 @@ export function Badge({ tone, children }) {
 }
 
 const toneOfHealth = {
-  Healthy: "good", Progressing: "moving", Degraded: "bad", Missing: "bad", Suspended: "plain", Unknown: "odd",
+  Healthy: "good",
+  Progressing: "moving",
+  Degraded: "bad",
+  Missing: "bad",
+  Suspended: "plain",
+  Unknown: "odd",
 };
 const toneOfSync = { InSync: "good", Drifted: "moving", Unknown: "odd" };
 
@@ -97,7 +104,12 @@ export function Dialog({ title, onClose, children }) {
 
 /** A unified diff as text, or as lines of `[sign, line]`. */
 export function Diff({ text, lines }) {
-  const rows = lines ?? text.split("\n").filter((line) => line !== "" && !/^(---|\+\+\+) cluster\.yaml/.test(line)).map((line) => [line[0], line.slice(1)]);
+  const rows =
+    lines ??
+    text
+      .split("\n")
+      .filter((line) => line !== "" && !/^(---|\+\+\+) cluster\.yaml/.test(line))
+      .map((line) => [line[0], line.slice(1)]);
   const kind = { "+": "add", "-": "take", "@": "place" };
   return html`<pre class="diff" tabindex="0">${rows.map(([sign, line]) => html`<span class=${kind[sign] ?? "same"}>${sign}${line}${"\n"}</span>`)}</pre>`;
 }

@@ -49,7 +49,8 @@ export function Costs({ plan }) {
 }
 
 /** Its steps are taken now, or as soon as somebody agrees. */
-const isToBeDone = (work) => work.items.some((item) => item.kind === "step") && (work.verdict !== "blocked" || work.reason === "ApprovalNeeded");
+const isToBeDone = (work) =>
+  work.items.some((item) => item.kind === "step") && (work.verdict !== "blocked" || work.reason === "ApprovalNeeded");
 
 /** What is lost while nothing serves: in the words of whoever is asked. */
 export function costs(plan) {

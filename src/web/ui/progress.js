@@ -23,11 +23,14 @@ export function Progress({ slot, events }) {
     <h4>${says.heading}</h4>
     <ol class="timeline">
       ${done.map((event) => html`<li key=${event.number} class="done"><span class="mark">${says.done}</span> <${Text}>${event.message}<//> <small><${When} at=${event.at} /></small></li>`)}
-      ${load && html`<li class="now"><span class="mark">${says.now}</span> ${says.loads(load.model)}
+      ${
+        load &&
+        html`<li class="now"><span class="mark">${says.now}</span> ${says.loads(load.model)}
         <progress aria-label=${says.loads(load.model)} max="100" value=${percent}></progress>
         <small>${load.expected_secs ? `${percent} %, ` : ""}${says.elapsed(duration(elapsed))}; ${load.expected_secs ? says.expected(duration(load.expected_secs)) : says.unexpected}; ${says.deadline(duration(deadline))}</small>
         <ul>${load.ranks.map((rank) => html`<li>${says.rank(rank.spark, rank.phase ? says.phase[rank.phase] : says.silent)}${rank.shards ? `, ${says.shards(rank.shards)}` : ""}</li>`)}</ul>
-      </li>`}
+      </li>`
+      }
       ${items.map((item, index) => html`<li key=${item.key ?? index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> <${Text}>${itemText(item)}<//></li>`)}
     </ol>
     ${load && html`<details><summary>${says.log}</summary><${Log} whose=${[slot.object]} lines=${12} /></details>`}
@@ -44,5 +47,8 @@ function ofFiles(load) {
 function doneSince(events, object) {
   const about = events.filter((event) => event.object === object);
   const begin = about.map((event) => event.kind).lastIndexOf("ready");
-  return about.slice(begin + 1).filter((event) => ["done", "failed", "refused", "unknown"].includes(event.kind)).slice(-20);
+  return about
+    .slice(begin + 1)
+    .filter((event) => ["done", "failed", "refused", "unknown"].includes(event.kind))
+    .slice(-20);
 }

@@ -14,7 +14,8 @@ export function Services({ status, may, open, say }) {
   const bots = services.filter((object) => object.kind === "bot");
   const others = services.filter((object) => object.kind !== "bot");
   const files = status.objects.filter((object) => object.type === "weights");
-  const tiles = (objects) => html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} may=${may} open=${open} say=${say} />`)}</div>`;
+  const tiles = (objects) =>
+    html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} may=${may} open=${open} say=${say} />`)}</div>`;
   return html`
     <${Section} title=${says.heading}>${others.length ? tiles(others) : html`<p>${says.none}</p>`}<//>
     ${bots.length > 0 && html`<${Section} title=${says.bots}>${tiles(bots)}<//>`}
@@ -25,8 +26,10 @@ function Tile({ object, plan, may, open, say }) {
   const [approving, setApproving] = useState(false);
   const name = object.object;
   const isService = object.type === "service";
-  const patch = (fields) => (isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } });
-  const wish = (title, fields, note) => html`<button class="quiet" disabled=${!may("edit")} onClick=${async () => open({ title: `${title}: ${name}`, note, change: { merge: patch(await fields()) } })}>${title}</button>`;
+  const patch = (fields) =>
+    isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } };
+  const wish = (title, fields, note) =>
+    html`<button class="quiet" disabled=${!may("edit")} onClick=${async () => open({ title: `${title}: ${name}`, note, change: { merge: patch(await fields()) } })}>${title}</button>`;
   const isKept = object.desired === "running" || object.desired === "stopped";
   // By the clock of the controller, not of this browser.
   const now = async () => (await ask("GET", "/api/v1/session")).at.toISOString().replace(/\.\d+/, "");

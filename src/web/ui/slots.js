@@ -24,7 +24,8 @@ function Slot({ slot, status, events, may, open, say }) {
   const outlook = slot.outlook ?? {};
   const work = slot.work;
   const isMain = slot.object === "vllm";
-  const suspend = (value) => (isMain ? { vllm: { suspend: value } } : { services: { [slot.object]: { suspend: value } } });
+  const suspend = (value) =>
+    isMain ? { vllm: { suspend: value } } : { services: { [slot.object]: { suspend: value } } };
   const needsYes = slot.reason === "ApprovalNeeded" && status.plan;
   return html`<article class="card slot" aria-label=${nameOf(slot.object)}>
     <div class="head"><h3>${nameOf(slot.object)}</h3><span><${Sync} sync=${slot.sync} /> <${Health} health=${slot.health} /></span></div>
@@ -39,12 +40,16 @@ function Slot({ slot, status, events, may, open, say }) {
     <div class="actions">
       ${needsYes && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setDialog("approve")}>${says.approve}</button>`}
       ${outlook.failure && html`<${Again} object=${slot.object} may=${may} say=${say} />`}
-      ${isMain
-        ? html`<a class="button" href="#/models">${says.choose}</a>`
-        : html`<button disabled=${!may("edit")} onClick=${() => setDialog("choose")}>${says.choose}</button>`}
-      ${outlook.hold
-        ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(outlook.hold.name), change: { merge: { holds: { [outlook.hold.name]: null } }, owner: outlook.hold.owner } })}>${says.release(outlook.hold.name)}</button>`
-        : html`<button disabled=${!may("edit")} onClick=${() => setDialog("hold")}>${says.hold}</button>`}
+      ${
+        isMain
+          ? html`<a class="button" href="#/models">${says.choose}</a>`
+          : html`<button disabled=${!may("edit")} onClick=${() => setDialog("choose")}>${says.choose}</button>`
+      }
+      ${
+        outlook.hold
+          ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(outlook.hold.name), change: { merge: { holds: { [outlook.hold.name]: null } }, owner: outlook.hold.owner } })}>${says.release(outlook.hold.name)}</button>`
+          : html`<button disabled=${!may("edit")} onClick=${() => setDialog("hold")}>${says.hold}</button>`
+      }
       <button disabled=${!may("edit")} onClick=${() => open({ title: slot.suspended ? says.resume : says.suspend, note: slot.suspended ? null : says.suspendHelp, change: { merge: suspend(slot.suspended ? null : true) } })}>${slot.suspended ? says.resume : says.suspend}</button>
       <a class="button" href=${`#/logs/${part(slot.object)}`}>${says.logs}</a>
     </div>
@@ -70,7 +75,9 @@ function because({ wish, hold, fallback }) {
 function Choose({ slot, onClose, open }) {
   const { value, problem } = useAsked(() => get("/api/v1/models"), []);
   const [spark] = slot.sparks;
-  const fitting = (value?.models ?? []).filter((model) => model.sparks.length === 1 && model.sparks[0] === spark && model.name !== slot.desired);
+  const fitting = (value?.models ?? []).filter(
+    (model) => model.sparks.length === 1 && model.sparks[0] === spark && model.name !== slot.desired,
+  );
   const choose = (event, name) => {
     shut(event.target);
     open({ title: words.models.choose(name), change: { merge: { services: { [slot.object]: { model: name } } } } });

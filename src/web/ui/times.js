@@ -31,17 +31,26 @@ function Schedule({ status }) {
   return html`<${Section} title=${says.schedule}>
     <${Trouble} problem=${problem} />
     ${value && value.windows.length === 0 && html`<p>${says.noSchedule}</p>`}
-    ${value && value.windows.length > 0 && html`
+    ${
+      value &&
+      value.windows.length > 0 &&
+      html`
       <div class="week">${days.map(({ from, to }) => {
         const name = from.toLocaleDateString([], { weekday: "short", day: "numeric" });
         const stretches = openings
-          .map((one) => ({ from: Date.parse(one.from), to: Date.parse(one.to), tone: `held${models.indexOf(one.model) % 4}`, name: `${one.window}: ${one.model}` }))
+          .map((one) => ({
+            from: Date.parse(one.from),
+            to: Date.parse(one.to),
+            tone: `held${models.indexOf(one.model) % 4}`,
+            name: `${one.window}: ${one.model}`,
+          }))
           .filter((one) => one.to > from && one.from < to);
         const told = stretches.map((one) => `${one.name}, ${clock(one.from)} – ${clock(one.to)}`).join("; ") || "–";
         return html`<div class="day"><span>${name}</span><${Stretches} from=${+from} to=${+to} now=${now >= from && now < to ? now : null} stretches=${stretches} label=${`${name}: ${says.schedulePicture(told)}`} /></div>`;
       })}</div>
       <ul class="legend">${models.map((model, index) => html`<li><span class=${`dot held${index % 4}`}></span>${model}</li>`)}</ul>
-      <ol class="turns">${value.turns.slice(0, 10).map((turn) => html`<li>${words.slots.next(turn.model, clock(turn.at), turn.window)}${turn.held_by ? words.slots.nextHeld(turn.held_by) : ""}</li>`)}</ol>`}
+      <ol class="turns">${value.turns.slice(0, 10).map((turn) => html`<li>${words.slots.next(turn.model, clock(turn.at), turn.window)}${turn.held_by ? words.slots.nextHeld(turn.held_by) : ""}</li>`)}</ol>`
+    }
   <//>`;
 }
 
@@ -56,8 +65,16 @@ function Connectivity({ status }) {
     ${value && endpoints.length === 0 && html`<p>${says.none}</p>`}
     ${endpoints.map(({ object, spells, up_percent, outages, down_secs }) => {
       const told = says.summary(up_percent, outages, duration(down_secs));
-      const stretches = spells.map((spell) => ({ from: Date.parse(spell.since), to: Date.parse(spell.until), tone: spell.link, name: says.link[spell.link] }));
-      const down = spells.filter((spell) => spell.link !== "up").slice(-20).reverse();
+      const stretches = spells.map((spell) => ({
+        from: Date.parse(spell.since),
+        to: Date.parse(spell.until),
+        tone: spell.link,
+        name: says.link[spell.link],
+      }));
+      const down = spells
+        .filter((spell) => spell.link !== "up")
+        .slice(-20)
+        .reverse();
       return html`<div class="endpoint" key=${object}>
         <div class="row"><strong>${object}</strong> <span>${told}</span></div>
         <${Stretches} from=${from} to=${to} stretches=${stretches} label=${says.picture(object, told)} />
