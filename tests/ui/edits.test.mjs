@@ -226,12 +226,12 @@ test("times: the schedule as a picture, and when each endpoint was up", async ()
 test("a file that takes much out waits, and is agreed to", async () => {
   const page = await open(browser, demo);
   const before = demo.file;
-  demo.file = before.replace(/services:\n(  .*\n)+/, "");
+  demo.file = before.replace(/services:\n( {2}.*\n)+/, "");
   await page.getByText("it waits for approval", { exact: false }).first().waitFor();
   // Put back, nothing of it is left; agreed to, it is in force.
   demo.file = before;
   await page.getByText("Everything is as the file says.").waitFor();
-  demo.file = before.replace(/services:\n(  .*\n)+/, "");
+  demo.file = before.replace(/services:\n( {2}.*\n)+/, "");
   await page.getByRole("button", { name: "Look at what it takes out and approve" }).click();
   await dialog(page)
     .getByText(/^-services:$/m)

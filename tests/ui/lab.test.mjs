@@ -21,8 +21,8 @@ after(async () => {
   await browser?.close();
 });
 
-async function on(path, looks = {}) {
-  const page = await open(browser, lab, { path, ...looks });
+async function on(view, looks = {}) {
+  const page = await open(browser, lab, { path: view, ...looks });
   page.setDefaultTimeout(LONG);
   return page;
 }
@@ -130,11 +130,9 @@ test("a model is added, fails, is tried again, and is taken out", async () => {
   await page.getByRole("link", { name: "File" }).click();
   const text = page.getByRole("textbox", { name: /Text of/ });
   await page.getByText("This is what the file holds.").waitFor();
-  const before = await text.inputValue();
-  const between = /broken: *\{/.test(before) ? ", " : "\n    ";
-  await text.fill(
-    before.replace(/broken:[^]*?repo: lab\/beta/, (entry) => `${entry}${between}env: { LAB_FAIL: load }`),
-  );
+  const whole = await text.inputValue();
+  const between = /broken: *\{/.test(whole) ? ", " : "\n    ";
+  await text.fill(whole.replace(/broken:[^]*?repo: lab\/beta/, (entry) => `${entry}${between}env: { LAB_FAIL: load }`));
   await page.getByText("This is valid.").waitFor();
   await page.getByRole("button", { name: "Look at what would happen" }).click();
   await dialog(page)
@@ -190,15 +188,15 @@ test("everything is suspended, and a file that takes much out is agreed to", asy
   await write(page);
   await page.getByText("Everything is as the file says.").waitFor();
   await page.getByText("Live", { exact: true }).waitFor();
-  const before = lab.file;
-  lab.file = before.replace(/services:\n(  .*\n)+/, "");
+  const whole = lab.file;
+  lab.file = whole.replace(/services:\n( {2}.*\n)+/, "");
   await page.getByRole("button", { name: "Look at what it takes out and approve" }).click();
   await dialog(page)
     .getByText(/^-services:$/m)
     .waitFor();
   await dialog(page).getByRole("button", { name: "Approve it" }).click();
   await page.getByText("The file names no services.").waitFor();
-  lab.file = before;
+  lab.file = whole;
   await page.getByRole("article", { name: "web" }).waitFor();
   await close(page);
 });

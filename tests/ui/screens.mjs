@@ -39,10 +39,10 @@ await demo.end();
 
 /** What a first visit loads, and how long it takes until it can be read and used: a median of nine. */
 async function weigh() {
-  const bytes = await visit(async (page) => {
+  const bytes = await visit(async (fresh) => {
     // Counting slows what is counted: it has a visit of its own.
     let sum = 0;
-    const client = await page.context().newCDPSession(page);
+    const client = await fresh.context().newCDPSession(fresh);
     await client.send("Network.enable");
     client.on("Network.loadingFinished", (event) => {
       sum += event.encodedDataLength;
@@ -52,9 +52,9 @@ async function weigh() {
   const times = [];
   for (let turn = 0; turn < 9; turn += 1) {
     times.push(
-      await visit(async (page) => {
+      await visit(async (fresh) => {
         // When the first thing to press is there, by the page's own clock.
-        await page.addInitScript(() => {
+        await fresh.addInitScript(() => {
           new MutationObserver((_, observer) => {
             if (!document.querySelector("article.slot .actions")) return;
             window.usable = performance.now();
@@ -62,7 +62,7 @@ async function weigh() {
           }).observe(document, { childList: true, subtree: true });
         });
         return () =>
-          page.evaluate(() => ({
+          fresh.evaluate(() => ({
             painted: performance.getEntriesByName("first-contentful-paint")[0].startTime,
             usable: window.usable,
           }));

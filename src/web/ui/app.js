@@ -67,10 +67,10 @@ function App() {
   const begin = useCallback(async () => {
     try {
       // What is does not wait for who asks, and neither for what was.
-      const seen = refresh();
+      const looked = refresh();
       const session = await get("/api/v1/session");
       setSeen((before) => ({ ...before, session, problem: null }));
-      await seen;
+      await looked;
       const { events: lines } = await get(`/api/v1/history?last=${KEPT_EVENTS}`);
       setEvents((before) =>
         lines

@@ -61,11 +61,11 @@ function Memory({ spark }) {
     name: says.held(holder.name, gib(holder.told)),
   }));
   parts.push({ value: other, tone: "other", name: says.held(says.other, gib(other)) });
-  const told = parts.map((part) => part.name).join(", ");
+  const told = parts.map((one) => one.name).join(", ");
   return html`<div class="memory">
     <div class="row"><strong>${says.memory}</strong> <span>${says.free(gib(free), gib(total))}</span></div>
     <${Bar} whole=${total} parts=${parts} label=${says.memoryBar(gib(free), gib(total), told)} />
-    <ul class="legend">${parts.map((part) => html`<li><span class=${`dot ${part.tone}`}></span>${part.name}</li>`)}</ul>
+    <ul class="legend">${parts.map((one) => html`<li><span class=${`dot ${one.tone}`}></span>${one.name}</li>`)}</ul>
     ${spark.memory_floor_bytes > 0 && html`<small>${says.floor(gib(spark.memory_floor_bytes))}</small>`}
   </div>`;
 }

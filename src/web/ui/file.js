@@ -33,9 +33,9 @@ export function File({ status, may, open }) {
       setKnown({ text: null, tag: undefined, problem });
     }
   };
-  const write = (text) => {
-    setText(text);
-    draft = text === known.text ? null : { text, known };
+  const write = (written) => {
+    setText(written);
+    draft = written === known.text ? null : { text: written, known };
   };
   useEffect(() => {
     if (draft) {

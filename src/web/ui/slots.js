@@ -98,7 +98,7 @@ const FIELDS = [
 ];
 
 function Hold({ object, onClose, open }) {
-  const says = words.hold;
+  const labels = words.hold;
   const [wrong, setWrong] = useState({});
   const told = (field) => wrong[field]?.map((message) => html`<span class="trouble" role="alert">${message}</span>`);
   const submit = (event) => {
@@ -112,21 +112,21 @@ function Hold({ object, onClose, open }) {
     const dialog = event.target.closest("dialog");
     setWrong({});
     open({
-      title: says.heading,
+      title: labels.heading,
       change: { merge: { holds: { [form.get("name")]: hold } } },
       onWritten: () => shut(dialog),
       onInvalid: (problems) => setWrong(byField(problems, FIELDS)),
     });
   };
-  return html`<${Dialog} title=${says.heading} onClose=${onClose}>
-    <p>${says.help}</p>
+  return html`<${Dialog} title=${labels.heading} onClose=${onClose}>
+    <p>${labels.help}</p>
     <form onSubmit=${submit}>
-      <label>${says.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" defaultValue=${object === "vllm" ? "hold" : `hold-${object.replace("/", "-")}`} autofocus /></label>${told("name")}
-      <label>${says.owner} <input name="owner" required autocomplete="name" /></label>${told("owner")}
-      <label>${says.reason} <input name="reason" required /></label>${told("reason")}
-      <label>${says.until} <input name="until" type="datetime-local" /></label>${told("until")}
+      <label>${labels.name} <input name="name" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" defaultValue=${object === "vllm" ? "hold" : `hold-${object.replace("/", "-")}`} autofocus /></label>${told("name")}
+      <label>${labels.owner} <input name="owner" required autocomplete="name" /></label>${told("owner")}
+      <label>${labels.reason} <input name="reason" required /></label>${told("reason")}
+      <label>${labels.until} <input name="until" type="datetime-local" /></label>${told("until")}
       ${told("all")}
-      <div class="actions"><button class="primary">${says.preview}</button></div>
+      <div class="actions"><button class="primary">${labels.preview}</button></div>
     </form>
   <//>`;
 }
