@@ -2,6 +2,7 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,18 +11,30 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const program = process.env.SPARK_CONTROL_PROGRAM;
+/** @import { ChildProcessByStdio } from "node:child_process" */
+/** @import { AddressInfo } from "node:net" */
+/** @import { Readable } from "node:stream" */
+/** @import { Browser, Page } from "playwright-core" */
+/** @import { Address, Answer, Watched } from "./types" */
+
+const program = process.env.SPARK_CONTROL_PROGRAM ?? "";
 
 async function freePort() {
   const server = createServer();
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  // A socket of the network has one.
+  const { port } = /** @type {AddressInfo} */ (server.address());
   await new Promise((done) => server.close(done));
   return port;
 }
 
 /** A controller that runs, and the file that it keeps. */
 export class Running {
+  /**
+   * @param {string} url
+   * @param {string} path
+   */
   constructor(url, path) {
     this.url = url;
     this.path = path;
@@ -35,15 +48,27 @@ export class Running {
     writeFileSync(this.path, text);
   }
 
+  /**
+   * @template {Address<"GET">} P
+   * @param {P} path
+   * @returns {Promise<Answer<"GET", P>>}
+   */
   async api(path) {
     return (await fetch(`${this.url}${path}`)).json();
   }
 
+  /** @param {string} name */
   async object(name) {
-    return (await this.api("/api/v1/status")).objects.find((object) => object.object === name);
+    const found = (await this.api("/api/v1/status")).objects.find((object) => object.object === name);
+    assert.ok(found, `${name} is there`);
+    return found;
   }
 
-  /** The main slot serves this model, as the file says. */
+  /**
+   * The main slot serves this model, as the file says.
+   * @param {string} model
+   * @param {number} ms
+   */
   serves(model, ms) {
     return until(
       `${model} serves`,
@@ -58,13 +83,22 @@ export class Running {
 
 /** The program's demo in a directory of its own. */
 export class Demo extends Running {
+  /**
+   * @param {string} directory
+   * @param {number} port
+   */
+  constructor(directory, port) {
+    super(`http://127.0.0.1:${port}`, join(directory, "cluster.yaml"));
+    this.directory = directory;
+    this.port = port;
+    this.said = "";
+    /** @type {ChildProcessByStdio<null, Readable, Readable> | undefined} */
+    this.process = undefined;
+  }
+
   static async start() {
     assert.ok(program, "SPARK_CONTROL_PROGRAM names the program");
-    const demo = new Demo();
-    demo.directory = mkdtempSync(join(tmpdir(), "spark-control-page-"));
-    demo.path = join(demo.directory, "cluster.yaml");
-    demo.port = await freePort();
-    demo.url = `http://127.0.0.1:${demo.port}`;
+    const demo = new Demo(mkdtempSync(join(tmpdir(), "spark-control-page-")), await freePort());
     await demo.run();
     return demo;
   }
@@ -75,15 +109,16 @@ export class Demo extends Running {
       XDG_STATE_HOME: join(this.directory, "state"),
       RUST_LOG: "spark_control=warn",
     };
-    this.process = spawn(program, ["demo", "--listen", `127.0.0.1:${this.port}`], {
+    const child = spawn(program, ["demo", "--listen", `127.0.0.1:${this.port}`], {
       cwd: this.directory,
       env: environment,
       stdio: ["ignore", "pipe", "pipe"],
     });
     // Also when a test dies.
-    process.once("exit", () => this.process.kill("SIGTERM"));
+    process.once("exit", () => child.kill("SIGTERM"));
+    this.process = child;
     this.said = "";
-    for (const stream of [this.process.stdout, this.process.stderr])
+    for (const stream of [child.stdout, child.stderr])
       stream.on("data", (text) => {
         this.said += text;
       });
@@ -95,12 +130,19 @@ export class Demo extends Running {
     );
   }
 
-  /** A file below its directory. */
+  /**
+   * A file below its directory.
+   * @param {string} name
+   * @param {string} text
+   */
   write(name, text) {
     writeFileSync(join(this.directory, name), text);
   }
 
-  /** A command beside the running demo. */
+  /**
+   * A command beside the running demo.
+   * @param {string[]} words
+   */
   command(...words) {
     return execFileSync(program, words, {
       cwd: this.directory,
@@ -110,7 +152,8 @@ export class Demo extends Running {
   }
 
   async stop() {
-    const ended = new Promise((done) => this.process.once("exit", done));
+    assert.ok(this.process, "it runs");
+    const ended = once(this.process, "exit");
     this.process.kill("SIGTERM");
     await ended;
   }
@@ -121,9 +164,13 @@ export class Demo extends Running {
   }
 }
 
-/** Go with Tab to what begins with a name, and press Enter there. */
+/**
+ * Go with Tab to what begins with a name, and press Enter there.
+ * @param {Page} page
+ */
 export const pressing =
   (page) =>
+  /** @param {string} name */
   async (name, most = 80) => {
     for (let tries = 0; tries < most; tries += 1) {
       const focused = await page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
@@ -133,6 +180,10 @@ export const pressing =
     return assert.fail(`no way to “${name}” with Tab`);
   };
 
+/**
+ * @param {string} what
+ * @param {() => boolean | Promise<boolean>} holds
+ */
 export async function until(what, holds, ms = 20_000, more = () => "") {
   const deadline = Date.now() + ms;
   for (;;) {
@@ -152,7 +203,24 @@ export const launch = () =>
     args: ["--no-sandbox"],
   });
 
-/** A page that fails the test when it breaks its own policy, throws, or asks for something outside. */
+/**
+ * How a page is looked at.
+ * @typedef {object} Looks
+ * @property {string} [path]
+ * @property {number} [width]
+ * @property {number} [height]
+ * @property {"light" | "dark"} [scheme]
+ * @property {string[]} [permissions]
+ * @property {() => void} [first] What the browser runs before the page.
+ */
+
+/**
+ * A page that fails the test when it breaks its own policy, throws, or asks for something outside.
+ * @param {Browser} browser
+ * @param {Running} running
+ * @param {Looks} [looks]
+ * @returns {Promise<Watched>}
+ */
 export async function open(
   browser,
   running,
@@ -165,8 +233,7 @@ export async function open(
     locale: "en-GB",
     permissions,
   });
-  const page = await context.newPage();
-  page.wrong = [];
+  const page = Object.assign(await context.newPage(), { wrong: /** @type {string[]} */ ([]) });
   page.on("pageerror", (error) => page.wrong.push(`threw ${error.message}`));
   page.on("console", (message) => {
     const text = message.text();
@@ -188,6 +255,7 @@ export async function open(
   return page;
 }
 
+/** @param {Watched} page */
 export async function close(page) {
   const violations = await page.evaluate(() => window.violations);
   assert.deepEqual([...page.wrong, ...violations], [], "the page does what it may not, or fails");
@@ -196,19 +264,25 @@ export async function close(page) {
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** No finding of the checker that is serious or critical. */
+/**
+ * No finding of the checker that is serious or critical.
+ * @param {Page} page
+ * @param {string} where
+ */
 export async function accessible(page, where) {
   // The policy forbids scripts from elsewhere; a test's own goes around it.
   const found = await page
     .evaluate(async (source) => {
       if (!window.axe) (0, eval)(source);
-      const result = await window.axe.run(document, { resultTypes: ["violations"] });
+      // Its text has made it.
+      const checker = /** @type {typeof import("axe-core")} */ (window.axe);
+      const result = await checker.run(document, { resultTypes: ["violations"] });
       return result.violations
-        .filter((one) => ["serious", "critical"].includes(one.impact))
+        .filter((one) => ["serious", "critical"].includes(one.impact ?? ""))
         .map(
           (one) =>
             `${one.id}: ${one.nodes
-              .map((node) => `${node.html.slice(0, 120)} ${node.failureSummary.split("\n")[1] ?? ""}`)
+              .map((node) => `${node.html.slice(0, 120)} ${node.failureSummary?.split("\n")[1] ?? ""}`)
               .slice(0, 3)
               .join(" | ")}`,
         );

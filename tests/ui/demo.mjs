@@ -3,9 +3,16 @@
 import { after, before, beforeEach } from "node:test";
 import { Demo, launch, until } from "./cluster.mjs";
 
+/** @import { Browser, Page } from "playwright-core" */
+
+/** @type {Browser} */
 export let browser;
+/** @type {Demo} */
 export let demo;
-/** The file that each test begins with. */
+/**
+ * The file that each test begins with.
+ * @type {string}
+ */
 export let base;
 
 before(async () => {
@@ -27,12 +34,20 @@ after(async () => {
 });
 
 export const slot = () => demo.object("vllm");
+/** @param {string} model */
 export const serves = (model) => demo.serves(model, 60_000);
+/** @param {Page} page */
 export const card = (page) => page.getByRole("article", { name: "Main model" });
-// The one in front: a form stays open behind its preview.
+/**
+ * The one in front: a form stays open behind its preview.
+ * @param {Page} page
+ */
 export const dialog = (page) => page.getByRole("dialog").last();
 
-/** The file says this, and so does the main slot. */
+/**
+ * The file says this, and so does the main slot.
+ * @param {string} text
+ */
 export async function put(text) {
   demo.file = text;
   await until("the file is in force", async () => {

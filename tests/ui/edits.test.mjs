@@ -9,13 +9,11 @@ import { base, browser, card, demo, dialog, put, serves } from "./demo.mjs";
 test("it is small", async () => {
   const page = await open(browser, demo);
   await card(page).waitFor();
-  const kib = await page.evaluate(
-    () =>
-      performance
-        .getEntriesByType("resource")
-        .concat(performance.getEntriesByType("navigation"))
-        .reduce((sum, one) => sum + one.transferSize, 0) / 1024,
-  );
+  const kib = await page.evaluate(() => {
+    const entries = performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"));
+    const loads = /** @type {PerformanceResourceTiming[]} */ (entries);
+    return loads.reduce((sum, one) => sum + one.transferSize, 0) / 1024;
+  });
   assert.ok(kib > 20 && kib < 150, `${kib} KiB`);
   await close(page);
 });
@@ -302,7 +300,7 @@ test("every view can be used by everybody, narrow and wide, light and dark", asy
     [390, 844],
     [1280, 900],
   ]) {
-    for (const scheme of ["light", "dark"]) {
+    for (const scheme of /** @type {const} */ (["light", "dark"])) {
       const page = await open(browser, demo, { width, height, scheme });
       for (const view of ["", "models", "times", "history", "logs/vllm", "file"]) {
         await page.goto(`${demo.url}/#/${view}`);

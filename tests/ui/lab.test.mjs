@@ -5,12 +5,15 @@ import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { Running, accessible, close, launch, open, pressing, until } from "./cluster.mjs";
 
+/** @import { Browser, Page } from "playwright-core" */
+
 const { SPARK_CONTROL_PROGRAM: program, SPARK_CONTROL_URL: url, SPARK_CONTROL_FILE: path } = process.env;
 const { SPARK_CONTROL_DATA: data, SPARK_CONTROL_COMMIT: commit } = process.env;
 assert.ok(program && url && path && data && commit, "the test that starts this says what it has started");
 const lab = new Running(url, path);
 /** Real engines, builds and stops, on a machine that does other things. */
 const LONG = 90_000;
+/** @type {Browser} */
 let browser;
 
 before(async () => {
@@ -21,18 +24,26 @@ after(async () => {
   await browser?.close();
 });
 
+/**
+ * @param {string} view
+ * @param {import("./cluster.mjs").Looks} [looks]
+ */
 async function on(view, looks = {}) {
   const page = await open(browser, lab, { path: view, ...looks });
   page.setDefaultTimeout(LONG);
   return page;
 }
 
+/** @param {Page} page */
 const dialog = (page) => page.getByRole("dialog").last();
+/** @param {Page} page */
 const write = (page) =>
   dialog(page)
     .getByRole("button", { name: /^Write it/ })
     .click();
+/** @param {Page} page */
 const card = (page) => page.getByRole("article", { name: "Main model" });
+/** @param {string} model */
 const serves = (model) => lab.serves(model, LONG);
 
 test("a model is chosen, and serves", async () => {
@@ -202,6 +213,7 @@ test("everything is suspended, and a file that takes much out is agreed to", asy
 });
 
 test("with a token, a browser signs in", async () => {
+  /** @param {string[]} words */
   const command = (...words) => execFileSync(program, ["--file", path, "--data", data, ...words], { encoding: "utf8" });
   const token = command("token", "create", "reader", "--role", "read").trim();
   const page = await on("/");

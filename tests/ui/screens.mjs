@@ -1,21 +1,16 @@
 // Takes the pictures of the page that are checked in, and weighs it: `just screenshots`.
 
 import { mkdirSync } from "node:fs";
-import { Demo, launch, open, until } from "./cluster.mjs";
+import { Demo, launch, open } from "./cluster.mjs";
+
+/** @import { Page } from "playwright-core" */
 
 const folder = new URL("../../docs/pictures/", import.meta.url).pathname;
 mkdirSync(folder, { recursive: true });
 const browser = await launch();
 const demo = await Demo.start();
-const serves = (model) =>
-  until(
-    `${model} serves`,
-    async () => {
-      const { sync, observed } = await demo.object("vllm");
-      return sync === "InSync" && observed === model;
-    },
-    60_000,
-  );
+/** @param {string} model */
+const serves = (model) => demo.serves(model, 60_000);
 
 await serves("small");
 await weigh();
@@ -49,6 +44,7 @@ async function weigh() {
     });
     return () => sum;
   });
+  /** @type {{ painted: number, usable: number }[]} */
   const times = [];
   for (let turn = 0; turn < 9; turn += 1) {
     times.push(
@@ -64,18 +60,23 @@ async function weigh() {
         return () =>
           fresh.evaluate(() => ({
             painted: performance.getEntriesByName("first-contentful-paint")[0].startTime,
-            usable: window.usable,
+            usable: window.usable ?? Number.NaN,
           }));
       }),
     );
   }
+  /** @param {"painted" | "usable"} name */
   const median = (name) => times.map((one) => one[name]).sort((a, b) => a - b)[4];
   console.log(
     `first contentful paint ${median("painted").toFixed(0)} ms, usable ${median("usable").toFixed(0)} ms, ${(bytes / 1024).toFixed(1)} KiB over the wire`,
   );
 }
 
-/** One visit with nothing kept from before; `prepare` tells how it is read. */
+/**
+ * One visit with nothing kept from before; `prepare` tells how it is read.
+ * @template T
+ * @param {(fresh: Page) => Promise<() => T | Promise<T>>} prepare
+ */
 async function visit(prepare) {
   const context = await browser.newContext();
   const fresh = await context.newPage();

@@ -93,22 +93,23 @@ test("with the keyboard alone, and beside somebody who edits at the same time", 
   await press("Serve large");
   await dialog(page).getByText("Nothing is written yet.").waitFor();
   assert.equal(
-    await page.evaluate(() => Boolean(document.activeElement.closest("dialog"))),
+    await page.evaluate(() => Boolean(document.activeElement?.closest("dialog"))),
     true,
     "focus is in the dialog",
   );
   // Who is quicker than the browser tells that a dialog closed gets the next one all the same.
   await page.evaluate(async () => {
-    document.querySelector("dialog[open] .quiet").click();
+    /** @type {HTMLElement} */ (document.querySelector("dialog[open] .quiet")).click();
     // Between two presses the page draws, and the browser has not told anything yet.
     await Promise.resolve();
     await Promise.resolve();
-    [...document.querySelectorAll("button")].find((button) => button.textContent === "Serve large").click();
+    const again = [...document.querySelectorAll("button")].find((button) => button.textContent === "Serve large");
+    /** @type {HTMLElement} */ (again).click();
   });
   await dialog(page).getByText("Nothing is written yet.").waitFor();
   await page.keyboard.press("Escape");
   await dialog(page).waitFor({ state: "detached" });
-  assert.match(await page.evaluate(() => document.activeElement.textContent), /Serve large/, "focus goes back");
+  assert.match(await page.evaluate(() => document.activeElement?.textContent ?? ""), /Serve large/, "focus goes back");
   await page.keyboard.press("Enter");
   await dialog(page).getByText("Nothing is written yet.").waitFor();
   await press("Write it, and stop what serves");

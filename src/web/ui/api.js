@@ -2,8 +2,11 @@
 
 import { words } from "./words.js";
 
+/** @import { Address, Answer, Edit, Heard, Method, Refusal } from "../../../tests/ui/types" */
+
 /** What the API answered instead: RFC 9457. */
-class Problem extends Error {
+export class Problem extends Error {
+  /** @param {Refusal} body */
   constructor(body) {
     super(body.detail ?? words.error.unknown);
     this.code = body.code ?? "unknown";
@@ -13,9 +16,28 @@ class Problem extends Error {
   }
 }
 
-/** Answers with `{ value, tag, status, at }`, `at` by the controller's clock; throws a `Problem`. */
+/**
+ * Whatever was thrown, as it is shown.
+ * @param {unknown} thrown
+ */
+export const problemOf = (thrown) =>
+  thrown instanceof Problem
+    ? thrown
+    : new Problem({ detail: thrown instanceof Error ? thrown.message : String(thrown) });
+
+/**
+ * Throws a `Problem`; `at` is by the controller's clock.
+ * @template {Method} M
+ * @template {Address<M>} P
+ * @template {string} [A="application/json"]
+ * @param {M} method
+ * @param {P} path
+ * @param {{ body?: unknown, type?: string, headers?: Record<string, string>, accept?: A, limit?: number }} [wishes]
+ * @returns {Promise<{ value: Answer<M, P, A>, tag: string | null, status: number, at: Date }>}
+ */
 export async function ask(method, path, { body, type, headers = {}, accept, limit = 60_000 } = {}) {
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+  /** @type {Record<string, string>} */
   const kind = text === undefined ? {} : { "content-type": type ?? "application/json" };
   let response;
   try {
@@ -37,6 +59,7 @@ export async function ask(method, path, { body, type, headers = {}, accept, limi
   return { value, tag: told.get("etag"), status, at: new Date(told.get("date") ?? Date.now()) };
 }
 
+/** @param {string} text */
 function parsed(text) {
   try {
     return JSON.parse(text);
@@ -45,14 +68,26 @@ function parsed(text) {
   }
 }
 
+/**
+ * @template {Address<"GET">} P
+ * @param {P} path
+ * @param {number} [limit]
+ * @returns {Promise<Answer<"GET", P>>}
+ */
 export const get = async (path, limit) => (await ask("GET", path, { limit })).value;
 
-/** An edit, in one of the forms that the API has. The tag is the revision that it was made from. */
+/**
+ * The tag is the revision that the edit was made from.
+ * @param {Edit} change
+ * @param {string | null | undefined} tag
+ * @param {boolean} dryRun
+ */
 export function edit(change, tag, dryRun) {
   const wishes = new URLSearchParams({
     ...(dryRun && { dry_run: "true" }),
     ...(change.owner && { owner: change.owner }),
   });
+  /** @type {"" | `?${string}`} */
   const query = wishes.size > 0 ? `?${wishes}` : "";
   const headers = { "if-match": tag ?? "*" };
   if (change.merge) {
@@ -68,25 +103,41 @@ export function edit(change, tag, dryRun) {
   return ask("POST", `/api/v1/desired/revert/${change.revert}${query}`, { headers });
 }
 
-/** Agree to a plan, or to a file that takes much out. */
+/**
+ * Agree to a plan, or to a file that takes much out.
+ * @param {string} id
+ */
 export const approve = (id) => ask("POST", `/api/v1/plans/${part(id)}/approve`);
 
-/** Forget what failed with an object, so that it is tried again; answers with the plan. */
+/**
+ * Forget what failed with an object, so that it is tried again; answers with the plan.
+ * @param {string} object
+ * @param {boolean} dryRun
+ */
 export const retry = (object, dryRun) => ask("POST", `/api/v1/retry/${part(object)}${dryRun ? "?dry_run=true" : ""}`);
 
-/** Everything that a name may hold, as one part of a path. */
+/**
+ * Everything that a name may hold, as one part of a path.
+ * @param {string} name
+ */
 export const part = (name) => encodeURIComponent(name);
 
 const AGAIN_MS = 3000;
 /** The server beats every five seconds: after three of them without a word nobody is there any more, whatever the browser thinks. */
 const SILENT_MS = 16_000;
 
-/** Follows a stream until the returned function is called. `on` has a function for each event, which is told whether it is the first
+/**
+ * Follows a stream until the returned function is called. `on` has a function for each event, which is told whether it is the first
  * of its connection; `state`, for `connecting`, `live` and `broken`; and `again`, for what came while nobody listened.
  *
- * A browser opens six connections to one server: a page that nobody sees gives its own back. */
+ * A browser opens six connections to one server: a page that nobody sees gives its own back.
+ * @param {Address<"GET">} path
+ * @param {Heard} on
+ */
 export function follow(path, on) {
+  /** @type {EventSource | undefined} */
   let source;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   let heard = 0;
   const close = () => {
@@ -99,6 +150,7 @@ export function follow(path, on) {
     on.state?.("broken");
     timer = setTimeout(() => open(true), AGAIN_MS);
   };
+  /** @param {boolean} isAgain */
   const open = (isAgain) => {
     close();
     if (document.hidden) return;
@@ -129,6 +181,7 @@ export function follow(path, on) {
   const seen = () => (document.hidden ? close() : open(true));
   const online = () => open(true);
   // A page that the browser kept whole, with a connection that it did not.
+  /** @param {PageTransitionEvent} event */
   const restored = (event) => event.persisted && open(true);
   document.addEventListener("visibilitychange", seen);
   window.addEventListener("online", online);

@@ -2,7 +2,7 @@
 
 import { render } from "./vendor/preact.js";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
-import { ask, follow, get } from "./api.js";
+import { ask, follow, get, problemOf } from "./api.js";
 import { Change } from "./change.js";
 import { Sparks } from "./cluster.js";
 import { Drift } from "./drift.js";
@@ -19,18 +19,37 @@ import { Slots } from "./slots.js";
 import { Times } from "./times.js";
 import { words } from "./words.js";
 
+/** @import { Difference, HistoryEvent, Link, Role, Session, Shared, Status, Wish } from "../../../tests/ui/types" */
+/** @import { Problem } from "./api.js" */
+
+/**
+ * What is known of everything.
+ * @typedef {object} Seen
+ * @property {Session | null} session
+ * @property {Status | null} status
+ * @property {Difference[]} drift
+ * @property {Problem | null} problem
+ * @property {boolean} isOld
+ */
+
+/** @type {Role[]} */
 const ROLES = ["nobody", "read", "edit", "approve"];
-const NOBODY = { needs_token: true, role: "nobody" };
+/** @type {Session} */
+const NOBODY = { needs_token: true, name: null, role: "nobody", until: null };
+const VIEWS = /** @type {const} */ (["overview", "models", "times", "history", "logs", "file"]);
+/** @typedef {{ name: (typeof VIEWS)[number], rest: string[] }} Place */
 /** Of the history, for the timelines; the view of the history asks for more. */
 const KEPT_EVENTS = 200;
 /** What is known already is answered at once: a connection that died meanwhile is not waited for. */
 const SOON_MS = 10_000;
 
 function App() {
-  const [seen, setSeen] = useState({ session: null, status: null, drift: [], problem: null, isOld: false });
-  const [events, setEvents] = useState([]);
-  const [live, setLive] = useState("connecting");
-  const [change, setChange] = useState(null);
+  const [seen, setSeen] = useState(
+    /** @type {Seen} */ ({ session: null, status: null, drift: [], problem: null, isOld: false }),
+  );
+  const [events, setEvents] = useState(/** @type {HistoryEvent[]} */ ([]));
+  const [live, setLive] = useState(/** @type {Link} */ ("connecting"));
+  const [change, setChange] = useState(/** @type {Wish | null} */ (null));
   const [said, setSaid] = useState("");
   const view = useView();
   const reading = useRef({ busy: false, again: false, breaks: 0 });
@@ -55,7 +74,8 @@ function App() {
           problem: null,
           isOld: before.isOld && breaks !== now.breaks,
         }));
-      } catch (problem) {
+      } catch (thrown) {
+        const problem = problemOf(thrown);
         // Somebody made a first token, or took ours away.
         const session = problem.code === "unauthorized" ? NOBODY : undefined;
         setSeen((before) => ({ ...before, problem, session: session ?? before.session }));
@@ -77,7 +97,8 @@ function App() {
           .concat(before.filter((event) => !lines.some((known) => known.number === event.number)))
           .slice(-KEPT_EVENTS),
       );
-    } catch (problem) {
+    } catch (thrown) {
+      const problem = problemOf(thrown);
       setSeen((before) => ({ ...before, session: problem.code === "unauthorized" ? NOBODY : before.session, problem }));
     }
   }, []);
@@ -118,18 +139,18 @@ function App() {
     document.title = `${words.nav[view.name]} – ${words.title}`;
     setSaid("");
   }, [view.name]);
+  /** @param {Role} role */
   const may = (role) => ROLES.indexOf(seen.session?.role ?? "nobody") >= ROLES.indexOf(role);
   const { status, session } = seen;
   if (session?.role === "nobody") return html`<${SignIn} onDone=${begin} />`;
-  const shared = { status, events, may, open: setChange, say: setSaid };
   return html`
     <a class="skip" href="#content" onClick=${(event) => {
       event.preventDefault();
-      document.getElementById("content").focus();
+      document.getElementById("content")?.focus();
     }}>${words.skip}</a>
     <header>
       <div class="brand"><strong>${words.title}</strong> ${status?.cluster && html`<span>${status.cluster}</span>`}</div>
-      <nav aria-label=${words.nav.label}>${["overview", "models", "times", "history", "logs", "file"].map(
+      <nav aria-label=${words.nav.label}>${VIEWS.map(
         (name) =>
           html`<a href=${name === "overview" ? "#/" : `#/${name}`} aria-current=${view.name === name ? "page" : undefined}>${words.nav[name]}</a>`,
       )}<a href="/api">${words.nav.api}</a></nav>
@@ -147,12 +168,12 @@ function App() {
       <${Trouble} problem=${seen.problem} />
       <p class="said" role="status">${said}</p>
       ${!status && !seen.problem && html`<p>${words.loading}</p>`}
-      ${status && html`<${View} view=${view} shared=${shared} drift=${seen.drift} />`}
+      ${status && html`<${View} view=${view} shared=${{ status, events, may, open: setChange, say: setSaid }} drift=${seen.drift} />`}
     </main>
     ${
       change &&
       html`<${Change} key=${JSON.stringify(change.change)} ...${change} onClose=${() => setChange(null)}
-      onWritten=${(text) => {
+      onWritten=${(/** @type {string} */ text) => {
         setSaid(text);
         change.onWritten?.();
         refresh();
@@ -160,6 +181,7 @@ function App() {
     }`;
 }
 
+/** @param {{ view: Place, shared: Shared, drift: Difference[] }} props */
 function View({ view, shared, drift }) {
   const { status, open, may, events } = shared;
   switch (view.name) {
@@ -192,6 +214,7 @@ function View({ view, shared, drift }) {
   }
 }
 
+/** @param {string} text */
 function decoded(text) {
   try {
     return decodeURIComponent(text);
@@ -200,11 +223,15 @@ function decoded(text) {
   }
 }
 
-/** `#/logs/vllm` is the view `logs` of `vllm`, `#/logs/spark1/tts` that of a container. */
+/**
+ * `#/logs/vllm` is the view `logs` of `vllm`, `#/logs/spark1/tts` that of a container.
+ * @returns {Place}
+ */
 function useView() {
+  /** @returns {Place} */
   const read = () => {
     const [, name = "", ...rest] = location.hash.split("/");
-    return { name: words.nav[name] && name !== "label" ? name : "overview", rest: rest.filter(Boolean).map(decoded) };
+    return { name: VIEWS.find((known) => known === name) ?? "overview", rest: rest.filter(Boolean).map(decoded) };
   };
   const [view, set] = useState(read);
   useEffect(() => {
@@ -219,8 +246,9 @@ function useView() {
   return view;
 }
 
+/** @param {{ live: Link, at?: string | null }} props */
 function Live({ live, at }) {
   return html`<div class=${`live ${live}`}><span role="status">${words.live[live]}</span> ${at && html`<small>${words.live.asOf(clock(at))}</small>`}</div>`;
 }
 
-render(html`<${App} />`, document.getElementById("page"));
+render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("page")));

@@ -1,16 +1,26 @@
 // One dialog for every edit: ask what would happen, show it, and write when somebody says so. What is written is the file.
 
 import { useEffect, useState } from "./vendor/hooks.js";
-import { ask, edit } from "./api.js";
+import { ask, edit, problemOf } from "./api.js";
 import { Dialog, Diff, Trouble, html, shut } from "./parts.js";
 import { Costs, Plan, costs } from "./plan.js";
 import { words } from "./words.js";
 
+/** @import { Edited, On, Wish } from "../../../tests/ui/types" */
+/** @import { Problem } from "./api.js" */
+
 const says = words.change;
 
-/** `change` is one of `{ merge }`, `{ text }` and `{ revert }`; `tag` is the revision that it was made from, when somebody read it. */
+/** @param {Omit<Wish, "onWritten"> & { onClose: () => void, onWritten?: (text: string) => void }} props */
 export function Change({ title, note, change, tag, onClose, onWritten, onInvalid }) {
-  const [state, set] = useState({ preview: null, tag: null, problem: null, busy: true });
+  const [state, set] = useState(
+    /** @type {{ preview: Edited | null, tag: string | null, problem: Problem | null, busy: boolean }} */ ({
+      preview: null,
+      tag: null,
+      problem: null,
+      busy: true,
+    }),
+  );
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let wanted = true;
@@ -23,10 +33,11 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
             : (await ask("GET", "/api/v1/desired", { accept: "application/yaml" })).tag;
         const preview = (await edit(change, known, true)).value;
         if (wanted) set({ preview, tag: known, problem: null, busy: false });
-      } catch (problem) {
+      } catch (thrown) {
+        const problem = problemOf(thrown);
         // A form that asked shows what is wrong where it was typed.
         if (wanted && problem.code === "invalid" && onInvalid) {
-          onInvalid(problem.body.problems);
+          onInvalid(problem.body.problems ?? []);
           onClose();
         } else if (wanted) set({ preview: null, tag: null, problem, busy: false });
       }
@@ -36,6 +47,7 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
     };
   }, [turn]);
 
+  /** @param {() => void} close */
   const write = async (close) => {
     set({ ...state, busy: true });
     try {
@@ -43,8 +55,8 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
       // In front of what it was opened from: that gets the focus back first.
       close();
       onWritten?.(written.pending_approval ? says.writtenWaits : says.written(written.revision));
-    } catch (problem) {
-      set({ ...state, problem, busy: false });
+    } catch (thrown) {
+      set({ ...state, problem: problemOf(thrown), busy: false });
     }
   };
 
@@ -52,6 +64,7 @@ export function Change({ title, note, change, tag, onClose, onWritten, onInvalid
   const lost = costs(preview?.plan);
   const isConflict = problem?.code === "conflict" || problem?.code === "concurrent_edit";
   const isNothing = preview && preview.diff === "";
+  /** @param {On} event */
   const close = (event) => shut(event.target);
   return html`<${Dialog} title=${title} onClose=${onClose}>
     ${note && html`<p>${note}</p>`}

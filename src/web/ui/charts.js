@@ -2,7 +2,10 @@
 
 import { html } from "./parts.js";
 
-/** Parts of a whole, side by side: `[{ value, tone, name }]`. */
+/**
+ * Parts of a whole, side by side.
+ * @param {{ whole: number, parts: { value: number, tone: string, name: string }[], label: string }} props
+ */
 export function Bar({ whole, parts, label }) {
   let x = 0;
   const rects = parts.map(({ value, tone, name }) => {
@@ -14,11 +17,16 @@ export function Bar({ whole, parts, label }) {
   return html`<svg class="bar" role="img" aria-label=${label} viewBox="0 0 100 10" preserveAspectRatio="none">${rects}</svg>`;
 }
 
-/** A line over time: `[[ms, value]]`. */
+/**
+ * A line over time.
+ * @param {{ points: [ms: number, value: number][], max: number, label: string }} props
+ */
 export function Line({ points, max, label }) {
   if (points.length < 2) return null;
   const [from, to] = [points[0][0], points[points.length - 1][0]];
+  /** @param {number} at */
   const x = (at) => (300 * (at - from)) / Math.max(1, to - from);
+  /** @param {number} value */
   const y = (value) => 60 - (60 * value) / Math.max(1, max);
   const path = points
     .map(([at, value], index) => `${index ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
@@ -28,7 +36,10 @@ export function Line({ points, max, label }) {
   </svg>`;
 }
 
-/** Columns, oldest first. */
+/**
+ * Columns, oldest first.
+ * @param {{ values: number[], label: string, name: (value: number) => string }} props
+ */
 export function Columns({ values, label, name }) {
   const max = Math.max(1, ...values);
   const width = 12;
@@ -40,8 +51,14 @@ export function Columns({ values, label, name }) {
   </svg>`;
 }
 
-/** Stretches of time: `[{ from, to, tone, name }]` in milliseconds, between two ends. */
+/** @typedef {{ from: number, to: number, tone: string, name: string }} Stretch In milliseconds. */
+
+/**
+ * Stretches of time between two ends.
+ * @param {{ from: number, to: number, stretches: Stretch[], now?: number | null, label: string }} props
+ */
 export function Stretches({ from, to, stretches, now, label }) {
+  /** @param {number} at */
   const x = (at) => (1000 * (Math.min(Math.max(at, from), to) - from)) / (to - from);
   return html`<svg class="stretches" role="img" aria-label=${label} viewBox="0 0 1000 20" preserveAspectRatio="none">
     <rect class="ground" x="0" y="0" width="1000" height="20" />

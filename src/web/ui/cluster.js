@@ -8,8 +8,11 @@ import { Badge, Copy, Dialog, Section, Trouble, When, html, useAsked } from "./p
 import { holderName } from "./plan.js";
 import { words } from "./words.js";
 
+/** @import { Container, Gpu, Sample, Shared, Spark } from "../../../tests/ui/types" */
+
 const says = words.sparks;
 
+/** @param {Pick<Shared, "status">} props */
 export function Sparks({ status }) {
   const [key, setKey] = useState(false);
   const figures = useAsked(() => get("/api/v1/figures"), [Math.floor(status.round / 12)]).value;
@@ -19,12 +22,13 @@ export function Sparks({ status }) {
   <//>`;
 }
 
+/** @param {{ spark: Spark, samples: Sample[] }} props */
 function Spark({ spark, samples }) {
   return html`<article class="card" aria-label=${spark.name}>
     <div class="head"><h3>${spark.name}</h3><span>
       ${spark.vpn && html`<${Badge} tone="plain">${says.vpn(spark.vpn)}<//> `}
       <${Badge} tone=${spark.reachable ? "good" : "bad"}>${spark.reachable ? says.reachable : says.silent}<//></span></div>
-    ${!spark.reachable && html`<p class="blocked">${spark.why} <small>${says.since(clock(spark.since))}</small>${spark.seen_at && html`<br /><small>${says.seen(clock(spark.seen_at))}</small>`}</p>`}
+    ${!spark.reachable && html`<p class="blocked">${spark.why} <small>${spark.since && says.since(clock(spark.since))}</small>${spark.seen_at && html`<br /><small>${says.seen(clock(spark.seen_at))}</small>`}</p>`}
     ${spark.memory_total_bytes && html`<${Memory} spark=${spark} />`}
     ${samples.length > 1 && html`<${Line} max=${samples[0].total_bytes} label=${says.memoryFigures(gib(samples[0].available_bytes), gib(samples[samples.length - 1].available_bytes))} points=${samples.map((one) => [Date.parse(one.at), one.available_bytes])} />`}
     <dl class="figures">
@@ -36,6 +40,7 @@ function Spark({ spark, samples }) {
   </article>`;
 }
 
+/** @param {Gpu} gpu */
 function gpuText(gpu) {
   const told = [
     gpu.name,
@@ -46,6 +51,7 @@ function gpuText(gpu) {
   return told.filter(Boolean).join(", ");
 }
 
+/** @param {{ spark: Spark }} props */
 function Memory({ spark }) {
   const [total, free] = [spark.memory_total_bytes, spark.memory_available_bytes];
   const holders = spark.holders.map((holder) => ({
@@ -54,7 +60,7 @@ function Memory({ spark }) {
     told: holder.bytes,
   }));
   const known = holders.reduce((sum, holder) => sum + holder.bytes, 0);
-  const other = Math.max(0, total - free - known);
+  const other = Math.max(0, (total ?? 0) - (free ?? 0) - known);
   const parts = holders.map((holder, index) => ({
     value: holder.bytes,
     tone: `held${index % 4}`,
@@ -64,12 +70,13 @@ function Memory({ spark }) {
   const told = parts.map((one) => one.name).join(", ");
   return html`<div class="memory">
     <div class="row"><strong>${says.memory}</strong> <span>${says.free(gib(free), gib(total))}</span></div>
-    <${Bar} whole=${total} parts=${parts} label=${says.memoryBar(gib(free), gib(total), told)} />
+    <${Bar} whole=${total ?? 0} parts=${parts} label=${says.memoryBar(gib(free), gib(total), told)} />
     <ul class="legend">${parts.map((one) => html`<li><span class=${`dot ${one.tone}`}></span>${one.name}</li>`)}</ul>
-    ${spark.memory_floor_bytes > 0 && html`<small>${says.floor(gib(spark.memory_floor_bytes))}</small>`}
+    ${(spark.memory_floor_bytes ?? 0) > 0 && html`<small>${says.floor(gib(spark.memory_floor_bytes))}</small>`}
   </div>`;
 }
 
+/** @param {{ spark: string, containers: Container[] }} props */
 function Containers({ spark, containers }) {
   const head = says.container;
   return html`<div class="wide" tabindex="0" role="region" aria-label=${says.containers(containers.length)}><table>
@@ -82,6 +89,7 @@ function Containers({ spark, containers }) {
   </table></div>`;
 }
 
+/** @param {{ onClose: () => void }} props */
 function Key({ onClose }) {
   const { value, problem } = useAsked(() => get("/api/v1/key"), []);
   return html`<${Dialog} title=${says.key} onClose=${onClose}>

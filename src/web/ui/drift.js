@@ -3,6 +3,9 @@
 import { Section, Text, When, html } from "./parts.js";
 import { words } from "./words.js";
 
+/** @import { Difference } from "../../../tests/ui/types" */
+
+/** @param {{ drift: Difference[] }} props */
 export function Drift({ drift }) {
   const says = words.drift;
   return html`<${Section} title=${says.heading}>

@@ -2,15 +2,21 @@
 
 import { words } from "./words.js";
 
+/** @import { DiffLine } from "../../../tests/ui/types" */
+
 const GIB = 2 ** 30;
 
+/** @param {number | null | undefined} bytes */
 export function gib(bytes) {
   if (bytes === null || bytes === undefined) return words.sparks.notTold;
   const value = bytes / GIB;
   return `${value >= 100 ? Math.round(value) : value.toFixed(1)} GiB`;
 }
 
-/** `75` seconds as `1 min 15 s`. */
+/**
+ * `75` seconds as `1 min 15 s`.
+ * @param {number} secs
+ */
 export function duration(secs) {
   const whole = Math.max(0, Math.round(secs));
   if (whole < 60) return `${whole} s`;
@@ -23,7 +29,10 @@ export function duration(secs) {
   return `${Math.floor(hours / 24)} days`;
 }
 
-/** Today as a time, another day with its date. */
+/**
+ * Today as a time, another day with its date.
+ * @param {string | number} text
+ */
 export function clock(text, now = new Date()) {
   const at = new Date(text);
   const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -31,6 +40,7 @@ export function clock(text, now = new Date()) {
   return `${at.toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" })} ${at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`;
 }
 
+/** @param {string} text */
 export function ago(text, now = Date.now()) {
   const secs = (now - new Date(text).getTime()) / 1000;
   if (secs < 0) return words.inFuture(duration(-secs));
@@ -40,7 +50,15 @@ export function ago(text, now = Date.now()) {
 /** Two texts of a thousand lines that have nothing in common; beyond it, what went and what came is all that is told. */
 const MOST_CELLS = 1_000_000;
 
-/** Lines of a unified diff between two texts: `[sign, line]`. */
+/** @type {(sign: string) => (line: string) => DiffLine} */
+const signed = (sign) => (line) => [sign, line];
+
+/**
+ * Lines of a unified diff between two texts.
+ * @param {string} before
+ * @param {string} after
+ * @returns {DiffLine[]}
+ */
 export function lineDiff(before, after) {
   const [a, b] = [before.split("\n"), after.split("\n")];
   let start = 0;
@@ -48,13 +66,13 @@ export function lineDiff(before, after) {
   let end = 0;
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1;
   const [x, y] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
-  if (x.length * y.length > MOST_CELLS) return [...x.map((line) => ["-", line]), ...y.map((line) => ["+", line])];
+  if (x.length * y.length > MOST_CELLS) return [...x.map(signed("-")), ...y.map(signed("+"))];
   // What is common to both, longest first: files are small, and what differs in them smaller.
   const table = Array.from({ length: x.length + 1 }, () => new Uint16Array(y.length + 1));
   for (let i = x.length - 1; i >= 0; i -= 1)
     for (let j = y.length - 1; j >= 0; j -= 1)
       table[i][j] = x[i] === y[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
-  const lines = a.slice(Math.max(0, start - 2), start).map((line) => [" ", line]);
+  const lines = a.slice(Math.max(0, start - 2), start).map(signed(" "));
   let [i, j] = [0, 0];
   while (i < x.length || j < y.length) {
     if (i < x.length && j < y.length && x[i] === y[j]) {
@@ -69,5 +87,5 @@ export function lineDiff(before, after) {
       j += 1;
     }
   }
-  return lines.concat(a.slice(a.length - end, a.length - end + 2).map((line) => [" ", line]));
+  return lines.concat(a.slice(a.length - end, a.length - end + 2).map(signed(" ")));
 }

@@ -6,20 +6,25 @@ import { html } from "./parts.js";
 import { nameOf as nameOfSlot } from "./slots.js";
 import { words } from "./words.js";
 
+/** @import { ObjectStatus, Shared } from "../../../tests/ui/types" */
+
+/** @param {ObjectStatus} object */
 const nameOf = (object) => (object.type === "slot" ? nameOfSlot(object.object) : object.object);
 
+/** @param {Pick<Shared, "status" | "may" | "open" | "say">} props */
 export function Headline({ status, may, open, say }) {
   const says = words.headline;
   const [approving, setApproving] = useState(false);
   // Whom each concerns is said by the controller; here it is only put into words.
+  /** @param {ObjectStatus["concern"]} concern */
   const of = (concern) => status.objects.filter((object) => object.concern === concern);
-  const [stuck, asks, passing, kept, unseen] = [
+  const [stuck, asks, passing, kept, unseen] = /** @type {ObjectStatus["concern"][]} */ ([
     "needs_you",
     "asks_for_approval",
     "passing",
     "as_wished",
     "out_of_sight",
-  ].map(of);
+  ]).map(of);
   // What failed and is tried again is no change that somebody made.
   const again = passing.filter((object) => object.outlook?.failure);
   const moving = passing.filter((object) => !object.outlook?.failure);
@@ -33,8 +38,10 @@ export function Headline({ status, may, open, say }) {
     needs_you: "bad",
   }[status.headline.concern];
   // What keeps it where it is; of what nothing is done about, how it is.
+  /** @param {ObjectStatus} object */
   const why = (object) =>
-    `${nameOf(object)}: ${words.reasons[object.reason] ?? object.reason ?? words.health[object.health]}`;
+    `${nameOf(object)}: ${(object.reason && (words.reasons[object.reason] ?? object.reason)) ?? words.health[object.health]}`;
+  /** @param {ObjectStatus[]} objects */
   const names = (objects) => objects.map((object) => nameOf(object)).join(", ");
   return html`<div class=${`headline ${tone}`}>
     <div role="status">
@@ -44,7 +51,7 @@ export function Headline({ status, may, open, say }) {
       ${stuck.length > 0 && html`<p>${says.stuck(stuck.length)} <span>${stuck.map(why).join("; ")}</span></p>`}
       ${silent.length === 0 && unseen.length > 0 && html`<p>${says.unseen(unseen.length)} <span>${unseen.map(why).join("; ")}</span></p>`}
       ${asks.length > 0 && html`<p>${says.asks(asks.length)} <span>${names(asks)}</span></p>`}
-      ${again.length > 0 && html`<p>${says.again(again.length)} <span>${again.map((object) => `${nameOf(object)}: ${object.outlook.failure.what}`).join("; ")}</span></p>`}
+      ${again.length > 0 && html`<p>${says.again(again.length)} <span>${again.map((object) => `${nameOf(object)}: ${object.outlook?.failure?.what}`).join("; ")}</span></p>`}
       ${moving.length > 0 && html`<p>${says.moving(moving.length)} <span>${names(moving)}</span></p>`}
       ${kept.length > 0 && !status.suspended && html`<p>${says.kept(kept.length)} <span>${kept.map(why).join("; ")}</span></p>`}
       ${tone === "good" && kept.length === 0 && !status.suspended && html`<p>${says.good}</p>`}

@@ -1,13 +1,17 @@
 // What happened, and what the file was.
 
 import { useState } from "./vendor/hooks.js";
-import { get } from "./api.js";
+import { get, problemOf } from "./api.js";
 import { lineDiff } from "./format.js";
 import { Badge, Diff, Section, Text, Trouble, When, html, useAsked } from "./parts.js";
 import { words } from "./words.js";
 
+/** @import { DiffLine, On, Shared } from "../../../tests/ui/types" */
+/** @import { Problem } from "./api.js" */
+
 const says = words.history;
 
+/** @param {Pick<Shared, "status" | "events" | "may" | "open">} props */
 export function History({ status, events, may, open }) {
   const [filter, setFilter] = useState("");
   const all = useAsked(() => get("/api/v1/history?last=1000"), [status.revision]);
@@ -20,7 +24,7 @@ export function History({ status, events, may, open }) {
   return html`
     <${Section} title=${says.events}>
       <${Trouble} problem=${all.problem} />
-      <label>${says.filter} <input type="search" value=${filter} onInput=${(event) => setFilter(event.target.value)} /></label>
+      <label>${says.filter} <input type="search" value=${filter} onInput=${(/** @type {On<HTMLInputElement>} */ event) => setFilter(event.target.value)} /></label>
       <div class="wide tall" tabindex="0" role="region" aria-label=${says.events}><table>
         <thead><tr><th scope="col">${says.when}</th><th scope="col">${says.kind}</th><th scope="col">${says.object}</th><th scope="col">${says.events}</th></tr></thead>
         <tbody>${shown.slice(0, 300).map((event) => html`<tr key=${event.number}><td><${When} at=${event.at} /></td><td>${event.kind}</td><td>${event.object}</td><td><${Text}>${event.message}<//></td></tr>`)}</tbody>
@@ -29,6 +33,7 @@ export function History({ status, events, may, open }) {
     <${Revisions} status=${status} may=${may} open=${open} />`;
 }
 
+/** @param {Pick<Shared, "status" | "may" | "open">} props */
 function Revisions({ status, may, open }) {
   const { value, problem } = useAsked(() => get("/api/v1/desired/history"), [status.revision]);
   const [count, setCount] = useState(10);
@@ -47,9 +52,15 @@ function Revisions({ status, may, open }) {
   <//>`;
 }
 
-/** Read when somebody wants to see it. */
+/**
+ * Read when somebody wants to see it.
+ * @param {{ revision: number, before?: number }} props
+ */
 function Changes({ revision, before }) {
-  const [state, set] = useState({ lines: null, problem: null });
+  const [state, set] = useState(
+    /** @type {{ lines: DiffLine[] | null, problem: Problem | null }} */ ({ lines: null, problem: null }),
+  );
+  /** @param {On<HTMLDetailsElement>} event */
   const read = async (event) => {
     if (!event.target.open || state.lines) return;
     try {
@@ -59,7 +70,7 @@ function Changes({ revision, before }) {
       ]);
       set({ lines: lineDiff(then, now), problem: null });
     } catch (problem) {
-      set({ lines: null, problem });
+      set({ lines: null, problem: problemOf(problem) });
     }
   };
   return html`<details onToggle=${read}><summary>${says.diff}</summary>

@@ -4,17 +4,21 @@ import { useState } from "./vendor/hooks.js";
 import { get } from "./api.js";
 import { Columns } from "./charts.js";
 import { duration } from "./format.js";
-import { Badge, Dialog, Section, Trouble, byField, html, shut, useAsked } from "./parts.js";
+import { Badge, Dialog, Section, Trouble, byField, html, shut, typed, useAsked } from "./parts.js";
 import { words } from "./words.js";
+
+/** @import { On, Shared } from "../../../tests/ui/types" */
 
 const says = words.models;
 
+/** @param {Pick<Shared, "status" | "may" | "open">} props */
 export function Models({ status, may, open }) {
   const { value, problem } = useAsked(() => get("/api/v1/models"), [status.revision]);
   const figures = useAsked(() => get("/api/v1/figures"), [status.revision]).value;
   const [adding, setAdding] = useState(false);
   const models = value?.models ?? [];
   const main = status.objects.find((object) => object.object === "vllm");
+  /** @type {(name: string, title: string) => void} */
   const choose = (name, title) => open({ title, change: { merge: { model: name } } });
   const actions = html`<button disabled=${!may("edit")} onClick=${() => setAdding(true)}>${says.add}</button>
     ${main && main.desired !== "none" && html`<button class="quiet" disabled=${!may("edit")} onClick=${() => choose("none", says.nothing)}>${says.nothing}</button>`}`;
@@ -41,7 +45,10 @@ export function Models({ status, may, open }) {
   <//>`;
 }
 
-/** Where in the form each place of the file is typed. */
+/**
+ * Where in the form each place of the file is typed.
+ * @type {[RegExp, string][]}
+ */
 const FIELDS = [
   [/^\/models\/[^/]+\/(repo|local_path)/, "place"],
   [/^\/models\/[^/]+\/sparks/, "sparks"],
@@ -50,21 +57,28 @@ const FIELDS = [
   [/^\/models\/[^/]+$/, "name"],
 ];
 
+/** @param {{ sparks: string[], onClose: () => void, open: Shared["open"] }} props */
 function Add({ sparks, onClose, open }) {
   const form = says.form;
-  const [wrong, setWrong] = useState({});
+  const [wrong, setWrong] = useState(/** @type {Record<string, string[]>} */ ({}));
+  /** @param {string} field */
   const told = (field) => wrong[field]?.map((message) => html`<span class="trouble" role="alert">${message}</span>`);
+  /** @param {On<HTMLFormElement>} event */
   const submit = (event) => {
     event.preventDefault();
     const fields = new FormData(event.target);
-    const head = fields.get("head");
-    const others = fields.getAll("sparks").filter((name) => name !== head);
-    const model = { [fields.get("from")]: fields.get("place"), sparks: [head, ...others] };
-    if (fields.get("memory")) model.memory_gib = Number(fields.get("memory"));
-    const split = Number(fields.get("tensor") || 0);
+    const head = typed(fields, "head");
+    const others = fields
+      .getAll("sparks")
+      .map(String)
+      .filter((name) => name !== head);
+    /** @type {Record<string, unknown>} */
+    const model = { [typed(fields, "from")]: typed(fields, "place"), sparks: [head, ...others] };
+    if (typed(fields, "memory")) model.memory_gib = Number(typed(fields, "memory"));
+    const split = Number(typed(fields, "tensor"));
     if (split > 1) model.args = { "tensor-parallel-size": split };
-    const name = fields.get("name");
-    const merge = { models: { [name]: model }, ...(fields.get("serve") ? { model: name } : {}) };
+    const name = typed(fields, "name");
+    const merge = { models: { [name]: model }, ...(typed(fields, "serve") ? { model: name } : {}) };
     // What was typed stays until it is in the file.
     const dialog = event.target.closest("dialog");
     setWrong({});

@@ -3,28 +3,46 @@
 import { h } from "./vendor/preact.js";
 import { useEffect, useRef, useState } from "./vendor/hooks.js";
 import htm from "./vendor/htm.js";
+import { problemOf } from "./api.js";
 import { ago, clock } from "./format.js";
 import { words } from "./words.js";
 
+/** @import { DiffLine, FileProblem, Html, ObjectStatus, Reason, Verdict } from "../../../tests/ui/types" */
+/** @import { Problem } from "./api.js" */
+/** @import { ComponentChildren as Children } from "./vendor/preact.js" */
+
+/** @type {Html} */
 export const html = htm.bind(h);
 
-/** A message with its names in it: what stands in backticks is a name. */
+/**
+ * A message with its names in it: what stands in backticks is a name.
+ * @param {{ children?: string | null }} props
+ */
 export function Text({ children }) {
   return String(children ?? "")
     .split("`")
     .map((piece, index) => (index % 2 ? html`<code>${piece}</code>` : piece));
 }
 
-/** Why nothing is done: in plain words, with the reason's own name and what is known of it. */
+/**
+ * Why nothing is done: in plain words, with the reason's own name and what is known of it.
+ * @param {{ reason: Reason, message: string | null, verdict?: Verdict }} props
+ */
 export function Why({ reason, message, verdict }) {
   return html`<p class=${verdict ?? "waiting"}>${words.reasons[reason] ?? reason} <small>(${reason}: <${Text}>${message}<//>)</small></p>`;
 }
 
-/** A word in a colour that repeats what it says. */
+/** @typedef {"plain" | "good" | "moving" | "bad" | "odd"} Tone */
+
+/**
+ * A word in a colour that repeats what it says.
+ * @param {{ tone?: Tone, children?: Children }} props
+ */
 export function Badge({ tone, children }) {
   return html`<span class="badge ${tone ?? "plain"}">${children}</span>`;
 }
 
+/** @type {Record<ObjectStatus["health"], Tone>} */
 const toneOfHealth = {
   Healthy: "good",
   Progressing: "moving",
@@ -33,21 +51,28 @@ const toneOfHealth = {
   Suspended: "plain",
   Unknown: "odd",
 };
+/** @type {Record<ObjectStatus["sync"], Tone>} */
 const toneOfSync = { InSync: "good", Drifted: "moving", Unknown: "odd" };
 
+/** @param {Pick<ObjectStatus, "health">} props */
 export function Health({ health }) {
   return html`<${Badge} tone=${toneOfHealth[health]}>${words.health[health] ?? health}<//>`;
 }
 
+/** @param {Pick<ObjectStatus, "sync">} props */
 export function Sync({ sync }) {
   return html`<${Badge} tone=${toneOfSync[sync]}>${words.sync[sync] ?? sync}<//>`;
 }
 
-/** The moment, and how long ago on hover and for readers. */
+/**
+ * The moment, and how long ago on hover and for readers.
+ * @param {{ at: string }} props
+ */
 export function When({ at }) {
   return html`<time datetime=${at} title=${`${at} (${ago(at)})`}>${clock(at)}</time>`;
 }
 
+/** @param {{ title: string, actions?: Children, children?: Children, id?: string }} props */
 export function Section({ title, actions, children, id }) {
   const name = id ?? `s-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
   return html`<section aria-labelledby=${name}>
@@ -56,8 +81,13 @@ export function Section({ title, actions, children, id }) {
   </section>`;
 }
 
-/** What is wrong with an edit, by the field of a form where it was typed. `fields`: pairs of a place in the file and a field's name. */
+/**
+ * What is wrong with an edit, by the field of a form where it was typed.
+ * @param {FileProblem[]} problems
+ * @param {[place: RegExp, field: string][]} fields
+ */
 export function byField(problems, fields) {
+  /** @type {Record<string, string[]>} */
   const at = {};
   for (const { pointer, message, hint } of problems) {
     const field = fields.find(([place]) => place.test(pointer))?.[1] ?? "all";
@@ -66,24 +96,40 @@ export function byField(problems, fields) {
   return at;
 }
 
+/**
+ * What was typed into a field of a form; empty: nothing, or there is no such field.
+ * @param {FormData} form
+ * @param {string} name
+ */
+export const typed = (form, name) => String(form.get(name) ?? "");
+
+/** @param {{ problem?: { message: string } | null }} props */
 export function Trouble({ problem }) {
   if (!problem) return null;
   return html`<div class="trouble" role="alert"><strong>${words.error.heading}.</strong> <span class="detail">${problem.message}</span></div>`;
 }
 
-/** Closes the dialog that an element is in, and tells its owner at once. By itself the browser tells only in a task of its own: a dialog
- * that was opened in between would be taken for the closed one. */
+/**
+ * Closes the dialog that an element is in, and tells its owner at once. By itself the browser tells only in a task of its own: a dialog
+ * that was opened in between would be taken for the closed one.
+ * @param {Element | null} element
+ */
 export function shut(element) {
-  const dialog = element.closest("dialog");
+  const dialog = element?.closest("dialog");
+  if (!dialog) return;
   dialog.close();
   dialog.dispatchEvent(new Event("close"));
 }
 
-/** In front of everything until it is closed; focus goes back to where it was. */
+/**
+ * In front of everything until it is closed; focus goes back to where it was.
+ * @param {{ title: string, onClose: () => void, children?: Children }} props
+ */
 export function Dialog({ title, onClose, children }) {
-  const dialog = useRef(null);
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   useEffect(() => {
     const element = dialog.current;
+    if (!element) return undefined;
     element.showModal();
     element.addEventListener("close", onClose, { once: true });
     const escaped = () => shut(element);
@@ -102,7 +148,10 @@ export function Dialog({ title, onClose, children }) {
   </dialog>`;
 }
 
-/** A unified diff as text, or as lines of `[sign, line]`. */
+/**
+ * A unified diff as text, or as lines.
+ * @param {{ text: string, lines?: undefined } | { text?: undefined, lines: DiffLine[] }} props
+ */
 export function Diff({ text, lines }) {
   const rows =
     lines ??
@@ -110,18 +159,26 @@ export function Diff({ text, lines }) {
       .split("\n")
       .filter((line) => line !== "" && !/^(---|\+\+\+) cluster\.yaml/.test(line))
       .map((line) => [line[0], line.slice(1)]);
+  /** @type {Record<string, string>} */
   const kind = { "+": "add", "-": "take", "@": "place" };
   return html`<pre class="diff" tabindex="0">${rows.map(([sign, line]) => html`<span class=${kind[sign] ?? "same"}>${sign}${line}${"\n"}</span>`)}</pre>`;
 }
 
-/** Asks once, and again whenever one of `inputs` changes. */
+/**
+ * Asks once, and again whenever one of `inputs` changes.
+ * @template T
+ * @param {() => Promise<T>} asked
+ * @param {unknown[]} inputs
+ */
 export function useAsked(asked, inputs) {
-  const [state, set] = useState({ value: null, problem: null });
+  const [state, set] = useState(
+    /** @type {{ value: T | null, problem: Problem | null }} */ ({ value: null, problem: null }),
+  );
   useEffect(() => {
     let wanted = true;
     asked().then(
       (value) => wanted && set({ value, problem: null }),
-      (problem) => wanted && set((before) => ({ value: before.value, problem })),
+      (problem) => wanted && set((before) => ({ value: before.value, problem: problemOf(problem) })),
     );
     return () => {
       wanted = false;
@@ -140,6 +197,7 @@ export function useNow(everyMs = 1000) {
   return now;
 }
 
+/** @param {{ text: string }} props */
 export function Copy({ text }) {
   const [copied, set] = useState(false);
   const copy = async () => {
@@ -148,9 +206,10 @@ export function Copy({ text }) {
       set(true);
     } catch {
       // Without https a page may not; what stands beside can be selected.
-      getSelection().selectAllChildren(button.current.previousElementSibling);
+      const beside = button.current?.previousElementSibling;
+      if (beside) getSelection()?.selectAllChildren(beside);
     }
   };
-  const button = useRef(null);
+  const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
   return html`<button ref=${button} class="quiet" onClick=${copy}>${copied ? words.copied : words.copy}</button>`;
 }

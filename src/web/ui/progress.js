@@ -6,17 +6,23 @@ import { Text, When, html, useNow } from "./parts.js";
 import { itemText } from "./plan.js";
 import { words } from "./words.js";
 
+/** @import { HistoryEvent, LoadSummary, ObjectStatus } from "../../../tests/ui/types" */
+
+/** @param {ObjectStatus} slot */
 export const isRunning = ({ work, outlook, reason }) =>
   Boolean(outlook?.load) || (work && work.verdict !== "blocked" && (work.items.length > 0 || reason));
 
-/** Steps that were done, what happens now, what comes then. */
+/**
+ * Steps that were done, what happens now, what comes then.
+ * @param {{ slot: ObjectStatus, events: HistoryEvent[] }} props
+ */
 export function Progress({ slot, events }) {
   const now = useNow();
   const load = slot.outlook?.load;
   const done = doneSince(events, slot.object);
   const items = slot.work?.items ?? [];
   const elapsed = load ? (now - new Date(load.since).getTime()) / 1000 : 0;
-  const deadline = load ? (new Date(load.deadline) - new Date(load.since)) / 1000 : 0;
+  const deadline = load ? (Date.parse(load.deadline) - Date.parse(load.since)) / 1000 : 0;
   const percent = load?.expected_secs ? Math.min(99, Math.round((100 * elapsed) / load.expected_secs)) : ofFiles(load);
   const says = words.progress;
   return html`<div class="progress" role="group" aria-label=${says.heading}>
@@ -31,19 +37,26 @@ export function Progress({ slot, events }) {
         <ul>${load.ranks.map((rank) => html`<li>${says.rank(rank.spark, rank.phase ? says.phase[rank.phase] : says.silent)}${rank.shards ? `, ${says.shards(rank.shards)}` : ""}</li>`)}</ul>
       </li>`
       }
-      ${items.map((item, index) => html`<li key=${item.key ?? index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> <${Text}>${itemText(item)}<//></li>`)}
+      ${items.map((item, index) => html`<li key=${item.kind === "step" ? item.key : index} class="later"><span class="mark">${index === 0 && !load ? says.now : says.later}</span> <${Text}>${itemText(item)}<//></li>`)}
     </ol>
     ${load && html`<details><summary>${says.log}</summary><${Log} whose=${[slot.object]} lines=${12} /></details>`}
   </div>`;
 }
 
-/** How far a first load is, of which nobody knows how long it takes: by the files that its slowest rank has read. */
+/**
+ * How far a first load is, of which nobody knows how long it takes: by the files that its slowest rank has read.
+ * @param {LoadSummary | null | undefined} load
+ */
 function ofFiles(load) {
-  const parts = (load?.ranks ?? []).filter((rank) => rank.shards).map(({ shards: [done, all] }) => done / all);
+  const parts = (load?.ranks ?? []).flatMap(({ shards }) => (shards ? [shards[0] / shards[1]] : []));
   return parts.length > 0 ? Math.round(100 * Math.min(...parts)) : null;
 }
 
-/** Steps for the object since something served there last. */
+/**
+ * Steps for the object since something served there last.
+ * @param {HistoryEvent[]} events
+ * @param {string} object
+ */
 function doneSince(events, object) {
   const about = events.filter((event) => event.object === object);
   const begin = about.map((event) => event.kind).lastIndexOf("ready");

@@ -7,9 +7,23 @@ import { words } from "./words.js";
 
 const says = words.reference;
 
+/** @typedef {Record<string, { schema?: { $ref?: string } }>} Bodies By their kind. */
+/**
+ * What is read of an operation.
+ * @typedef {object} Operation
+ * @property {string} operationId
+ * @property {string} [summary]
+ * @property {string} [description]
+ * @property {{ name: string, in: string, required?: boolean, description?: string }[]} parameters
+ * @property {{ content?: Bodies }} [requestBody]
+ * @property {Record<string, { description: string, content?: Bodies }>} responses
+ */
+
 function Reference() {
   const { value, problem } = useAsked(() => get("/api/v1/openapi.json"), []);
-  const operations = Object.entries(value?.paths ?? {}).flatMap(([path, methods]) =>
+  // What describes everything else is not described itself.
+  const description = /** @type {{ paths: Record<string, Record<string, Operation>> } | null} */ (value);
+  const operations = Object.entries(description?.paths ?? {}).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })),
   );
   return html`<main id="content"><h1>${says.heading}</h1><p>${says.help} <a href="/">${says.back}</a> <a href="/api/v1/openapi.json">openapi.json</a></p>
@@ -17,6 +31,7 @@ function Reference() {
     ${operations.map((operation) => html`<${Operation} key=${operation.operationId} operation=${operation} />`)}</main>`;
 }
 
+/** @param {{ operation: Operation & { path: string, method: string } }} props */
 function Operation({ operation }) {
   const bodies = Object.entries(operation.requestBody?.content ?? {});
   return html`<section class="card" aria-labelledby=${operation.operationId}>
@@ -29,6 +44,7 @@ function Operation({ operation }) {
   </section>`;
 }
 
+/** @param {{ $ref?: string } | undefined} schema */
 const nameOf = (schema) => (schema?.$ref ? schema.$ref.split("/").pop() : "");
 
-render(html`<${Reference} />`, document.getElementById("page"));
+render(html`<${Reference} />`, /** @type {HTMLElement} */ (document.getElementById("page")));

@@ -7,13 +7,18 @@ import { Log } from "./logs.js";
 import { Health, Section, Sync, Why, html } from "./parts.js";
 import { words } from "./words.js";
 
+/** @import { ObjectStatus, Shared } from "../../../tests/ui/types" */
+/** @import { ComponentChildren as Children } from "./vendor/preact.js" */
+
 const says = words.services;
 
+/** @param {Omit<Shared, "events">} props */
 export function Services({ status, may, open, say }) {
   const services = status.objects.filter((object) => object.type === "service");
   const bots = services.filter((object) => object.kind === "bot");
   const others = services.filter((object) => object.kind !== "bot");
   const files = status.objects.filter((object) => object.type === "weights");
+  /** @param {ObjectStatus[]} objects */
   const tiles = (objects) =>
     html`<div class="tiles">${objects.map((object) => html`<${Tile} key=${object.object} object=${object} plan=${status.plan} may=${may} open=${open} say=${say} />`)}</div>`;
   return html`
@@ -22,12 +27,15 @@ export function Services({ status, may, open, say }) {
     ${files.length > 0 && html`<${Section} title=${words.weights.heading}>${tiles(files)}<//>`}`;
 }
 
+/** @param {{ object: ObjectStatus, plan: string | null } & Pick<Shared, "may" | "open" | "say">} props */
 function Tile({ object, plan, may, open, say }) {
-  const [approving, setApproving] = useState(false);
+  const [approving, setApproving] = useState(/** @type {string | null} */ (null));
   const name = object.object;
   const isService = object.type === "service";
+  /** @param {object} fields */
   const patch = (fields) =>
     isService ? { services: { [name]: fields } } : { models: { [name.replace(/^weights\//, "")]: fields } };
+  /** @type {(title: string, fields: () => object | Promise<object>, note?: string | null) => Children} */
   const wish = (title, fields, note) =>
     html`<button class="quiet" disabled=${!may("edit")} onClick=${async () => open({ title: `${title}: ${name}`, note, change: { merge: patch(await fields()) } })}>${title}</button>`;
   const isKept = object.desired === "running" || object.desired === "stopped";
@@ -35,13 +43,13 @@ function Tile({ object, plan, may, open, say }) {
   const now = async () => (await ask("GET", "/api/v1/session")).at.toISOString().replace(/\.\d+/, "");
   return html`<article class="tile" aria-label=${name}>
     <div class="head"><h3>${name}</h3><${Health} health=${object.health} /></div>
-    <p><small>${isService ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
+    <p><small>${isService && object.kind ? says.kind[object.kind] : ""} ${object.sparks.length ? says.on(object.sparks.join(", ")) : says.elsewhere}</small></p>
     <p>${object.desired} → ${object.observed} ${object.desired !== "watched" && html`<${Sync} sync=${object.sync} />`}</p>
     ${object.reason && html`<${Why} reason=${object.reason} message=${object.message} verdict=${object.work?.verdict} />`}
     ${object.reason === "Updating" && html`<details><summary>${says.updateLog}</summary><${Log} whose=${[name]} lines=${40} /></details>`}
     ${object.reason === "Stalled" && html`<${Again} object=${name} may=${may} say=${say} />`}
     <div class="actions">
-      ${object.reason === "ApprovalNeeded" && plan && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(true)}>${words.slots.approve}</button>`}
+      ${object.reason === "ApprovalNeeded" && plan && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(plan)}>${words.slots.approve}</button>`}
       ${isService && isKept && (object.desired === "running" ? wish(says.stop, () => ({ state: "stopped" })) : wish(says.start, () => ({ state: "running" })))}
       ${object.kind === "bot" && !isKept && wish(says.start, () => ({ state: "running" }))}
       ${object.kind === "bot" && !isKept && wish(says.stop, () => ({ state: "stopped" }))}
@@ -50,6 +58,6 @@ function Tile({ object, plan, may, open, say }) {
       ${(isKept || !isService) && wish(object.suspended ? says.resume : says.suspend, () => ({ suspend: object.suspended ? null : true }), object.suspended ? null : words.slots.suspendHelp)}
       ${isService && html`<a class="button quiet" href=${`#/logs/${part(name)}`}>${says.logs}</a>`}
     </div>
-    ${approving && html`<${Approve} id=${plan} onClose=${() => setApproving(false)} say=${say} />`}
+    ${approving && html`<${Approve} id=${approving} onClose=${() => setApproving(null)} say=${say} />`}
   </article>`;
 }

@@ -4,12 +4,15 @@ import { useState } from "./vendor/hooks.js";
 import { get, part } from "./api.js";
 import { Again, Approve } from "./consent.js";
 import { clock } from "./format.js";
-import { Dialog, Health, Section, Sync, Text, Trouble, Why, byField, html, shut, useAsked } from "./parts.js";
+import { Dialog, Health, Section, Sync, Text, Trouble, Why, byField, html, shut, typed, useAsked } from "./parts.js";
 import { Progress, isRunning } from "./progress.js";
 import { words } from "./words.js";
 
+/** @import { Hold as HoldOfFile, ObjectStatus, On, Shared, SlotSummary } from "../../../tests/ui/types" */
+
 const says = words.slots;
 
+/** @param {Shared} props */
 export function Slots({ status, events, may, open, say }) {
   const slots = status.objects.filter((object) => object.type === "slot");
   return html`<${Section} title=${says.heading}>
@@ -17,13 +20,19 @@ export function Slots({ status, events, may, open, say }) {
   <//>`;
 }
 
+/** @param {string} object */
 export const nameOf = (object) => (object === "vllm" ? says.main : says.further(object));
 
+/** @param {{ slot: ObjectStatus } & Shared} props */
 function Slot({ slot, status, events, may, open, say }) {
-  const [dialog, setDialog] = useState(null);
+  const [dialog, setDialog] = useState(/** @type {"choose" | "hold" | null} */ (null));
+  const [approving, setApproving] = useState(/** @type {string | null} */ (null));
+  /** @type {Partial<SlotSummary>} */
   const outlook = slot.outlook ?? {};
+  const { hold } = outlook;
   const work = slot.work;
   const isMain = slot.object === "vllm";
+  /** @param {true | null} value */
   const suspend = (value) =>
     isMain ? { vllm: { suspend: value } } : { services: { [slot.object]: { suspend: value } } };
   const needsYes = slot.reason === "ApprovalNeeded" && status.plan;
@@ -38,7 +47,7 @@ function Slot({ slot, status, events, may, open, say }) {
     ${outlook.next && html`<p>${says.next(outlook.next.model, clock(outlook.next.at), outlook.next.window)}${outlook.next.held_by ? says.nextHeld(outlook.next.held_by) : ""}</p>`}
     ${isRunning(slot) && html`<${Progress} slot=${slot} events=${events} />`}
     <div class="actions">
-      ${needsYes && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setDialog("approve")}>${says.approve}</button>`}
+      ${needsYes && html`<button class="primary" disabled=${!may("approve")} onClick=${() => setApproving(status.plan)}>${says.approve}</button>`}
       ${outlook.failure && html`<${Again} object=${slot.object} may=${may} say=${say} />`}
       ${
         isMain
@@ -46,24 +55,26 @@ function Slot({ slot, status, events, may, open, say }) {
           : html`<button disabled=${!may("edit")} onClick=${() => setDialog("choose")}>${says.choose}</button>`
       }
       ${
-        outlook.hold
-          ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(outlook.hold.name), change: { merge: { holds: { [outlook.hold.name]: null } }, owner: outlook.hold.owner } })}>${says.release(outlook.hold.name)}</button>`
+        hold
+          ? html`<button disabled=${!may("edit")} onClick=${() => open({ title: says.release(hold.name), change: { merge: { holds: { [hold.name]: null } }, owner: hold.owner } })}>${says.release(hold.name)}</button>`
           : html`<button disabled=${!may("edit")} onClick=${() => setDialog("hold")}>${says.hold}</button>`
       }
       <button disabled=${!may("edit")} onClick=${() => open({ title: slot.suspended ? says.resume : says.suspend, note: slot.suspended ? null : says.suspendHelp, change: { merge: suspend(slot.suspended ? null : true) } })}>${slot.suspended ? says.resume : says.suspend}</button>
       <a class="button" href=${`#/logs/${part(slot.object)}`}>${says.logs}</a>
     </div>
-    ${dialog === "approve" && html`<${Approve} id=${status.plan} onClose=${() => setDialog(null)} say=${say} />`}
+    ${approving && html`<${Approve} id=${approving} onClose=${() => setApproving(null)} say=${say} />`}
     ${dialog === "choose" && html`<${Choose} slot=${slot} onClose=${() => setDialog(null)} open=${open} />`}
     ${dialog === "hold" && html`<${Hold} object=${slot.object} onClose=${() => setDialog(null)} open=${open} />`}
   </article>`;
 }
 
+/** @param {ObjectStatus} slot */
 function desired(slot) {
   if (slot.desired === "none") return says.nothing;
   return slot.desired === "watched" ? says.watched : slot.desired;
 }
 
+/** @param {Partial<SlotSummary>} outlook */
 function because({ wish, hold, fallback }) {
   if (fallback) return says.because.fallback(fallback);
   if (hold) return says.because.hold(hold.name, hold.owner, hold.until && clock(hold.until));
@@ -71,13 +82,17 @@ function because({ wish, hold, fallback }) {
   return says.because.file;
 }
 
-/** Another model for a further slot: one that runs on its Spark alone. */
+/**
+ * Another model for a further slot: one that runs on its Spark alone.
+ * @param {{ slot: ObjectStatus, onClose: () => void, open: Shared["open"] }} props
+ */
 function Choose({ slot, onClose, open }) {
   const { value, problem } = useAsked(() => get("/api/v1/models"), []);
   const [spark] = slot.sparks;
   const fitting = (value?.models ?? []).filter(
     (model) => model.sparks.length === 1 && model.sparks[0] === spark && model.name !== slot.desired,
   );
+  /** @type {(event: On, name: string) => void} */
   const choose = (event, name) => {
     shut(event.target);
     open({ title: words.models.choose(name), change: { merge: { services: { [slot.object]: { model: name } } } } });
@@ -89,7 +104,10 @@ function Choose({ slot, onClose, open }) {
   <//>`;
 }
 
-/** Where in the form each place of the file is typed. */
+/**
+ * Where in the form each place of the file is typed.
+ * @type {[RegExp, string][]}
+ */
 const FIELDS = [
   [/^\/holds\/[^/]+\/owner/, "owner"],
   [/^\/holds\/[^/]+\/reason/, "reason"],
@@ -97,15 +115,19 @@ const FIELDS = [
   [/^\/holds\/[^/]+$/, "name"],
 ];
 
+/** @param {{ object: string, onClose: () => void, open: Shared["open"] }} props */
 function Hold({ object, onClose, open }) {
   const labels = words.hold;
-  const [wrong, setWrong] = useState({});
+  const [wrong, setWrong] = useState(/** @type {Record<string, string[]>} */ ({}));
+  /** @param {string} field */
   const told = (field) => wrong[field]?.map((message) => html`<span class="trouble" role="alert">${message}</span>`);
+  /** @param {On<HTMLFormElement>} event */
   const submit = (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
-    const until = form.get("until");
-    const hold = { owner: form.get("owner"), reason: form.get("reason") };
+    const until = typed(form, "until");
+    /** @type {HoldOfFile} */
+    const hold = { owner: typed(form, "owner"), reason: typed(form, "reason") };
     if (until) hold.until = new Date(until).toISOString();
     // A hold of that name that is about something else becomes one about this.
     hold.object = object === "vllm" ? null : object;
@@ -113,7 +135,7 @@ function Hold({ object, onClose, open }) {
     setWrong({});
     open({
       title: labels.heading,
-      change: { merge: { holds: { [form.get("name")]: hold } } },
+      change: { merge: { holds: { [typed(form, "name")]: hold } } },
       onWritten: () => shut(dialog),
       onInvalid: (problems) => setWrong(byField(problems, FIELDS)),
     });

@@ -6,13 +6,17 @@ import { clock, duration } from "./format.js";
 import { Section, Trouble, When, html, useAsked } from "./parts.js";
 import { words } from "./words.js";
 
+/** @import { Shared } from "../../../tests/ui/types" */
+
 const says = words.times;
 const DAY_MS = 24 * 3600 * 1000;
 
+/** @param {Pick<Shared, "status">} props */
 export function Times({ status }) {
   return html`<${Schedule} status=${status} /><${Connectivity} status=${status} />`;
 }
 
+/** @param {Pick<Shared, "status">} props */
 function Schedule({ status }) {
   const { value, problem } = useAsked(() => get("/api/v1/schedule"), [status.revision]);
   const now = Date.now();
@@ -44,9 +48,9 @@ function Schedule({ status }) {
             tone: `held${models.indexOf(one.model) % 4}`,
             name: `${one.window}: ${one.model}`,
           }))
-          .filter((one) => one.to > from && one.from < to);
+          .filter((one) => one.to > +from && one.from < +to);
         const told = stretches.map((one) => `${one.name}, ${clock(one.from)} – ${clock(one.to)}`).join("; ") || "–";
-        return html`<div class="day"><span>${name}</span><${Stretches} from=${+from} to=${+to} now=${now >= from && now < to ? now : null} stretches=${stretches} label=${`${name}: ${says.schedulePicture(told)}`} /></div>`;
+        return html`<div class="day"><span>${name}</span><${Stretches} from=${+from} to=${+to} now=${now >= +from && now < +to ? now : null} stretches=${stretches} label=${`${name}: ${says.schedulePicture(told)}`} /></div>`;
       })}</div>
       <ul class="legend">${models.map((model, index) => html`<li><span class=${`dot held${index % 4}`}></span>${model}</li>`)}</ul>
       <ol class="turns">${value.turns.slice(0, 10).map((turn) => html`<li>${words.slots.next(turn.model, clock(turn.at), turn.window)}${turn.held_by ? words.slots.nextHeld(turn.held_by) : ""}</li>`)}</ol>`
@@ -54,6 +58,7 @@ function Schedule({ status }) {
   <//>`;
 }
 
+/** @param {Pick<Shared, "status">} props */
 function Connectivity({ status }) {
   const { value, problem } = useAsked(() => get("/api/v1/connectivity"), [Math.floor(status.round / 6)]);
   const to = Date.now();
@@ -61,7 +66,7 @@ function Connectivity({ status }) {
   const endpoints = value?.endpoints ?? [];
   return html`<${Section} title=${says.connectivity}>
     <${Trouble} problem=${problem} />
-    ${endpoints.length > 0 && html`<ul class="legend">${["up", "down", "silent"].map((link) => html`<li><span class=${`dot ${link}`}></span>${says.link[link]}</li>`)}</ul>`}
+    ${endpoints.length > 0 && html`<ul class="legend">${/** @type {const} */ (["up", "down", "silent"]).map((link) => html`<li><span class=${`dot ${link}`}></span>${says.link[link]}</li>`)}</ul>`}
     ${value && endpoints.length === 0 && html`<p>${says.none}</p>`}
     ${endpoints.map(({ object, spells, up_percent, outages, down_secs }) => {
       const told = says.summary(up_percent, outages, duration(down_secs));

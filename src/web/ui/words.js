@@ -2,6 +2,9 @@
 
 import { reasons } from "./reasons.js";
 
+/** @import { ArgumentsWords, GateWords, Words } from "../../../tests/ui/types" */
+
+/** @satisfies {Words} What is put in is a name, where nothing else is said. */
 export const words = {
   title: "Spark Control",
   nav: {
@@ -35,14 +38,15 @@ export const words = {
     removal: "A file that takes much out",
     approveRemoval: "Approve it",
     good: "Everything is as the file says.",
-    moving: (n) => `${n === 1 ? "One change is" : `${n} changes are`} in progress.`,
-    stuck: (n) => `${n === 1 ? "One thing needs" : `${n} things need`} attention.`,
-    asks: (n) => `${n === 1 ? "One change waits" : `${n} changes wait`} for your approval.`,
-    kept: (n) => `${n === 1 ? "One thing is" : `${n} things are`} left as it is, as you asked.`,
-    unseen: (n) => `${n === 1 ? "One thing cannot" : `${n} things cannot`} be seen.`,
-    silent: (name, why) => `${name} cannot be looked at${why ? `: ${why}` : ""}.`,
-    again: (n) => `${n === 1 ? "One model" : `${n} models`} failed and is tried again.`,
-    warnings: (n) => (n === 1 ? "One warning about the file" : `${n} warnings about the file`),
+    moving: (/** @type {number} */ n) => `${n === 1 ? "One change is" : `${n} changes are`} in progress.`,
+    stuck: (/** @type {number} */ n) => `${n === 1 ? "One thing needs" : `${n} things need`} attention.`,
+    asks: (/** @type {number} */ n) => `${n === 1 ? "One change waits" : `${n} changes wait`} for your approval.`,
+    kept: (/** @type {number} */ n) => `${n === 1 ? "One thing is" : `${n} things are`} left as it is, as you asked.`,
+    unseen: (/** @type {number} */ n) => `${n === 1 ? "One thing cannot" : `${n} things cannot`} be seen.`,
+    silent: (name, /** @type {string | null | undefined} */ why) =>
+      `${name} cannot be looked at${why ? `: ${why}` : ""}.`,
+    again: (/** @type {number} */ n) => `${n === 1 ? "One model" : `${n} models`} failed and is tried again.`,
+    warnings: (/** @type {number} */ n) => (n === 1 ? "One warning about the file" : `${n} warnings about the file`),
     resume: "Resume",
     suspendAll: "Suspend everything",
     suspendHelp: "Spark Control looks on and does nothing; what runs keeps running.",
@@ -67,13 +71,14 @@ export const words = {
     because: {
       file: "the file says so",
       window: (name, until) => `window “${name}” is open until ${until}`,
-      hold: (name, owner, until) => `kept by ${owner}’s hold “${name}”${until ? ` until ${until}` : ""}`,
+      hold: (name, owner, /** @type {string | null} */ until) =>
+        `kept by ${owner}’s hold “${name}”${until ? ` until ${until}` : ""}`,
       fallback: (model) => `${model} takes over, because the wanted one failed`,
     },
-    next: (model, at, window) =>
+    next: (/** @type {string | null} */ model, at, /** @type {string | null} */ window) =>
       `Next: ${model ?? "nothing"} at ${at}${window ? ` (window “${window}”)` : " (the window closes)"}`,
     nextHeld: (hold) => `, kept from it by hold “${hold}”`,
-    failed: (what, loads) => `It failed${loads > 1 ? ` ${loads} times` : ""}: ${what}`,
+    failed: (what, /** @type {number} */ loads) => `It failed${loads > 1 ? ` ${loads} times` : ""}: ${what}`,
     stuck: "Stuck",
     waits: "Waits",
     choose: "Choose another model",
@@ -97,7 +102,7 @@ export const words = {
     unexpected: "first load, no estimate",
     deadline: (text) => `given up after ${text}`,
     rank: (spark, phase) => `${spark}: ${phase}`,
-    shards: ([done, all]) => `${done} of ${all} files`,
+    shards: (/** @type {[number, number]} */ [done, all]) => `${done} of ${all} files`,
     log: "Its log, live",
     done: "done",
     now: "now",
@@ -135,22 +140,22 @@ export const words = {
     noGpu: "the driver does not answer",
     notSeen: "not seen yet",
     memoryFigures: (from, now) => `Free memory in the last hours: from ${from} to ${now}`,
-    temperature: (c) => `${Math.round(c)} °C`,
-    power: (w) => `${Math.round(w)} W`,
-    busy: (percent) => `${Math.round(percent)} % busy`,
+    temperature: (/** @type {number} */ c) => `${Math.round(c)} °C`,
+    power: (/** @type {number} */ w) => `${Math.round(w)} W`,
+    busy: (/** @type {number} */ percent) => `${Math.round(percent)} % busy`,
     disk: (path, free, total) => `${path}: ${free} of ${total} free`,
     disks: "Disks",
     vpn: (ip) => `VPN ${ip}`,
     key: "Public SSH key",
     noKey: "The controller has no key of its own.",
     keyHelp: "A line for ~/.ssh/authorized_keys on each Spark:",
-    containers: (n) => (n === 1 ? "One container" : `${n} containers`),
+    containers: (/** @type {number} */ n) => (n === 1 ? "One container" : `${n} containers`),
     container: { name: "Container", image: "Image", state: "State", of: "Whose" },
     state: { running: "running", restarting: "ended, and starts again by itself" },
     logs: "Logs",
     logsOf: (name) => `Logs of ${name}`,
-    ended: (code) => `ended${code === null ? "" : ` (${code})`}`,
-    restarted: (n) => `, restarted ${n} times`,
+    ended: (/** @type {number | null} */ code) => `ended${code === null ? "" : ` (${code})`}`,
+    restarted: (/** @type {number} */ n) => `, restarted ${n} times`,
     nobody: "not in the file",
   },
   services: {
@@ -186,7 +191,8 @@ export const words = {
     none: "Nothing differs.",
     caption: "Every difference between the file and the Sparks",
     object: "What",
-    on: (object, spark) => [object, spark].filter(Boolean).join(" on "),
+    on: (/** @type {string | null} */ object, /** @type {string | null} */ spark) =>
+      [object, spark].filter(Boolean).join(" on "),
     field: "Field",
     class: "Class",
     fields: {
@@ -219,8 +225,9 @@ export const words = {
     apply: "Write it to the file",
     applyStops: "Write it, and stop what serves",
     again: "Look again",
-    conflict: (fields) => `Somebody changed the file meanwhile (${fields.join(", ")}). Look again before you decide.`,
-    written: (revision) => `Written: revision ${revision} is in force.`,
+    conflict: (/** @type {string[]} */ fields) =>
+      `Somebody changed the file meanwhile (${fields.join(", ")}). Look again before you decide.`,
+    written: (/** @type {number | null} */ revision) => `Written: revision ${revision} is in force.`,
     writtenWaits: "Written. It takes much out, so it waits for approval.",
   },
   plan: {
@@ -229,13 +236,13 @@ export const words = {
     agreed: "Approved; it begins with the next look.",
     stale: "This plan is stale:",
     gate: "waits until",
-    gates: {
+    gates: /** @satisfies {GateWords} */ ({
       checked: (gate) => `the engine takes the arguments of ${gate.model}`,
       drained: (gate, duration) => `requests have ended, ${duration(gate.at_most_secs)} at most`,
       staged: (gate) => `files are there, on ${gate.sparks.join(" and ")}`,
       released: (gate) => `memory is back, on ${gate.sparks.join(" and ")}`,
       ready: (gate, duration) => `${gate.model} answers, within ${duration(gate.deadline_secs)}`,
-    },
+    }),
     consent: {
       not_ours: "needs your yes: Spark Control did not start it",
       on_edit: "needs your yes",
@@ -246,7 +253,7 @@ export const words = {
     outage: {
       unknown: (basis) => `Nothing serves ${basis}.`,
       known: (text, basis) => `Nothing serves for about ${text} (${basis}).`,
-      requests: (n) => (n === 1 ? "One request is in flight." : `${n} requests are in flight.`),
+      requests: (/** @type {number} */ n) => (n === 1 ? "One request is in flight." : `${n} requests are in flight.`),
       requestsUnknown: "How many requests are in flight is not told.",
       drain: (text) => `They get ${text} to end.`,
     },
@@ -260,12 +267,12 @@ export const words = {
       floor: "Stays free",
       holders: "On the GPU now",
     },
-    arguments: {
+    arguments: /** @satisfies {ArgumentsWords} */ ({
       accepted: ({ engine }) => `Arguments: accepted by ${engine ? `vLLM ${engine}` : "the engine"}.`,
       proven: () => "Arguments: it loaded with them before.",
       to_ask: () => "Arguments: vLLM is asked first.",
       not_checked: ({ why }) => `Arguments: not checked, because ${why}.`,
-    },
+    }),
     unknown: "not known",
     goes: "goes first",
     blocked: "Would be stuck",
@@ -320,7 +327,7 @@ export const words = {
     kind: "Kind",
     object: "What",
     filter: "Show only lines with",
-    revision: (n) => `Revision ${n}`,
+    revision: (/** @type {number} */ n) => `Revision ${n}`,
     current: "in force",
     diff: "What changed",
     revert: "Make the file this again",
@@ -331,7 +338,7 @@ export const words = {
     heading: "Logs",
     object: "Log of",
     which: "Show",
-    whose: (one) => (one.length === 1 ? one[0] : `${one[1]} on ${one[0]}`),
+    whose: (/** @type {string[]} */ one) => (one.length === 1 ? one[0] : `${one[1]} on ${one[0]}`),
     ofFile: "Slots and services",
     ofContainers: "Containers",
     liveNow: "what is said now",
@@ -339,7 +346,8 @@ export const words = {
     nothing: "Nothing is said. When something runs, its words come here.",
     connecting: "Reading…",
     noSaved: "Nothing is saved.",
-    unread: (container, spark, why) => `What ${container} on ${spark} says cannot be read: ${why}`,
+    unread: (container, spark, /** @type {string | null} */ why) =>
+      `What ${container} on ${spark} says cannot be read: ${why}`,
     broken: "The stream broke; trying again…",
     label: (object) => `Log of ${object}`,
   },
@@ -349,7 +357,7 @@ export const words = {
     schedulePicture: (text) => `Which window is open when: ${text}`,
     connectivity: "When each endpoint was up",
     none: "Nothing was looked at yet.",
-    summary: (percent, outages, down) =>
+    summary: (/** @type {number | null} */ percent, /** @type {number} */ outages, down) =>
       `${percent === null ? "not known" : `${percent} % up`}, ${outages === 0 ? "no outage" : `${outages} ${outages === 1 ? "outage" : "outages"}, ${down} in all`}`,
     picture: (object, text) => `${object} in the last day: ${text}`,
     link: { up: "up", down: "down", silent: "no answer" },
@@ -371,7 +379,7 @@ export const words = {
     token: "Token",
     submit: "Sign in",
     out: "Sign out",
-    as: (name, role) => `${name} may ${role}`,
+    as: (/** @type {string | null} */ name, role) => `${name} may ${role}`,
   },
   error: {
     heading: "That did not work",
