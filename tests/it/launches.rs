@@ -346,14 +346,10 @@ fn what_serves_is_proven_cleared_of_old_failures_and_lost_when_it_dies() {
     look.answers(&engine("alpha"));
     look.notice();
     assert_eq!(look.ledger.slot(&Object::main()).proven.as_ref().unwrap().image_id, Some("sha256:aa".into()));
-    assert_eq!(look.ledger.slot(&Object::main()).release.is_some(), true);
+    assert!(look.ledger.slot(&Object::main()).release.is_some());
     look.later(1);
     look.notice();
-    assert_eq!(
-        look.ledger.slot(&Object::main()).release.is_some(),
-        false,
-        "what was stopped beside it is long gone"
-    );
+    assert!(look.ledger.slot(&Object::main()).release.is_none(), "what was stopped beside it is long gone");
     look.later(3298);
     look.notice();
     assert_eq!(tried(&look, "alpha").unwrap().0, 1);

@@ -29,19 +29,15 @@ fn what_is_not_needed_any_more_is_forgotten_and_nothing_else() {
     look.ledger.slot_mut(&Object::main()).release = Some(release(0, &[]));
     look.later(300);
     look.notice();
-    assert_eq!(look.ledger.slot(&Object::main()).release.is_some(), true);
+    assert!(look.ledger.slot(&Object::main()).release.is_some());
     look.later(1);
     look.notice();
-    assert_eq!(
-        look.ledger.slot(&Object::main()).release.is_some(),
-        false,
-        "an empty slot is in the middle of nothing"
-    );
+    assert!(look.ledger.slot(&Object::main()).release.is_none(), "an empty slot is in the middle of nothing");
     let mut wanted = Look::new("model: alpha");
     wanted.ledger.slot_mut(&Object::main()).release = Some(release(0, &[]));
     wanted.later(301);
     wanted.notice();
-    assert_eq!(wanted.ledger.slot(&Object::main()).release.is_some(), true);
+    assert!(wanted.ledger.slot(&Object::main()).release.is_some());
 
     // What was taken over is known until its container is seen to be gone.
     let adopted = || AdoptedContainer {

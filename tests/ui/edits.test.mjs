@@ -316,7 +316,10 @@ test("every view can be used by everybody, narrow and wide, light and dark", asy
       const serve = page.getByRole("button", { name: "Serve large" });
       await serve.waitFor();
       const box = await serve.boundingBox();
-      assert.ok(box.x >= 0 && box.x + box.width <= width, `"Serve" is off the screen at ${width}: ${JSON.stringify(box)}`);
+      assert.ok(
+        box && box.x >= 0 && box.x + box.width <= width,
+        `"Serve" is off the screen at ${width}: ${JSON.stringify(box)}`,
+      );
       await serve.click();
       await dialog(page).getByText("Nothing is written yet.").waitFor();
       await accessible(page, `the preview at ${width}, ${scheme}`);
