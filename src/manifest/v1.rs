@@ -20,7 +20,8 @@ use crate::core::model::{
 /// Where a secret is: `{ env: NAME }` or `{ file: PATH }`, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "snake_case")]
-pub enum Secret {
+#[schemars(rename = "Secret")]
+pub enum WrittenSecret {
     /// The environment variable of the controller that holds it.
     Env(Variable),
     /// The file on the controller that holds it.
@@ -31,7 +32,7 @@ pub enum Secret {
 /// neither the message nor the report shows it.
 pub const SECRET_PLACE: &str = "a secret's place";
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for WrittenSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected =
             || D::Error::custom(format!("expected {SECRET_PLACE}: `{{ env: NAME }}` or `{{ file: PATH }}`"));
@@ -51,17 +52,18 @@ impl<'de> Deserialize<'de> for Secret {
 /// A value for a container's environment: plain text, which is visible in plans, or a secret's place.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
-pub enum EnvValue {
+#[schemars(rename = "EnvValue")]
+pub enum WrittenEnvValue {
     Plain(String),
-    Secret(Secret),
+    Secret(WrittenSecret),
 }
 
-impl<'de> Deserialize<'de> for EnvValue {
+impl<'de> Deserialize<'de> for WrittenEnvValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Json::deserialize(deserializer)? {
             Json::String(text) => Ok(Self::Plain(text)),
             Json::Number(_) | Json::Bool(_) => Err(D::Error::custom("put it in quotes to make it text")),
-            other => Secret::deserialize(other).map(Self::Secret).map_err(D::Error::custom),
+            other => WrittenSecret::deserialize(other).map(Self::Secret).map_err(D::Error::custom),
         }
     }
 }
@@ -81,7 +83,8 @@ impl TryFrom<u16> for Port {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Transport {
+#[schemars(rename = "Transport")]
+pub enum WrittenTransport {
     /// Over OpenSSH.
     #[default]
     Ssh,
@@ -92,7 +95,8 @@ pub enum Transport {
 /// One machine.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Spark {
+#[schemars(rename = "Spark")]
+pub struct WrittenSpark {
     /// IPv4 address, or a name that resolves to one.
     pub address: Address,
     /// Login name. Needed unless `transport: local`.
@@ -102,7 +106,7 @@ pub struct Spark {
     /// Private key file; the controller's own when absent.
     pub key: Option<PlainPath>,
     #[serde(default)]
-    pub transport: Transport,
+    pub transport: WrittenTransport,
     /// The Docker Engine's socket there; `/var/run/docker.sock` when absent.
     pub docker_socket: Option<PlainPath>,
     /// The Hugging Face cache there; `~/.cache/huggingface` when absent.
@@ -113,13 +117,14 @@ pub struct Spark {
     #[serde(default)]
     pub drop_caches: bool,
     /// The fast network between Sparks.
-    pub fabric: Option<Fabric>,
+    pub fabric: Option<WrittenFabric>,
 }
 
 /// How a Spark is reached by the other Sparks.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Fabric {
+#[schemars(rename = "Fabric")]
+pub struct WrittenFabric {
     pub ip: Ipv4Addr,
     pub eth_if: Interface,
     pub ib_if: Option<Interface>,
@@ -143,7 +148,8 @@ pub enum LauncherKind {
 /// How a model is started.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Launcher {
+#[schemars(rename = "Launcher")]
+pub struct WrittenLauncher {
     pub kind: LauncherKind,
     /// The launcher's directory on the head Spark, absolute or below the home directory.
     pub dir: Option<PlainPath>,
@@ -157,18 +163,18 @@ pub struct Launcher {
     pub script: Option<PlainPath>,
     /// For `launch-cluster` and `docker`: what containers see of every Spark of the model, such as `/srv/cache:/cache`.
     #[serde(default)]
-    pub volumes: Vec<Volume>,
+    pub volumes: Vec<WrittenVolume>,
     /// For `launch-cluster` and `docker`, and models on one Spark: ports of the Spark and of the container, such as `8888:8000`. The
     /// container then has a network of its own.
     #[serde(default)]
-    pub ports: Vec<Publish>,
+    pub ports: Vec<WrittenPublish>,
     /// For `launch-cluster` and `docker`: GiB of the container's shared memory; the machine's own when absent.
     pub shm_gib: Option<f64>,
     /// For `launch-cluster` and `docker`: limits of the processes in the container, such as `memlock=-1`.
     #[serde(default)]
-    pub ulimits: Vec<Ulimit>,
+    pub ulimits: Vec<WrittenUlimit>,
     /// For `launch-cluster` and `docker`: `all` (when absent), a number, or `device=0`.
-    pub gpus: Option<Gpus>,
+    pub gpus: Option<WrittenGpus>,
     /// For `docker`: the program in the image that is run instead of `vllm`, with the words that it would get.
     pub entrypoint: Option<PlainPath>,
     /// For `launch-cluster` and `recipe`: earlyoom ends the engine before the Spark freezes.
@@ -178,7 +184,7 @@ pub struct Launcher {
     /// For `launch-cluster` and `recipe`: what the image runs first is run first.
     pub keep_entrypoint: Option<bool>,
     /// For `launch-cluster` and `recipe`: what NCCL says of itself.
-    pub nccl_debug: Option<NcclDebug>,
+    pub nccl_debug: Option<WrittenNcclDebug>,
     /// For `launch-cluster` and `recipe`: pull requests of vLLM, by number, that are applied before it starts.
     #[serde(default)]
     pub vllm_prs: Vec<u32>,
@@ -196,9 +202,10 @@ pub struct Launcher {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^/[A-Za-z0-9/_.+@=%-]*:/[A-Za-z0-9/_.+@=%-]*(:ro|:rw)?$"))]
-pub struct Volume(pub launcher_options::Volume);
+#[schemars(rename = "Volume")]
+pub struct WrittenVolume(pub launcher_options::Volume);
 
-impl TryFrom<String> for Volume {
+impl TryFrom<String> for WrittenVolume {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse().map(Self)
@@ -208,7 +215,8 @@ impl TryFrom<String> for Volume {
 /// What NCCL says of itself, in its own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum NcclDebug {
+#[schemars(rename = "NcclDebug")]
+pub enum WrittenNcclDebug {
     Version,
     Warn,
     Info,
@@ -219,9 +227,10 @@ pub enum NcclDebug {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^[0-9]{1,5}:[0-9]{1,5}$"))]
-pub struct Publish(pub launcher_options::Publish);
+#[schemars(rename = "Publish")]
+pub struct WrittenPublish(pub launcher_options::Publish);
 
-impl TryFrom<String> for Publish {
+impl TryFrom<String> for WrittenPublish {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse().map(Self)
@@ -232,9 +241,10 @@ impl TryFrom<String> for Publish {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^[a-z]+=(-1|[0-9]+)(:(-1|[0-9]+))?$"))]
-pub struct Ulimit(pub launcher_options::Ulimit);
+#[schemars(rename = "Ulimit")]
+pub struct WrittenUlimit(pub launcher_options::Ulimit);
 
-impl TryFrom<String> for Ulimit {
+impl TryFrom<String> for WrittenUlimit {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse().map(Self)
@@ -245,9 +255,10 @@ impl TryFrom<String> for Ulimit {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = r"^(all|[0-9]{1,3}|device=[A-Za-z0-9,-]+)$"))]
-pub struct Gpus(pub launcher_options::Gpus);
+#[schemars(rename = "Gpus")]
+pub struct WrittenGpus(pub launcher_options::Gpus);
 
-impl TryFrom<String> for Gpus {
+impl TryFrom<String> for WrittenGpus {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         text.parse().map(Self)
@@ -269,7 +280,8 @@ impl TryFrom<String> for Repo {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum OnFailure {
+#[schemars(rename = "OnFailure")]
+pub enum WrittenOnFailure {
     /// Go back once to the last proven model.
     Fallback,
     /// Leave the slot empty and say why.
@@ -286,13 +298,13 @@ pub struct Vllm {
     pub port: Option<Port>,
     /// Port on which the ranks find each other; 29501 when absent.
     pub master_port: Option<Port>,
-    pub launcher: Option<Launcher>,
+    pub launcher: Option<WrittenLauncher>,
     /// Environment of every model in this slot.
     #[serde(default)]
-    pub env: BTreeMap<Variable, EnvValue>,
+    pub env: BTreeMap<Variable, WrittenEnvValue>,
     /// The key that clients of the engine send.
-    pub api_key: Option<Secret>,
-    pub on_failure: Option<OnFailure>,
+    pub api_key: Option<WrittenSecret>,
+    pub on_failure: Option<WrittenOnFailure>,
     /// How long requests may finish before a stop, such as `30s`; 30 s when absent.
     pub drain: Option<Span>,
     /// How long a load may take, such as `45m`; learned when absent.
@@ -343,7 +355,8 @@ impl TryFrom<String> for Span {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Weights {
+#[schemars(rename = "Weights")]
+pub enum WrittenWeights {
     Present,
     Absent,
 }
@@ -351,7 +364,8 @@ pub enum Weights {
 /// One model of the catalog. Exactly one of `repo`, `local_path` and `recipe`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
+#[schemars(rename = "Model")]
+pub struct WrittenModel {
     /// Hugging Face repository, such as `owner/name`, `owner/name:QUANT` for one of several GGUF files, or the address of its page;
     /// or a place that the engine streams from, such as `s3://bucket/model`.
     pub repo: Option<Repo>,
@@ -370,12 +384,12 @@ pub struct Model {
     #[serde(default)]
     pub args: BTreeMap<Flag, Json>,
     #[serde(default)]
-    pub env: BTreeMap<Variable, EnvValue>,
+    pub env: BTreeMap<Variable, WrittenEnvValue>,
     /// HTTP port, where it is not the slot's.
     pub port: Option<Port>,
     /// Image, where it is not the launcher's.
     pub image: Option<ImageRef>,
-    pub launcher: Option<Launcher>,
+    pub launcher: Option<WrittenLauncher>,
     /// Chat template file, inside `local_path`.
     pub chat_template: Option<PlainPath>,
     /// Launcher mods to apply.
@@ -384,7 +398,7 @@ pub struct Model {
     /// Memory per Spark in GiB; learned when absent.
     pub memory_gib: Option<f64>,
     /// Keep the files on the model's Sparks, or delete them.
-    pub weights: Option<Weights>,
+    pub weights: Option<WrittenWeights>,
     /// Neither bring nor delete them for now.
     pub suspend: Option<bool>,
 }
@@ -404,7 +418,8 @@ impl TryFrom<String> for Flagless {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum ServiceKind {
+#[schemars(rename = "ServiceKind")]
+pub enum WrittenServiceKind {
     Vllm,
     Asr,
     Diarization,
@@ -419,7 +434,8 @@ pub enum ServiceKind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ServiceState {
+#[schemars(rename = "ServiceState")]
+pub enum WrittenServiceState {
     /// Kept running.
     Running,
     /// Kept stopped.
@@ -437,8 +453,9 @@ pub enum Scheme {
 /// Something that runs beside the main slot.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Service {
-    pub kind: ServiceKind,
+#[schemars(rename = "Service")]
+pub struct WrittenService {
+    pub kind: WrittenServiceKind,
     /// The Spark it runs on. Either this or `address`.
     pub spark: Option<SparkName>,
     /// Where it is reached when it runs elsewhere.
@@ -452,7 +469,7 @@ pub struct Service {
     /// For bots: its own user on the Spark, never the Spark's. Blank: it is neither shown nor looked at.
     pub user: Option<String>,
     /// `running` or `stopped` is kept so. Absent: watched, never touched.
-    pub state: Option<ServiceState>,
+    pub state: Option<WrittenServiceState>,
     pub suspend: Option<bool>,
     /// Restart it once, when it was started before this time.
     pub restart_after: Option<Time>,
@@ -465,11 +482,11 @@ pub struct Service {
     /// For kind `vllm`: the model of this further slot. Absent: watched, not managed.
     pub model: Option<String>,
     pub master_port: Option<Port>,
-    pub launcher: Option<Launcher>,
+    pub launcher: Option<WrittenLauncher>,
     #[serde(default)]
-    pub env: BTreeMap<Variable, EnvValue>,
-    pub api_key: Option<Secret>,
-    pub on_failure: Option<OnFailure>,
+    pub env: BTreeMap<Variable, WrittenEnvValue>,
+    pub api_key: Option<WrittenSecret>,
+    pub on_failure: Option<WrittenOnFailure>,
     pub drain: Option<Span>,
     pub load_deadline: Option<Span>,
 }
@@ -482,14 +499,16 @@ pub struct Time(pub jiff::Timestamp);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum OnEdit {
+#[schemars(rename = "OnEdit")]
+pub enum WrittenOnEdit {
     Apply,
     Approve,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum OnDrift {
+#[schemars(rename = "OnDrift")]
+pub enum WrittenOnDrift {
     /// Start what is missing or dead; never stop what answers.
     Repair,
     Apply,
@@ -500,8 +519,8 @@ pub enum OnDrift {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reconcile {
-    pub on_edit: Option<OnEdit>,
-    pub on_drift: Option<OnDrift>,
+    pub on_edit: Option<WrittenOnEdit>,
+    pub on_drift: Option<WrittenOnDrift>,
     /// How often everything is looked at without a reason; 30 s when absent.
     pub interval: Option<Span>,
     /// Look, but do nothing, anywhere.
@@ -511,7 +530,8 @@ pub struct Reconcile {
 /// "Do not swap."
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Hold {
+#[schemars(rename = "Hold")]
+pub struct WrittenHold {
     pub until: Option<Time>,
     pub owner: String,
     pub reason: String,
@@ -557,7 +577,8 @@ impl TryFrom<String> for Clock {
 /// Which model serves at which times.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Window {
+#[schemars(rename = "Window")]
+pub struct WrittenWindow {
     /// Days on which the window starts; every day when absent.
     pub days: Option<Vec<Day>>,
     pub from: Clock,
@@ -585,11 +606,11 @@ pub enum NotifyEvent {
 #[serde(deny_unknown_fields)]
 pub struct Notify {
     /// Each message is POSTed there as JSON. A secret's place, where the address itself is one.
-    pub url: EnvValue,
+    pub url: WrittenEnvValue,
     /// All of them when absent.
     pub events: Option<Vec<NotifyEvent>>,
     /// Signs each message: HMAC-SHA256 of the body, in `X-Spark-Control-Signature`.
-    pub secret: Option<Secret>,
+    pub secret: Option<WrittenSecret>,
 }
 
 // Read entry by entry (see `load`), so that one bad entry does not hide the rest; this type is what the schema is made of.
@@ -604,22 +625,22 @@ pub struct Cluster {
     /// The cluster's id; `default` when absent.
     pub name: Option<ClusterName>,
     /// The machines.
-    pub sparks: BTreeMap<SparkName, Spark>,
+    pub sparks: BTreeMap<SparkName, WrittenSpark>,
     /// What should be serving. `none` keeps the slot empty; absent or blank watches without managing.
     pub model: Option<String>,
     pub vllm: Option<Vllm>,
     #[serde(default)]
-    pub models: BTreeMap<ModelName, Model>,
+    pub models: BTreeMap<ModelName, WrittenModel>,
     #[serde(default)]
-    pub services: BTreeMap<ServiceName, Service>,
+    pub services: BTreeMap<ServiceName, WrittenService>,
     /// Services that are neither probed, shown nor touched.
     #[serde(default)]
     pub disabled_services: Vec<ServiceName>,
     pub reconcile: Option<Reconcile>,
     #[serde(default)]
-    pub holds: BTreeMap<HoldName, Hold>,
+    pub holds: BTreeMap<HoldName, WrittenHold>,
     #[serde(default)]
-    pub schedule: BTreeMap<WindowName, Window>,
+    pub schedule: BTreeMap<WindowName, WrittenWindow>,
     #[serde(default)]
     pub notify: BTreeMap<NotifyName, Notify>,
 }

@@ -36,7 +36,7 @@ fn common() -> Launcher {
 }
 
 impl Resolver {
-    pub(super) fn launcher(&mut self, path: &str, written: Option<&v1::Launcher>) -> Option<Launcher> {
+    pub(super) fn launcher(&mut self, path: &str, written: Option<&v1::WrittenLauncher>) -> Option<Launcher> {
         let Some(written) = written else { return Some(common()) };
         let before = self.problems.len();
         self.only_what_belongs(path, written);
@@ -85,7 +85,7 @@ impl Resolver {
         (self.problems.len() == before).then_some(Launcher { image, how })
     }
 
-    fn docker_options(&mut self, path: &str, written: &v1::Launcher) -> DockerOptions {
+    fn docker_options(&mut self, path: &str, written: &v1::WrittenLauncher) -> DockerOptions {
         let shm_bytes = written.shm_gib.and_then(|gib| self.gib(&format!("{path}/shm_gib"), gib));
         DockerOptions {
             volumes: written.volumes.iter().map(|volume| volume.0.clone()).collect(),
@@ -97,7 +97,7 @@ impl Resolver {
     }
 
     /// A field of another kind would silently do nothing.
-    fn only_what_belongs(&mut self, path: &str, written: &v1::Launcher) {
+    fn only_what_belongs(&mut self, path: &str, written: &v1::WrittenLauncher) {
         use v1::LauncherKind::{Command, Docker, LaunchCluster, Recipe, Sparkrun};
         let fields: [(&str, bool, &[v1::LauncherKind]); 19] = [
             ("program", written.program.is_some(), &[Sparkrun]),
@@ -164,7 +164,7 @@ impl Resolver {
     pub(super) fn launcher_of_model(
         &mut self,
         path: &str,
-        model: &v1::Model,
+        model: &v1::WrittenModel,
         source: Option<&ModelSource>,
         cluster: &v1::Cluster,
         slot: Option<&Launcher>,
@@ -218,7 +218,7 @@ impl Resolver {
 }
 
 /// Of a slot whose launcher starts no recipes: the programs of the same checkout do.
-fn recipes_of(slot: Option<&v1::Launcher>) -> Launcher {
+fn recipes_of(slot: Option<&v1::WrittenLauncher>) -> Launcher {
     let method = LaunchMethod::Recipe {
         dir: slot.and_then(|slot| slot.dir.clone()).unwrap_or_else(default_dir),
         ranks: ranks(slot),
@@ -227,23 +227,23 @@ fn recipes_of(slot: Option<&v1::Launcher>) -> Launcher {
     Launcher { image: slot.and_then(|slot| slot.image.clone()).unwrap_or_else(default_image), how: method }
 }
 
-fn ranks(written: Option<&v1::Launcher>) -> DistributedExecutor {
+fn ranks(written: Option<&v1::WrittenLauncher>) -> DistributedExecutor {
     match written.and_then(|written| written.ray) {
         Some(true) => DistributedExecutor::Ray,
         Some(false) | None => DistributedExecutor::Processes,
     }
 }
 
-fn own_options(written: &v1::Launcher) -> LauncherOptions {
+fn own_options(written: &v1::WrittenLauncher) -> LauncherOptions {
     LauncherOptions {
         earlyoom: written.earlyoom == Some(true),
         non_privileged: written.non_privileged == Some(true),
         keep_entrypoint: written.keep_entrypoint == Some(true),
         nccl_debug: written.nccl_debug.map(|debug| match debug {
-            v1::NcclDebug::Version => NcclDebug::Version,
-            v1::NcclDebug::Warn => NcclDebug::Warn,
-            v1::NcclDebug::Info => NcclDebug::Info,
-            v1::NcclDebug::Trace => NcclDebug::Trace,
+            v1::WrittenNcclDebug::Version => NcclDebug::Version,
+            v1::WrittenNcclDebug::Warn => NcclDebug::Warn,
+            v1::WrittenNcclDebug::Info => NcclDebug::Info,
+            v1::WrittenNcclDebug::Trace => NcclDebug::Trace,
         }),
         vllm_prs: written.vllm_prs.clone(),
         b12x: written.b12x == Some(true),

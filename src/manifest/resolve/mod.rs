@@ -181,14 +181,14 @@ fn referred(cluster: &v1::Cluster) -> BTreeSet<String> {
 fn policy(written: &v1::Reconcile) -> Policy {
     Policy {
         on_edit: match written.on_edit {
-            Some(v1::OnEdit::Approve) => OnEdit::Approve,
-            Some(v1::OnEdit::Apply) | None => OnEdit::Apply,
+            Some(v1::WrittenOnEdit::Approve) => OnEdit::Approve,
+            Some(v1::WrittenOnEdit::Apply) | None => OnEdit::Apply,
         },
         on_drift: match written.on_drift {
-            Some(v1::OnDrift::Repair) | None => OnDrift::Repair,
-            Some(v1::OnDrift::Apply) => OnDrift::Apply,
-            Some(v1::OnDrift::Approve) => OnDrift::Approve,
-            Some(v1::OnDrift::Report) => OnDrift::Report,
+            Some(v1::WrittenOnDrift::Repair) | None => OnDrift::Repair,
+            Some(v1::WrittenOnDrift::Apply) => OnDrift::Apply,
+            Some(v1::WrittenOnDrift::Approve) => OnDrift::Approve,
+            Some(v1::WrittenOnDrift::Report) => OnDrift::Report,
         },
         interval: written.interval.map_or(DEFAULT_INTERVAL, |span| span.0),
         suspend: written.suspend.unwrap_or(false),
@@ -199,17 +199,17 @@ fn default_container() -> ContainerName {
     ContainerName::new("vllm_node").expect("a fitting name")
 }
 
-fn on_failure(written: Option<v1::OnFailure>) -> OnFailure {
+fn on_failure(written: Option<v1::WrittenOnFailure>) -> OnFailure {
     match written {
-        Some(v1::OnFailure::Fallback) | None => OnFailure::Fallback,
-        Some(v1::OnFailure::Stall) => OnFailure::Stall,
+        Some(v1::WrittenOnFailure::Fallback) | None => OnFailure::Fallback,
+        Some(v1::WrittenOnFailure::Stall) => OnFailure::Stall,
     }
 }
 
-fn secret(written: &v1::Secret) -> Secret {
+fn secret(written: &v1::WrittenSecret) -> Secret {
     match written {
-        v1::Secret::Env(name) => Secret::Env(name.clone()),
-        v1::Secret::File(path) => Secret::File(path.clone()),
+        v1::WrittenSecret::Env(name) => Secret::Env(name.clone()),
+        v1::WrittenSecret::File(path) => Secret::File(path.clone()),
     }
 }
 
@@ -309,16 +309,16 @@ impl Resolver {
         None
     }
 
-    fn spark(&mut self, name: &SparkName, written: &v1::Spark) -> Option<Spark> {
+    fn spark(&mut self, name: &SparkName, written: &v1::WrittenSpark) -> Option<Spark> {
         let path = format!("sparks/{name}");
         let reach = match (written.transport, &written.user) {
-            (v1::Transport::Local, _) => ReachMethod::Local,
-            (v1::Transport::Ssh, Some(user)) => ReachMethod::Ssh {
+            (v1::WrittenTransport::Local, _) => ReachMethod::Local,
+            (v1::WrittenTransport::Ssh, Some(user)) => ReachMethod::Ssh {
                 user: user.clone(),
                 port: written.ssh_port.map_or(22, |port| port.0),
                 key: written.key.clone(),
             },
-            (v1::Transport::Ssh, None) => {
+            (v1::WrittenTransport::Ssh, None) => {
                 let hint = "add `user:`, or `transport: local` when the controller runs there".to_owned();
                 self.problem(&path, format!("`{name}` has no `user`"), Some(hint));
                 return None;
@@ -407,19 +407,19 @@ impl Resolver {
     fn env(
         &mut self,
         path: &str,
-        written: &BTreeMap<Variable, v1::EnvValue>,
+        written: &BTreeMap<Variable, v1::WrittenEnvValue>,
     ) -> BTreeMap<Variable, EnvValue> {
         let mut env = BTreeMap::new();
         for (name, value) in written {
             match value {
-                v1::EnvValue::Plain(text) if text.contains(['\n', '\r', '\0']) => {
+                v1::WrittenEnvValue::Plain(text) if text.contains(['\n', '\r', '\0']) => {
                     let message = format!("`{name}` holds a line break; an environment file cannot");
                     self.problem(&format!("{path}/{name}"), message, None);
                 }
-                v1::EnvValue::Plain(text) => {
+                v1::WrittenEnvValue::Plain(text) => {
                     env.insert(name.clone(), EnvValue::Plain(text.clone()));
                 }
-                v1::EnvValue::Secret(place) => {
+                v1::WrittenEnvValue::Secret(place) => {
                     env.insert(name.clone(), EnvValue::Secret(secret(place)));
                 }
             }
@@ -475,7 +475,7 @@ impl Resolver {
         }
     }
 
-    fn hold(&mut self, name: &str, written: &v1::Hold) -> Option<Hold> {
+    fn hold(&mut self, name: &str, written: &v1::WrittenHold) -> Option<Hold> {
         let object = match &written.object {
             None => Object::main(),
             Some(object) => match self.held(object) {
@@ -500,9 +500,9 @@ impl Resolver {
 
     fn notify(&mut self, name: &str, written: &v1::Notify) -> Option<WebhookTarget> {
         let url = match &written.url {
-            v1::EnvValue::Secret(place) => EnvValue::Secret(secret(place)),
-            v1::EnvValue::Plain(url) if is_web_address(url) => EnvValue::Plain(url.clone()),
-            v1::EnvValue::Plain(_) => {
+            v1::WrittenEnvValue::Secret(place) => EnvValue::Secret(secret(place)),
+            v1::WrittenEnvValue::Plain(url) if is_web_address(url) => EnvValue::Plain(url.clone()),
+            v1::WrittenEnvValue::Plain(_) => {
                 let message = format!("this is no http or https address, and not {}", v1::SECRET_PLACE);
                 let hint = "such as `https://<your-hook>`".to_owned();
                 self.problem(&format!("notify/{name}/url"), message, Some(hint));
@@ -535,7 +535,7 @@ impl Resolver {
     fn window(
         &mut self,
         name: &str,
-        written: &v1::Window,
+        written: &v1::WrittenWindow,
         models: &BTreeMap<ModelName, Model>,
     ) -> Option<Window> {
         let path = format!("schedule/{name}");

@@ -40,7 +40,7 @@ const NOT_ASKED_SO: [&str; 6] =
 const SIZES: [&str; 3] = ["tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"];
 
 /// A model on several Sparks is split over all of them, unless its owner says otherwise.
-fn split(written: &v1::Model, args: &BTreeMap<Flag, Json>) -> Option<(Flag, Json)> {
+fn split(written: &v1::WrittenModel, args: &BTreeMap<Flag, Json>) -> Option<(Flag, Json)> {
     let is_told = SIZES.iter().any(|size| args.keys().any(|flag| flag.as_str() == *size));
     let flag = Flag::new("tensor-parallel-size").expect("a flag's name");
     (written.sparks.len() > 1 && !is_told).then(|| (flag, written.sparks.len().into()))
@@ -62,7 +62,7 @@ impl Resolver {
     pub(super) fn model(
         &mut self,
         name: &ModelName,
-        written: &v1::Model,
+        written: &v1::WrittenModel,
         cluster: &v1::Cluster,
         slot_launcher: Option<&Launcher>,
     ) -> Option<Model> {
@@ -95,11 +95,11 @@ impl Resolver {
         }
         let env = self.env(&format!("{path}/env"), &written.env);
         match (written.weights, &written.local_path) {
-            (Some(v1::Weights::Absent), Some(_)) => {
+            (Some(v1::WrittenWeights::Absent), Some(_)) => {
                 let message = "the files of a `local_path` are the owner's: they are never deleted";
                 self.problem(&format!("{path}/weights"), message, None);
             }
-            (Some(v1::Weights::Present), Some(_)) => {
+            (Some(v1::WrittenWeights::Present), Some(_)) => {
                 let message = "the files of a `local_path` are the owner's to bring";
                 self.problem(&format!("{path}/weights"), message, None);
             }
@@ -129,8 +129,8 @@ impl Resolver {
             launcher,
             image: written.image.clone(),
             weights: written.weights.map(|weights| match weights {
-                v1::Weights::Present => Weights::Present,
-                v1::Weights::Absent => Weights::Absent,
+                v1::WrittenWeights::Present => Weights::Present,
+                v1::WrittenWeights::Absent => Weights::Absent,
             }),
             suspend: written.suspend.unwrap_or(false),
             chat_template: written.chat_template.clone(),
@@ -205,7 +205,13 @@ impl Resolver {
     /// A Spark has one GPU, so the ranks that the engine is told of and the Sparks must be as many: the launcher leaves out
     /// Sparks that it has no rank for, and gives up when there are too few. What a recipe or a script says of it is not known
     /// here.
-    fn ranks(&mut self, name: &ModelName, written: &v1::Model, args: &BTreeMap<Flag, Json>, all_known: bool) {
+    fn ranks(
+        &mut self,
+        name: &ModelName,
+        written: &v1::WrittenModel,
+        args: &BTreeMap<Flag, Json>,
+        all_known: bool,
+    ) {
         // A figure in quotes is a figure to the engine.
         let figure = |value: &Json| value.as_u64().or_else(|| value.as_str()?.parse().ok());
         let size = |flag: &str| args.get(flag).map_or(Some(1), figure);
@@ -224,7 +230,7 @@ impl Resolver {
     }
 
     /// The container sees a model's directory and nothing else of the Spark.
-    fn template(&mut self, path: &str, written: &v1::Model) {
+    fn template(&mut self, path: &str, written: &v1::WrittenModel) {
         let Some(template) = &written.chat_template else { return };
         let inside = written.local_path.as_ref().is_some_and(|local| {
             template.as_str().strip_prefix(local.as_str()).is_some_and(|rest| rest.starts_with('/'))
@@ -244,7 +250,7 @@ impl Resolver {
         }
     }
 
-    fn source(&mut self, name: &ModelName, written: &v1::Model) -> Option<ModelSource> {
+    fn source(&mut self, name: &ModelName, written: &v1::WrittenModel) -> Option<ModelSource> {
         let path = format!("models/{name}");
         match (&written.repo, &written.local_path, &written.recipe) {
             (Some(repo), None, None) => Some(ModelSource::Repo {
@@ -282,7 +288,7 @@ impl Resolver {
 }
 
 /// `args` are all that the engine is told beside what we tell it.
-fn controls_full_command_line(model: &v1::Model, cluster: &v1::Cluster) -> bool {
+fn controls_full_command_line(model: &v1::WrittenModel, cluster: &v1::Cluster) -> bool {
     let slot = cluster.vllm.as_ref().and_then(|vllm| vllm.launcher.as_ref());
     model.recipe.is_none()
         && model.launcher.as_ref().or(slot).is_none_or(|launcher| {

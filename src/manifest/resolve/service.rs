@@ -15,7 +15,7 @@ impl Resolver {
     pub(super) fn service(
         &mut self,
         name: &ServiceName,
-        written: &v1::Service,
+        written: &v1::WrittenService,
         cluster: &v1::Cluster,
         models: &BTreeMap<ModelName, Model>,
         launcher: Option<&Launcher>,
@@ -41,7 +41,7 @@ impl Resolver {
                 return None;
             }
         };
-        if written.kind != v1::ServiceKind::Bot && written.port.is_none() {
+        if written.kind != v1::WrittenServiceKind::Bot && written.port.is_none() {
             self.problem(&path, format!("`{name}` has no `port`"), None);
         }
         if written.state.is_some() && (written.container.is_none() || matches!(place, Place::Elsewhere(_))) {
@@ -68,14 +68,14 @@ impl Resolver {
             IsBot::No => None,
         };
         match (written.kind, &written.model, &place) {
-            (v1::ServiceKind::Vllm, Some(model), Place::Spark(spark)) => {
+            (v1::WrittenServiceKind::Vllm, Some(model), Place::Spark(spark)) => {
                 self.slot(name, written, model, spark, models, launcher).map(ResolvedService::Slot)
             }
-            (v1::ServiceKind::Vllm, Some(_), Place::Elsewhere(_)) => {
+            (v1::WrittenServiceKind::Vllm, Some(_), Place::Elsewhere(_)) => {
                 self.problem(&path, format!("`{name}` has a `model`, but no `spark`"), None);
                 None
             }
-            (_, Some(_), _) if written.kind != v1::ServiceKind::Vllm => {
+            (_, Some(_), _) if written.kind != v1::WrittenServiceKind::Vllm => {
                 let message = format!("`{name}` has a `model`, which only services of kind `vllm` have");
                 self.problem(&format!("{path}/model"), message, None);
                 None
@@ -88,12 +88,12 @@ impl Resolver {
     fn bot(
         &mut self,
         name: &ServiceName,
-        written: &v1::Service,
+        written: &v1::WrittenService,
         place: &Place,
         cluster: &v1::Cluster,
     ) -> IsBot {
         let path = format!("services/{name}");
-        if written.kind != v1::ServiceKind::Bot {
+        if written.kind != v1::WrittenServiceKind::Bot {
             for (field, is_written) in [
                 ("user", written.user.is_some()),
                 ("dir", written.dir.is_some()),
@@ -150,7 +150,7 @@ impl Resolver {
     fn slot(
         &mut self,
         name: &ServiceName,
-        written: &v1::Service,
+        written: &v1::WrittenService,
         model: &str,
         spark: &SparkName,
         models: &BTreeMap<ModelName, Model>,
@@ -206,18 +206,18 @@ enum IsBot {
     Bot(Bot),
 }
 
-fn watched(written: &v1::Service, place: Place, bot: Option<Bot>) -> Service {
+fn watched(written: &v1::WrittenService, place: Place, bot: Option<Bot>) -> Service {
     let kind = match written.kind {
-        v1::ServiceKind::Vllm => ServiceKind::Vllm,
-        v1::ServiceKind::Asr => ServiceKind::Asr,
-        v1::ServiceKind::Diarization => ServiceKind::Diarization,
-        v1::ServiceKind::Tts => ServiceKind::Tts,
-        v1::ServiceKind::Embeddings => ServiceKind::Embeddings,
-        v1::ServiceKind::Rerank => ServiceKind::Rerank,
-        v1::ServiceKind::Qdrant => ServiceKind::Qdrant,
-        v1::ServiceKind::RedactionNer => ServiceKind::RedactionNer,
-        v1::ServiceKind::Bot => ServiceKind::Bot,
-        v1::ServiceKind::Http => ServiceKind::Http,
+        v1::WrittenServiceKind::Vllm => ServiceKind::Vllm,
+        v1::WrittenServiceKind::Asr => ServiceKind::Asr,
+        v1::WrittenServiceKind::Diarization => ServiceKind::Diarization,
+        v1::WrittenServiceKind::Tts => ServiceKind::Tts,
+        v1::WrittenServiceKind::Embeddings => ServiceKind::Embeddings,
+        v1::WrittenServiceKind::Rerank => ServiceKind::Rerank,
+        v1::WrittenServiceKind::Qdrant => ServiceKind::Qdrant,
+        v1::WrittenServiceKind::RedactionNer => ServiceKind::RedactionNer,
+        v1::WrittenServiceKind::Bot => ServiceKind::Bot,
+        v1::WrittenServiceKind::Http => ServiceKind::Http,
     };
     Service {
         kind,
@@ -228,8 +228,8 @@ fn watched(written: &v1::Service, place: Place, bot: Option<Bot>) -> Service {
         container: written.container.clone(),
         api_key: written.api_key.as_ref().map(secret),
         state: written.state.map(|state| match state {
-            v1::ServiceState::Running => ServiceState::Running,
-            v1::ServiceState::Stopped => ServiceState::Stopped,
+            v1::WrittenServiceState::Running => ServiceState::Running,
+            v1::WrittenServiceState::Stopped => ServiceState::Stopped,
         }),
         suspend: written.suspend.unwrap_or(false),
         restart_after: written.restart_after.map(|time| time.0),
