@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, round::RoundMode},
     core::model::desired::ServiceKind,
-    sim::{Service, Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
+    sim::{Sim, SimulatedService, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
     web::{
         self,
         api::limits::ApiLimits,
@@ -44,7 +44,11 @@ fn cluster() -> (Sim, String) {
     let mut text = String::from("version: 1\nname: bench\nsparks:\n");
     for spark in 1..=8 {
         sim.add(&format!("spark{spark}"), &format!("192.0.2.{spark}"), &[("vllm-node", "sha256:aa")]);
-        sim.add_service(&format!("spark{spark}"), "tts", Service { kind: ServiceKind::Tts, port: 8880 });
+        sim.add_service(
+            &format!("spark{spark}"),
+            "tts",
+            SimulatedService { kind: ServiceKind::Tts, port: 8880 },
+        );
         text += &format!("  spark{spark}: {{ address: 192.0.2.{spark}, user: alice }}\n");
     }
     text += "model: none\nmodels:\n  a: { repo: lab/a, sparks: [spark1] }\n  b: { repo: lab/b, sparks: [spark2] }\nservices:\n";

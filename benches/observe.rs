@@ -14,7 +14,7 @@ use spark_control::{
     host::SharedTransport,
     manifest::load::load,
     probe::{ProbeContext, http::Http, observe, pending_checks::PendingChecks},
-    sim::{Service, Sim, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
+    sim::{Sim, SimulatedService, SimulatedTimes, http::InMemory, transport::SimulatedTransport},
 };
 
 const RUNS: usize = 15;
@@ -39,7 +39,7 @@ async fn look(sparks: usize) -> Duration {
         sim.add(&name, &address, &[("vllm-node", "sha256:aa")]);
         let _ = writeln!(text, "  {name}: {{ address: {address}, user: alice }}");
         for (kind, word, port) in [(ServiceKind::Qdrant, "qdrant", 6333), (ServiceKind::Tts, "tts", 8880)] {
-            sim.add_service(&name, word, Service { kind, port });
+            sim.add_service(&name, word, SimulatedService { kind, port });
             let _ = writeln!(
                 services,
                 "  {word}-{spark}: {{ kind: {word}, spark: {name}, port: {port}, container: {word} }}"

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(420);
 
 /// What the Spark said about one act.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FenceVerdict {
     Done,
     /// It was so already.
     Already,
@@ -92,26 +92,26 @@ pub fn program(
 }
 
 /// Perform it.
-pub async fn perform(transport: &dyn Transport, program: &Program) -> Verdict {
+pub async fn perform(transport: &dyn Transport, program: &Program) -> FenceVerdict {
     verdict(transport.run(program, DEADLINE).await)
 }
 
-fn verdict(answer: Result<ProgramOutput, Unreachable>) -> Verdict {
+fn verdict(answer: Result<ProgramOutput, Unreachable>) -> FenceVerdict {
     let output = match answer {
         Ok(output) => output,
-        Err(error) => return Verdict::Unknown(error.to_string()),
+        Err(error) => return FenceVerdict::Unknown(error.to_string()),
     };
     let Some(line) = output.stdout.lines().rev().find_map(|line| line.strip_prefix("outcome ")) else {
-        return Verdict::Unknown(format!("the program ended without an outcome: {}", output.why_cut()));
+        return FenceVerdict::Unknown(format!("the program ended without an outcome: {}", output.why_cut()));
     };
     let (word, detail) = line.split_once(' ').unwrap_or((line, ""));
     match word {
-        "done" => Verdict::Done,
-        "already" => Verdict::Already,
-        "said" => Verdict::Said(detail.into()),
-        "refused" => Verdict::Refused(detail.into()),
-        "fenced" => Verdict::Fenced(detail.into()),
-        "unknown" => Verdict::Unknown(detail.into()),
-        _ => Verdict::Failed(detail.into()),
+        "done" => FenceVerdict::Done,
+        "already" => FenceVerdict::Already,
+        "said" => FenceVerdict::Said(detail.into()),
+        "refused" => FenceVerdict::Refused(detail.into()),
+        "fenced" => FenceVerdict::Fenced(detail.into()),
+        "unknown" => FenceVerdict::Unknown(detail.into()),
+        _ => FenceVerdict::Failed(detail.into()),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     probe::container_log,
 };
 
-use fence::Verdict;
+use fence::FenceVerdict;
 
 /// What is kept of a container's output before it is stopped.
 const LOG_LINES: u32 = 2000;
@@ -29,7 +29,7 @@ const LOG_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepOutcome {
-    pub verdict: Verdict,
+    pub verdict: FenceVerdict,
     /// The container's last words, when it was to be stopped, or why they could not be read.
     pub log: Option<Result<String, String>>,
 }
@@ -47,10 +47,10 @@ pub async fn perform(
 ) -> StepOutcome {
     let plain = |verdict| StepOutcome { verdict, log: None };
     let (Some(spark), Some(transport)) = (step.spark(), transport) else {
-        return plain(Verdict::Done);
+        return plain(FenceVerdict::Done);
     };
     let Some(facts) = observed.facts(spark) else {
-        return plain(Verdict::Refused(format!("`{spark}` was not reachable when this was decided")));
+        return plain(FenceVerdict::Refused(format!("`{spark}` was not reachable when this was decided")));
     };
     let act = |name| fence::program(name, desired, spark, token, facts);
     let drops = desired.sparks.get(spark).is_some_and(|spark| spark.drop_caches);
@@ -59,13 +59,13 @@ pub async fn perform(
             .with("expect_memory_kib", (needs_bytes / 1024).to_string())
     };
     match step {
-        Step::Adopt { .. } => plain(Verdict::Done),
+        Step::Adopt { .. } => plain(FenceVerdict::Done),
         Step::ReserveSpark { object, group, needs_bytes, .. } => {
             let bring = |act| with_environment(act, object, group, token, batch, desired);
             let act = before_a_load(act("advance"), *needs_bytes);
             let verdict = match room(act, object, group, desired, facts).and_then(bring) {
                 Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
-                Err(why) => Verdict::Refused(why),
+                Err(why) => FenceVerdict::Refused(why),
             };
             plain(verdict)
         }
@@ -73,7 +73,7 @@ pub async fn perform(
             let checking = check(act("check"), object, group, desired, facts);
             plain(match checking {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
-                Err(why) => Verdict::Refused(why),
+                Err(why) => FenceVerdict::Refused(why),
             })
         }
         Step::Stop { container, name, remove, grace_secs, own, .. } => {
@@ -97,7 +97,7 @@ pub async fn perform(
         Step::Fetch { object, files, .. } => {
             let (environment, file) = match token_of(object, desired, token) {
                 Ok(brought) => brought,
-                Err(why) => return plain(Verdict::Refused(why)),
+                Err(why) => return plain(FenceVerdict::Refused(why)),
             };
             let script = weights::fetch(desired, spark, files, file.as_deref());
             let act = act("launch").with("environment", environment).with("forget", TOKEN_SECS);
@@ -126,7 +126,7 @@ pub async fn perform(
             let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
             let verdict = match launch {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
-                Err(why) => Verdict::Refused(why),
+                Err(why) => FenceVerdict::Refused(why),
             };
             plain(verdict)
         }

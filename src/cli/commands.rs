@@ -25,7 +25,7 @@ use crate::{
     probe::audit::AuditEntry,
     store::Event,
     web::guard::Hosts,
-    wire::v1::{history::History, plan::Plan},
+    wire::v1::{history::History, plan::PlanDocument},
 };
 
 /// No program reads more of one file.
@@ -253,7 +253,7 @@ async fn retry(
     // What a fallback has begun to serve since the last look would be stopped without a question.
     reached.look().await?;
     let path = format!("/api/v1/retry/{}?dry_run=true", segment(object));
-    let plan: Plan = serde_json::from_slice(&reached.post(&path, &json!({})).await?)?;
+    let plan: PlanDocument = serde_json::from_slice(&reached.post(&path, &json!({})).await?)?;
     let stops = plan.interrupts(object);
     if agreed.dry_run || (stops && !agreed.yes) {
         match output {

@@ -21,7 +21,7 @@ use crate::{
     core::model::desired::ServiceKind,
     manifest::v1::Span,
     probe::http::HttpClient,
-    sim::{Fault, Service, Sim, SimulatedTimes, listeners, transport::SimulatedTransport},
+    sim::{Fault, Sim, SimulatedService, SimulatedTimes, listeners, transport::SimulatedTransport},
     web::{
         api::problem::{Problem, ProblemCode},
         guard::Hosts,
@@ -136,7 +136,7 @@ fn sparks() -> Sim {
         // It listens nowhere.
         ("helper", ServiceKind::Bot, 0),
     ] {
-        sim.add_service("spark2", container, Service { kind, port });
+        sim.add_service("spark2", container, SimulatedService { kind, port });
     }
     sim
 }

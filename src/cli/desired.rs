@@ -24,7 +24,7 @@ use crate::{
     },
     core::tell::render::render,
     manifest::patch,
-    wire::v1::desired::{DesiredState, Edited as EditedOnTheWire},
+    wire::v1::desired::{DesiredState, EditOutcome},
 };
 
 /// No file that can be valid is larger.
@@ -151,7 +151,7 @@ async fn ask(places: &ControllerPaths, request: &EditRequest, output: Format) ->
     // The difference has been seen.
     let told = |edited: &Edited| {
         if output == Format::Json {
-            print_json(&EditedOnTheWire::from(edited.clone()))?;
+            print_json(&EditOutcome::from(edited.clone()))?;
         }
         Ok(tell_of_force(edited))
     };
@@ -225,7 +225,7 @@ fn show(edited: &Edited, dry_run: bool, output: Format) -> anyhow::Result<Exit> 
         talk!("warning: {warning}");
     }
     match output {
-        Format::Json => print_json(&EditedOnTheWire::from(edited.clone()))?,
+        Format::Json => print_json(&EditOutcome::from(edited.clone()))?,
         Format::Text => print(&edited.diff)?,
     }
     if edited.diff.is_empty() {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     controller::{self, ControllerPaths},
-    wire::v1::logs::{Log, Logs},
+    wire::v1::logs::{ContainerLog, Logs},
 };
 
 /// What its containers say now; what it said before it was stopped when asked, or when nothing is there.
@@ -61,7 +61,7 @@ pub async fn logs(
 }
 
 /// What the containers of an object say now.
-pub async fn current_logs(reached: &ReachedController, object: &str) -> anyhow::Result<Vec<Log>> {
+pub async fn current_logs(reached: &ReachedController, object: &str) -> anyhow::Result<Vec<ContainerLog>> {
     if let ReachedController::Own(..) = reached {
         reached.look().await?;
     }

@@ -17,7 +17,10 @@ use crate::{
         model::{memory_table::gib, observed::SparkView, plan::Plan, reason::Concern},
         tell::render,
     },
-    wire::v1::{plan::Plan as PlanOnTheWire, plan::ShownPlan, status::Drift as DriftOnTheWire},
+    wire::v1::{
+        plan::{PlanDocument, ShownPlan},
+        status::DriftReport,
+    },
 };
 
 /// More would push the table off the screen.
@@ -112,7 +115,7 @@ pub fn plan_of(seen: &Snapshot) -> anyhow::Result<&Plan> {
 pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
-        Format::Json => print_json(&PlanOnTheWire::from(plan))?,
+        Format::Json => print_json(&PlanDocument::from(plan))?,
         Format::Text if plan.is_empty() && seen.file_error.is_some() => {
             print(&format!("Nothing to do for revision {}, the last one in force.\n", plan.revision))?;
         }
@@ -261,7 +264,7 @@ pub fn status_text(seen: &Snapshot, plan: &Plan) -> String {
 pub fn show_diff(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
     let plan = plan_of(seen)?;
     match output {
-        Format::Json => print_json(&DriftOnTheWire { at: seen.at, drift: seen.drift.clone() })?,
+        Format::Json => print_json(&DriftReport { at: seen.at, drift: seen.drift.clone() })?,
         Format::Text => print_told(&diff_text(&seen.drift))?,
     }
     let exit = exit_of(seen, plan);

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Controller, busy::BusyGuard, logs};
 use crate::{
-    apply::{self, StepOutcome, fence::Verdict},
+    apply::{self, StepOutcome, fence::FenceVerdict},
     core::{
         decide::drain,
         model::{
@@ -97,7 +97,7 @@ impl Controller {
             self.token(&mut state)
         };
         let program = apply::fence::program("advance", at.desired, name, &token, facts);
-        if let Verdict::Fenced(by) = apply::fence::perform(way.as_ref(), &program).await {
+        if let FenceVerdict::Fenced(by) = apply::fence::perform(way.as_ref(), &program).await {
             self.met(&mut self.state(), &format!("`{name}`"), &by);
         }
     }
@@ -218,20 +218,22 @@ impl Controller {
     fn conclude(&self, step: &Step, token: &FencingToken, outcome: &StepOutcome) -> Result<bool, StoreError> {
         let now = (self.world.now)();
         let (came, kind, detail) = match &outcome.verdict {
-            Verdict::Done => (StepResult::Done, EventKind::Done, String::new()),
-            Verdict::Already => (StepResult::Done, EventKind::Done, "it was so already".into()),
-            Verdict::Said(what) => (StepResult::Done, EventKind::Done, what.clone()),
-            Verdict::Refused(why) => (StepResult::NotDone, EventKind::Refused, why.clone()),
-            Verdict::Fenced(by) => (StepResult::NotDone, EventKind::Fenced, format!("{by} acts there now")),
-            Verdict::Failed(why) => (StepResult::Failed, EventKind::Failed, why.clone()),
-            Verdict::Unknown(why) => (StepResult::Unknown, EventKind::Unknown, why.clone()),
+            FenceVerdict::Done => (StepResult::Done, EventKind::Done, String::new()),
+            FenceVerdict::Already => (StepResult::Done, EventKind::Done, "it was so already".into()),
+            FenceVerdict::Said(what) => (StepResult::Done, EventKind::Done, what.clone()),
+            FenceVerdict::Refused(why) => (StepResult::NotDone, EventKind::Refused, why.clone()),
+            FenceVerdict::Fenced(by) => {
+                (StepResult::NotDone, EventKind::Fenced, format!("{by} acts there now"))
+            }
+            FenceVerdict::Failed(why) => (StepResult::Failed, EventKind::Failed, why.clone()),
+            FenceVerdict::Unknown(why) => (StepResult::Unknown, EventKind::Unknown, why.clone()),
         };
         // A container that was not stopped says more later.
         let log = outcome.log.as_ref().filter(|_| came == StepResult::Done);
         let saved = log.map(|log| self.save_log(step, log.as_deref()));
         let mut state = self.state();
         let state = &mut *state;
-        if let Verdict::Fenced(by) = &outcome.verdict {
+        if let FenceVerdict::Fenced(by) = &outcome.verdict {
             self.met(state, "a Spark", by);
         }
         let mut message = step.to_string();

@@ -113,7 +113,7 @@ fn is_time(text: &str) -> bool {
 
 /// One container's last words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Log {
+pub struct LogText {
     pub spark: SparkName,
     pub container: String,
     /// Or why it could not be read.
@@ -121,10 +121,10 @@ pub struct Log {
 }
 
 /// What stands on a Spark that does not answer is not nothing.
-fn unseen(spark: &SparkName, container: &str, observed: &Observed) -> Option<Log> {
+fn unseen(spark: &SparkName, container: &str, observed: &Observed) -> Option<LogText> {
     let SparkView::Unreachable { why, .. } = observed.sparks.get(spark)? else { return None };
     let text = Err(format!("what runs there is not known: `{spark}` does not answer: {why}"));
-    Some(Log { spark: spark.clone(), container: container.to_owned(), text })
+    Some(LogText { spark: spark.clone(), container: container.to_owned(), text })
 }
 
 /// The launcher's job, while its model does not serve yet or failed to: there may be no container to ask.
@@ -143,7 +143,7 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such object.
-    pub async fn logs(&self, object: &str) -> Result<Vec<Log>, RequestRefusal> {
+    pub async fn logs(&self, object: &str) -> Result<Vec<LogText>, RequestRefusal> {
         let mut places = Vec::new();
         let mut others = Vec::new();
         let mut launchers = Vec::new();
@@ -196,13 +196,17 @@ impl Controller {
                 let way = way.as_ref();
                 let text =
                     container_log::last(way, &desired, &spark, &id, file.as_ref(), LINES, DEADLINE).await;
-                Log { spark, container, text: text.map_err(|error| error.to_string()) }
+                LogText { spark, container, text: text.map_err(|error| error.to_string()) }
             }
         });
         let cluster = desired.cluster.as_str();
         let of_launchers = launchers.into_iter().map(|(way, spark, job)| async move {
             let text = jobs::log(way.as_ref(), cluster, &job, LINES, DEADLINE).await;
-            Log { spark, container: format!("launcher {job}"), text: text.map_err(|error| error.to_string()) }
+            LogText {
+                spark,
+                container: format!("launcher {job}"),
+                text: text.map_err(|error| error.to_string()),
+            }
         });
         let (mut logs, of_launchers) = tokio::join!(join_all(reading), join_all(of_launchers));
         logs.extend(of_launchers.into_iter().filter(|log| log.text.as_deref() != Ok("")));
@@ -215,7 +219,7 @@ impl Controller {
     ///
     /// # Errors
     /// When there is no such Spark or container.
-    pub async fn log_of(&self, spark: &str, container: &str) -> Result<Log, RequestRefusal> {
+    pub async fn log_of(&self, spark: &str, container: &str) -> Result<LogText, RequestRefusal> {
         let (spark, way, id, desired) = {
             let state = self.state();
             let (spark, way) = state.way_to(spark)?;
@@ -232,11 +236,11 @@ impl Controller {
         };
         let text = container_log::last(way.as_ref(), &desired, &spark, &id, None, LINES, DEADLINE).await;
         let text = text.map_err(|error| error.to_string());
-        Ok(Log { spark, container: container.to_owned(), text })
+        Ok(LogText { spark, container: container.to_owned(), text })
     }
 
     /// What the last update of a bot says, or said.
-    async fn update_log(&self, object: &str) -> Option<Log> {
+    async fn update_log(&self, object: &str) -> Option<LogText> {
         let (cluster, spark, job, way) = {
             let state = self.state();
             let current = state.current.as_ref()?;
@@ -250,7 +254,7 @@ impl Controller {
         };
         let text = jobs::log(way.as_ref(), cluster.as_str(), &job, LINES, DEADLINE).await;
         let container = format!("update {job}");
-        Some(Log { spark, container, text: text.map_err(|error| error.to_string()) })
+        Some(LogText { spark, container, text: text.map_err(|error| error.to_string()) })
     }
 }
 

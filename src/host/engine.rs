@@ -25,11 +25,11 @@ const MAX_TOLD: usize = 500;
 
 /// The Engine behind one socket.
 #[derive(Debug, Default)]
-pub struct Engine {
+pub struct EngineClient {
     version: Mutex<Option<String>>,
 }
 
-impl Engine {
+impl EngineClient {
     /// # Errors
     /// [`Unreachable::Engine`] when the socket cannot be reached or the answer is not HTTP.
     pub async fn get(
@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// # Errors
-    /// As [`Engine::get`]; also when the answer is not 200.
+    /// As [`EngineClient::get`]; also when the answer is not 200.
     pub async fn stream(
         &self,
         socket: &Path,

@@ -17,17 +17,17 @@ use tokio_util::io::ReaderStream;
 use super::{
     Answering, DockerResponse, EventStream, Frame, Program, ProgramOutput, Transport, Unreachable,
     bounded::{MAX_STDOUT, read_complaint, read_whole},
-    engine::Engine,
+    engine::EngineClient,
 };
 
 pub struct LocalTransport {
     docker_socket: PathBuf,
-    engine: Engine,
+    engine: EngineClient,
 }
 
 impl LocalTransport {
     pub fn new(docker_socket: &Path) -> Self {
-        Self { docker_socket: docker_socket.to_owned(), engine: Engine::default() }
+        Self { docker_socket: docker_socket.to_owned(), engine: EngineClient::default() }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     Answering, DockerResponse, EventStream, Frame, Program, ProgramOutput, Transport, Unreachable,
     address::ipv4,
     bounded::{MAX_STDOUT, read_complaint, read_whole},
-    engine::Engine,
+    engine::EngineClient,
     private_key,
 };
 
@@ -52,7 +52,7 @@ pub struct SshTransport {
     target: SshTarget,
     connection: Mutex<Option<Arc<Connection>>>,
     sessions: Semaphore,
-    engine: Engine,
+    engine: EngineClient,
 }
 
 struct Connection {
@@ -73,7 +73,7 @@ impl SshTransport {
             target,
             connection: Mutex::new(None),
             sessions: Semaphore::new(SESSIONS),
-            engine: Engine::default(),
+            engine: EngineClient::default(),
         }
     }
 

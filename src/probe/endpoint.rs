@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    engine::{self, Engine},
+    engine::{self, EngineToAsk},
     functional_checks::{CheckRequest, FunctionalCheck},
     http::{HttpRequest, NoAnswer, RequestBody},
     pending_checks::{self, EndpointProbe},
@@ -32,13 +32,13 @@ pub struct EndpointTarget {
 #[derive(Debug, Clone)]
 pub enum ProbeKind {
     /// An OpenAI-compatible engine.
-    Engine(Engine),
-    Service(Service),
+    Engine(EngineToAsk),
+    Service(ServiceToAsk),
 }
 
 /// Another service than an engine.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub struct ServiceToAsk {
     pub container: Option<ContainerId>,
     pub api_key: Option<Secret>,
     /// 2xx at the first of these that it has.
@@ -49,11 +49,16 @@ pub struct Service {
 
 impl ProbeKind {
     /// The questions that show that a service of this kind is up. A `path` of the owner's is all that is asked.
-    pub fn of(kind: ServiceKind, path: Option<&str>, engine: Engine) -> Self {
-        let Engine { container, api_key, .. } = &engine;
+    pub fn of(kind: ServiceKind, path: Option<&str>, engine: EngineToAsk) -> Self {
+        let EngineToAsk { container, api_key, .. } = &engine;
         let service = |paths: &[&str], deed| {
             let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-            Self::Service(Service { container: container.clone(), api_key: api_key.clone(), paths, deed })
+            Self::Service(ServiceToAsk {
+                container: container.clone(),
+                api_key: api_key.clone(),
+                paths,
+                deed,
+            })
         };
         if let Some(path) = path {
             return service(&[path], None);
@@ -145,7 +150,7 @@ fn excused(last: &Endpoint, container: Option<&ContainerId>) -> Option<Endpoint>
 async fn service(
     asker: EndpointProbe<'_>,
     base: &str,
-    asked: &Service,
+    asked: &ServiceToAsk,
     before: Option<&ServiceAnswer>,
     now: Timestamp,
 ) -> EndpointAnswer {

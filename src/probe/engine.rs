@@ -26,7 +26,7 @@ const COMPLETION_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// An engine, and what is known of it.
 #[derive(Debug, Clone, Default)]
-pub struct Engine {
+pub struct EngineToAsk {
     /// The name to ask a completion of; the first that it lists when absent.
     pub served: Option<String>,
     pub container: Option<ContainerId>,
@@ -62,7 +62,7 @@ impl From<Card> for ServedModel {
 pub async fn probe(
     asker: EndpointProbe<'_>,
     base: &str,
-    asked: &Engine,
+    asked: &EngineToAsk,
     before: Option<&EngineAnswer>,
     now: Timestamp,
 ) -> EndpointAnswer {

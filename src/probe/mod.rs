@@ -391,7 +391,7 @@ fn target(backend: Backend, desired: &Desired) -> (Object, endpoint::EndpointTar
     let served = served_as.first().map(ToString::to_string);
     let service = object.as_service().filter(|_| !desired.slots.contains_key(&object));
     let path = service.and_then(|name| desired.services.get(name)?.path.as_ref());
-    let engine = engine::Engine { served, container, api_key };
+    let engine = engine::EngineToAsk { served, container, api_key };
     let ask = endpoint::ProbeKind::of(kind, path.map(PlainPath::as_str), engine);
     (object, endpoint::EndpointTarget { url, ask })
 }

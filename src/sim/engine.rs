@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::machine::{Container, Machine};
+use super::machine::{Machine, SimulatedContainer};
 
 /// Status and body for a path without its version.
 pub fn answer(machine: &Machine, path: &str, now: Timestamp) -> (u16, Vec<u8>) {
@@ -45,11 +45,11 @@ fn missing(what: &str) -> (u16, Vec<u8>) {
     (404, json!({ "message": format!("No such thing: {what}") }).to_string().into_bytes())
 }
 
-fn find<'a>(machine: &'a Machine, id: &str) -> Option<&'a Container> {
+fn find<'a>(machine: &'a Machine, id: &str) -> Option<&'a SimulatedContainer> {
     machine.containers.iter().find(|container| container.id == id)
 }
 
-fn listed(container: &Container) -> Value {
+fn listed(container: &SimulatedContainer) -> Value {
     json!({
         "Id": container.id,
         "Names": [format!("/{}", container.name)],

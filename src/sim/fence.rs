@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     launcher,
-    machine::{NextLaunch, Work, later},
+    machine::{NextLaunch, SimulatedWork, later},
     transfer, update,
     world::World,
 };
@@ -141,7 +141,7 @@ fn outcome(world: &mut World, spark: &str, program: &Program, now: Timestamp) ->
             if machine.jobs.iter().any(|job| job.id == id) {
                 return "already".into();
             }
-            machine.jobs.push(Work {
+            machine.jobs.push(SimulatedWork {
                 id,
                 object,
                 spec: parameter("spec"),

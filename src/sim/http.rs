@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    machine::Engine,
+    machine::SimulatedEngine,
     world::{Sim, SimulatedTimes},
 };
 use crate::{
@@ -123,7 +123,7 @@ pub fn answer(
     None
 }
 
-fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>, is_frozen: bool) -> Answer {
+fn of_engine(engine: &mut SimulatedEngine, path: &str, body: Option<&Value>, is_frozen: bool) -> Answer {
     match (path, body) {
         ("/health", None) => Answer::text(""),
         ("/version", None) => Answer::json(&json!({ "version": "0.33.0" })),
@@ -149,7 +149,7 @@ fn of_engine(engine: &mut Engine, path: &str, body: Option<&Value>, is_frozen: b
     }
 }
 
-fn chat(engine: &mut Engine, body: &Value) -> Answer {
+fn chat(engine: &mut SimulatedEngine, body: &Value) -> Answer {
     let text = format!("I am {}, and nobody trained me.", engine.root);
     let words: Vec<&str> = text.split_inclusive(' ').collect();
     let model = engine.served.first().cloned().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// What a script asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launch {
+pub struct SimulatedLaunch {
     pub name: String,
     pub image: String,
     /// Addresses of all nodes, the head's first; empty when solo.
@@ -16,7 +16,7 @@ pub struct Launch {
 }
 
 /// Read a script of `launch_cluster::script`.
-pub fn read(script: &str) -> Option<Launch> {
+pub fn read(script: &str) -> Option<SimulatedLaunch> {
     let mut config = BTreeMap::new();
     let mut labels = BTreeMap::new();
     let mut launch = None;
@@ -55,7 +55,7 @@ pub fn read(script: &str) -> Option<Launch> {
         Some(nodes) if !solo => nodes.split(',').map(str::to_owned).collect(),
         _ => Vec::new(),
     };
-    Some(Launch { name, image, nodes, labels, command })
+    Some(SimulatedLaunch { name, image, nodes, labels, command })
 }
 
 /// What takes the place of `env NAME=VALUE…`.

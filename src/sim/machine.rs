@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 
-use super::launcher::Launch;
+use super::launcher::SimulatedLaunch;
 use crate::core::model::{
     desired::ServiceKind,
     observed::{FencingToken, JobState},
@@ -34,9 +34,9 @@ pub struct Machine {
     /// Of the boot that a report is from.
     pub boot_id: Option<String>,
     pub booted_at: Timestamp,
-    pub containers: Vec<Container>,
+    pub containers: Vec<SimulatedContainer>,
     pub images: BTreeMap<String, String>,
-    pub jobs: Vec<Work>,
+    pub jobs: Vec<SimulatedWork>,
     pub token: Option<FencingToken>,
     /// Memory on its way back: until when, how much.
     pub returning: Vec<(Timestamp, u64)>,
@@ -77,7 +77,7 @@ pub enum NextLaunch {
 
 /// A container.
 #[derive(Debug, Clone)]
-pub struct Container {
+pub struct SimulatedContainer {
     pub id: String,
     pub name: String,
     pub image: String,
@@ -87,9 +87,9 @@ pub struct Container {
     /// Vanishes when it stops.
     pub auto_remove: bool,
     pub started_at: Timestamp,
-    pub engine: Option<Engine>,
+    pub engine: Option<SimulatedEngine>,
     /// What answers while the container runs, when it is not an engine.
-    pub service: Option<Service>,
+    pub service: Option<SimulatedService>,
     /// It ends a second after each start.
     pub crashes: bool,
     pub log: Vec<String>,
@@ -97,14 +97,14 @@ pub struct Container {
 
 /// A service of the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Service {
+pub struct SimulatedService {
     pub kind: ServiceKind,
     pub port: u16,
 }
 
 /// An engine process in a container.
 #[derive(Debug, Clone)]
-pub struct Engine {
+pub struct SimulatedEngine {
     pub pid: u32,
     pub words: Vec<String>,
     pub root: String,
@@ -124,18 +124,18 @@ pub struct Engine {
 
 /// A launcher job on a machine.
 #[derive(Debug, Clone)]
-pub struct Work {
+pub struct SimulatedWork {
     pub id: String,
     pub object: String,
     pub spec: String,
     pub token: FencingToken,
     pub started_at: Timestamp,
     pub acts_at: Timestamp,
-    pub launch: Option<Launch>,
+    pub launch: Option<SimulatedLaunch>,
     /// What was free when it was accepted, by Spark, and not promised to another.
     pub room: BTreeMap<String, u64>,
     /// Files that it brings instead.
-    pub transfer: Option<Transfer>,
+    pub transfer: Option<SimulatedTransfer>,
     /// Of a bot.
     pub update: Option<Update>,
     pub said: String,
@@ -150,7 +150,7 @@ pub fn later(at: Timestamp, length: Duration) -> Timestamp {
     at.checked_add(length).expect("the simulated time stays in range")
 }
 
-impl Container {
+impl SimulatedContainer {
     /// Log what the engine says by now; a death frees its memory.
     pub fn settle(&mut self, now: Timestamp) -> u64 {
         if self.crashes && later(self.started_at, Duration::from_secs(1)) <= now {
@@ -177,7 +177,7 @@ impl Container {
     }
 }
 
-impl Engine {
+impl SimulatedEngine {
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             "INFO vLLM server version 0.33.0".to_owned(),
@@ -286,7 +286,7 @@ impl Machine {
         if taken { left.min(MEMORY_LEFT) } else { left }
     }
 
-    pub fn engines(&self) -> impl Iterator<Item = &Engine> {
+    pub fn engines(&self) -> impl Iterator<Item = &SimulatedEngine> {
         self.containers
             .iter()
             .filter(|container| container.running)
@@ -300,7 +300,7 @@ impl Machine {
         engines.chain(running.filter_map(|container| container.service.map(|service| service.port)))
     }
 
-    pub fn container(&mut self, id: &str) -> Option<&mut Container> {
+    pub fn container(&mut self, id: &str) -> Option<&mut SimulatedContainer> {
         self.containers.iter_mut().find(|container| container.id == id)
     }
 
@@ -357,7 +357,7 @@ impl Machine {
 
 /// What a script brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
+pub struct SimulatedTransfer {
     /// The folder of the cache.
     pub(super) folder: String,
     /// Addresses that get a copy; empty for a download.

@@ -16,5 +16,5 @@ pub mod transport;
 pub mod update;
 pub mod world;
 
-pub use machine::Service;
+pub use machine::SimulatedService;
 pub use world::{Fault, Sim, SimulatedTimes};

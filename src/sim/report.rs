@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    machine::{Container, Engine, Machine, Service, Work},
+    machine::{Machine, SimulatedContainer, SimulatedEngine, SimulatedService, SimulatedWork},
     world::Sim,
 };
 use crate::core::model::{
@@ -59,7 +59,7 @@ fn take(machine: &mut Machine, facts: &SparkFacts, now: Timestamp) {
     machine.jobs = facts
         .jobs
         .iter()
-        .map(|job| Work {
+        .map(|job| SimulatedWork {
             id: job.id.to_string(),
             object: job.object.to_string(),
             spec: job.spec.to_string(),
@@ -93,12 +93,12 @@ fn is_ready(spark: &str, container: &observed::Container, desired: &Desired, see
     matches!(answer.map(|endpoint| &endpoint.answer), Some(EndpointAnswer::Engine(engine)) if engine.healthy)
 }
 
-fn service_of(spark: &str, container: &observed::Container, desired: &Desired) -> Option<Service> {
+fn service_of(spark: &str, container: &observed::Container, desired: &Desired) -> Option<SimulatedService> {
     desired.services.values().find_map(|service| {
         let here = matches!(&service.place, Place::Spark(place) if place.as_str() == spark);
         let named = service.container.as_ref().is_some_and(|name| name.as_str() == container.name);
         let port = service.port.filter(|_| here && named && service.kind != ServiceKind::Vllm)?;
-        Some(Service { kind: service.kind, port })
+        Some(SimulatedService { kind: service.kind, port })
     })
 }
 
@@ -106,9 +106,9 @@ fn container_of(
     seen: &observed::Container,
     facts: &SparkFacts,
     ready: bool,
-    service: Option<Service>,
+    service: Option<SimulatedService>,
     now: Timestamp,
-) -> Container {
+) -> SimulatedContainer {
     let labels = seen.labels.as_ref().map(|labels| {
         let token = labels.token.as_ref().map(|token| (TOKEN.to_owned(), token.to_string()));
         [
@@ -126,14 +126,14 @@ fn container_of(
         let words = words.skip_while(|word| !word.ends_with("vllm")).map(str::to_owned).collect();
         let began = seen.started_at.unwrap_or(now);
         let ready_at = if ready { now } else { now.checked_add(SignedDuration::from_mins(2)).unwrap_or(now) };
-        let mut engine = Engine::fresh(process.pid, words, began.min(now), ready_at);
+        let mut engine = SimulatedEngine::fresh(process.pid, words, began.min(now), ready_at);
         let on_gpu = facts.gpu_processes().iter();
         let held =
             on_gpu.filter(|one| one.container.as_ref() == Some(&seen.id)).filter_map(|one| one.memory_bytes);
         engine.memory = Some(held.sum()).filter(|held| *held > 0).unwrap_or(engine.memory);
         engine
     });
-    Container {
+    SimulatedContainer {
         id: seen.id.to_string(),
         name: seen.name.clone(),
         image: seen.image.clone(),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::machine::{Machine, Transfer};
+use super::machine::{Machine, SimulatedTransfer};
 use crate::core::model::observed::JobState;
 
 /// Read a script of `apply::weights`.
-pub fn read(script: &str) -> Option<Transfer> {
+pub fn read(script: &str) -> Option<SimulatedTransfer> {
     let value = |name: &str| {
         let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
         Some(line.trim_end_matches('\'').to_owned())
@@ -19,11 +19,15 @@ pub fn read(script: &str) -> Option<Transfer> {
         let at = if words[0].ends_with("to ") { 3 } else { 4 };
         is_call.then(|| words.get(at).map(|word| (*word).to_owned())).flatten()
     });
-    Some(Transfer { folder: value("folder")?, to: to.collect() })
+    Some(SimulatedTransfer { folder: value("folder")?, to: to.collect() })
 }
 
 /// It is due: its end, and its last words.
-pub fn end(sparks: &mut BTreeMap<String, Machine>, spark: &str, transfer: &Transfer) -> (JobState, String) {
+pub fn end(
+    sparks: &mut BTreeMap<String, Machine>,
+    spark: &str,
+    transfer: &SimulatedTransfer,
+) -> (JobState, String) {
     let Some(machine) = sparks.get_mut(spark) else { return (JobState::Lost, String::new()) };
     if machine.transfers_fail > 0 {
         machine.transfers_fail -= 1;

@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, broadcast};
 
 use super::{
-    launcher::Launch,
-    machine::{Container, Engine, Machine, NO_ROOM, NextLaunch, RUNS_OUT, Service, later},
+    launcher::SimulatedLaunch,
+    machine::{
+        Machine, NO_ROOM, NextLaunch, RUNS_OUT, SimulatedContainer, SimulatedEngine, SimulatedService, later,
+    },
     transfer, update,
 };
 use crate::core::model::{observed::JobState, spec_hash::hex};
@@ -223,12 +225,12 @@ impl Sim {
     }
 
     /// Add a running service to a machine.
-    pub fn add_service(&self, spark: &str, container: &str, service: Service) {
+    pub fn add_service(&self, spark: &str, container: &str, service: SimulatedService) {
         let now = self.now();
         let mut world = self.world();
         let id = world.id();
         let Some(machine) = world.sparks.get_mut(spark) else { return };
-        machine.containers.push(Container {
+        machine.containers.push(SimulatedContainer {
             id,
             name: container.to_owned(),
             image: container.to_owned(),
@@ -248,7 +250,7 @@ impl Sim {
     pub fn start_by_hand(&self, spark: &str, container: &str, image: &str, command: &[&str]) {
         let now = self.now();
         let mut world = self.world();
-        let launch = Launch {
+        let launch = SimulatedLaunch {
             name: container.to_owned(),
             image: image.to_owned(),
             nodes: Vec::new(),
@@ -354,7 +356,7 @@ impl World {
         for (head, machine) in &self.sparks {
             let launches = machine.jobs.iter().filter(|job| job.state == JobState::Running);
             for launch in launches.filter_map(|job| job.launch.as_ref()) {
-                let memory = Engine::fresh(0, launch.command.clone(), now, now).memory;
+                let memory = SimulatedEngine::fresh(0, launch.command.clone(), now, now).memory;
                 for member in members(self, head, launch) {
                     room.entry(member).and_modify(|room| *room = room.saturating_sub(memory));
                 }
@@ -415,7 +417,13 @@ impl World {
 }
 
 /// Start containers and engines, as the launcher does: a name that is taken is executed into.
-fn start(world: &mut World, head: &str, launch: &Launch, room: &BTreeMap<String, u64>, now: Timestamp) {
+fn start(
+    world: &mut World,
+    head: &str,
+    launch: &SimulatedLaunch,
+    room: &BTreeMap<String, u64>,
+    now: Timestamp,
+) {
     let members = members(world, head, launch);
     let ready_at = later(now, world.times.load);
     for (rank, member) in members.iter().enumerate() {
@@ -447,7 +455,7 @@ fn start(world: &mut World, head: &str, launch: &Launch, room: &BTreeMap<String,
         machine.load_fails = machine.load_fails.saturating_sub(1);
         if !machine.containers.iter().any(|container| container.name == launch.name && container.running) {
             machine.containers.retain(|container| container.name != launch.name);
-            machine.containers.push(Container {
+            machine.containers.push(SimulatedContainer {
                 id: id.clone(),
                 name: launch.name.clone(),
                 image: launch.image.clone(),
@@ -464,7 +472,7 @@ fn start(world: &mut World, head: &str, launch: &Launch, room: &BTreeMap<String,
         }
         let container =
             machine.containers.iter_mut().find(|container| container.name == launch.name).expect("just made");
-        let mut engine = Engine::fresh(pid, command, now, ready_at);
+        let mut engine = SimulatedEngine::fresh(pid, command, now, ready_at);
         if fails {
             engine.dies_at = Some(now.min(ready_at));
             if std::mem::take(&mut machine.runs_out) {
@@ -483,7 +491,7 @@ fn start(world: &mut World, head: &str, launch: &Launch, room: &BTreeMap<String,
 }
 
 /// The machines of a launch, its head first.
-fn members(world: &World, head: &str, launch: &Launch) -> Vec<String> {
+fn members(world: &World, head: &str, launch: &SimulatedLaunch) -> Vec<String> {
     if launch.nodes.is_empty() {
         return vec![head.to_owned()];
     }

@@ -11,7 +11,7 @@ use spark_control::{
         round::RoundMode,
     },
     core::model::desired::ServiceKind,
-    sim::{Fault, Service},
+    sim::{Fault, SimulatedService},
     web::{
         self,
         api::{self, desired, limits::ApiLimits, problem::Problem},
@@ -550,7 +550,11 @@ async fn connectivity_tells_of_each_outage_and_how_long_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_read_as_json_as_text_and_as_they_are_said() {
     let api = Api::new("model: alpha").await;
-    api.cluster.sim.add_service("spark2", "kokoro-tts", Service { kind: ServiceKind::Tts, port: 8880 });
+    api.cluster.sim.add_service(
+        "spark2",
+        "kokoro-tts",
+        SimulatedService { kind: ServiceKind::Tts, port: 8880 },
+    );
     api.rounds(30, 10).await;
     let all = api.get("/api/v1/logs/vllm").await;
     let log = &all.body["logs"][0];

@@ -8,7 +8,7 @@ use spark_control::{
         decide::serving::{Backend, BackendState},
         model::{desired::ServiceKind, object::Object, observed::FrontDoor},
     },
-    sim::{Service, world::Fault},
+    sim::{SimulatedService, world::Fault},
 };
 
 use crate::cluster::{Cluster, MODELS, SPARKS, paused};
@@ -32,7 +32,7 @@ fn backend(controller: &Controller, object: &str) -> Backend {
 
 async fn serving(model: &str) -> (Cluster, Arc<Controller>) {
     let cluster = Cluster::new();
-    cluster.sim.add_service("spark2", "kokoro", Service { kind: ServiceKind::Tts, port: 8880 });
+    cluster.sim.add_service("spark2", "kokoro", SimulatedService { kind: ServiceKind::Tts, port: 8880 });
     cluster.edit(&file(model));
     let controller = Arc::new(cluster.controller("c"));
     cluster.settle(&controller, Duration::from_secs(900)).await;
@@ -44,7 +44,7 @@ async fn serving(model: &str) -> (Cluster, Arc<Controller>) {
 fn each_backend_says_where_it_is_what_it_serves_and_how_it_is() {
     paused(async {
         let cluster = Cluster::new();
-        cluster.sim.add_service("spark2", "kokoro", Service { kind: ServiceKind::Tts, port: 8880 });
+        cluster.sim.add_service("spark2", "kokoro", SimulatedService { kind: ServiceKind::Tts, port: 8880 });
         cluster.edit(&file("wide"));
         let controller = cluster.controller("c");
         while backend_state(&controller) != Some(BackendState::Loading) {

@@ -18,7 +18,7 @@ use spark_control::{
     controller::{Controller, ControllerPaths, OutsideWorld, export::Export, round::RoundMode},
     core::model::{access::Role, name::ModelName, object::Object},
     manifest::load::load,
-    sim::{Service, Sim, http::InMemory, report, transport::SimulatedTransport},
+    sim::{Sim, SimulatedService, http::InMemory, report, transport::SimulatedTransport},
     store::Store,
     web::{
         self,
@@ -68,7 +68,7 @@ async fn record() {
     api.cluster.sim.add_service(
         "spark2",
         "kokoro",
-        Service { kind: spark_control::core::model::desired::ServiceKind::Tts, port: 8880 },
+        SimulatedService { kind: spark_control::core::model::desired::ServiceKind::Tts, port: 8880 },
     );
     let settle = async || api.rounds(80, 5).await;
     settle().await;

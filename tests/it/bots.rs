@@ -5,7 +5,7 @@ use std::time::Duration;
 use spark_control::{
     controller::{Controller, round::RoundMode},
     core::model::{desired::ServiceKind, plan::Verdict, reason::Reason, status_line::Health},
-    sim::{Fault, Service},
+    sim::{Fault, SimulatedService},
 };
 
 use crate::cluster::{Cluster, MODELS, SPARKS, paused};
@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, MODELS, SPARKS, paused};
 fn cluster() -> Cluster {
     let cluster = Cluster::new();
     for container in ["kokoro-tts", "helper"] {
-        cluster.sim.add_service("spark2", container, Service { kind: ServiceKind::Bot, port: 0 });
+        cluster.sim.add_service("spark2", container, SimulatedService { kind: ServiceKind::Bot, port: 0 });
     }
     cluster
 }

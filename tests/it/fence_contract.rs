@@ -9,7 +9,7 @@ use spark_control::{
     core::model::observed::{FencingToken, SparkFacts},
     host::Program,
     manifest::load::load,
-    sim::{self, Sim, machine::Container},
+    sim::{self, Sim, machine::SimulatedContainer},
 };
 
 use crate::{cluster::TIMES, fence::Spark};
@@ -228,20 +228,22 @@ fn the_simulator_does_what_the_table_says() {
         machine.lacks.insert(FOLDER.into());
         for has in *has {
             match has {
-                Has::Running(id, name) | Has::Stopped(id, name) => machine.containers.push(Container {
-                    id: (*id).into(),
-                    name: (*name).into(),
-                    image: IMAGE.into(),
-                    image_id: "sha256:aa".into(),
-                    labels: std::collections::BTreeMap::new(),
-                    running: matches!(has, Has::Running(..)),
-                    auto_remove: false,
-                    started_at: now,
-                    engine: None,
-                    service: None,
-                    crashes: false,
-                    log: Vec::new(),
-                }),
+                Has::Running(id, name) | Has::Stopped(id, name) => {
+                    machine.containers.push(SimulatedContainer {
+                        id: (*id).into(),
+                        name: (*name).into(),
+                        image: IMAGE.into(),
+                        image_id: "sha256:aa".into(),
+                        labels: std::collections::BTreeMap::new(),
+                        running: matches!(has, Has::Running(..)),
+                        auto_remove: false,
+                        started_at: now,
+                        engine: None,
+                        service: None,
+                        crashes: false,
+                        log: Vec::new(),
+                    })
+                }
                 Has::Image(id) => drop(machine.images.insert(IMAGE.into(), (*id).into())),
                 Has::Files => drop(machine.lacks.remove(FOLDER)),
                 Has::NoState => {

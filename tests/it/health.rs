@@ -21,7 +21,7 @@ use spark_control::{
     },
     probe::{
         endpoint::{EndpointTarget, ProbeKind, probe},
-        engine::Engine,
+        engine::EngineToAsk,
         http::{Http, HttpClient},
         pending_checks::{EndpointProbe, PendingChecks},
     },
@@ -78,7 +78,7 @@ async fn handle(State(answers): State<Answers>, _: Method, uri: Uri, _: Bytes) -
 }
 
 fn engine_in(container: &str) -> ProbeKind {
-    ProbeKind::Engine(Engine { container: Some(container.into()), ..Engine::default() })
+    ProbeKind::Engine(EngineToAsk { container: Some(container.into()), ..EngineToAsk::default() })
 }
 
 fn at(secs: i64) -> Timestamp {
@@ -288,7 +288,7 @@ async fn service(
     answers: impl FnMut(&str) -> Option<(u16, Vec<u8>)> + Send + 'static,
 ) -> EndpointAnswer {
     let upstream = Upstream::new(answers).await;
-    upstream.ask(ProbeKind::of(kind, None, Engine::default()), None, at(0)).await.answer
+    upstream.ask(ProbeKind::of(kind, None, EngineToAsk::default()), None, at(0)).await.answer
 }
 
 fn proof(answer: &EndpointAnswer) -> &CheckResult {
@@ -385,7 +385,7 @@ async fn a_proven_service_is_left_alone_for_ten_minutes() {
         ProbeKind::of(
             ServiceKind::Rerank,
             None,
-            Engine { container: Some(container.into()), ..Engine::default() },
+            EngineToAsk { container: Some(container.into()), ..EngineToAsk::default() },
         )
     };
     let first = upstream.ask(ask("c1"), None, at(0)).await;

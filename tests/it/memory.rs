@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spark_control::core::{
     decide::{
-        memory::{Place, ReleaseProgress, fit, free_at_most, released},
+        memory::{MemoryPlace, ReleaseProgress, fit, free_at_most, released},
         need::{Known, MemoryNeed, NeedBasis, NeedInputs, need, size},
     },
     model::{
@@ -160,7 +160,7 @@ fn every_spark_has_a_verdict_with_what_to_set() {
         let own = look.desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap();
         let (name, going) = (spark("spark1"), BTreeSet::new());
         let (object, observed) = (Object::main(), look.observed());
-        let place = Place {
+        let place = MemoryPlace {
             object: &object,
             target: &own,
             spark: &name,

@@ -40,7 +40,7 @@ use spark_control::{
     },
     host::SharedTransport,
     manifest::v1::Span,
-    sim::{Fault, Service, transport::SimulatedTransport},
+    sim::{Fault, SimulatedService, transport::SimulatedTransport},
     web::api::problem::Problem,
 };
 
@@ -291,7 +291,7 @@ impl Stage {
                 String::new()
             }
             ["service", spark, container, port] => {
-                let service = Service { kind: ServiceKind::Tts, port: port.parse().unwrap() };
+                let service = SimulatedService { kind: ServiceKind::Tts, port: port.parse().unwrap() };
                 self.cluster.sim.add_service(spark, container, service);
                 String::new()
             }

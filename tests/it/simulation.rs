@@ -11,7 +11,7 @@ use spark_control::{
         model::{desired::ServiceKind, observed::FencingToken},
         tell::render::render,
     },
-    sim::{Fault, Service},
+    sim::{Fault, SimulatedService},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -451,7 +451,11 @@ fn what_is_refused_is_not_asked_all_the_time() {
 fn endpoints_are_asked_also_while_a_round_waits_for_a_spark() {
     paused(async {
         let cluster = Cluster::new();
-        cluster.sim.add_service("spark1", "kokoro-tts", Service { kind: ServiceKind::Tts, port: 8880 });
+        cluster.sim.add_service(
+            "spark1",
+            "kokoro-tts",
+            SimulatedService { kind: ServiceKind::Tts, port: 8880 },
+        );
         let kokoro = "services: { kokoro: { kind: tts, spark: spark1, port: 8880 } }";
         cluster.edit(&format!("{SPARKS}model: none\n{CATALOG}{kokoro}\nreconcile: {{ interval: 5m }}\n"));
         let controller = Arc::new(cluster.controller("a"));
@@ -507,7 +511,7 @@ fn an_end_does_not_wait_for_a_long_step() {
 fn an_act_that_hangs_holds_up_nothing_else() {
     paused(async {
         let cluster = Cluster::new();
-        let service = Service { kind: ServiceKind::Tts, port: 8880 };
+        let service = SimulatedService { kind: ServiceKind::Tts, port: 8880 };
         cluster.sim.add_service("spark2", "kokoro-tts", service);
         let controller = Arc::new(cluster.controller("a"));
         let file = |model: &str| {

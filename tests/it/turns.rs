@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spark_control::{
-    controller::{Controller, logs::Log, round::RoundMode},
+    controller::{Controller, logs::LogText, round::RoundMode},
     core::model::{
         ledger::Ledger, name::SparkName, object::Object, observed::SparkView, reason::Reason,
         status_line::Health,
@@ -125,7 +125,7 @@ fn what_a_launcher_says_is_shown_while_it_runs_and_after_it_failed() {
         let controller = cluster.controller("one");
         let logs = async || {
             let logs = controller.logs("vllm").await.unwrap();
-            let told = |log: Log| format!("{} on {}: {}", log.container, log.spark, log.text.unwrap());
+            let told = |log: LogText| format!("{} on {}: {}", log.container, log.spark, log.text.unwrap());
             logs.into_iter().map(told).collect::<Vec<_>>()
         };
         controller.round(RoundMode::Act).await.unwrap();

@@ -90,7 +90,7 @@ fn is_desktop(name: &str) -> bool {
 
 /// The model of a slot on one of its Sparks.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct MemoryPlace<'a> {
     pub object: &'a Object,
     pub target: &'a ResolvedModel<'a>,
     pub spark: &'a SparkName,
@@ -109,7 +109,7 @@ struct FreeableMemory {
 
 /// The verdict for one Spark that can be seen.
 pub fn fit(
-    place: Place<'_>,
+    place: MemoryPlace<'_>,
     facts: &SparkFacts,
     desired: &Desired,
     ledger: &Ledger,
@@ -172,13 +172,13 @@ fn mend(known: &Known, free_bytes: u64, total_bytes: u64) -> String {
 /// What is left of a Spark beside what other slots are to hold, what is on its way, and what is on the GPU and stays; and no
 /// more than what is free, with what goes.
 fn room(
-    place: Place<'_>,
+    place: MemoryPlace<'_>,
     facts: &SparkFacts,
     desired: &Desired,
     ledger: &Ledger,
     now: Timestamp,
 ) -> FreeableMemory {
-    let Place { object, spark, going, .. } = place;
+    let MemoryPlace { object, spark, going, .. } = place;
     let mut taken = 0_u64;
     let mut others = Vec::new();
     for (other, slot) in desired.slots.iter().filter(|(other, _)| *other != object) {
@@ -210,8 +210,8 @@ fn room(
 
 /// What was stopped there or died there a moment ago gives its memory back late: what is free now is not what will be. Of what
 /// this slot itself stopped, the gate says when it has waited for too long.
-fn comes_back(place: &Place<'_>, facts: &SparkFacts, ledger: &Ledger, now: Timestamp) -> bool {
-    let Place { object, spark, going, .. } = place;
+fn comes_back(place: &MemoryPlace<'_>, facts: &SparkFacts, ledger: &Ledger, now: Timestamp) -> bool {
+    let MemoryPlace { object, spark, going, .. } = place;
     let is_late = |since: Timestamp| now.duration_since(since) > RELEASE_DEADLINE;
     let is_released = ledger.slots.iter().any(|(of, slot)| {
         let here = slot.release.as_ref().filter(|release| release.pids.contains_key(*spark));
@@ -251,7 +251,7 @@ fn is_settled(spark: &SparkName, facts: &SparkFacts, ledger: &Ledger) -> bool {
 
 /// Whether what is free now is what there will be: something is to be stopped for it, or nothing has moved for a while.
 pub fn counts_what_is_free(
-    place: &Place<'_>,
+    place: &MemoryPlace<'_>,
     facts: &SparkFacts,
     stops: bool,
     ledger: &Ledger,
@@ -272,7 +272,8 @@ pub fn table(
 ) -> Vec<MemoryRow> {
     let row = |spark: &SparkName| {
         let facts = observed.facts(spark)?;
-        let mut place = Place { object, target: effective, spark, going, observed, by_what_is_free: false };
+        let mut place =
+            MemoryPlace { object, target: effective, spark, going, observed, by_what_is_free: false };
         place.by_what_is_free = !comes_back(&place, facts, ledger, now);
         let (needed_bytes, basis) = match need::need_on(effective, spark, facts, observed, ledger) {
             MemoryNeed::Known(known) => (Some(known.bytes), known.basis.to_string()),

@@ -186,8 +186,14 @@ impl Preflight<'_> {
     fn memory(&self, spark: &SparkName) -> Option<Objection> {
         let &Self { object, target, before, desired, observed, ledger, now } = self;
         let facts = observed.facts(spark)?;
-        let mut place =
-            memory::Place { object, target, spark, going: before.going, observed, by_what_is_free: false };
+        let mut place = memory::MemoryPlace {
+            object,
+            target,
+            spark,
+            going: before.going,
+            observed,
+            by_what_is_free: false,
+        };
         place.by_what_is_free = memory::counts_what_is_free(&place, facts, before.stops, ledger, now);
         match memory::fit(place, facts, desired, ledger, now) {
             MemoryFit::Fits { .. } => None,

@@ -27,7 +27,7 @@ use crate::{
         reason::Reason,
     },
     manifest::patch::{self, NotRead},
-    wire::v1::desired::{DesiredState, DryRunQuery, Edited, Hold, Revision, Revisions, Swap},
+    wire::v1::desired::{DesiredState, DryRunQuery, EditOutcome, HoldRequest, Revision, Revisions, Swap},
 };
 
 /// Ours, and what others send.
@@ -139,7 +139,7 @@ pub async fn hold(
     PathParam(name): PathParam<String>,
     QueryParams(how): QueryParams<DryRunQuery>,
     who: RequestCaller,
-    JsonBody(hold): JsonBody<Hold>,
+    JsonBody(hold): JsonBody<HoldRequest>,
 ) -> Result<Response, Problem> {
     mine(&controller, &name, &hold.owner)?;
     let who = who.of(Some(hold.owner.clone()));
@@ -207,7 +207,7 @@ pub async fn swap(
     let edited = edited.map_err(|error| clash(&controller, error))?;
     let waits = of_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
     let tag = edited.tag.clone();
-    let answer = Edited::from(edited);
+    let answer = EditOutcome::from(edited);
     if let Some((_, message)) = waits {
         let problem = Problem::new(ProblemCode::ApprovalNeeded, message);
         let id = answer.plan.as_ref().map(|plan| plan.id.clone());
@@ -243,7 +243,7 @@ async fn edit(
     let request = request(base, change, dry_run, &who);
     let edited = edited(controller, request).await.map_err(|error| clash(controller, error))?;
     let tag = edited.tag.clone();
-    Ok(tagged(Json(Edited::from(edited)).into_response(), &tag))
+    Ok(tagged(Json(EditOutcome::from(edited)).into_response(), &tag))
 }
 
 /// Files and locks are waited for where nobody else waits behind them.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     controller::logs::{self, new_lines, whole_lines},
-    wire::v1::logs::{Log, Logs, WhichLogs},
+    wire::v1::logs::{ContainerLog, Logs, WhichLogs},
 };
 
 /// Who follows reads no faster.
@@ -82,7 +82,7 @@ async fn answer(
     Ok(stream(following, next_lines).into_response())
 }
 
-fn told(logs: Vec<Log>, headers: &HeaderMap) -> Response {
+fn told(logs: Vec<ContainerLog>, headers: &HeaderMap) -> Response {
     if accepts(headers, TEXT) {
         let several = logs.len() > 1;
         let text = logs.into_iter().map(|log| {
@@ -96,29 +96,29 @@ fn told(logs: Vec<Log>, headers: &HeaderMap) -> Response {
     Json(Logs { logs }).into_response()
 }
 
-async fn said(controller: &Shared, whose: &LogSubject) -> Result<Vec<Log>, Problem> {
+async fn said(controller: &Shared, whose: &LogSubject) -> Result<Vec<ContainerLog>, Problem> {
     let logs = match whose {
         LogSubject::Object(object) => controller.logs(object).await?,
         LogSubject::Container { spark, container } => vec![controller.log_of(spark, container).await?],
     };
-    let log = |log: logs::Log| {
+    let log = |log: logs::LogText| {
         let (text, error) = match log.text {
             Ok(text) => (Some(text), None),
             Err(error) => (None, Some(error)),
         };
-        Log { spark: log.spark.to_string(), container: log.container, text, error }
+        ContainerLog { spark: log.spark.to_string(), container: log.container, text, error }
     };
     Ok(logs.into_iter().map(log).collect())
 }
 
-async fn saved(controller: &Shared, object: &str) -> Result<Vec<Log>, Problem> {
+async fn saved(controller: &Shared, object: &str) -> Result<Vec<ContainerLog>, Problem> {
     controller.knows(object)?;
     let (data, object) = (controller.places.data.clone(), object.to_owned());
     let read = tokio::task::spawn_blocking(move || logs::saved(&data, &object)).await;
     let found = read
         .map_err(|error| Problem::new(ProblemCode::Io, error.to_string()))?
         .map_err(|error| Problem::new(ProblemCode::Io, format!("reading saved logs: {error}")))?;
-    let log = |(path, text): (std::path::PathBuf, String)| Log {
+    let log = |(path, text): (std::path::PathBuf, String)| ContainerLog {
         spark: String::new(),
         container: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         text: Some(text),
@@ -136,7 +136,7 @@ struct LogFollower {
     /// What could not be read at the last look.
     errors: Vec<serde_json::Value>,
     /// Read, and not told yet.
-    read: Option<Vec<Log>>,
+    read: Option<Vec<ContainerLog>>,
     until: tokio::time::Instant,
 }
 
@@ -155,7 +155,7 @@ async fn next_lines(mut following: LogFollower) -> Option<(Result<Event, Infalli
         };
         let mut lines = Vec::new();
         let (mut known, mut errors) = (BTreeMap::new(), Vec::new());
-        for Log { spark, container, text, error } in logs {
+        for ContainerLog { spark, container, text, error } in logs {
             let before = following.said.remove(&(spark.clone(), container.clone()));
             let line = |line: &str| json!({ "spark": &spark, "container": &container, "line": line });
             let now = match &text {

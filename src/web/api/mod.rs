@@ -49,12 +49,12 @@ pub fn operations() -> Vec<Operation> {
     use crate::wire::v1::{
         access::{Session, SignIn},
         catalog::{Endpoints, Models, Services},
-        desired::{DesiredState, DryRunQuery, Edited, Hold, Revisions, Swap},
+        desired::{DesiredState, DryRunQuery, EditOutcome, HoldRequest, Revisions, Swap},
         history::{Connectivity, Figures, History, HistoryQuery},
         logs::{Logs, WhichLogs},
-        plan::{Plan, Round, ShownPlan},
+        plan::{PlanDocument, RoundNumber, ShownPlan},
         schedule::Schedule,
-        status::{Drift, Key, Spark, Status},
+        status::{DriftReport, Key, SparkStatus, Status},
     };
     const OK: StatusCode = StatusCode::OK;
     let if_match = || Header {
@@ -85,7 +85,7 @@ pub fn operations() -> Vec<Operation> {
         operation
             .query::<DryRunQuery>()
             .header(if_match())
-            .answers::<Edited>(OK, "What came of it, or would come of it.")
+            .answers::<EditOutcome>(OK, "What came of it, or would come of it.")
             .tagged()
             .problems(edit)
             .problems(&[ProblemCode::PreconditionRequired])
@@ -115,23 +115,23 @@ pub fn operations() -> Vec<Operation> {
         .problems(&[ProblemCode::NoSuchRevision]),
         Operation::put("/api/v1/holds/{name}", desired::hold, "Keep what serves.")
             .query::<DryRunQuery>()
-            .takes::<Hold>()
-            .answers::<Edited>(OK, "It is in the file.")
+            .takes::<HoldRequest>()
+            .answers::<EditOutcome>(OK, "It is in the file.")
             .tagged()
             .problems(edit)
             .problems(&[ProblemCode::Held]),
         Operation::delete("/api/v1/holds/{name}", desired::release, "The end of a hold.")
             .query::<DryRunQuery>()
-            .answers::<Edited>(OK, "It is not in the file any more.")
+            .answers::<EditOutcome>(OK, "It is not in the file any more.")
             .tagged()
             .problems(edit)
             .problems(&[ProblemCode::NoSuchHold, ProblemCode::Held]),
         Operation::get("/api/v1/status", status::status, "What is, at one moment.")
             .answers::<Status>(OK, "As the last look saw it."),
         Operation::get("/api/v1/drift", status::drift, "What differs between the file and the Sparks.")
-            .answers::<Drift>(OK, "With what is done about it."),
+            .answers::<DriftReport>(OK, "With what is done about it."),
         Operation::get("/api/v1/sparks/{name}", status::spark, "One Spark.")
-            .answers::<Spark>(OK, "As the last look saw it.")
+            .answers::<SparkStatus>(OK, "As the last look saw it.")
             .problems(&[ProblemCode::NoSuchSpark]),
         Operation::get("/api/v1/key", status::key, "The public half of the controller's SSH key.")
             .answers::<Key>(OK, "As `authorized_keys` has it."),
@@ -188,7 +188,7 @@ pub fn operations() -> Vec<Operation> {
             )
             .problems(&[ProblemCode::TooManyStreams]),
         Operation::post("/api/v1/plans", plans::make, "Look now, and tell what would be done.")
-            .answers::<Plan>(OK, "The plan of this moment.")
+            .answers::<PlanDocument>(OK, "The plan of this moment.")
             .problems(unlooked),
         Operation::get("/api/v1/plans/{id}", plans::get, "A plan that was shown before.")
             .answers::<ShownPlan>(OK, "Also when it is stale: then with what has changed.")
@@ -203,10 +203,10 @@ pub fn operations() -> Vec<Operation> {
             "Forget what failed, so that it is tried again.",
         )
         .query::<DryRunQuery>()
-        .answers::<Plan>(OK, "What the next round does, or would do.")
+        .answers::<PlanDocument>(OK, "What the next round does, or would do.")
         .problems(&[ProblemCode::NoSuchObject, ProblemCode::NotReady]),
         Operation::post("/api/v1/reconcile", plans::reconcile, "Look again as soon as can be.")
-            .answers::<Round>(StatusCode::ACCEPTED, "The round to wait for."),
+            .answers::<RoundNumber>(StatusCode::ACCEPTED, "The round to wait for."),
         Operation::get("/api/v1/session", access::session, "Who asks.")
             .answers::<Session>(OK, "And what they may."),
         Operation::post(
@@ -222,7 +222,7 @@ pub fn operations() -> Vec<Operation> {
             .answers_nothing("The cookie is worth nothing any more."),
         Operation::post("/api/swap", desired::swap, "What callers of the original know: another model.")
             .takes::<Swap>()
-            .answers::<Edited>(StatusCode::ACCEPTED, "It is in the file.")
+            .answers::<EditOutcome>(StatusCode::ACCEPTED, "It is in the file.")
             .tagged()
             .problems(edit)
             .problems(&[ProblemCode::Held, ProblemCode::ApprovalNeeded]),

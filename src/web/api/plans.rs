@@ -8,17 +8,17 @@ use super::{
 };
 use crate::wire::v1::{
     desired::DryRunQuery,
-    plan::{Plan, Round, ShownPlan},
+    plan::{PlanDocument, RoundNumber, ShownPlan},
 };
 
 /// Look now, and answer with what would be done.
-pub async fn make(State(controller): State<Shared>) -> Result<Json<Plan>, Problem> {
+pub async fn make(State(controller): State<Shared>) -> Result<Json<PlanDocument>, Problem> {
     let seen = controller.look_now().await;
     match &seen.plan {
         Some(plan) => {
             // Also one that is empty can be asked for again.
             controller.keep_plan(plan)?;
-            Ok(Json(Plan::from(plan)))
+            Ok(Json(PlanDocument::from(plan)))
         }
         None => Err(Problem::new(ProblemCode::NotReady, seen.file_error.clone().unwrap_or_else(nothing))),
     }
@@ -34,7 +34,7 @@ pub async fn get(
     PathParam(id): PathParam<String>,
 ) -> Result<Json<ShownPlan>, Problem> {
     let shown = controller.shown(&id)?;
-    Ok(Json(ShownPlan { plan: Plan::from(&shown.plan), changed: shown.changed }))
+    Ok(Json(ShownPlan { plan: PlanDocument::from(&shown.plan), changed: shown.changed }))
 }
 
 /// Agree to its steps. They are taken in the next round.
@@ -49,10 +49,10 @@ pub async fn approve(
 }
 
 /// Look again as soon as can be. The status whose `round` is at least this one has seen what is now.
-pub async fn reconcile(State(controller): State<Shared>) -> (StatusCode, Json<Round>) {
+pub async fn reconcile(State(controller): State<Shared>) -> (StatusCode, Json<RoundNumber>) {
     let round = controller.rounds_begun() + 1;
     controller.wake.notify_one();
-    (StatusCode::ACCEPTED, Json(Round { round }))
+    (StatusCode::ACCEPTED, Json(RoundNumber { round }))
 }
 
 /// What failed with this object is forgotten, so that it is tried again; or what that would mean.
@@ -61,11 +61,11 @@ pub async fn retry(
     PathParam(object): PathParam<String>,
     QueryParams(how): QueryParams<DryRunQuery>,
     RequestCaller { by, .. }: RequestCaller,
-) -> Result<Json<Plan>, Problem> {
+) -> Result<Json<PlanDocument>, Problem> {
     let plan = controller.plan_of_retry(&object)?;
     let plan = plan.ok_or_else(|| Problem::new(ProblemCode::NotReady, nothing()))?;
     if !how.dry_run {
         controller.retry(&object, &by)?;
     }
-    Ok(Json(Plan::from(&plan)))
+    Ok(Json(PlanDocument::from(&plan)))
 }

@@ -15,8 +15,8 @@ use crate::{
         model::{ledger::Ledger, object::Object, observed::Observed},
     },
     wire::v1::{
-        catalog::{Endpoint, Endpoints, Models, Services},
-        status::{Drift, Key, Spark, Status},
+        catalog::{EndpointStatus, Endpoints, Models, Services},
+        status::{DriftReport, Key, SparkStatus, Status},
     },
 };
 
@@ -31,19 +31,19 @@ pub async fn status(
     kept.answer(seen.round, || Ok(Status::from(seen.as_ref())))
 }
 
-pub async fn drift(State(controller): State<Shared>) -> Json<Drift> {
+pub async fn drift(State(controller): State<Shared>) -> Json<DriftReport> {
     let seen = controller.snapshot();
-    Json(Drift { at: seen.at, drift: seen.drift.clone() })
+    Json(DriftReport { at: seen.at, drift: seen.drift.clone() })
 }
 
 pub async fn spark(
     State(controller): State<Shared>,
     PathParam(name): PathParam<String>,
-) -> Result<Json<Spark>, Problem> {
+) -> Result<Json<SparkStatus>, Problem> {
     let seen = controller.snapshot();
     let mut views = seen.observed.iter().flat_map(|observed| &observed.sparks);
     match (views.find(|(known, _)| known.as_str() == name), &seen.desired) {
-        (Some((known, view)), Some(desired)) => Ok(Json(Spark::new(known, view, desired))),
+        (Some((known, view)), Some(desired)) => Ok(Json(SparkStatus::new(known, view, desired))),
         _ => Err(Problem::new(ProblemCode::NoSuchSpark, format!("no Spark is named `{name}`"))),
     }
 }
@@ -90,7 +90,7 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
     };
     let endpoints = backends.into_iter().map(|backend| {
         let line = seen.status.iter().find(|line| line.object == backend.object);
-        Endpoint {
+        EndpointStatus {
             object: backend.object.clone(),
             kind: backend.kind,
             address: backend.base_url(),

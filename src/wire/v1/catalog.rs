@@ -17,7 +17,8 @@ use crate::core::{
 
 /// One model of the catalog.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Model {
+#[schemars(rename = "Model")]
+pub struct CatalogModel {
     pub name: String,
     /// A repository, a path or a recipe.
     pub source: String,
@@ -37,7 +38,7 @@ pub struct Model {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Models {
-    pub models: Vec<Model>,
+    pub models: Vec<CatalogModel>,
 }
 
 impl Models {
@@ -53,7 +54,7 @@ impl Models {
             let is_wanted =
                 |(object, slot): &(&Object, &Slot)| schedule::wanted(object, slot, desired, now) == wanted;
             let wanted_in = desired.slots.iter().filter(is_wanted);
-            Model {
+            CatalogModel {
                 name: name.to_string(),
                 source,
                 local,
@@ -69,7 +70,8 @@ impl Models {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Service {
+#[schemars(rename = "Service")]
+pub struct CatalogService {
     pub name: String,
     pub kind: ServiceKind,
     /// `null` when it is elsewhere.
@@ -83,30 +85,32 @@ pub struct Service {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Services {
-    pub services: Vec<Service>,
+    pub services: Vec<CatalogService>,
 }
 
 impl Services {
     pub fn of(desired: &Desired) -> Self {
-        let service = |(name, service): (&ServiceName, &crate::core::model::desired::Service)| Service {
-            name: name.to_string(),
-            kind: service.kind,
-            spark: match &service.place {
-                Place::Spark(spark) => Some(spark.to_string()),
-                Place::Elsewhere(_) => None,
-            },
-            container: service.container.as_ref().map(ToString::to_string),
-            port: service.port,
-            state: service.state,
-            disabled: desired.disabled.contains(name),
-        };
+        let service =
+            |(name, service): (&ServiceName, &crate::core::model::desired::Service)| CatalogService {
+                name: name.to_string(),
+                kind: service.kind,
+                spark: match &service.place {
+                    Place::Spark(spark) => Some(spark.to_string()),
+                    Place::Elsewhere(_) => None,
+                },
+                container: service.container.as_ref().map(ToString::to_string),
+                port: service.port,
+                state: service.state,
+                disabled: desired.disabled.contains(name),
+            };
         Self { services: desired.services.iter().map(service).collect() }
     }
 }
 
 /// Where something answers.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Endpoint {
+#[schemars(rename = "Endpoint")]
+pub struct EndpointStatus {
     pub object: Object,
     pub kind: ServiceKind,
     pub address: String,
@@ -117,5 +121,5 @@ pub struct Endpoint {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Endpoints {
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointStatus>,
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::Plan;
+use super::plan::PlanDocument;
 use crate::controller::edit;
 
 /// What the file says.
@@ -34,7 +34,8 @@ pub struct Revisions {
 
 /// What came of an edit, or would come of it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Edited {
+#[schemars(rename = "Edited")]
+pub struct EditOutcome {
     /// In force now.
     pub revision: Option<u64>,
     pub written: bool,
@@ -46,10 +47,10 @@ pub struct Edited {
     pub diff: String,
     pub warnings: Vec<String>,
     /// `null` before anything was looked at.
-    pub plan: Option<Plan>,
+    pub plan: Option<PlanDocument>,
 }
 
-impl From<edit::Edited> for Edited {
+impl From<edit::Edited> for EditOutcome {
     fn from(edited: edit::Edited) -> Self {
         Self {
             revision: edited.revision,
@@ -58,7 +59,7 @@ impl From<edit::Edited> for Edited {
             pending_reason: edited.pending_reason,
             diff: edited.diff,
             warnings: edited.warnings,
-            plan: edited.plan.as_ref().map(Plan::from),
+            plan: edited.plan.as_ref().map(PlanDocument::from),
         }
     }
 }
@@ -73,7 +74,8 @@ pub struct Swap {
 /// A hold, by its name in the address.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Hold {
+#[schemars(rename = "Hold")]
+pub struct HoldRequest {
     /// Whose it is.
     pub owner: String,
     pub reason: String,

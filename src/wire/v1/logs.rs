@@ -13,12 +13,13 @@ pub struct WhichLogs {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Logs {
-    pub logs: Vec<Log>,
+    pub logs: Vec<ContainerLog>,
 }
 
 /// One container's last words.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Log {
+#[schemars(rename = "Log")]
+pub struct ContainerLog {
     pub spark: String,
     pub container: String,
     /// `null` when it could not be read.

@@ -16,20 +16,22 @@ use crate::core::{
 };
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Plan {
+#[schemars(rename = "Plan")]
+pub struct PlanDocument {
     /// Of the steps and of what they rely on; not of readings or the time.
     pub id: String,
     pub revision: u64,
     pub at: Timestamp,
     /// One for each object that has something to do or to say.
-    pub work: Vec<Work>,
+    pub work: Vec<WorkSummary>,
     /// The whole as the command line prints it.
     pub text: String,
 }
 
 /// What is to be done about one object.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Work {
+#[schemars(rename = "Work")]
+pub struct WorkSummary {
     pub object: Object,
     /// In a few words: `start qwen`, `swap a for b`.
     pub goal: String,
@@ -77,26 +79,26 @@ pub enum PlanItem {
     Gate(Gate),
 }
 
-impl From<&plan::Plan> for Plan {
+impl From<&plan::Plan> for PlanDocument {
     fn from(plan: &plan::Plan) -> Self {
         Self {
             id: plan.id.to_string(),
             revision: plan.revision,
             at: plan.at,
-            work: plan.work.iter().map(Work::from).collect(),
+            work: plan.work.iter().map(WorkSummary::from).collect(),
             text: render(plan),
         }
     }
 }
 
-impl Plan {
+impl PlanDocument {
     /// Is something that serves as this object stopped by it?
     pub fn interrupts(&self, object: &str) -> bool {
         self.work.iter().any(|work| work.object.as_str() == object && work.outage.is_some())
     }
 }
 
-impl From<&plan::Work> for Work {
+impl From<&plan::Work> for WorkSummary {
     fn from(work: &plan::Work) -> Self {
         let (verdict, why) = match &work.verdict {
             Verdict::Open => (VerdictKind::Open, None),
@@ -134,14 +136,15 @@ impl From<&plan::Work> for Work {
 /// A plan of before, and whether it could still be agreed to.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ShownPlan {
-    pub plan: Plan,
+    pub plan: PlanDocument,
     /// What it relied on and is not so any more; empty while it could still be agreed to.
     pub changed: Vec<String>,
 }
 
 /// What was asked for comes with this round.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Round {
+#[schemars(rename = "Round")]
+pub struct RoundNumber {
     /// The status whose `round` is at least this has seen what is now.
     pub round: u64,
 }

@@ -11,7 +11,7 @@ pub const DAYS: i64 = 14;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Schedule {
-    pub windows: Vec<Window>,
+    pub windows: Vec<ScheduleWindow>,
     /// How the main slot's model changes, in the next fortnight.
     pub turns: Vec<NextChange>,
     /// When each window is open in that time.
@@ -19,7 +19,8 @@ pub struct Schedule {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Window {
+#[schemars(rename = "Window")]
+pub struct ScheduleWindow {
     pub name: String,
     pub model: String,
     /// On the clock of its zone.
@@ -43,7 +44,7 @@ impl Schedule {
     /// From `now` on.
     pub fn new(desired: &Desired, now: Timestamp) -> Self {
         let turns = schedule::model_changes(desired, now, DAYS).into_iter().map(NextChange::from).collect();
-        let windows = desired.schedule.iter().map(|(name, window)| Window {
+        let windows = desired.schedule.iter().map(|(name, window)| ScheduleWindow {
             name: name.to_string(),
             model: window.model.to_string(),
             from: window.from.to_string(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::plan::Work;
+use super::plan::WorkSummary;
 use crate::{
     controller::Snapshot,
     core::{
@@ -50,7 +50,7 @@ pub struct Status {
     /// Whom all of it concerns.
     pub headline: Headline,
     pub objects: Vec<ObjectStatus>,
-    pub sparks: Vec<Spark>,
+    pub sparks: Vec<SparkStatus>,
 }
 
 /// What an object is.
@@ -85,12 +85,13 @@ pub struct ObjectStatus {
     /// Of a slot.
     pub outlook: Option<SlotSummary>,
     /// What is to be done; `null` when nothing is, or in the way.
-    pub work: Option<Work>,
+    pub work: Option<WorkSummary>,
 }
 
 /// One machine.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Spark {
+#[schemars(rename = "Spark")]
+pub struct SparkStatus {
     pub name: String,
     pub reachable: bool,
     /// Why it does not answer, and since when.
@@ -105,17 +106,18 @@ pub struct Spark {
     pub memory_floor_bytes: Option<u64>,
     /// Who is on its GPU, the largest first.
     pub holders: Vec<memory_table::GpuOccupant>,
-    pub gpu: Option<Gpu>,
+    pub gpu: Option<GpuStatus>,
     /// Why no model can be started on its GPU.
     pub gpu_trouble: Option<String>,
-    pub disks: Vec<Disk>,
+    pub disks: Vec<DiskStatus>,
     /// Its address in a WireGuard network.
     pub vpn: Option<String>,
-    pub containers: Vec<Container>,
+    pub containers: Vec<ContainerStatus>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Gpu {
+#[schemars(rename = "Gpu")]
+pub struct GpuStatus {
     pub name: String,
     pub driver: String,
     pub temperature_c: Option<f64>,
@@ -124,7 +126,8 @@ pub struct Gpu {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Disk {
+#[schemars(rename = "Disk")]
+pub struct DiskStatus {
     pub path: String,
     pub total_bytes: u64,
     pub free_bytes: u64,
@@ -141,7 +144,8 @@ pub enum ContainerState {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Container {
+#[schemars(rename = "Container")]
+pub struct ContainerStatus {
     pub name: String,
     pub image: String,
     pub state: ContainerState,
@@ -161,12 +165,13 @@ pub struct Key {
 
 /// What differs between the file and the Sparks.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Drift {
+#[schemars(rename = "Drift")]
+pub struct DriftReport {
     pub at: Option<Timestamp>,
     pub drift: Vec<drift::Drift>,
 }
 
-impl Spark {
+impl SparkStatus {
     pub fn new(name: &SparkName, view: &SparkView, desired: &Desired) -> Self {
         let (facts, silence) = match view {
             SparkView::Reachable(facts) => (Some(facts.as_ref()), None),
@@ -184,7 +189,7 @@ impl Spark {
             memory_floor_bytes: desired.sparks.get(name).map(|spark| spark.floor_bytes),
             holders: facts
                 .map_or_else(Vec::new, |facts| memory::holders(name, facts, desired, &BTreeSet::new())),
-            gpu: facts.and_then(SparkFacts::gpu).map(|gpu| Gpu {
+            gpu: facts.and_then(SparkFacts::gpu).map(|gpu| GpuStatus {
                 name: gpu.name.clone(),
                 driver: gpu.driver.clone(),
                 temperature_c: gpu.temperature_c,
@@ -199,8 +204,8 @@ impl Spark {
     }
 }
 
-fn disks(facts: &SparkFacts) -> Vec<Disk> {
-    let disk = |(path, disk): (&String, &crate::core::model::platform::Disk)| Disk {
+fn disks(facts: &SparkFacts) -> Vec<DiskStatus> {
+    let disk = |(path, disk): (&String, &crate::core::model::platform::Disk)| DiskStatus {
         path: path.clone(),
         total_bytes: disk.total_bytes,
         free_bytes: disk.free_bytes,
@@ -208,8 +213,8 @@ fn disks(facts: &SparkFacts) -> Vec<Disk> {
     facts.platform.disks.iter().map(disk).collect()
 }
 
-fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<Container> {
-    let container = |seen: &crate::core::model::observed::Container| Container {
+fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<ContainerStatus> {
+    let container = |seen: &crate::core::model::observed::Container| ContainerStatus {
         name: seen.name.clone(),
         image: seen.image.clone(),
         state: match (seen.running, seen.restarting) {
@@ -252,7 +257,7 @@ impl From<&Snapshot> for Status {
                 concern: line.concern,
                 suspended,
                 outlook: seen.outlook.iter().find(|outlook| outlook.object == line.object).cloned(),
-                work: planned.get(&line.object).map(|work| Work::from(*work)),
+                work: planned.get(&line.object).map(|work| WorkSummary::from(*work)),
             }
         };
         let sparks = seen.observed.iter().flat_map(|observed| &observed.sparks);
@@ -271,7 +276,7 @@ impl From<&Snapshot> for Status {
             headline: seen.headline.clone(),
             objects: seen.status.iter().map(object).collect(),
             sparks: desired.map_or_else(Vec::new, |desired| {
-                sparks.map(|(name, view)| Spark::new(name, view, desired)).collect()
+                sparks.map(|(name, view)| SparkStatus::new(name, view, desired)).collect()
             }),
         }
     }

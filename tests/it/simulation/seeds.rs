@@ -29,7 +29,7 @@ use spark_control::{
         tell::render::render,
     },
     host::SharedTransport,
-    sim::{Fault, Service, machine::NextLaunch, transport::SimulatedTransport, world::EngineStart},
+    sim::{Fault, SimulatedService, machine::NextLaunch, transport::SimulatedTransport, world::EngineStart},
 };
 
 use crate::cluster::{Cluster, SPARKS, paused};
@@ -51,7 +51,7 @@ const KOKORO: &str = "kokoro-tts";
 const KOKORO_IS: [Option<bool>; 4] = [Some(true), Some(true), Some(false), None];
 /// How much of a Spark's memory an engine takes, in the file.
 const SHARES: [&str; 3] = ["0.7", "0.7", "0.6"];
-const TTS: Service = Service { kind: ServiceKind::Tts, port: 8880 };
+const TTS: SimulatedService = SimulatedService { kind: ServiceKind::Tts, port: 8880 };
 /// What is drawn.
 const FAULTS: [Fault; 18] = [
     Fault::Silent,
@@ -189,7 +189,11 @@ impl Play {
         std::fs::write(cluster.folder().join("secret"), SECRET).unwrap();
         cluster.sim.add_service("spark2", KOKORO, TTS);
         for spark in SPARK_NAMES {
-            cluster.sim.add_service(spark, STRANGER, Service { kind: ServiceKind::Qdrant, port: 6333 });
+            cluster.sim.add_service(
+                spark,
+                STRANGER,
+                SimulatedService { kind: ServiceKind::Qdrant, port: 6333 },
+            );
         }
         let world = cluster.sim.world();
         let strangers = world.sparks.values().flat_map(|machine| &machine.containers);
