@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     load::load,
-    splice::{on_one_line, word},
+    scalar::{on_one_line, word},
 };
 
 /// What the file will say.
