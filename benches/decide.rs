@@ -77,6 +77,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
         loads: BTreeMap::new(),
         bots: std::collections::BTreeMap::new(),
         front_doors: BTreeMap::new(),
+        ended: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     }
 }

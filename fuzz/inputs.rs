@@ -47,8 +47,9 @@ pub fn manifest(bytes: &[u8]) {
                 at: now,
                 sparks: BTreeMap::new(),
                 endpoints: BTreeMap::new(),
+                ended: BTreeMap::new(),
                 loads: BTreeMap::new(),
-                bots: std::collections::BTreeMap::new(),
+                bots: BTreeMap::new(),
                 front_doors: BTreeMap::new(),
                 unreadable_secrets: BTreeMap::new(),
             };

@@ -4,11 +4,12 @@ pub mod wire;
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all};
 use jiff::Timestamp;
 
 use crate::{
     core::model::{
+        container_end::ContainerEnd,
         id::ContainerId,
         image::ImageSeen,
         label,
@@ -149,6 +150,46 @@ fn is_id(text: &str) -> bool {
 /// What may change what is seen. Not `top` and `exec_*`: looking makes those itself.
 const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22create%22%2C%22start%22\
     %2C%22restart%22%2C%22die%22%2C%22destroy%22%2C%22oom%22%2C%22pause%22%2C%22unpause%22%2C%22rename%22%5D%7D";
+
+/// What the Engine remembers of how a container ended that is gone. It keeps the last 256 events of everything on its machine.
+///
+/// # Errors
+/// When the Engine could not be asked.
+pub async fn end_of(
+    transport: &dyn Transport,
+    container: &ContainerId,
+    deadline: Duration,
+) -> Result<ContainerEnd, Unreachable> {
+    // From the beginning on, because the clock there may be another. What is remembered comes at once, and then what happens.
+    let path = format!(
+        "/events?since=0&filters=%7B%22container%22%3A%5B%22{container}%22%5D%2C%22event%22%3A%5B%22die%22%2C%22oom%22%2C\
+         %22kill%22%5D%7D"
+    );
+    let mut said = transport.engine_stream(&path, deadline).await?;
+    let mut text = Vec::new();
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(REMEMBERED, said.next()).await {
+        if text.len() + piece.len() > MAX_EVENTS {
+            break;
+        }
+        text.extend_from_slice(&piece);
+    }
+    let mut end = ContainerEnd::default();
+    for event in serde_json::Deserializer::from_slice(&text).into_iter::<wire::ContainerEvent>().flatten() {
+        let of = |name: &str| event.actor.attributes.get(name).map(String::as_str);
+        match event.action.as_str() {
+            "die" => end.exit_code = of("exitCode").and_then(|code| code.parse().ok()),
+            "oom" => end.is_out_of_memory = true,
+            "kill" => end.told_signal = of("signal").and_then(|signal| signal.parse().ok()),
+            _ => {}
+        }
+    }
+    Ok(end)
+}
+
+/// Between two pieces of what an Engine remembers.
+const REMEMBERED: Duration = Duration::from_millis(500);
+/// Three events of one container, with all their labels, in bytes.
+const MAX_EVENTS: usize = 256 << 10;
 
 /// Container events from now on; each means "look again".
 ///

@@ -113,6 +113,23 @@ pub struct Config {
     pub user: String,
 }
 
+/// One of `/events`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerEvent {
+    #[serde(default)]
+    pub action: String,
+    #[serde(default)]
+    pub actor: EventActor,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EventActor {
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
 /// The log format of containers without a terminal: frames of `[stream, 0, 0, 0, length: u32 BE]` and bytes. A body
 /// that is not framed (a container with a terminal) is taken as it is.
 pub fn demultiplex(body: &[u8]) -> String {

@@ -31,9 +31,10 @@ use crate::{
             serving::{self, Backend},
         },
         model::{
+            container_end::ContainerEnd,
             desired::{Desired, WantedModel},
             label,
-            launch::LaunchState,
+            launch::{Launch, LaunchState},
             launch_spec::LaunchSpec,
             launcher::Start,
             ledger::Ledger,
@@ -111,18 +112,21 @@ pub async fn observe(
         sparks,
         endpoints: BTreeMap::new(),
         loads: BTreeMap::new(),
+        ended: BTreeMap::new(),
         bots: BTreeMap::new(),
         front_doors: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     };
-    let (endpoints, loads, bots) = tokio::join!(
+    let (endpoints, loads, ended, bots) = tokio::join!(
         endpoints(desired, ledger, &observed, eyes, previous, &now),
         loads(desired, ledger, &observed, transports),
+        ended(desired, ledger, &observed, previous, transports),
         jobs::observe(desired.cluster.as_str(), sessions, &now)
     );
     observed.bots = bots;
     observed.endpoints = endpoints;
     observed.loads = loads;
+    observed.ended = ended;
     observed
 }
 
@@ -166,6 +170,35 @@ async fn loads(
         loads.entry(object).or_default().insert(spark, seen);
     }
     loads
+}
+
+/// How ranks ended that stood at the look before and are not there any more. A launcher that starts with `--rm`, and a person who
+/// removes a container, leave nothing else that tells.
+async fn ended(
+    desired: &Desired,
+    ledger: &Ledger,
+    observed: &Observed,
+    previous: Option<&Observed>,
+    transports: &BTreeMap<SparkName, SharedTransport>,
+) -> BTreeMap<Object, BTreeMap<SparkName, ContainerEnd>> {
+    let runs = |launch: &Launch| matches!(launch.state, LaunchState::Loading | LaunchState::Serving { .. });
+    let gone = ledger.launches().filter(|(_, launch)| runs(launch)).flat_map(|(object, launch)| {
+        launch.group.sparks.iter().filter_map(move |spark| {
+            let facts = observed.facts(spark)?;
+            let stood = readiness::rank(object, &launch.group, spark, desired, previous?, ledger)?;
+            let is_there = facts.containers.iter().any(|container| container.id == stood.id);
+            (!is_there).then_some((object, spark, stood.id.clone(), transports.get(spark)?))
+        })
+    });
+    let asking = gone.map(|(object, spark, container, way)| async move {
+        let end = docker::end_of(way.as_ref(), &container, LOG_DEADLINE).await.ok()?;
+        Some((object.clone(), spark.clone(), end))
+    });
+    let mut ended: BTreeMap<Object, BTreeMap<SparkName, ContainerEnd>> = BTreeMap::new();
+    for (object, spark, end) in join_all(asking).await.into_iter().flatten() {
+        ended.entry(object).or_default().insert(spark, end);
+    }
+    ended
 }
 
 /// Ask the endpoints alone. `observed` says which containers are there.

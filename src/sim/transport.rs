@@ -146,9 +146,13 @@ impl Transport for SimulatedTransport {
         })
     }
 
-    fn engine_stream<'a>(&'a self, _: &'a str, deadline: Duration) -> Answering<'a, EventStream> {
+    fn engine_stream<'a>(&'a self, path: &'a str, deadline: Duration) -> Answering<'a, EventStream> {
         Box::pin(async move {
             self.wait_if_silent(deadline).await?;
+            // Its Engine remembers nothing.
+            if path.contains("since=") {
+                return Ok(Box::pin(stream::empty()) as EventStream);
+            }
             let events = self.sim.world().sparks[&self.spark].events.subscribe();
             let stream = stream::unfold(events, |mut events| async move {
                 let event = events.recv().await.ok()?;

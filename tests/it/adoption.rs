@@ -122,6 +122,7 @@ impl Stage {
             loads: BTreeMap::new(),
             bots: std::collections::BTreeMap::new(),
             front_doors: BTreeMap::new(),
+            ended: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         };
         let slot = &desired.slots[&object];

@@ -51,6 +51,7 @@ fn answering(answer: Option<EndpointAnswer>) -> Observed {
         loads: BTreeMap::new(),
         bots: std::collections::BTreeMap::new(),
         front_doors: BTreeMap::new(),
+        ended: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     }
 }

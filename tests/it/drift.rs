@@ -75,6 +75,7 @@ fn reported(first: SparkFacts, second: SparkFacts) -> Vec<Drift> {
         loads: BTreeMap::new(),
         bots: std::collections::BTreeMap::new(),
         front_doors: BTreeMap::new(),
+        ended: BTreeMap::new(),
         unreadable_secrets: BTreeMap::new(),
     };
     let ledger = Ledger::default();

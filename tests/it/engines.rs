@@ -120,6 +120,18 @@ async fn answer(State(engine): State<Arc<Engine>>, uri: Uri) -> impl IntoRespons
         }
         ["containers", _, "logs"] => [&[1, 0, 0, 0, 0, 0, 0, 3][..], b"hi\n"].concat(),
         ["images", "vllm-node", "json"] => image.to_string().into_bytes(),
+        // As Docker 20.10 and 29 wrote them when a container was removed by force, cut to what is read.
+        ["events"] if route.contains("since=0") && route.contains(&"4f".repeat(32)) => {
+            let event = |action: &str, attributes: Value| {
+                json!({ "status": action, "Type": "container", "Action": action, "scope": "local", "time": 1_700_000_000,
+                        "Actor": { "ID": "4f".repeat(32), "Attributes": attributes } })
+            };
+            let events = [
+                event("kill", json!({ "image": "vllm-node", "name": "vllm_node", "signal": "9" })),
+                event("die", json!({ "execDuration": "3", "exitCode": "137", "image": "vllm-node" })),
+            ];
+            events.iter().map(|event| format!("{event}\n")).collect::<String>().into_bytes()
+        }
         ["events"] => b"{\"Type\":\"container\",\"Action\":\"die\"}\n".to_vec(),
         _ => return (StatusCode::NOT_FOUND, headers, failure("no such thing".into())),
     };
@@ -199,6 +211,17 @@ async fn an_engine_that_was_replaced_is_asked_for_its_version_again() {
     let again = docker::containers(way, &|_| false, LIMIT).await;
     assert!(again.is_ok(), "{again:?}");
     server.abort();
+}
+
+/// If this failed, an owner would be told that a container is gone, and never that somebody took it away.
+#[tokio::test]
+async fn how_a_container_ended_that_is_gone_is_remembered_by_its_engine() {
+    let served = serve(recorded().remove(0));
+    let end = docker::end_of(&served.way, &"4f".repeat(32).into(), LIMIT).await.unwrap();
+    assert_eq!((end.exit_code, end.is_out_of_memory, end.told_signal), (Some(137), false, Some(9)));
+    assert_eq!(end.to_string(), "somebody told Docker to end it (signal 9), and it is gone with its log");
+    let unknown = docker::end_of(&served.way, &"aa".repeat(32).into(), LIMIT).await.unwrap();
+    assert_eq!(unknown.to_string(), "it is gone with its log");
 }
 
 /// If this failed, an owner would read "answered 501" in place of what to change.

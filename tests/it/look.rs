@@ -195,6 +195,7 @@ impl Look {
             loads: self.loads.clone(),
             bots: std::collections::BTreeMap::new(),
             front_doors: BTreeMap::new(),
+            ended: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         }
     }

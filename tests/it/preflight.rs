@@ -94,6 +94,7 @@ impl Sparks {
             loads: BTreeMap::new(),
             bots: std::collections::BTreeMap::new(),
             front_doors: BTreeMap::new(),
+            ended: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         };
         let object = Object::main();

@@ -108,6 +108,7 @@ impl Stage {
             loads: BTreeMap::new(),
             bots: std::collections::BTreeMap::new(),
             front_doors: BTreeMap::new(),
+            ended: BTreeMap::new(),
             unreadable_secrets: BTreeMap::new(),
         }
     }

@@ -355,7 +355,8 @@ impl Ledger {
                     why
                 };
                 // One that ends before its core has no marker for it, and neither has one that served.
-                let fatal = fatal.or_else(|| self.cause(object, observed));
+                let fatal =
+                    fatal.or_else(|| self.cause(object, observed)).or_else(|| how_it_ended(object, observed));
                 let what = match fatal {
                     Some((spark, cause)) if what.contains(spark.as_str()) => format!("{what}: {cause}"),
                     Some((spark, cause)) => format!("{what}; on `{spark}`: {cause}"),
@@ -463,6 +464,12 @@ impl Ledger {
         self.slot_mut(object).release.take();
         self.consume_approvals(object);
     }
+}
+
+/// Of the first rank that is gone, as its Docker Engine remembers it.
+fn how_it_ended(object: &Object, observed: &Observed) -> Option<(SparkName, String)> {
+    let (spark, end) = observed.ended.get(object)?.iter().next()?;
+    Some((spark.clone(), end.to_string()))
 }
 
 /// What is seen of the files of a group, as far as the file still says where they are.

@@ -7,6 +7,7 @@ pub mod bot_update;
 pub mod checked_arguments;
 pub mod clock;
 pub mod command_line;
+pub mod container_end;
 pub mod desired;
 pub mod event_kind;
 pub mod files;

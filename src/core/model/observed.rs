@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command_line::is_engine,
+    container_end::ContainerEnd,
     files::FilesSeen,
     id::{BootId, ContainerId, ControllerId, Generation, ImageId, JobId},
     image::ImageSeen,
@@ -30,6 +31,9 @@ pub struct Observed {
     /// What the ranks of models that load say, by Spark.
     #[serde(default)]
     pub loads: BTreeMap<Object, BTreeMap<SparkName, LoadSeen>>,
+    /// How ranks ended that stood at the look before and are gone with their logs.
+    #[serde(default)]
+    pub ended: BTreeMap<Object, BTreeMap<SparkName, ContainerEnd>>,
     /// What the sessions of bots' users tell of their updates.
     #[serde(default)]
     pub bots: BTreeMap<Object, BotSeen>,
