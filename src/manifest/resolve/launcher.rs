@@ -1,14 +1,17 @@
 //! Launchers that slots and models name: what each kind needs, and what it cannot have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DEFAULT_PORT, Resolver, v1};
 use crate::core::model::{
     launcher::{DistributedExecutor, LaunchMethod, Launcher, Start, StartMismatch},
     launcher_options::{DockerOptions, LauncherOptions, NcclDebug},
     model_source::ModelSource,
-    name::{ImageRef, PlainPath},
+    name::{ImageRef, PlainPath, Variable},
 };
+
+/// Variables that `launch-cluster.sh` gives every container with `-e`, since its first version.
+const SET_BY_THE_CHECKOUT: [&str; 2] = ["NCCL_IGNORE_CPU_AFFINITY", "PYTORCH_CUDA_ALLOC_CONF"];
 
 fn default_dir() -> PlainPath {
     PlainPath::new("spark-vllm-docker").expect("a plain path")
@@ -139,6 +142,28 @@ impl Resolver {
         }
     }
 
+    /// A secret goes into the container by a file, over which Docker lets the launcher's own `-e` win. A value that is no secret reaches
+    /// the engine by another way.
+    pub(super) fn secrets_that_lose(
+        &mut self,
+        path: &str,
+        env: &BTreeMap<Variable, v1::WrittenEnvValue>,
+        kind: v1::LauncherKind,
+    ) {
+        if !matches!(kind, v1::LauncherKind::LaunchCluster | v1::LauncherKind::Recipe) {
+            return;
+        }
+        for (name, value) in env {
+            let is_secret = matches!(value, v1::WrittenEnvValue::Secret(_));
+            if is_secret && SET_BY_THE_CHECKOUT.contains(&name.as_str()) {
+                // Quotes are hidden where values may be secrets.
+                let message =
+                    "the launcher sets this variable itself, and wins over a secret; write the value as it is";
+                self.problem(&format!("{path}/{name}"), message, None);
+            }
+        }
+    }
+
     /// What a launcher of that kind cannot start is told at the model.
     fn pair(&mut self, path: &str, source: &ModelSource, launcher: &Launcher, kind: v1::LauncherKind) {
         let Err(mismatch) = Start::new(source, &launcher.how) else { return };
@@ -181,6 +206,7 @@ impl Resolver {
         if let (Some(source), Some(launcher)) = (source, own.as_ref().or(slot)) {
             self.pair(path, source, launcher, kind);
         }
+        self.secrets_that_lose(&format!("{path}/env"), &model.env, kind);
         if kind == v1::LauncherKind::Docker && model.sparks.len() > 1 {
             let message = "a launcher of kind `docker` starts a model on one Spark";
             self.problem(&format!("{path}/sparks"), message, None);

@@ -75,6 +75,8 @@ pub fn resolve(
         .collect();
     let vllm = cluster.vllm.clone().unwrap_or_default();
     let launcher = out.launcher("vllm/launcher", vllm.launcher.as_ref());
+    let kind = vllm.launcher.as_ref().map_or(v1::LauncherKind::LaunchCluster, |launcher| launcher.kind);
+    out.secrets_that_lose("vllm/env", &vllm.env, kind);
     let mut models = BTreeMap::new();
     for (name, written) in &cluster.models {
         let read = |out: &mut Resolver| out.model(name, written, &cluster, launcher.as_ref());
