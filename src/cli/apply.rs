@@ -54,7 +54,7 @@ pub async fn apply(
         print_told(&render::render(shown))?;
     }
     let mut failed = 0;
-    let mut waits = Waits::default();
+    let mut waits = WaitReporter::default();
     loop {
         let (seen, turn_failed) = pass_round(&reached, &approved).await?;
         let plan = look::plan_of(&seen)?;
@@ -99,12 +99,12 @@ pub async fn apply(
 
 /// What is waited for, as it changes: one line that is written over on a terminal, a line for each new thing otherwise.
 #[derive(Default)]
-struct Waits {
+struct WaitReporter {
     told: String,
     in_place: bool,
 }
 
-impl Waits {
+impl WaitReporter {
     fn tell(&mut self, plan: &Plan) {
         let messages = plan.work.iter().filter_map(|work| match &work.verdict {
             Verdict::Waiting { message, .. } => Some(format!("{}: {message}", work.object)),

@@ -79,7 +79,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Serve { listen, allow_host, .. } => {
             reach::private_folder(&places.data)?;
             let world = controller::real_world(&places.data)?;
-            let listen = serve::Listen { address: listen, hosts: Hosts::new(allow_host) };
+            let listen = serve::ListenAddress { address: listen, hosts: Hosts::new(allow_host) };
             serve::serve(places, world, listen, axum::Router::new()).await
         }
         Command::Demo { action: None, listen } => {

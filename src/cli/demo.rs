@@ -88,7 +88,7 @@ pub async fn run(places: ControllerPaths, listen: std::net::SocketAddr) -> anyho
             done.map_err(|message| Problem::new(ProblemCode::InvalidRequest, message))
         }),
     );
-    let listen = serve::Listen { address: listen, hosts: Hosts::default() };
+    let listen = serve::ListenAddress { address: listen, hosts: Hosts::default() };
     let result = serve::serve(places, world, listen, faults).await;
     servers.abort();
     result

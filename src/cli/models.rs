@@ -27,13 +27,13 @@ const NONE: &str = "none";
 
 /// A model of the catalog, and what it would take.
 #[derive(Serialize)]
-struct Choice {
+struct ModelChoice {
     model: String,
     /// The file says that it should serve.
     is_wanted: bool,
     sparks: Vec<String>,
     /// By Spark, whether it fits there: `fits, 31 GiB to spare`.
-    memory: Vec<Fits>,
+    memory: Vec<MemoryVerdict>,
     /// As a person reads it; `None`: the Sparks were not seen.
     plan: Option<String>,
     /// Why it could not begin now.
@@ -44,7 +44,7 @@ struct Choice {
 
 /// The verdict for one of its Sparks.
 #[derive(Serialize)]
-struct Fits {
+struct MemoryVerdict {
     spark: String,
     fits: bool,
     verdict: String,
@@ -70,7 +70,7 @@ pub async fn models(places: &ControllerPaths, output: Format) -> anyhow::Result<
             Ok(Err(refused)) => (None, Some(refused)),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        choices.push(Choice {
+        choices.push(ModelChoice {
             is_wanted: model == wanted,
             sparks: names(&entry["sparks"]),
             blocked: plan.as_ref().and_then(blocked),
@@ -100,10 +100,10 @@ pub fn preview(plan: &str) -> String {
 }
 
 /// Of what the main slot would start.
-fn memory(plan: &Plan) -> Vec<Fits> {
+fn memory(plan: &Plan) -> Vec<MemoryVerdict> {
     let main = plan.work.iter().filter(|work| work.object == Object::main());
     main.flat_map(|work| &work.memory)
-        .map(|row| Fits {
+        .map(|row| MemoryVerdict {
             spark: row.spark.to_string(),
             fits: matches!(row.fit, MemoryFit::Fits { .. }),
             verdict: row.verdict.clone(),
@@ -118,7 +118,7 @@ fn blocked(plan: &Plan) -> Option<String> {
     })
 }
 
-fn text(choices: &[Choice]) -> String {
+fn text(choices: &[ModelChoice]) -> String {
     let mut table = table(["MODEL", "SPARKS", "NOW"]);
     for choice in choices {
         let now = match (&choice.refused, &choice.blocked) {

@@ -96,12 +96,12 @@ fn read(file: &Path) -> anyhow::Result<Export> {
 }
 
 /// What came of it.
-struct Played {
+struct PlayedReport {
     events: Vec<Arc<Event>>,
     plan: Plan,
 }
 
-fn told(played: &Played) -> String {
+fn told(played: &PlayedReport) -> String {
     let mut text = "\nFrom there on simulated Sparks:\n\n".to_owned();
     for event in &played.events {
         text += &format!("{} {:<9} {}: {}\n", event.at, event.kind, event.object, event.message);
@@ -110,12 +110,12 @@ fn told(played: &Played) -> String {
 }
 
 /// A controller that knows what was exported, on Sparks that are as they were seen, for so long by its own clock.
-async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<Played> {
+async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<PlayedReport> {
     let passed = Arc::new(AtomicI64::new(0));
     let now = clock(export.at, passed.clone());
     let sim = Sim::new(TIMES, clock(export.at, passed.clone()));
     report::fill(&sim, &export.desired().map_err(anyhow::Error::msg)?, &export.observed);
-    let folder = Folder::new()?;
+    let folder = ReplayFolder::new()?;
     let file = folder.0.join("cluster.yaml");
     std::fs::write(&file, &export.file).with_context(|| format!("writing {}", file.display()))?;
     Store::open(&folder.0)?.set_ledger(&export.ledger)?;
@@ -138,7 +138,7 @@ async fn play(export: &Export, length: SignedDuration) -> anyhow::Result<Played>
         let plan = controller.snapshot().plan.clone().context("nothing could be looked at")?;
         if plan.is_empty() || passed.load(Ordering::SeqCst) >= length.as_secs() {
             let events = controller.events(KEPT_EVENTS)?;
-            return Ok(Played { events, plan });
+            return Ok(PlayedReport { events, plan });
         }
         passed.fetch_add(PAUSE_SECS, Ordering::SeqCst);
     }
@@ -152,9 +152,9 @@ fn clock(began: Timestamp, passed: Arc<AtomicI64>) -> impl Fn() -> Timestamp + S
 }
 
 /// A folder of this play's own, gone with it.
-struct Folder(PathBuf);
+struct ReplayFolder(PathBuf);
 
-impl Folder {
+impl ReplayFolder {
     fn new() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("spark-control-replay-{}", random_hex(8)));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
@@ -163,7 +163,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for ReplayFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

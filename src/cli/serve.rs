@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Where the faces are shown.
-pub struct Listen {
+pub struct ListenAddress {
     pub address: SocketAddr,
     /// Under which names, beside addresses and `localhost`.
     pub hosts: Hosts,
@@ -40,10 +40,10 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 pub async fn serve(
     places: ControllerPaths,
     world: OutsideWorld,
-    listen_at: Listen,
+    listen_at: ListenAddress,
     extra: Router,
 ) -> anyhow::Result<Exit> {
-    let Listen { address, hosts } = listen_at;
+    let ListenAddress { address, hosts } = listen_at;
     let _lock = lock(&places.data).await?;
     let socket = places.data.join("control.sock");
     let controller = Arc::new(Controller::new(places, world)?);

@@ -15,7 +15,7 @@ use crate::{
         authenticator::{TokenSummary, are_needed},
     },
     core::model::access::Role,
-    web::control::{Made, NewToken, RenewedToken},
+    web::control::{CreatedToken, NewToken, RenewedToken},
 };
 
 /// # Errors
@@ -30,7 +30,7 @@ pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format
         TokenAction::Create { name, role } => {
             let role = Role::from(role);
             let wish = NewToken { name: name.clone(), role };
-            let Made { token } = serde_json::from_slice(&way.post("/tokens", &wish).await?)?;
+            let CreatedToken { token } = serde_json::from_slice(&way.post("/tokens", &wish).await?)?;
             match output {
                 Format::Json => print_json(&json!({ "name": name, "role": role, "token": token }))?,
                 Format::Text => print(&format!("{token}\n"))?,
@@ -41,7 +41,8 @@ pub async fn token(places: &ControllerPaths, action: TokenAction, output: Format
         TokenAction::Renew { name, role } => {
             let role = role.map(Role::from);
             let path = format!("/tokens/{}/renew", segment(&name));
-            let Made { token } = serde_json::from_slice(&way.post(&path, &RenewedToken { role }).await?)?;
+            let CreatedToken { token } =
+                serde_json::from_slice(&way.post(&path, &RenewedToken { role }).await?)?;
             match output {
                 Format::Json => print_json(&json!({ "name": name, "token": token }))?,
                 Format::Text => print(&format!("{token}\n"))?,

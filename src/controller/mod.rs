@@ -49,7 +49,7 @@ pub use self::{
     paths::ControllerPaths,
     refusal::RequestRefusal,
     snapshot::{RecalledPlan, Snapshot},
-    world::{Connect, OutsideWorld, random_hex, random_name, real_world},
+    world::{ConnectSpark, OutsideWorld, random_hex, random_name, real_world},
 };
 use crate::{
     core::{

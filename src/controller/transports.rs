@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{Controller, state::TransportsByKey, world::Connect};
+use super::{Controller, state::TransportsByKey, world::ConnectSpark};
 use crate::{
     core::model::{
         desired::{Desired, Place, ReachMethod, Spark},
@@ -42,7 +42,7 @@ impl Controller {
 fn keep<K: Ord + Clone>(
     ways: &mut TransportsByKey<K>,
     wanted: &BTreeMap<K, (&SparkName, Cow<'_, Spark>)>,
-    connect: &Connect,
+    connect: &ConnectSpark,
 ) -> BTreeMap<K, SharedTransport> {
     ways.retain(|key, (spark, _)| wanted.get(key).is_some_and(|(_, entry)| **entry == *spark));
     for (key, (name, entry)) in wanted {

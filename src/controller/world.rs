@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// Makes the way to a Spark. The simulated world has its own.
-pub type Connect = dyn Fn(&SparkName, &Spark) -> SharedTransport + Send + Sync;
+pub type ConnectSpark = dyn Fn(&SparkName, &Spark) -> SharedTransport + Send + Sync;
 
 /// What a controller stands on.
 pub struct OutsideWorld {
-    pub connect: Box<Connect>,
+    pub connect: Box<ConnectSpark>,
     pub http: Arc<dyn Http>,
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Names a controller that has no name yet.

@@ -69,7 +69,7 @@ pub async fn containers(
         };
         if wanted {
             let path = format!("/containers/{}/json", container.id);
-            if let Ok(inspected) = get::<wire::Inspected>(transport, &path, limit).await {
+            if let Ok(inspected) = get::<wire::InspectedContainer>(transport, &path, limit).await {
                 container.exit_code = Some(inspected.state.exit_code);
                 let policy = inspected.host_config.restart_policy.name;
                 container.restarts = Some(policy).filter(|policy| !matches!(policy.as_str(), "" | "no"));
@@ -79,7 +79,7 @@ pub async fn containers(
             if running {
                 let path = format!("/containers/{}/top?ps_args=-eo%20pid,rss,args", container.id);
                 container.processes =
-                    get::<wire::Top>(transport, &path, limit).await.ok().map(|top| processes(&top));
+                    get::<wire::ProcessTable>(transport, &path, limit).await.ok().map(|top| processes(&top));
             }
         }
         container
@@ -103,7 +103,7 @@ pub async fn image(
     if answer.status == 404 {
         return Ok(None);
     }
-    let image: wire::Image = parse(&path, answer.status, &answer.body)?;
+    let image: wire::InspectedImage = parse(&path, answer.status, &answer.body)?;
     // `NAME@sha256:…`: the registry's name is not the image's.
     let digests = image.repo_digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
     Ok(Some(ImageSeen {
@@ -224,7 +224,7 @@ fn labels(labels: &std::collections::BTreeMap<String, String>) -> Option<Labels>
     })
 }
 
-fn processes(top: &wire::Top) -> Vec<Process> {
+fn processes(top: &wire::ProcessTable) -> Vec<Process> {
     top.processes
         .iter()
         .filter_map(|row| {

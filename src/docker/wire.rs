@@ -47,7 +47,7 @@ impl ContainerSummary {
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Inspected {
+pub struct InspectedContainer {
     pub state: InspectedState,
     #[serde(default)]
     pub restart_count: u32,
@@ -81,7 +81,7 @@ pub struct InspectedState {
 /// `GET /containers/{id}/top`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Top {
+pub struct ProcessTable {
     #[serde(default, deserialize_with = "or_empty")]
     pub processes: Vec<Vec<String>>,
 }
@@ -89,14 +89,14 @@ pub struct Top {
 /// `GET /images/{name}/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Image {
+pub struct InspectedImage {
     pub id: String,
     #[serde(default, deserialize_with = "or_empty")]
     pub repo_digests: Vec<String>,
     #[serde(default, rename = "RootFS", deserialize_with = "or_empty")]
     pub root_fs: RootFs,
     #[serde(default, deserialize_with = "or_empty")]
-    pub config: Config,
+    pub config: ImageConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +108,7 @@ pub struct RootFs {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Config {
+pub struct ImageConfig {
     #[serde(default, deserialize_with = "or_empty")]
     pub user: String,
 }

@@ -58,29 +58,29 @@ fn remove(node: &mut Node, span: &Range<usize>) -> bool {
 }
 
 #[derive(Debug)]
-struct Error {
+struct DecodeError {
     message: String,
     hint: Option<String>,
     span: Option<Range<usize>>,
     missing: bool,
 }
 
-impl Error {
+impl DecodeError {
     fn at(mut self, span: &Range<usize>) -> Self {
         self.span.get_or_insert_with(|| span.clone());
         self
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for DecodeError {}
 
-impl de::Error for Error {
+impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { message: message.to_string(), hint: None, span: None, missing: false }
     }
@@ -145,9 +145,9 @@ struct NodeDeserializer<'a> {
 }
 
 impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
-    type Error = Error;
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let span = &self.node.span;
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
@@ -167,7 +167,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         let span = &self.node.span;
         match &self.node.value {
             Value::Map(entries) => {
@@ -184,21 +184,21 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         .map_err(|error| error.at(span))
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.value {
             Value::Null => visitor.visit_map(MapEntries { rest: [].iter(), value: None }),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.value {
             Value::Null => visitor.visit_seq(Items([].iter())),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.value {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
@@ -210,11 +210,11 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         let span = &self.node.span;
         match &self.node.value {
             Value::Text(text) => {
-                let variant: StrDeserializer<'_, Error> = text.as_str().into_deserializer();
+                let variant: StrDeserializer<'_, DecodeError> = text.as_str().into_deserializer();
                 visitor.visit_enum(variant)
             }
             // `{ env: NAME }`: the one key is the variant.
@@ -228,9 +228,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         let span = self.node.span.clone();
-        visitor.visit_newtype_struct(self).map_err(|error: Error| error.at(&span))
+        visitor.visit_newtype_struct(self).map_err(|error: DecodeError| error.at(&span))
     }
 
     serde::forward_to_deserialize_any! {
@@ -242,8 +242,11 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
 struct Items<'a>(std::slice::Iter<'a, Node>);
 
 impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = Error;
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+    type Error = DecodeError;
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
         let Some(node) = self.0.next() else { return Ok(None) };
         seed.deserialize(NodeDeserializer { node }).map(Some).map_err(|error| error.at(&node.span))
     }
@@ -257,14 +260,14 @@ struct MapEntries<'a, I = std::slice::Iter<'a, (MapKey, Node)>> {
 }
 
 impl<'de, 'a, I: Iterator<Item = &'a (MapKey, Node)>> MapAccess<'de> for MapEntries<'a, I> {
-    type Error = Error;
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+    type Error = DecodeError;
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         let Some((key, value)) = self.rest.next() else { return Ok(None) };
         self.value = Some(value);
-        let text: StrDeserializer<'_, Error> = key.text.as_str().into_deserializer();
+        let text: StrDeserializer<'_, DecodeError> = key.text.as_str().into_deserializer();
         seed.deserialize(text).map(Some).map_err(|error| error.at(&key.span))
     }
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
         let node = self.value.take().expect("serde asks for a value only after its key");
         seed.deserialize(NodeDeserializer { node }).map_err(|error| error.at(&node.span))
     }
@@ -273,36 +276,36 @@ impl<'de, 'a, I: Iterator<Item = &'a (MapKey, Node)>> MapAccess<'de> for MapEntr
 struct EnumEntry<'a>(&'a (MapKey, Node));
 
 impl<'de, 'a> de::EnumAccess<'de> for EnumEntry<'a> {
-    type Error = Error;
+    type Error = DecodeError;
     type Variant = NodeDeserializer<'a>;
     fn variant_seed<V: DeserializeSeed<'de>>(
         self,
         seed: V,
-    ) -> Result<(V::Value, NodeDeserializer<'a>), Error> {
+    ) -> Result<(V::Value, NodeDeserializer<'a>), DecodeError> {
         let (key, node) = self.0;
-        let text: StrDeserializer<'_, Error> = key.text.as_str().into_deserializer();
+        let text: StrDeserializer<'_, DecodeError> = key.text.as_str().into_deserializer();
         let variant = seed.deserialize(text).map_err(|error| error.at(&key.span))?;
         Ok((variant, NodeDeserializer { node }))
     }
 }
 
 impl<'de> de::VariantAccess<'de> for NodeDeserializer<'_> {
-    type Error = Error;
-    fn unit_variant(self) -> Result<(), Error> {
-        Err(<Error as de::Error>::custom("expected only the word, without a value").at(&self.node.span))
+    type Error = DecodeError;
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        Err(<DecodeError as de::Error>::custom("expected only the word, without a value").at(&self.node.span))
     }
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
         let span = self.node.span.clone();
         seed.deserialize(self).map_err(|error| error.at(&span))
     }
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_any(visitor)
     }
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_struct("", fields, visitor)
     }
 }

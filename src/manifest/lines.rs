@@ -1,12 +1,12 @@
 //! The text of the file by its lines: where things begin, end, and whose a comment is.
 
 /// The text by its lines.
-pub(super) struct Text<'a> {
+pub(super) struct FileLines<'a> {
     pub text: &'a str,
     pub starts: Vec<usize>,
 }
 
-impl<'a> Text<'a> {
+impl<'a> FileLines<'a> {
     pub fn new(text: &'a str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         Self { text, starts: [0].into_iter().chain(after).collect() }

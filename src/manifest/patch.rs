@@ -34,7 +34,7 @@ pub enum NotRead {
 pub fn read(text: &[u8]) -> Result<Json, NotRead> {
     let left = Cell::new(MOST_VALUES);
     let mut counted = serde_json::Deserializer::from_slice(text);
-    if Counting(&left).deserialize(&mut counted).is_err() && left.get() == 0 {
+    if SizeCounter(&left).deserialize(&mut counted).is_err() && left.get() == 0 {
         return Err(NotRead::TooLarge);
     }
     Ok(serde_json::from_slice(text)?)
@@ -42,9 +42,9 @@ pub fn read(text: &[u8]) -> Result<Json, NotRead> {
 
 /// Takes one off for each value, and ends when none is left.
 #[derive(Clone, Copy)]
-struct Counting<'a>(&'a Cell<usize>);
+struct SizeCounter<'a>(&'a Cell<usize>);
 
-impl Counting<'_> {
+impl SizeCounter<'_> {
     fn one<E: de::Error>(self) -> Result<(), E> {
         let left = self.0.get().checked_sub(1).ok_or_else(|| E::custom("too many values"))?;
         self.0.set(left);
@@ -52,7 +52,7 @@ impl Counting<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Counting<'_> {
+impl<'de> DeserializeSeed<'de> for SizeCounter<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -61,7 +61,7 @@ impl<'de> DeserializeSeed<'de> for Counting<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Counting<'_> {
+impl<'de> Visitor<'de> for SizeCounter<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

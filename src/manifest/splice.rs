@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::{
-    lines::Text,
+    lines::FileLines,
     scalar::{quoted, word, written},
     tree::{MapKey, Node, Value},
 };
@@ -33,7 +33,8 @@ pub(super) type Placed = Result<(), NoPlace>;
 /// # Errors
 /// Where the text is written in a way that cannot be changed in part.
 pub fn splice(text: &str, before: &Node, new: &Json) -> Result<String, NoPlace> {
-    let mut splicer = Splicer { text: Text::new(text), is_json: is_flow(text, before), cuts: Vec::new() };
+    let mut splicer =
+        Splicer { text: FileLines::new(text), is_json: is_flow(text, before), cuts: Vec::new() };
     let whole = BlockSpan { start: 0, end: text.len() };
     splicer.value(before, new, whole)?;
     Ok(splicer.apply())
@@ -47,7 +48,7 @@ pub(super) struct BlockSpan {
 }
 
 pub(super) struct Splicer<'a> {
-    pub text: Text<'a>,
+    pub text: FileLines<'a>,
     /// The whole file is written as JSON: what comes in is, too.
     pub is_json: bool,
     /// What is replaced by what, in no order.

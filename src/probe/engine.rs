@@ -35,11 +35,11 @@ pub struct EngineToAsk {
 
 #[derive(Deserialize)]
 struct ModelList {
-    data: Vec<Card>,
+    data: Vec<ModelCard>,
 }
 
 #[derive(Deserialize)]
-struct Card {
+struct ModelCard {
     id: String,
     root: Option<String>,
 }
@@ -49,8 +49,8 @@ const MAX_MODELS: usize = 256;
 const MAX_ID: usize = 256;
 const MAX_ROOT: usize = 1024;
 
-impl From<Card> for ServedModel {
-    fn from(card: Card) -> Self {
+impl From<ModelCard> for ServedModel {
+    fn from(card: ModelCard) -> Self {
         Self {
             id: visible::short(&card.id, MAX_ID),
             root: card.root.map(|root| visible::short(&root, MAX_ROOT)),

@@ -53,18 +53,18 @@ impl Http for InMemory {
 
 /// What comes back.
 pub enum SimulatedReply {
-    Answer(Answer),
+    Answer(SimulatedAnswer),
     /// The machine is gone from the network.
     Silent,
 }
 
-pub struct Answer {
+pub struct SimulatedAnswer {
     pub status: u16,
     pub kind: &'static str,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl SimulatedAnswer {
     fn json(value: &Value) -> Self {
         Self { status: 200, kind: "application/json", body: value.to_string().into_bytes() }
     }
@@ -97,7 +97,7 @@ pub fn answer(
         return Some(SimulatedReply::Silent);
     }
     if machine.is_garbled(now) {
-        return Some(SimulatedReply::Answer(Answer::text("<html><body>Welcome")));
+        return Some(SimulatedReply::Answer(SimulatedAnswer::text("<html><body>Welcome")));
     }
     let is_frozen = machine.is_frozen(now);
     let running = machine.containers.iter_mut().filter(|container| container.running);
@@ -123,39 +123,44 @@ pub fn answer(
     None
 }
 
-fn of_engine(engine: &mut SimulatedEngine, path: &str, body: Option<&Value>, is_frozen: bool) -> Answer {
+fn of_engine(
+    engine: &mut SimulatedEngine,
+    path: &str,
+    body: Option<&Value>,
+    is_frozen: bool,
+) -> SimulatedAnswer {
     match (path, body) {
-        ("/health", None) => Answer::text(""),
-        ("/version", None) => Answer::json(&json!({ "version": "0.33.0" })),
+        ("/health", None) => SimulatedAnswer::text(""),
+        ("/version", None) => SimulatedAnswer::json(&json!({ "version": "0.33.0" })),
         ("/v1/models", None) => {
             let cards: Vec<_> = engine
                 .served
                 .iter()
                 .map(|id| json!({ "id": id, "object": "model", "owned_by": "vllm", "root": engine.root }))
                 .collect();
-            Answer::json(&json!({ "object": "list", "data": cards }))
+            SimulatedAnswer::json(&json!({ "object": "list", "data": cards }))
         }
         ("/metrics", None) => {
             // Somebody reads at the speed of the looks.
             engine.tokens += if is_frozen { 0 } else { engine.running };
-            Answer::text(format!(
+            SimulatedAnswer::text(format!(
                 "vllm:num_requests_running{{engine=\"0\"}} {}\nvllm:num_requests_waiting{{engine=\"0\"}} 0\n\
              vllm:generation_tokens_total{{engine=\"0\"}} {}\n",
                 engine.running, engine.tokens
             ))
         }
         ("/v1/chat/completions", Some(body)) => chat(engine, body),
-        _ => Answer::not_found(),
+        _ => SimulatedAnswer::not_found(),
     }
 }
 
-fn chat(engine: &mut SimulatedEngine, body: &Value) -> Answer {
+fn chat(engine: &mut SimulatedEngine, body: &Value) -> SimulatedAnswer {
     let text = format!("I am {}, and nobody trained me.", engine.root);
     let words: Vec<&str> = text.split_inclusive(' ').collect();
     let model = engine.served.first().cloned().unwrap_or_default();
     engine.tokens += words.len() as u64;
     if body["stream"].as_bool() != Some(true) {
-        return Answer::json(&json!({
+        return SimulatedAnswer::json(&json!({
             "id": "chatcmpl-demo",
             "object": "chat.completion",
             "model": model,
@@ -180,32 +185,35 @@ fn chat(engine: &mut SimulatedEngine, body: &Value) -> Answer {
         words.iter().map(|word| chunk(json!({ "content": word }), Value::Null)).collect();
     stream += &chunk(json!({}), "stop".into());
     stream += "data: [DONE]\n\n";
-    Answer { status: 200, kind: "text/event-stream", body: stream.into_bytes() }
+    SimulatedAnswer { status: 200, kind: "text/event-stream", body: stream.into_bytes() }
 }
 
-fn of_service(kind: ServiceKind, path: &str, body: Option<&Value>) -> Answer {
-    let models =
-        |id: &str| Answer::json(&json!({ "object": "list", "data": [{ "id": id, "object": "model" }] }));
+fn of_service(kind: ServiceKind, path: &str, body: Option<&Value>) -> SimulatedAnswer {
+    let models = |id: &str| {
+        SimulatedAnswer::json(&json!({ "object": "list", "data": [{ "id": id, "object": "model" }] }))
+    };
     match (kind, path, body) {
         (ServiceKind::Asr, "/v1/models", None) => models("parakeet"),
-        (ServiceKind::Asr, "/v1/audio/transcriptions", Some(_)) => Answer::json(&json!({ "text": "ok" })),
-        (ServiceKind::Tts, "/health", None) => Answer::json(&json!({ "status": "healthy" })),
+        (ServiceKind::Asr, "/v1/audio/transcriptions", Some(_)) => {
+            SimulatedAnswer::json(&json!({ "text": "ok" }))
+        }
+        (ServiceKind::Tts, "/health", None) => SimulatedAnswer::json(&json!({ "status": "healthy" })),
         (ServiceKind::Tts, "/v1/audio/speech", Some(_)) => {
-            Answer { status: 200, kind: "audio/wav", body: tone() }
+            SimulatedAnswer { status: 200, kind: "audio/wav", body: tone() }
         }
         (ServiceKind::Embeddings, "/v1/models", None) => models("bge-m3"),
         (ServiceKind::Embeddings, "/v1/embeddings", Some(body)) => embeddings(body),
-        (ServiceKind::Qdrant, "/healthz" | "/livez", None) => Answer::text("healthz check passed"),
-        (ServiceKind::Qdrant, "/readyz", None) => Answer::text("all shards are ready"),
+        (ServiceKind::Qdrant, "/healthz" | "/livez", None) => SimulatedAnswer::text("healthz check passed"),
+        (ServiceKind::Qdrant, "/readyz", None) => SimulatedAnswer::text("all shards are ready"),
         (ServiceKind::Qdrant, "/collections", None) => {
-            Answer::json(&json!({ "result": { "collections": [] }, "status": "ok", "time": 0.0 }))
+            SimulatedAnswer::json(&json!({ "result": { "collections": [] }, "status": "ok", "time": 0.0 }))
         }
-        _ => Answer::not_found(),
+        _ => SimulatedAnswer::not_found(),
     }
 }
 
 /// One vector of length 1 for each input, in their order.
-fn embeddings(body: &Value) -> Answer {
+fn embeddings(body: &Value) -> SimulatedAnswer {
     let count = match &body["input"] {
         Value::Array(inputs) => inputs.len(),
         _ => 1,
@@ -216,7 +224,7 @@ fn embeddings(body: &Value) -> Answer {
         .map(|index| json!({ "object": "embedding", "index": index, "embedding": vector }))
         .collect();
     let usage = json!({ "prompt_tokens": count, "total_tokens": count });
-    Answer::json(&json!({ "object": "list", "data": data, "model": "bge-m3", "usage": usage }))
+    SimulatedAnswer::json(&json!({ "object": "list", "data": data, "model": "bge-m3", "usage": usage }))
 }
 
 /// A quarter of a second of 440 Hz as WAV: 16 bit, one channel.

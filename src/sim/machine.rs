@@ -137,7 +137,7 @@ pub struct SimulatedWork {
     /// Files that it brings instead.
     pub transfer: Option<SimulatedTransfer>,
     /// Of a bot.
-    pub update: Option<Update>,
+    pub update: Option<SimulatedUpdate>,
     pub said: String,
     pub state: JobState,
     /// Its record is lost; it goes on.
@@ -366,7 +366,7 @@ pub struct SimulatedTransfer {
 
 /// What a script brings to which branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
+pub struct SimulatedUpdate {
     pub(super) branch: String,
     pub(super) container: String,
 }

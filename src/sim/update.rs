@@ -2,24 +2,24 @@
 
 use jiff::Timestamp;
 
-use super::machine::{Machine, Update};
+use super::machine::{Machine, SimulatedUpdate};
 use crate::core::model::observed::JobState;
 
 /// While it is under way; the real one has as many phases.
 pub const PHASE: &str = "building at 1c0ffee";
 
 /// Read a script of `apply::bots`; `None` when it is another job's.
-pub fn read(script: &str) -> Option<Update> {
+pub fn read(script: &str) -> Option<SimulatedUpdate> {
     let value = |name: &str| {
         let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
         Some(line.trim_end_matches('\'').to_owned())
     };
-    Some(Update { branch: value("branch")?, container: value("container")? })
+    Some(SimulatedUpdate { branch: value("branch")?, container: value("container")? })
 }
 
 /// It is due: its end, and its last words.
-pub fn end(machine: &mut Machine, update: &Update, now: Timestamp) -> (JobState, String) {
-    let Update { branch, container } = update;
+pub fn end(machine: &mut Machine, update: &SimulatedUpdate, now: Timestamp) -> (JobState, String) {
+    let SimulatedUpdate { branch, container } = update;
     if machine.transfers_fail > 0 {
         machine.transfers_fail -= 1;
         let said = "git fetch: Permission denied (publickey).".to_owned();

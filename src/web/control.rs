@@ -48,7 +48,7 @@ pub struct RenewedToken {
 
 /// It is told this once.
 #[derive(Serialize, Deserialize)]
-pub struct Made {
+pub struct CreatedToken {
     pub token: String,
 }
 
@@ -77,13 +77,13 @@ pub enum LookedBy {
 }
 
 #[derive(Clone)]
-struct Served {
+struct ControlState {
     controller: Arc<Controller>,
     looked_by: LookedBy,
 }
 
-impl FromRef<Served> for Arc<Controller> {
-    fn from_ref(served: &Served) -> Self {
+impl FromRef<ControlState> for Arc<Controller> {
+    fn from_ref(served: &ControlState) -> Self {
         served.controller.clone()
     }
 }
@@ -104,7 +104,7 @@ pub fn router(controller: Arc<Controller>, looked_by: LookedBy, limits: ApiLimit
         .route("/tokens/{name}/revoke", post(revoke_token))
         .route("/desired", get(desired).post(edit))
         .route("/desired/{revision}", get(revision))
-        .with_state(Served { controller, looked_by })
+        .with_state(ControlState { controller, looked_by })
         .merge(api)
         .fallback(api::no_such_address)
 }
@@ -126,7 +126,7 @@ async fn snapshot(State(controller): State<Shared>) -> Response {
 }
 
 /// Look now, and answer with what was seen.
-async fn look(State(served): State<Served>) -> Result<Response, Problem> {
+async fn look(State(served): State<ControlState>) -> Result<Response, Problem> {
     let seen = match served.looked_by {
         LookedBy::Loop => served.controller.look_now().await,
         LookedBy::Command => {
@@ -161,18 +161,18 @@ async fn tokens(State(controller): State<Shared>) -> Json<Vec<TokenSummary>> {
 async fn make_token(
     State(controller): State<Shared>,
     JsonBody(wish): JsonBody<NewToken>,
-) -> Result<Json<Made>, Problem> {
+) -> Result<Json<CreatedToken>, Problem> {
     let token = controller.make_token(&wish.name, wish.role)?;
-    Ok(Json(Made { token }))
+    Ok(Json(CreatedToken { token }))
 }
 
 async fn renew_token(
     State(controller): State<Shared>,
     PathParam(name): PathParam<String>,
     JsonBody(wish): JsonBody<RenewedToken>,
-) -> Result<Json<Made>, Problem> {
+) -> Result<Json<CreatedToken>, Problem> {
     let token = controller.renew_token(&name, wish.role)?;
-    Ok(Json(Made { token }))
+    Ok(Json(CreatedToken { token }))
 }
 
 async fn revoke_token(

@@ -25,7 +25,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where, what, and its bytes.
-type File = (&'static str, &'static str, &'static str);
+type EmbeddedFile = (&'static str, &'static str, &'static str);
 
 macro_rules! file {
     ($path:literal, $kind:expr, $name:literal) => {
@@ -33,7 +33,7 @@ macro_rules! file {
     };
 }
 
-pub const FILES: [File; 30] = [
+pub const FILES: [EmbeddedFile; 30] = [
     file!("/", HTML, "index.html"),
     file!("/api", HTML, "api.html"),
     file!("/ui/style.css", CSS, "style.css"),
@@ -76,7 +76,7 @@ struct Ready {
 }
 
 static READY: LazyLock<Vec<Ready>> = LazyLock::new(|| {
-    let ready = |(_, kind, text): &File| {
+    let ready = |(_, kind, text): &EmbeddedFile| {
         let mut packer = GzEncoder::new(Vec::new(), Compression::best());
         packer.write_all(text.as_bytes()).expect("memory takes what is written");
         let tag = format!("\"{}\"", hex(&Sha256::digest(text.as_bytes())[..8]));

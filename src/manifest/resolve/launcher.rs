@@ -157,8 +157,7 @@ impl Resolver {
             let is_secret = matches!(value, v1::WrittenEnvValue::Secret(_));
             if is_secret && SET_BY_THE_CHECKOUT.contains(&name.as_str()) {
                 // Quotes are hidden where values may be secrets.
-                let message =
-                    "the launcher sets this variable itself, and wins over a secret; write the value as it is";
+                let message = "the launcher sets this variable itself, and wins over a secret; write the value as it is";
                 self.problem(&format!("{path}/{name}"), message, None);
             }
         }
