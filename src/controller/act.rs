@@ -247,9 +247,9 @@ impl Controller {
             }
         }
         if came == StepResult::Done {
-            info!(object = %step.object(), step = %step.key(), outcome = %kind, "{message}");
+            info!(object = %step.object(), step = %step.key(), outcome = kind.name(), "{message}");
         } else {
-            warn!(object = %step.object(), step = %step.key(), outcome = %kind, "{message}");
+            warn!(object = %step.object(), step = %step.key(), outcome = kind.name(), "{message}");
         }
         for noticed in state.ledger.conclude(step, token, came, &detail, now) {
             state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now)?;

@@ -151,11 +151,11 @@ impl Controller {
         busy.extend(self.busy.acted_on());
         let noticed = ledger.record_observed(desired, observed, busy, now);
         for change in previous.iter().flat_map(|previous| reachability::changes(previous, observed)) {
-            info!(spark = %change.spark, kind = %change.kind, "{}", change.message);
+            info!(spark = %change.spark, kind = change.kind.name(), "{}", change.message);
             state.store.add_event(change.kind, change.spark.as_str(), &change.message, now)?;
         }
         for noticed in &noticed {
-            info!(object = %noticed.object, kind = %noticed.kind, "{}", noticed.message);
+            info!(object = %noticed.object, kind = noticed.kind.name(), "{}", noticed.message);
             state.store.add_event(noticed.kind, noticed.object.as_str(), &noticed.message, now)?;
             if matches!(noticed.kind, EventKind::Failed | EventKind::Died) {
                 self.save_lost_logs(state, &noticed.object, previous.as_ref(), observed)?;

@@ -151,7 +151,8 @@ fn is_id(text: &str) -> bool {
 const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22create%22%2C%22start%22\
     %2C%22restart%22%2C%22die%22%2C%22destroy%22%2C%22oom%22%2C%22pause%22%2C%22unpause%22%2C%22rename%22%5D%7D";
 
-/// What the Engine remembers of how a container ended that is gone. It keeps the last 256 events of everything on its machine.
+/// What the Engine remembers of how a container ended that is gone; `None` when it remembers nothing. It keeps the last 256 events of
+/// everything on its machine.
 ///
 /// # Errors
 /// When the Engine could not be asked.
@@ -159,7 +160,7 @@ pub async fn end_of(
     transport: &dyn Transport,
     container: &ContainerId,
     deadline: Duration,
-) -> Result<ContainerEnd, Unreachable> {
+) -> Result<Option<ContainerEnd>, Unreachable> {
     // From the beginning on, because the clock there may be another. What is remembered comes at once, and then what happens.
     let path = format!(
         "/events?since=0&filters=%7B%22container%22%3A%5B%22{container}%22%5D%2C%22event%22%3A%5B%22die%22%2C%22oom%22%2C\
@@ -183,7 +184,7 @@ pub async fn end_of(
             _ => {}
         }
     }
-    Ok(end)
+    Ok(Some(end).filter(|end| *end != ContainerEnd::default()))
 }
 
 /// Between two pieces of what an Engine remembers.

@@ -191,7 +191,7 @@ async fn ended(
         })
     });
     let asking = gone.map(|(object, spark, container, way)| async move {
-        let end = docker::end_of(way.as_ref(), &container, LOG_DEADLINE).await.ok()?;
+        let end = docker::end_of(way.as_ref(), &container, LOG_DEADLINE).await.ok()??;
         Some((object.clone(), spark.clone(), end))
     });
     let mut ended: BTreeMap<Object, BTreeMap<SparkName, ContainerEnd>> = BTreeMap::new();

@@ -355,8 +355,13 @@ impl Ledger {
                     why
                 };
                 // One that ends before its core has no marker for it, and neither has one that served.
-                let fatal =
-                    fatal.or_else(|| self.cause(object, observed)).or_else(|| how_it_ended(object, observed));
+                let told = fatal.or_else(|| self.cause(object, observed));
+                // What the others say of one that is gone is no cause.
+                let fatal = told
+                    .clone()
+                    .filter(|(_, cause)| !cause::is_aftermath(cause))
+                    .or_else(|| how_it_ended(object, observed))
+                    .or(told);
                 let what = match fatal {
                     Some((spark, cause)) if what.contains(spark.as_str()) => format!("{what}: {cause}"),
                     Some((spark, cause)) => format!("{what}; on `{spark}`: {cause}"),

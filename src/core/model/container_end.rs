@@ -30,7 +30,7 @@ impl std::fmt::Display for ContainerEnd {
             Self { exit_code: Some(code), .. } => {
                 write!(f, "it ended with exit code {code}, and is gone with its log")
             }
-            Self { exit_code: None, .. } => f.write_str("it is gone with its log"),
+            Self { exit_code: None, .. } => f.write_str("it is gone with its log, and nobody knows how"),
         }
     }
 }
