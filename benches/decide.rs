@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        decide::{drift, planner},
+        decide::{drift, planner, view::View},
         model::{
             desired::Desired,
             ledger::Ledger,
@@ -91,16 +91,31 @@ fn decide(criterion: &mut Criterion) {
         let observed = observed(&desired, now);
         let ledger = Ledger::default();
         group.throughput(Throughput::Elements(sparks as u64));
-        let plan = planner::plan(&desired, 1, &observed, &ledger, now);
+        let plan = planner::plan(View { desired: &desired, observed: &observed, ledger: &ledger, now }, 1);
         assert!(plan.work.len() > sparks, "one service of each Spark is to be started");
         group.bench_function(BenchmarkId::new("plan", sparks), |bencher| {
-            bencher.iter(|| planner::plan(black_box(&desired), 1, &observed, &ledger, now));
+            bencher.iter(|| {
+                planner::plan(
+                    View { desired: black_box(&desired), observed: &observed, ledger: &ledger, now },
+                    1,
+                )
+            });
         });
         group.bench_function(BenchmarkId::new("diff", sparks), |bencher| {
-            bencher.iter(|| drift::diff(black_box(&desired), &observed, &ledger, &plan, now));
+            bencher.iter(|| {
+                drift::diff(
+                    View { desired: black_box(&desired), observed: &observed, ledger: &ledger, now },
+                    &plan,
+                )
+            });
         });
         group.bench_function(BenchmarkId::new("status", sparks), |bencher| {
-            bencher.iter(|| status::status(black_box(&desired), &observed, &ledger, &plan, now));
+            bencher.iter(|| {
+                status::status(
+                    View { desired: black_box(&desired), observed: &observed, ledger: &ledger, now },
+                    &plan,
+                )
+            });
         });
     }
     group.finish();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use spark_control::{
     core::{
-        decide::{cause, planner},
+        decide::{cause, planner, view::View},
         model::{ledger::Ledger, observed::Observed, progress, redact},
     },
     docker::wire,
@@ -53,7 +53,10 @@ pub fn manifest(bytes: &[u8]) {
                 front_doors: BTreeMap::new(),
                 unreadable_secrets: BTreeMap::new(),
             };
-            let plan = planner::plan(&loaded.desired, 1, &nothing, &Ledger::default(), now);
+            let plan = planner::plan(
+                View { desired: &loaded.desired, observed: &nothing, ledger: &Ledger::default(), now },
+                1,
+            );
             assert!(!plan.has_steps(), "nothing was seen, so nothing is done");
         }
     }

@@ -16,6 +16,7 @@ use crate::{
         decide::{
             loosens::{Loosened, loosens},
             planner, removal, schedule,
+            view::View,
         },
         model::{access::Role, event_kind::EventKind, object::Object, plan::Plan},
     },
@@ -483,7 +484,7 @@ impl Controller {
         let state = self.state();
         let observed = state.observed.as_ref()?;
         let now = (self.world.now)();
-        Some(planner::plan(&loaded.desired, revision, observed, &state.ledger, now))
+        Some(planner::plan(View { desired: &loaded.desired, observed, ledger: &state.ledger, now }, revision))
     }
 
     fn record(&self, by: &str, old: &str, new: &str, replaced: &Replaced) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Controller;
 use crate::{
     core::{
-        decide::planner,
+        decide::{planner, view::View},
         model::{
             desired::{Desired, EnvValue},
             ledger::Ledger,
@@ -111,7 +111,10 @@ impl Export {
     pub fn replay(&self) -> Result<Plan, String> {
         let desired = self.desired()?;
         let ledger = Ledger { samples: self.samples.clone(), ..self.ledger.clone() };
-        Ok(planner::plan(&desired, self.revision, &self.observed, &ledger, self.at))
+        Ok(planner::plan(
+            View { desired: &desired, observed: &self.observed, ledger: &ledger, now: self.at },
+            self.revision,
+        ))
     }
 }
 

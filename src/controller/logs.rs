@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Controller, RequestRefusal};
 use crate::{
     core::{
-        decide::slot_containers::slot_containers,
+        decide::{slot_containers::slot_containers, view::View},
         model::{
             desired::Place,
             id::JobId,
@@ -158,7 +158,11 @@ impl Controller {
                 |spark: &SparkName| state.transports.get(spark).map(|(_, transport)| transport.clone());
             for (name, slot) in desired.slots.iter().filter(|(name, _)| name.as_str() == object) {
                 let group = state.ledger.launch(name).map(|launch| &launch.group);
-                for entry in slot_containers(name, slot, desired, observed, &state.ledger) {
+                for entry in slot_containers(
+                    name,
+                    slot,
+                    View { desired, observed, ledger: &state.ledger, now: observed.at },
+                ) {
                     let started = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
                     let file = started.and_then(|group| group.log.clone());
                     let container = entry.container;

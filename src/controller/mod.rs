@@ -53,7 +53,7 @@ pub use self::{
 };
 use crate::{
     core::{
-        decide::planner,
+        decide::{planner, view::View},
         model::{
             approval::Approval, desired::Desired, event_kind::EventKind, id::ControllerId, name::SparkName,
             object::Object, observed::FrontDoor, plan::Plan,
@@ -303,7 +303,10 @@ impl Controller {
         let mut changed = plan.still_holds(observed, &done, (self.world.now)()).err().unwrap_or_default();
         // What would be done now, also when the file was changed a moment ago and nobody has looked since.
         if let Some(FileInForce { revision, desired, .. }) = &state.current {
-            let now = planner::plan(desired, *revision, observed, &state.ledger, (self.world.now)());
+            let now = planner::plan(
+                View { desired, observed, ledger: &state.ledger, now: (self.world.now)() },
+                *revision,
+            );
             changed.extend(plan.overtaken_by(&now));
         }
         Ok(changed)
@@ -338,7 +341,10 @@ impl Controller {
         };
         let mut ledger = state.ledger.clone();
         ledger.forget_failures(object);
-        Ok(Some(planner::plan(desired, *revision, observed, &ledger, (self.world.now)())))
+        Ok(Some(planner::plan(
+            View { desired, observed, ledger: &ledger, now: (self.world.now)() },
+            *revision,
+        )))
     }
 
     /// # Errors

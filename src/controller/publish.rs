@@ -10,7 +10,7 @@ use tracing::info;
 use super::{Controller, figures, logs, snapshot::Snapshot, state::ControllerState};
 use crate::{
     core::{
-        decide::{drift, serving},
+        decide::{drift, serving, view::View},
         model::{
             desired::Desired,
             event_kind::EventKind,
@@ -50,9 +50,9 @@ impl Controller {
         let now = (self.world.now)();
         let (mut status, drift, outlook) = match seen {
             Some(Decided { plan, observed, desired, .. }) => (
-                status::status(desired, observed, &state.ledger, plan, now),
-                drift::diff(desired, observed, &state.ledger, plan, now),
-                slot_summary::slot_summaries(desired, observed, &state.ledger, now),
+                status::status(View { desired, observed, ledger: &state.ledger, now }, plan),
+                drift::diff(View { desired, observed, ledger: &state.ledger, now }, plan),
+                slot_summary::slot_summaries(View { desired, observed, ledger: &state.ledger, now }),
             ),
             None => (Vec::new(), Vec::new(), Vec::new()),
         };
@@ -72,7 +72,10 @@ impl Controller {
         // A look that is to decide nothing stops nothing.
         let backends = seen.map_or_else(Vec::new, |seen| {
             let plan = Some(seen.plan).filter(|_| seen.acts);
-            serving::backends(seen.desired, seen.observed, &state.ledger, plan, now)
+            serving::backends(
+                View { desired: seen.desired, observed: seen.observed, ledger: &state.ledger, now },
+                plan,
+            )
         });
         let snapshot = Snapshot {
             round,

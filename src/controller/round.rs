@@ -12,7 +12,7 @@ use super::{Controller, act::RoundActs, busy::BusyGuard, figures, publish::Decid
 use crate::{
     apply,
     core::{
-        decide::{bot, planner, reachability},
+        decide::{bot, planner, reachability, view::View},
         model::{
             desired::Desired,
             event_kind::EventKind,
@@ -173,7 +173,10 @@ impl Controller {
         let mut state = self.state();
         let state = &mut *state;
         let Round { revision, desired, observed, .. } = round;
-        let plan = planner::plan(desired, *revision, observed, &state.ledger, (self.world.now)());
+        let plan = planner::plan(
+            View { desired, observed, ledger: &state.ledger, now: (self.world.now)() },
+            *revision,
+        );
         // A plan that is shown again is the same plan.
         let is_kept = state
             .kept_plan

@@ -29,6 +29,7 @@ use crate::{
         decide::{
             readiness, schedule,
             serving::{self, Backend},
+            view::View,
         },
         model::{
             container_end::ContainerEnd,
@@ -139,7 +140,8 @@ async fn loads(
 ) -> BTreeMap<Object, BTreeMap<SparkName, LoadSeen>> {
     let has_ended = |object: &Object, group: &LaunchSpec| {
         group.sparks.iter().any(|spark| {
-            let rank = readiness::rank(object, group, spark, desired, observed, ledger);
+            let rank =
+                readiness::rank(object, group, spark, View { desired, observed, ledger, now: observed.at });
             rank.is_some_and(|rank| group.is_alive(spark, rank) == Some(false))
         })
     };
@@ -153,7 +155,8 @@ async fn loads(
             // What the owner's own program starts need not be known as ours yet.
             let named = || observed.facts(spark)?.container(group.container.as_str());
             let container =
-                readiness::rank(object, group, spark, desired, observed, ledger).or_else(named)?;
+                readiness::rank(object, group, spark, View { desired, observed, ledger, now: observed.at })
+                    .or_else(named)?;
             Some((object, spark, container.id.clone(), transports.get(spark)?, group.log.as_ref()))
         })
     });
@@ -185,7 +188,12 @@ async fn ended(
     let gone = ledger.launches().filter(|(_, launch)| runs(launch)).flat_map(|(object, launch)| {
         launch.group.sparks.iter().filter_map(move |spark| {
             let facts = observed.facts(spark)?;
-            let stood = readiness::rank(object, &launch.group, spark, desired, previous?, ledger)?;
+            let stood = readiness::rank(
+                object,
+                &launch.group,
+                spark,
+                View { desired, observed: previous?, ledger, now: observed.at },
+            )?;
             let is_there = facts.containers.iter().any(|container| container.id == stood.id);
             (!is_there).then_some((object, spark, stood.id.clone(), transports.get(spark)?))
         })
@@ -414,7 +422,7 @@ fn targets(
     observed: &Observed,
     now: Timestamp,
 ) -> Vec<(Object, endpoint::EndpointTarget)> {
-    let backends = serving::backends(desired, observed, ledger, None, now).into_iter();
+    let backends = serving::backends(View { desired, observed, ledger, now }, None).into_iter();
     backends.filter(|backend| backend.state.is_asked()).map(|backend| target(backend, desired)).collect()
 }
 

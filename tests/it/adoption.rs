@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use spark_control::{
     core::{
-        decide::{adopt::adoption, slot_containers::slot_containers},
+        decide::{adopt::adoption, slot_containers::slot_containers, view::View},
         model::{
             launch::{Launch, LaunchState},
             ledger::Ledger,
@@ -127,8 +127,17 @@ impl Stage {
         };
         let slot = &desired.slots[&object];
         let target = desired.resolved_model(slot, &ModelName::new("own").unwrap()).unwrap();
-        let standing = slot_containers(&object, slot, &desired, &observed, &self.ledger);
-        let work = adoption(&object, &target, &standing, &desired, &observed, &self.ledger)?;
+        let standing = slot_containers(
+            &object,
+            slot,
+            View { desired: &desired, observed: &observed, ledger: &self.ledger, now },
+        );
+        let work = adoption(
+            &object,
+            &target,
+            &standing,
+            View { desired: &desired, observed: &observed, ledger: &self.ledger, now },
+        )?;
         let [WorkItem::Steps(steps)] = &work.items[..] else { panic!("{:?}", work.items) };
         let Step::Adopt { containers, .. } = &steps[0].step else { panic!("{:?}", steps[0]) };
         Some((containers.iter().map(ToString::to_string).collect(), work.relies_on))

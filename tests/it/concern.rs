@@ -1,6 +1,7 @@
 //! Whom a state concerns: one answer, which every face renders.
 
 use spark_control::core::{
+    decide::view::View,
     model::{
         object::Object,
         observed::EndpointAnswer,
@@ -54,11 +55,8 @@ fn the_headline_is_the_most_pressing_of_all() {
         let plan = look.plan();
         let observed = look.observed();
         let status = spark_control::core::tell::status::status(
-            &look.desired,
-            &observed,
-            &look.ledger,
+            View { desired: &look.desired, observed: &observed, ledger: &look.ledger, now: look.now },
             &plan,
-            look.now,
         );
         Headline::of(&status, Some(&observed), file, is_fenced)
     };

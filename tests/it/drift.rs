@@ -8,6 +8,7 @@ use spark_control::{
         decide::{
             drift::{Drift, DriftClass, diff},
             planner,
+            view::View,
         },
         model::{
             id::ContainerId,
@@ -79,8 +80,8 @@ fn reported(first: SparkFacts, second: SparkFacts) -> Vec<Drift> {
         unreadable_secrets: BTreeMap::new(),
     };
     let ledger = Ledger::default();
-    let plan = planner::plan(&desired, 1, &observed, &ledger, now);
-    let drift = diff(&desired, &observed, &ledger, &plan, now);
+    let plan = planner::plan(View { desired: &desired, observed: &observed, ledger: &ledger, now }, 1);
+    let drift = diff(View { desired: &desired, observed: &observed, ledger: &ledger, now }, &plan);
     drift.into_iter().filter(|drift| drift.class.is_report_only()).collect()
 }
 

@@ -8,6 +8,7 @@ use spark_control::{
         decide::{
             drift::{Drift, diff},
             planner,
+            view::View,
         },
         model::{
             desired::Desired,
@@ -221,7 +222,10 @@ impl Look {
     }
 
     pub fn plan(&self) -> Plan {
-        planner::plan(&self.desired, 1, &self.observed(), &self.ledger, self.now)
+        planner::plan(
+            View { desired: &self.desired, observed: &self.observed(), ledger: &self.ledger, now: self.now },
+            1,
+        )
     }
 
     pub fn work(&self, object: &str) -> Option<Work> {
@@ -230,7 +234,10 @@ impl Look {
 
     /// `Sync Health: what is observed`, for this object.
     pub fn status(&self, object: &str) -> String {
-        let lines = status(&self.desired, &self.observed(), &self.ledger, &self.plan(), self.now);
+        let lines = status(
+            View { desired: &self.desired, observed: &self.observed(), ledger: &self.ledger, now: self.now },
+            &self.plan(),
+        );
         let line = lines.iter().find(|line| line.object.as_str() == object).unwrap();
         format!("{:?} {:?}: {}", line.sync, line.health, line.observed)
     }
@@ -239,14 +246,20 @@ impl Look {
     pub fn news(&mut self, busy: &[Object]) -> Vec<String> {
         let (drift, busy) = (self.drift(), busy.iter().cloned().collect());
         let plan = self.plan();
-        let lines = status(&self.desired, &self.observed(), &self.ledger, &plan, self.now);
+        let lines = status(
+            View { desired: &self.desired, observed: &self.observed(), ledger: &self.ledger, now: self.now },
+            &plan,
+        );
         let (news, told) = news(&self.desired, &self.ledger, &plan, &lines, &drift, &busy, self.now);
         self.ledger.told = told;
         news.into_iter().map(|one| format!("{} {}: {}", one.event.name(), one.about, one.message)).collect()
     }
 
     pub fn drift(&self) -> Vec<Drift> {
-        diff(&self.desired, &self.observed(), &self.ledger, &self.plan(), self.now)
+        diff(
+            View { desired: &self.desired, observed: &self.observed(), ledger: &self.ledger, now: self.now },
+            &self.plan(),
+        )
     }
 
     /// `Class Spark: desired; observed`, one for each difference.

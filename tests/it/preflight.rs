@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use spark_control::{
     core::{
-        decide::preflight::{PreLaunchState, preflight},
+        decide::{
+            preflight::{PreLaunchState, preflight},
+            view::View,
+        },
         model::{
             files::FilesSeen,
             id::ContainerId,
@@ -103,7 +106,12 @@ impl Sparks {
         let going: Vec<ContainerId> = going.iter().map(|id| (*id).into()).collect();
         let going = going.iter().collect();
         let before = PreLaunchState { standing: &[], going: &going, stops: !going.is_empty() };
-        let found = preflight(&object, &target, before, &desired, &observed, &Ledger::default(), now);
+        let found = preflight(
+            &object,
+            &target,
+            before,
+            View { desired: &desired, observed: &observed, ledger: &Ledger::default(), now },
+        );
         found.into_iter().map(|objection| (objection.reason, objection.message)).collect()
     }
 }

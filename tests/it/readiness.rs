@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use spark_control::{
     core::{
-        decide::readiness::{Readiness, readiness},
+        decide::{
+            readiness::{Readiness, readiness},
+            view::View,
+        },
         model::{
             desired::Desired,
             launch::{Launch, LaunchState},
@@ -116,7 +119,11 @@ impl Stage {
     fn readiness(&self, secs: i64, answer: EndpointAnswer, since: i64) -> Readiness {
         let group = &self.ledger.launch(&Object::main()).unwrap().group;
         let observed = self.observed(secs, answer, since);
-        readiness(&Object::main(), group, &self.desired, &observed, &self.ledger)
+        readiness(
+            &Object::main(),
+            group,
+            View { desired: &self.desired, observed: &observed, ledger: &self.ledger, now: observed.at },
+        )
     }
 
     /// A look at this second; the state after it.

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use spark_control::core::{
-    decide::{schedule, slot_containers::slot_containers},
+    decide::{schedule, slot_containers::slot_containers, view::View},
     model::{
         launch::{FailureKind, LaunchState},
         name::{ModelName, ServiceName},
@@ -351,7 +351,11 @@ fn the_container_of_the_slots_own_name_comes_first() {
     look.ours("spark1", "zzz", &SpecHash::of_label("v1-2"));
     let object = Object::main();
     let (observed, slot) = (look.observed(), &look.desired.slots[&object]);
-    let standing = slot_containers(&object, slot, &look.desired, &observed, &look.ledger);
+    let standing = slot_containers(
+        &object,
+        slot,
+        View { desired: &look.desired, observed: &observed, ledger: &look.ledger, now: observed.at },
+    );
     let names: Vec<&str> = standing.iter().map(|entry| entry.container.name.as_str()).collect();
     assert_eq!(names, ["vllm_node", "aaa", "zzz"]);
 }

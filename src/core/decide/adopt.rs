@@ -3,14 +3,13 @@
 use super::{
     readiness,
     slot_containers::{SlotContainer, predicates_about},
+    view::View,
 };
 use crate::core::model::{
     command_line::{self, EngineCommand},
-    desired::Desired,
     launch_spec::Liveness,
-    ledger::Ledger,
     object::Object,
-    observed::{EndpointAnswer, Observed},
+    observed::EndpointAnswer,
     plan::{PlannedStep, Work, WorkItem},
     resolved_model::{ResolvedModel, recipe_model_id},
     step::Step,
@@ -24,10 +23,9 @@ pub fn adoption(
     object: &Object,
     target: &ResolvedModel<'_>,
     standing: &[SlotContainer<'_>],
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
+    view: View<'_>,
 ) -> Option<Work> {
+    let View { desired, observed, ledger, .. } = view;
     let group = target.launch_spec();
     let mut containers = Vec::new();
     let mut relies_on = Vec::new();

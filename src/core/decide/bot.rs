@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::consent;
+use super::{consent, view::View};
 use crate::core::model::{
     bot_update::{BotCheckout, BotUpdate, UpdateState},
     desired::{Bot, Desired, Place, Service},
@@ -50,14 +50,8 @@ pub fn of_interest(desired: &Desired, ledger: &Ledger, now: Timestamp) -> BTreeS
 }
 
 /// The update of one bot; `None` when none is asked for, or it was done.
-pub fn plan(
-    name: &ServiceName,
-    service: &Service,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
+pub fn plan(name: &ServiceName, service: &Service, view: View<'_>) -> Option<Work> {
+    let View { desired, observed, ledger, now } = view;
     let bot = service.bot.as_ref()?;
     let (asked, dir, branch) = bot.due(now)?;
     let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };

@@ -13,6 +13,7 @@ use super::{
     schedule,
     slot_containers::{SlotContainer, docker_starts_it_too, slot_containers},
     slot_view::SlotView,
+    view::View,
     weights,
 };
 use crate::core::model::{
@@ -105,16 +106,11 @@ impl Drift {
 }
 
 /// Every difference, with the plan's answer to it.
-pub fn diff(
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    plan: &Plan,
-    now: Timestamp,
-) -> Vec<Drift> {
+pub fn diff(view: View<'_>, plan: &Plan) -> Vec<Drift> {
+    let View { desired, observed, ledger, now } = view;
     let mut found = Vec::new();
     for object in desired.slots.keys() {
-        slot(object, desired, observed, ledger, now, &mut found);
+        slot(object, view, &mut found);
     }
     services(desired, observed, &mut found);
     for (name, model) in &desired.models {
@@ -127,7 +123,7 @@ pub fn diff(
     let claimed = claimed(desired);
     unmanaged(desired, observed, &claimed, &mut found);
     strangers_on_the_gpu(observed, &claimed, &mut found);
-    second_authority(desired, observed, ledger, &mut found);
+    second_authority(view, &mut found);
     platform(desired, observed, &mut found);
     let work = plan.by_object();
     for drift in &mut found {
@@ -160,14 +156,8 @@ fn response(drift: &Drift, planned: &BTreeMap<&Object, &Work>) -> String {
     }
 }
 
-fn slot(
-    object: &Object,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-    found: &mut Vec<Drift>,
-) {
+fn slot(object: &Object, view: View<'_>, found: &mut Vec<Drift>) {
+    let View { desired, observed, ledger, now } = view;
     let slot = &desired.slots[object];
     let mut add = |class, spark: Option<&SparkName>, desired: String, observed: String| {
         let (object, spark) = (Some(object.clone()), spark.cloned());
@@ -181,8 +171,8 @@ fn slot(
             since: Timestamp::UNIX_EPOCH,
         });
     };
-    let standing = slot_containers(object, slot, desired, observed, ledger);
-    let case = SlotView { object, slot, desired, observed, ledger, now };
+    let standing = slot_containers(object, slot, view);
+    let case = SlotView { object, slot, view };
     if ledger.is_below_floor(object) {
         for entry in standing.iter().filter(|entry| entry.is_ours()) {
             let wished = "stopped, because too little memory is free";
@@ -191,7 +181,7 @@ fn slot(
     }
     if let Some(held) = case.held_model()
         && let Readiness::Dead { why } | Readiness::NotYet { why } =
-            readiness::readiness(object, &held.launch_spec(), desired, observed, ledger)
+            readiness::readiness(object, &held.launch_spec(), view)
     {
         add(DriftClass::Missing, None, format!("`{}`, which a hold keeps", held.name), why);
     }
@@ -231,7 +221,7 @@ fn slot(
     for entry in standing.iter().filter(elsewhere) {
         add(DriftClass::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
     }
-    let why = match readiness::readiness(object, &group, desired, observed, ledger) {
+    let why = match readiness::readiness(object, &group, view) {
         Readiness::Ready => return,
         Readiness::Unknown { why } => return add(DriftClass::Unknown, None, group.model.to_string(), why),
         Readiness::NotYet { why } | Readiness::Dead { why } => why,
@@ -349,10 +339,11 @@ fn platform(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
 }
 
 /// Docker starts some of what is ours to start: two authorities over one container.
-fn second_authority(desired: &Desired, observed: &Observed, ledger: &Ledger, found: &mut Vec<Drift>) {
+fn second_authority(view: View<'_>, found: &mut Vec<Drift>) {
+    let View { desired, observed, .. } = view;
     let slots = desired.slots.iter().filter(|(_, slot)| slot.wanted != WantedModel::Watch);
     let slots = slots.flat_map(|(object, slot)| {
-        let standing = slot_containers(object, slot, desired, observed, ledger).into_iter();
+        let standing = slot_containers(object, slot, view).into_iter();
         standing.map(move |entry| (object.clone(), entry.spark, entry.container.name.as_str()))
     });
     let services = desired.services.iter().filter_map(|(name, service)| {

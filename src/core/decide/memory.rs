@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     need::{self, Known, MemoryNeed, NeedBasis},
-    schedule, weights,
+    schedule,
+    view::View,
+    weights,
 };
 use crate::core::model::{
     desired::{self, Desired, Slot, WantedModel},
@@ -265,11 +267,9 @@ pub fn table(
     object: &Object,
     effective: &ResolvedModel<'_>,
     going: &BTreeSet<&ContainerId>,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
+    view: View<'_>,
 ) -> Vec<MemoryRow> {
+    let View { desired, observed, ledger, now } = view;
     let row = |spark: &SparkName| {
         let facts = observed.facts(spark)?;
         let mut place =

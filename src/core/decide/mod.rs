@@ -30,4 +30,5 @@ pub mod slot;
 pub mod slot_containers;
 pub mod slot_view;
 pub mod swap;
+pub mod view;
 pub mod weights;

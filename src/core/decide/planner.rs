@@ -5,32 +5,32 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{bot, consent, service, slot, weights};
+use super::{bot, consent, service, slot, view::View, weights};
 use crate::core::model::{
     desired::{Desired, Service},
     id::PlanId,
     ledger::Ledger,
     name::{ServiceName, SparkName},
     object::Object,
-    observed::Observed,
     plan::{ConsentReason, Plan, PlannedStep, Verdict, Work, WorkItem},
     reason::Reason,
     step::Step,
 };
 
 /// Make the plan.
-pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledger, now: Timestamp) -> Plan {
+pub fn plan(view: View<'_>, revision: u64) -> Plan {
+    let View { desired, observed, ledger, now } = view;
     let mut work = Vec::new();
     for (object, slot) in &desired.slots {
-        work.extend(slot::plan(object, slot, desired, observed, ledger, now));
+        work.extend(slot::plan(object, slot, view));
     }
     for (name, service) in &desired.services {
         if !desired.disabled.contains(name) {
-            work.extend(service_or_bot(name, service, desired, observed, ledger, now));
+            work.extend(service_or_bot(name, service, view));
         }
     }
     for (name, model) in &desired.models {
-        work.extend(weights::plan(name, model, desired, observed, ledger, now));
+        work.extend(weights::plan(name, model, view));
     }
     for entry in &mut work {
         settle(entry, desired, ledger, now);
@@ -43,20 +43,13 @@ pub fn plan(desired: &Desired, revision: u64, observed: &Observed, ledger: &Ledg
 }
 
 /// While a bot is updated nothing else is done with it; an update that cannot be done keeps nothing else from being done.
-fn service_or_bot(
-    name: &ServiceName,
-    service: &Service,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
-    let update = bot::plan(name, service, desired, observed, ledger, now);
+fn service_or_bot(name: &ServiceName, service: &Service, view: View<'_>) -> Option<Work> {
+    let update = bot::plan(name, service, view);
     let (blocked, goes_on) = match update {
         Some(update) if matches!(update.verdict, Verdict::Blocked { .. }) => (Some(update), None),
         other => (None, other),
     };
-    goes_on.or_else(|| service::plan(name, service, desired, observed, ledger, now)).or(blocked)
+    goes_on.or_else(|| service::plan(name, service, view)).or(blocked)
 }
 
 /// Two models that are started at once on one Spark would each see memory that the other is about to take.

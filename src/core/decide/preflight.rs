@@ -2,17 +2,13 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use jiff::Timestamp;
-
-use super::{fitness, memory, slot_containers::SlotContainer};
+use super::{fitness, memory, slot_containers::SlotContainer, view::View};
 use crate::core::model::{
-    desired::Desired,
     files::FilesSeen,
     id::ContainerId,
     launch_spec::LaunchSpec,
     launcher::{Checkout, DistributedExecutor},
     launcher_options::LauncherOption,
-    ledger::Ledger,
     memory_table::MemoryFit,
     model_source::ModelSource,
     name::{PlainPath, SparkName},
@@ -44,12 +40,10 @@ pub fn preflight(
     object: &Object,
     target: &ResolvedModel<'_>,
     before: PreLaunchState<'_>,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
+    view: View<'_>,
 ) -> Vec<Objection> {
-    let looked = Preflight { object, target, before, desired, observed, ledger, now };
+    let View { observed, .. } = view;
+    let looked = Preflight { object, target, before, view };
     let reachable = |spark: &&SparkName| observed.facts(spark).is_some();
     let sparks: Vec<&SparkName> = target.model.sparks.iter().filter(reachable).collect();
     let mut found: Vec<Objection> = target
@@ -87,10 +81,14 @@ struct Preflight<'a> {
     object: &'a Object,
     target: &'a ResolvedModel<'a>,
     before: PreLaunchState<'a>,
-    desired: &'a Desired,
-    observed: &'a Observed,
-    ledger: &'a Ledger,
-    now: Timestamp,
+    view: View<'a>,
+}
+
+impl<'a> std::ops::Deref for Preflight<'a> {
+    type Target = View<'a>;
+    fn deref(&self) -> &View<'a> {
+        &self.view
+    }
 }
 
 impl Preflight<'_> {
@@ -184,7 +182,8 @@ impl Preflight<'_> {
 
     /// The model, what other slots are to hold on the same Spark, what is on the GPU and stays there, and the floor.
     fn memory(&self, spark: &SparkName) -> Option<Objection> {
-        let &Self { object, target, before, desired, observed, ledger, now } = self;
+        let &Self { object, target, before, view } = self;
+        let View { desired, observed, ledger, now } = view;
         let facts = observed.facts(spark)?;
         let mut place = memory::MemoryPlace {
             object,

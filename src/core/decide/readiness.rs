@@ -4,10 +4,9 @@
 use jiff::SignedDuration;
 
 use super::health::{self, EngineJudgement};
+use super::view::View;
 use crate::core::model::{
-    desired::Desired,
     launch_spec::{LaunchSpec, Liveness},
-    ledger::Ledger,
     name::SparkName,
     object::Object,
     observed::{CheckResult, Container, EndpointAnswer, EngineAnswer, Observed, SparkFacts},
@@ -42,10 +41,9 @@ pub fn rank<'a>(
     object: &Object,
     group: &LaunchSpec,
     spark: &SparkName,
-    desired: &Desired,
-    observed: &'a Observed,
-    ledger: &Ledger,
+    view: View<'a>,
 ) -> Option<&'a Container> {
+    let View { desired, observed, ledger, .. } = view;
     let launch = ledger.launch(object).filter(|launch| launch.group.spec == group.spec);
     let is_rank = |container: &&Container| {
         let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
@@ -76,36 +74,26 @@ pub fn answering<'a>(
 }
 
 /// The head of `group` answered so, and nobody else did in its place.
-fn proves(
-    object: &Object,
-    group: &LaunchSpec,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-) -> bool {
-    let head = rank(object, group, group.head(), desired, observed, ledger);
+fn proves(object: &Object, group: &LaunchSpec, view: View<'_>) -> bool {
+    let View { observed, .. } = view;
+    let head = rank(object, group, group.head(), view);
     let engine = answering(object, group, observed);
     head.zip(engine).is_some_and(|(head, engine)| engine.container.as_ref() == Some(&head.id))
 }
 
 /// Is `group` serving in `object`?
-pub fn readiness(
-    object: &Object,
-    group: &LaunchSpec,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-) -> Readiness {
+pub fn readiness(object: &Object, group: &LaunchSpec, view: View<'_>) -> Readiness {
+    let View { observed, ledger, .. } = view;
     let mut unknown = None;
     // What answers a completion for the wanted names is an engine, however its process is spelled.
-    let proves = proves(object, group, desired, observed, ledger);
+    let proves = proves(object, group, view);
     for spark in &group.sparks {
         if observed.facts(spark).is_none() {
             unknown = Some(format!("`{spark}` is not reachable"));
             continue;
         }
         let name = &group.container;
-        let Some(container) = rank(object, group, spark, desired, observed, ledger) else {
+        let Some(container) = rank(object, group, spark, view) else {
             return Readiness::Dead { why: format!("`{name}` is not running on `{spark}`") };
         };
         match group.is_alive(spark, container) {

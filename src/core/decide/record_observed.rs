@@ -10,6 +10,7 @@ use super::{
     memory::{self, RELEASE_DEADLINE},
     readiness::{self, Readiness},
     schedule, service,
+    view::View,
 };
 use crate::core::model::{
     desired::{Desired, Place, Slot, WantedModel},
@@ -183,11 +184,13 @@ impl Ledger {
         let Some(group) = desired.resolved_model(slot, &name).map(|effective| effective.launch_spec()) else {
             return;
         };
-        let head = readiness::rank(object, &group, group.head(), desired, observed, self);
+        let head =
+            readiness::rank(object, &group, group.head(), View { desired, observed, ledger: self, now });
         let Some(token) = head.and_then(|container| container.labels.as_ref()?.token.clone()) else { return };
         let started = head.and_then(|container| container.started_at);
         let answer = observed.endpoints.get(object).map(|endpoint| &endpoint.answer);
-        let launch = match readiness::readiness(object, &group, desired, observed, self) {
+        let launch = match readiness::readiness(object, &group, View { desired, observed, ledger: self, now })
+        {
             Readiness::Ready => {
                 self.remember_proven(object, &group, now);
                 Launch::new(group, token, now, LaunchState::Serving { since: now })
@@ -234,7 +237,7 @@ impl Ledger {
         }
         self.take_progress(object, observed);
         let fatal = self.gave_up(object, observed).filter(|_| loading);
-        let readiness = readiness::readiness(object, group, desired, observed, self);
+        let readiness = readiness::readiness(object, group, View { desired, observed, ledger: self, now });
         let next = match (&launch.state, readiness) {
             // It says that it gave up: its container stays, and nothing more comes.
             (LaunchState::Loading, Readiness::NotYet { .. } | Readiness::Unknown { .. })
@@ -265,7 +268,12 @@ impl Ledger {
                 LaunchState::Serving { since: now }
             }
             (LaunchState::Serving { since }, Readiness::Ready) => {
-                let head = readiness::rank(object, group, group.head(), desired, observed, self);
+                let head = readiness::rank(
+                    object,
+                    group,
+                    group.head(),
+                    View { desired, observed, ledger: self, now },
+                );
                 let image_id = head.map(|container| container.image_id.clone());
                 if let Some(proven) = self
                     .slots
@@ -288,7 +296,9 @@ impl Ledger {
             (LaunchState::Stopped { .. } | LaunchState::Unseen { .. }, Readiness::Ready) => {
                 // The stop did not happen, or what could not be seen is seen again.
                 let stopping = self.slot(object).release.as_ref().is_some_and(|release| {
-                    let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
+                    let rank = |spark| {
+                        readiness::rank(object, group, spark, View { desired, observed, ledger: self, now })
+                    };
                     let mut ranks = group.sparks.iter().filter_map(rank);
                     ranks.any(|container| release.containers.contains(&container.id))
                 });
@@ -337,7 +347,9 @@ impl Ledger {
                 // show only at the next look.
                 let ended = self.launch(object).and_then(|launch| launch.launcher_ended);
                 let at_work = || {
-                    let rank = |spark| readiness::rank(object, group, spark, desired, observed, self);
+                    let rank = |spark| {
+                        readiness::rank(object, group, spark, View { desired, observed, ledger: self, now })
+                    };
                     group.sparks.iter().all(|spark| rank(spark).is_some_and(Container::is_at_work))
                 };
                 let prepares = group.prepares && fatal.is_none() && at_work();
@@ -434,7 +446,12 @@ impl Ledger {
     /// The most that its ranks were seen to hold.
     fn take_memory(&mut self, object: &Object, group: &LaunchSpec, desired: &Desired, observed: &Observed) {
         for spark in &group.sparks {
-            let rank = readiness::rank(object, group, spark, desired, observed, self);
+            let rank = readiness::rank(
+                object,
+                group,
+                spark,
+                View { desired, observed, ledger: self, now: observed.at },
+            );
             let Some(held_bytes) = rank.and_then(|rank| memory::held(observed.facts(spark)?, rank)) else {
                 continue;
             };

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::consent::{self, ChangeCause};
+use super::view::View;
 use crate::core::model::{
-    desired::{Desired, Place, Service, ServiceState},
+    desired::{Place, Service, ServiceState},
     ledger::Ledger,
     name::{ServiceName, SparkName},
     object::Object,
@@ -16,14 +17,8 @@ use crate::core::model::{
 };
 
 /// The work for one service; `None` when it is as it should be, or not ours to keep.
-pub fn plan(
-    name: &ServiceName,
-    service: &Service,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
+pub fn plan(name: &ServiceName, service: &Service, view: View<'_>) -> Option<Work> {
+    let View { desired, observed, ledger, now } = view;
     let (Place::Spark(spark), Some(container)) = (&service.place, &service.container) else { return None };
     let object = Object::service(name);
     let asked = restart_due(&object, service, observed, ledger, now);

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     health::{self, EngineJudgement},
     readiness, schedule,
+    view::View,
 };
 use crate::core::model::{
     desired::{Desired, Place, Secret, Service, ServiceKind, Slot, WantedModel},
@@ -83,17 +84,9 @@ impl Backend {
 /// All of them, slots first; those of Sparks that were taken out of the file have no address any more, and are left out.
 ///
 /// `plan` says what is about to be stopped; without one nothing is.
-pub fn backends(
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    plan: Option<&Plan>,
-    now: Timestamp,
-) -> Vec<Backend> {
-    let slots = desired
-        .slots
-        .iter()
-        .filter_map(|(object, slot)| of_slot(object, slot, desired, observed, ledger, plan, now));
+pub fn backends(view: View<'_>, plan: Option<&Plan>) -> Vec<Backend> {
+    let View { desired, observed, now, .. } = view;
+    let slots = desired.slots.iter().filter_map(|(object, slot)| of_slot(object, slot, view, plan));
     let services = desired.services.iter().filter_map(|(name, service)| {
         let object = Object::service(name);
         let is_disabled = desired.disabled.contains(name);
@@ -102,19 +95,10 @@ pub fn backends(
     slots.chain(services).collect()
 }
 
-fn of_slot(
-    object: &Object,
-    slot: &Slot,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    plan: Option<&Plan>,
-    now: Timestamp,
-) -> Option<Backend> {
-    let group = launch_spec(object, slot, desired, observed, ledger, now);
-    let rank = group
-        .as_ref()
-        .and_then(|group| readiness::rank(object, group, group.head(), desired, observed, ledger));
+fn of_slot(object: &Object, slot: &Slot, view: View<'_>, plan: Option<&Plan>) -> Option<Backend> {
+    let View { desired, observed, ledger, now } = view;
+    let group = launch_spec(object, slot, view);
+    let rank = group.as_ref().and_then(|group| readiness::rank(object, group, group.head(), view));
     let named = |spark: &SparkName| observed.facts(spark)?.container(slot.container.as_str());
     let standing = slot.sparks.iter().find(|spark| named(spark).is_some_and(|container| container.running));
     let expected = schedule::sparks(object, slot, desired, now);
@@ -177,17 +161,11 @@ fn of_service(
 
 /// What was launched, unless what is wanted stands already: another controller may have started that while this one was away, and
 /// then what was launched here is what is left over.
-fn launch_spec(
-    object: &Object,
-    slot: &Slot,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<LaunchSpec> {
+fn launch_spec(object: &Object, slot: &Slot, view: View<'_>) -> Option<LaunchSpec> {
+    let View { desired, ledger, now, .. } = view;
     let wanted = wanted(object, slot, desired, now).map(|model| model.launch_spec());
     let stands = wanted.as_ref().filter(|group| {
-        let head = readiness::rank(object, group, group.head(), desired, observed, ledger);
+        let head = readiness::rank(object, group, group.head(), view);
         !ledger.is_loading(object) && head.is_some_and(|container| container.running)
     });
     stands.or(ledger.launched(object)).or(wanted.as_ref()).cloned()

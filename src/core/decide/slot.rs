@@ -5,8 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::{
     adopt::adoption,
     consent::{self, ChangeCause},
@@ -19,16 +17,16 @@ use super::{
     slot_containers::{SlotContainer, last_seen_slot_containers, predicates_about, slot_containers},
     slot_view::SlotView,
     swap,
+    view::View,
 };
 use crate::core::model::{
-    desired::{Desired, Slot, WantedModel},
+    desired::{Slot, WantedModel},
     launch::{FailedAttempts, FailureKind, LaunchFailure, LaunchState},
     launch_spec::{LaunchSpec, OwnStop},
-    ledger::Ledger,
     memory_table::gib,
     name::{PlainPath, SparkName},
     object::Object,
-    observed::{Container, Job, Observed, SparkView},
+    observed::{Container, Job, SparkView},
     plan::{ArgumentsCheck, ConsentReason, Gate, Outage, PlannedStep, Verdict, Work, WorkItem, push},
     reason::Reason,
     resolved_model::ResolvedModel,
@@ -36,15 +34,9 @@ use crate::core::model::{
 };
 
 /// The work for one slot; `None` when it is as it should be.
-pub fn plan(
-    object: &Object,
-    slot: &Slot,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
-    let case = SlotView { object, slot, desired, observed, ledger, now };
+pub fn plan(object: &Object, slot: &Slot, view: View<'_>) -> Option<Work> {
+    let View { desired, ledger, now, .. } = view;
+    let case = SlotView { object, slot, view };
     // A swap that has stopped what served is finished: suspended, it would leave nothing serving.
     if slot.suspend && !ledger.is_past_stop(object) {
         return Some(Work::blocked(object, "look only", Reason::Suspended, "`suspend` is on"));
@@ -72,9 +64,10 @@ pub fn plan(
 
 /// What the watch of the floor gave up is stopped first, whatever is wanted by now and whoever holds it.
 fn below_floor(case: SlotView<'_>) -> Option<Work> {
-    let SlotView { object, slot, desired, observed, ledger, .. } = case;
+    let SlotView { object, slot, view } = case;
+    let View { observed, ledger, .. } = view;
     let launch = ledger.launch(object).filter(|_| ledger.is_below_floor(object))?;
-    let standing = slot_containers(object, slot, desired, observed, ledger);
+    let standing = slot_containers(object, slot, view);
     let left: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| entry.spec.as_ref() == Some(&launch.group.spec)).collect();
     let mut items = Vec::new();
@@ -94,9 +87,10 @@ fn below_floor(case: SlotView<'_>) -> Option<Work> {
 
 /// Stop everything of the slot, at once: a load that nobody wants is not waited for.
 fn empty(case: SlotView<'_>) -> Option<Work> {
-    let SlotView { object, slot, desired, observed, ledger, .. } = case;
+    let SlotView { object, slot, view } = case;
+    let View { desired, observed, ledger, .. } = view;
     let goal = "keep the slot empty";
-    let standing = slot_containers(object, slot, desired, observed, ledger);
+    let standing = slot_containers(object, slot, view);
     let mut items = Vec::new();
     push(&mut items, case.running_jobs(consent::on_edit(desired)));
     let consent = |entry: &SlotContainer<'_>| {
@@ -115,19 +109,19 @@ fn empty(case: SlotView<'_>) -> Option<Work> {
 }
 
 fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
-    let SlotView { object, slot, desired, observed, ledger, .. } = case;
+    let SlotView { object, slot, view } = case;
+    let View { observed, ledger, .. } = view;
     if let Some(launch) = ledger.launch(object).filter(|_| ledger.is_loading(object)) {
         let back = case.take_back(&launch.group);
         return Some(back.unwrap_or_else(|| case.load(&launch.group, wanted)));
     }
     // A load that was given up is over, though its ranks may still run: what there is of it is torn down.
-    let readiness = |group: &LaunchSpec| match readiness::readiness(object, group, desired, observed, ledger)
-    {
+    let readiness = |group: &LaunchSpec| match readiness::readiness(object, group, view) {
         Readiness::NotYet { why } if ledger.failed_in_load(object, &group.spec) => Readiness::Dead { why },
         other => other,
     };
     let exhausted = ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
-    let standing = slot_containers(object, slot, desired, observed, ledger);
+    let standing = slot_containers(object, slot, view);
     let is_ready = readiness(&wanted.launch_spec()) == Readiness::Ready;
     if is_ready && case.restart_due() {
         return Some(swap::replace(case, wanted, wanted, &standing, None));
@@ -173,7 +167,7 @@ fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
         let message = format!("`{silent}` is not reachable; nothing is stopped until it is");
         return Some(Work::blocked(object, goal, Reason::Unreachable, message));
     }
-    if let Some(adoption) = adoption(object, target, &standing, desired, observed, ledger) {
+    if let Some(adoption) = adoption(object, target, &standing, view) {
         return Some(adoption);
     }
     let jobs = group.sparks.iter().filter_map(|spark| observed.facts(spark)).flat_map(|facts| &facts.jobs);
@@ -204,7 +198,8 @@ fn stalled(
     no_fallback: Option<&str>,
     standing: &[SlotContainer<'_>],
 ) -> Work {
-    let SlotView { object, observed, .. } = case;
+    let SlotView { object, view, .. } = case;
+    let View { observed, .. } = view;
     let goal = format!("start `{}`", group.model);
     // Of the wanted model, and of the one that was to take over, when that failed too.
     let failed =
@@ -235,7 +230,8 @@ fn stalled(
 
 /// Ready; but another Spark may still hold a rank of ours from before.
 fn leftovers(case: SlotView<'_>, target: &ResolvedModel<'_>, standing: &[SlotContainer<'_>]) -> Option<Work> {
-    let SlotView { object, desired, observed, .. } = case;
+    let SlotView { object, view, .. } = case;
+    let View { desired, observed, .. } = view;
     let goal = "clear what is left of an earlier model";
     let old: Vec<&SlotContainer<'_>> = standing
         .iter()
@@ -312,7 +308,7 @@ impl SlotView<'_> {
 
     /// What loads is left to end: it becomes ready, or it fails.
     fn load(self, group: &LaunchSpec, wanted: &ResolvedModel<'_>) -> Work {
-        let readiness = readiness::readiness(self.object, group, self.desired, self.observed, self.ledger);
+        let readiness = readiness::readiness(self.object, group, self.view);
         let mut message = match readiness {
             Readiness::Ready => "it has just become ready".into(),
             Readiness::Unknown { why } => why,
@@ -359,12 +355,13 @@ impl SlotView<'_> {
     /// The launcher is still at work, and a Spark where no engine of it has begun has not the memory any more: it would begin
     /// into memory that is not there. `None` when all is as it was.
     fn take_back(self, group: &LaunchSpec) -> Option<Work> {
-        let Self { object, desired, observed, ledger, .. } = self;
+        let Self { object, view, .. } = self;
+        let View { desired, observed, ledger, .. } = view;
         let effective = desired.resolved_model(self.slot, &group.model)?;
         let effective = Some(effective).filter(|effective| effective.spec_hash() == group.spec)?;
         let (spark, free, needed) = group.sparks.iter().find_map(|spark| {
             let facts = observed.facts(spark)?;
-            let rank = readiness::rank(object, group, spark, desired, observed, ledger);
+            let rank = readiness::rank(object, group, spark, view);
             let begun = rank.is_some_and(|rank| group.is_alive(spark, rank) != Some(false));
             let needed = need::need_on(&effective, spark, facts, observed, ledger).at_least_bytes();
             let free = facts.memory_available_bytes;

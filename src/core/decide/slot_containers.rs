@@ -1,5 +1,6 @@
 //! What stands where a slot's container would.
 
+use super::view::View;
 use crate::core::model::{
     desired::{Desired, Place, Slot},
     ledger::Ledger,
@@ -26,13 +27,8 @@ impl SlotContainer<'_> {
 
 /// What stands in this slot's place on the Sparks that answered: containers of its name, and ours of other names, from
 /// before it was renamed. A container that a service names is the service's.
-pub fn slot_containers<'a>(
-    object: &Object,
-    slot: &'a Slot,
-    desired: &'a Desired,
-    observed: &'a Observed,
-    ledger: &Ledger,
-) -> Vec<SlotContainer<'a>> {
+pub fn slot_containers<'a>(object: &Object, slot: &'a Slot, view: View<'a>) -> Vec<SlotContainer<'a>> {
+    let View { desired, observed, ledger, .. } = view;
     let on = |spark: &'a SparkName| {
         let facts = observed.facts(spark);
         facts.into_iter().flat_map(|facts| &facts.containers).map(move |container| (spark, container))

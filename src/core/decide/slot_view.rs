@@ -1,21 +1,19 @@
 //! What a decision about one slot is made from.
 
-use jiff::Timestamp;
-
-use crate::core::model::{
-    desired::{Desired, Slot},
-    ledger::Ledger,
-    object::Object,
-    observed::Observed,
-};
+use super::view::View;
+use crate::core::model::{desired::Slot, object::Object};
 
 /// What a decision about one slot is made from.
 #[derive(Clone, Copy)]
 pub(super) struct SlotView<'a> {
     pub object: &'a Object,
     pub slot: &'a Slot,
-    pub desired: &'a Desired,
-    pub observed: &'a Observed,
-    pub ledger: &'a Ledger,
-    pub now: Timestamp,
+    pub view: View<'a>,
+}
+
+impl<'a> std::ops::Deref for SlotView<'a> {
+    type Target = View<'a>;
+    fn deref(&self) -> &View<'a> {
+        &self.view
+    }
 }

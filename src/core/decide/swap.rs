@@ -11,6 +11,7 @@ use super::{
     schedule,
     slot_containers::{SlotContainer, predicates_about},
     slot_view::SlotView,
+    view::View,
 };
 use crate::core::model::{
     checked_arguments::CheckedArguments,
@@ -40,7 +41,8 @@ pub(super) fn replace(
     standing: &[SlotContainer<'_>],
     failed: Option<&str>,
 ) -> Work {
-    let SlotView { object, desired, observed, ledger, .. } = case;
+    let SlotView { object, view, .. } = case;
+    let View { desired, observed, ledger, .. } = view;
     let group = target.launch_spec();
     // Who asks for a restart edits the file.
     let cause = match consent::cause(object, &wanted.launch_spec(), &group, ledger) {
@@ -64,7 +66,7 @@ pub(super) fn replace(
     let mut work = Work {
         relies_on: case.replace_relies_on(target, &in_the_way),
         contingency: cause == ChangeCause::Contingency,
-        memory: memory::table(object, target, &going, desired, observed, ledger, case.now),
+        memory: memory::table(object, target, &going, view),
         outage,
         notes: fitness::notes(target, desired, observed),
         ..Work::new(object, goal_of(wanted, target, serving), items)
@@ -72,7 +74,7 @@ pub(super) fn replace(
 
     // Everything that can be known before the outage is asked before the outage.
     let before_it = PreLaunchState { standing, going: &going, stops: work.outage.is_some() };
-    let mut objections = preflight(object, target, before_it, desired, observed, ledger, case.now);
+    let mut objections = preflight(object, target, before_it, view);
     if !objections.is_empty() {
         work.items.clear();
         // Files that are brought are not in the way for long, and mended by nobody.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::consent;
+use super::{consent, view::View};
 use crate::core::model::{
     desired::{Desired, Model, Weights},
     event_kind::EventKind,
@@ -84,19 +84,12 @@ pub fn differences<'a>(model: &'a Model, observed: &Observed) -> Vec<(&'a SparkN
 }
 
 /// The work for one model's files; `None` when they are where they should be.
-pub fn plan(
-    name: &ModelName,
-    model: &Model,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
+pub fn plan(name: &ModelName, model: &Model, view: View<'_>) -> Option<Work> {
     let files = ModelFiles::of(model)?;
     let object = Object::weights(name);
     let work = match model.weights? {
-        Weights::Present => stage(&object, &files, model, desired, observed, ledger, now),
-        Weights::Absent => delete(&object, &files, model, desired, observed, ledger),
+        Weights::Present => stage(&object, &files, model, view),
+        Weights::Absent => delete(&object, &files, model, view),
     }?;
     if model.suspend && work.steps().next().is_some() {
         return Some(Work::blocked(&object, work.goal, Reason::Suspended, "`suspend` is on"));
@@ -104,15 +97,8 @@ pub fn plan(
     Some(work)
 }
 
-fn stage(
-    object: &Object,
-    files: &ModelFiles,
-    model: &Model,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Work> {
+fn stage(object: &Object, files: &ModelFiles, model: &Model, view: View<'_>) -> Option<Work> {
+    let View { desired, observed, ledger, now } = view;
     let goal = format!("bring the files of `{files}`");
     let places = places(model, observed);
     if let Some((spark, job)) = running(object, desired, observed) {
@@ -168,14 +154,8 @@ fn stage(
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
 
-fn delete(
-    object: &Object,
-    files: &ModelFiles,
-    model: &Model,
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-) -> Option<Work> {
+fn delete(object: &Object, files: &ModelFiles, model: &Model, view: View<'_>) -> Option<Work> {
+    let View { desired, observed, .. } = view;
     let goal = format!("delete the files of `{files}`");
     if let Some((spark, job)) = running(object, desired, observed) {
         let end = Step::EndJob { object: object.clone(), spark: spark.clone(), job: job.id.clone() };
@@ -188,7 +168,7 @@ fn delete(
         let message = format!("`{silent}` does not answer; whether they are there is not known");
         return Some(Work::blocked(object, goal, Reason::Unreachable, message));
     }
-    if let Some(user) = user_of(&files.repo, desired, observed, ledger) {
+    if let Some(user) = user_of(&files.repo, view) {
         return Some(Work::blocked(object, goal, Reason::FilesInUse, user));
     }
     let steps = there.iter().map(|spark| {
@@ -217,7 +197,8 @@ fn running<'a>(
 }
 
 /// Who loads these files, now or when another model fails, or is to.
-fn user_of(repo: &RepoId, desired: &Desired, observed: &Observed, ledger: &Ledger) -> Option<String> {
+fn user_of(repo: &RepoId, view: View<'_>) -> Option<String> {
+    let View { desired, observed, ledger, .. } = view;
     let folder = ModelFiles { repo: repo.clone(), revision: None }.folder();
     let is_of = |model: &ModelName| {
         let source = desired.models.get(model).map(|model| &model.source);

@@ -12,9 +12,10 @@ use crate::core::{
         consent,
         readiness::{self, Readiness},
         schedule::{self, ModelChange},
+        view::View,
     },
     model::{
-        desired::{Desired, Slot, WantedModel},
+        desired::{Slot, WantedModel},
         launch::LaunchState,
         ledger::Ledger,
         name::{HoldName, ModelName, SparkName, WindowName},
@@ -108,12 +109,8 @@ pub struct NextChange {
 }
 
 /// One for each slot.
-pub fn slot_summaries(
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Vec<SlotSummary> {
+pub fn slot_summaries(view: View<'_>) -> Vec<SlotSummary> {
+    let View { desired, observed, ledger, now } = view;
     let turns = schedule::model_changes(desired, now, DAYS);
     let next = turns.into_iter().next().map(NextChange::from);
     let of = |(object, slot): (&Object, &Slot)| {
@@ -132,8 +129,7 @@ pub fn slot_summaries(
         let spec = effective.as_ref().map(ResolvedModel::spec_hash);
         // What serves has failed no more, however often it was tried.
         let serves = effective.is_some_and(|effective| {
-            readiness::readiness(object, &effective.launch_spec(), desired, observed, ledger)
-                == Readiness::Ready
+            readiness::readiness(object, &effective.launch_spec(), view) == Readiness::Ready
         });
         let attempts = spec.as_ref().filter(|_| !serves).and_then(|spec| ledger.attempts(object, spec));
         let failure = attempts.map(|attempts| FailureSummary {

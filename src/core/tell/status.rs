@@ -9,11 +9,11 @@ use crate::core::{
         readiness::{self, Readiness},
         schedule,
         serving::served_model,
+        view::View,
         weights,
     },
     model::{
-        desired::{Desired, Place, Service, ServiceState, WantedModel, Weights},
-        ledger::Ledger,
+        desired::{Place, Service, ServiceState, WantedModel, Weights},
         object::Object,
         observed::{CheckResult, EndpointAnswer, Observed},
         plan::{Plan, Verdict, Work},
@@ -24,13 +24,8 @@ use crate::core::{
 use jiff::Timestamp;
 
 /// One line per slot and enabled service.
-pub fn status(
-    desired: &Desired,
-    observed: &Observed,
-    ledger: &Ledger,
-    plan: &Plan,
-    now: Timestamp,
-) -> Vec<StatusLine> {
+pub fn status(view: View<'_>, plan: &Plan) -> Vec<StatusLine> {
+    let View { desired, observed, now, .. } = view;
     let planned = plan.by_object();
     let mut lines = Vec::new();
     for (object, slot) in &desired.slots {
@@ -55,7 +50,7 @@ pub fn status(
                 let effective = desired
                     .resolved_model(slot, name)
                     .expect("resolved: every wanted model is in the catalog");
-                match readiness::readiness(object, &effective.launch_spec(), desired, observed, ledger) {
+                match readiness::readiness(object, &effective.launch_spec(), view) {
                     Readiness::Ready => {
                         (if work.is_none() { Sync::InSync } else { Sync::Drifted }, Health::Healthy)
                     }

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     core::{
-        decide::serving::{BackendState, backends},
+        decide::{
+            serving::{BackendState, backends},
+            view::View,
+        },
         model::{ledger::Ledger, object::Object, observed::Observed},
     },
     wire::v1::{
@@ -85,7 +88,15 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
     } else {
         // What was not looked at yet is where the file has it.
         let known = |object: &Object| seen.backends.iter().find(|known| known.object == *object).cloned();
-        let of_file = backends(&desired, &Observed::default(), &Ledger::default(), None, controller.now());
+        let of_file = backends(
+            View {
+                desired: &desired,
+                observed: &Observed::default(),
+                ledger: &Ledger::default(),
+                now: controller.now(),
+            },
+            None,
+        );
         of_file.into_iter().map(|backend| known(&backend.object).unwrap_or(backend)).collect()
     };
     let endpoints = backends.into_iter().map(|backend| {
