@@ -151,7 +151,7 @@ fn is_id(text: &str) -> bool {
 const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22create%22%2C%22start%22\
     %2C%22restart%22%2C%22die%22%2C%22destroy%22%2C%22oom%22%2C%22pause%22%2C%22unpause%22%2C%22rename%22%5D%7D";
 
-/// What the Engine remembers of how a container ended that is gone; `None` when it remembers nothing. It keeps the last 256 events of
+/// What the Engine remembers of how a container ended; `None` when it remembers nothing. It keeps the last 256 events of
 /// everything on its machine.
 ///
 /// # Errors
@@ -188,7 +188,7 @@ pub async fn end_of(
 }
 
 /// Between two pieces of what an Engine remembers.
-const REMEMBERED: Duration = Duration::from_millis(500);
+const REMEMBERED: Duration = Duration::from_millis(800);
 /// Three events of one container, with all their labels, in bytes.
 const MAX_EVENTS: usize = 256 << 10;
 

@@ -175,8 +175,8 @@ async fn loads(
     loads
 }
 
-/// How ranks ended that stood at the look before and are not there any more. A launcher that starts with `--rm`, and a person who
-/// removes a container, leave nothing else that tells.
+/// How ranks ended that ran at the look before. A launcher that starts with `--rm`, and a person who removes a container, leave nothing
+/// else that tells; and what is being removed is seen for a moment without its log.
 async fn ended(
     desired: &Desired,
     ledger: &Ledger,
@@ -194,8 +194,14 @@ async fn ended(
                 spark,
                 View { desired, observed: previous?, ledger, now: observed.at },
             )?;
-            let is_there = facts.containers.iter().any(|container| container.id == stood.id);
-            (!is_there).then_some((object, spark, stood.id.clone(), transports.get(spark)?))
+            let still_runs =
+                facts.containers.iter().any(|container| container.id == stood.id && container.running);
+            (stood.running && !still_runs).then_some((
+                object,
+                spark,
+                stood.id.clone(),
+                transports.get(spark)?,
+            ))
         })
     });
     let asking = gone.map(|(object, spark, container, way)| async move {

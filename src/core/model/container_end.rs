@@ -1,4 +1,4 @@
-//! How a container ended that is gone with its log: what its Docker Engine still remembers of it.
+//! How a container ended, as its Docker Engine still remembers when it is gone with its log.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,15 +22,15 @@ impl std::fmt::Display for ContainerEnd {
                 f.write_str("the kernel ended it, because it had taken all the memory that it may have")
             }
             Self { told_signal: Some(signal), .. } => {
-                write!(f, "somebody told Docker to end it (signal {signal}), and it is gone with its log")
+                write!(f, "somebody told Docker to end it (signal {signal})")
             }
-            Self { exit_code: Some(KILLED), .. } => f.write_str(
-                "it was killed, and not by Docker: so the kernel does when memory runs out; it is gone with its log",
-            ),
+            Self { exit_code: Some(KILLED), .. } => {
+                f.write_str("it was killed, and not by Docker: so the kernel does when memory runs out")
+            }
             Self { exit_code: Some(code), .. } => {
-                write!(f, "it ended with exit code {code}, and is gone with its log")
+                write!(f, "it ended with exit code {code}")
             }
-            Self { exit_code: None, .. } => f.write_str("it is gone with its log, and nobody knows how"),
+            Self { exit_code: None, .. } => f.write_str("nobody knows how it ended"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Observed {
     /// What the ranks of models that load say, by Spark.
     #[serde(default)]
     pub loads: BTreeMap<Object, BTreeMap<SparkName, LoadSeen>>,
-    /// How ranks ended that stood at the look before and are gone with their logs.
+    /// How ranks ended that ran at the look before and do not any more.
     #[serde(default)]
     pub ended: BTreeMap<Object, BTreeMap<SparkName, ContainerEnd>>,
     /// What the sessions of bots' users tell of their updates.
