@@ -11,6 +11,15 @@ export type Status = {
   pending_approval?: string | null
   /** Whom all of it concerns: decided by the program, put into words here. */
   headline: Headline
+  sparks: Spark[]
+}
+
+/** A Spark as it was seen. */
+export type Spark = {
+  name: string
+  reachable: boolean
+  why: string | null
+  memory_available_bytes: number | null
 }
 
 export type Concern =

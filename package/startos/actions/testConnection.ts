@@ -1,6 +1,6 @@
 /** Look at every Spark now, and say of each whether it was reached. Nothing is changed. */
 import { types } from '@start9labs/start-sdk'
-import { Status, View } from '../health'
+import { Spark, Status } from '../health'
 import { i18n } from '../i18n'
 import { askFor } from '../program'
 import { sdk } from '../sdk'
@@ -14,16 +14,16 @@ export const testConnection = sdk.Action.withoutInput(
     description: i18n('Look at every Spark now, and say what was found'),
   }),
   async ({ effects }) => {
-    const status = await askFor<Status>(effects, ['status'])
-    const sparks = Object.entries(status.sparks ?? {})
-    const silent = sparks.filter(([, view]) => view.reach !== 'reachable')
+    const status = await askFor<Status>(effects, ['status', '--now'])
+    const { sparks } = status
+    const silent = sparks.filter((spark) => !spark.reachable)
     return {
       version: '1',
       title:
         silent.length === 0
           ? i18n('Every Spark was reached')
           : i18n('Not reached: ${names}', {
-              names: silent.map(([name]) => name).join(', '),
+              names: silent.map((spark) => spark.name).join(', '),
             }),
       message:
         silent.length === 0
@@ -33,11 +33,11 @@ export const testConnection = sdk.Action.withoutInput(
             ),
       result: {
         type: 'group',
-        value: sparks.map(([name, view]): types.ActionResultMember => ({
+        value: sparks.map((spark): types.ActionResultMember => ({
           type: 'single',
-          name,
+          name: spark.name,
           description: null,
-          value: told(view),
+          value: told(spark),
           copyable: false,
           qr: false,
           masked: false,
@@ -47,8 +47,8 @@ export const testConnection = sdk.Action.withoutInput(
   },
 )
 
-function told(view: View): string {
-  if (view.reach !== 'reachable') return view.why ?? i18n('It was not reached')
-  const free = Math.floor((view.memory_available_bytes ?? 0) / 2 ** 30)
+function told(spark: Spark): string {
+  if (!spark.reachable) return spark.why ?? i18n('It was not reached')
+  const free = Math.floor((spark.memory_available_bytes ?? 0) / 2 ** 30)
   return i18n('Reached; ${free} GiB of memory are free', { free: String(free) })
 }
