@@ -134,9 +134,7 @@ impl WaitReporter {
 
 /// Agree to the steps of a plan, or to a file that takes much out. The inner error is why that cannot be done any more.
 pub async fn agree(reached: &ReachedController, id: &str) -> anyhow::Result<Result<(), String>> {
-    if let ReachedController::Own(..) = reached {
-        reached.look().await?;
-    }
+    reached.look_unless_running().await?;
     let path = format!("/api/v1/plans/{}/approve", segment(id));
     match reached.post(&path, &json!({})).await {
         Ok(_) => Ok(Ok(())),

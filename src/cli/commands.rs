@@ -16,7 +16,7 @@ use super::{
     look::{self, Freshness},
     models::{self, preview},
     print, print_json, print_told,
-    reach::{self, ReachedController, segment},
+    reach::{self, segment},
     replay, say, serve, talk, token, trust, watch,
 };
 use crate::{
@@ -294,9 +294,7 @@ async fn history(places: &ControllerPaths, last: u32, output: Format) -> anyhow:
 /// What a Spark itself remembers.
 async fn audit(places: &ControllerPaths, spark: &str, last: u32, output: Format) -> anyhow::Result<Exit> {
     let reached = reach::reach(places).await?;
-    if let ReachedController::Own(..) = reached {
-        reached.look().await?;
-    }
+    reached.look_unless_running().await?;
     let path = format!("/sparks/{}/audit?last={last}", segment(spark));
     let acts: Vec<AuditEntry> = reached.get(&path).await?;
     match output {

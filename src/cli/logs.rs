@@ -62,8 +62,6 @@ pub async fn logs(
 
 /// What the containers of an object say now.
 pub async fn current_logs(reached: &ReachedController, object: &str) -> anyhow::Result<Vec<ContainerLog>> {
-    if let ReachedController::Own(..) = reached {
-        reached.look().await?;
-    }
+    reached.look_unless_running().await?;
     Ok(reached.get::<Logs>(&format!("/api/v1/logs/{}", segment(object))).await?.logs)
 }

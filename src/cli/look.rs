@@ -130,9 +130,7 @@ pub fn show_plan(seen: &Snapshot, output: Format) -> anyhow::Result<Exit> {
 /// When there is none of that id, or the controller cannot be asked.
 pub async fn show_old_plan(places: &ControllerPaths, id: &str, output: Format) -> anyhow::Result<Exit> {
     let reached = reach::reach(places).await?;
-    if let ReachedController::Own(..) = reached {
-        reached.look().await?;
-    }
+    reached.look_unless_running().await?;
     let shown: ShownPlan = reached.get(&format!("/api/v1/plans/{}", segment(id))).await?;
     match output {
         Format::Json => print_json(&shown)?,

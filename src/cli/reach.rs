@@ -134,6 +134,17 @@ impl ReachedController {
         Ok(serde_json::from_slice(&self.post("/look", &serde_json::json!({})).await?)?)
     }
 
+    /// A controller of a command's own has seen nothing before it is told to look.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn look_unless_running(&self) -> anyhow::Result<()> {
+        if let Self::Own(..) = self {
+            self.look().await?;
+        }
+        Ok(())
+    }
+
     /// What was seen last, as far as anything was.
     ///
     /// # Errors

@@ -34,11 +34,11 @@ use crate::{
 /// What the steps of a round are performed on.
 #[derive(Clone, Copy)]
 struct ActContext<'a> {
-    pub(super) revision: u64,
-    pub(super) desired: &'a Desired,
-    pub(super) observed: &'a Observed,
-    pub(super) transports: &'a BTreeMap<SparkName, SharedTransport>,
-    pub(super) sessions: &'a BTreeMap<Object, SharedTransport>,
+    revision: u64,
+    desired: &'a Desired,
+    observed: &'a Observed,
+    transports: &'a BTreeMap<SparkName, SharedTransport>,
+    sessions: &'a BTreeMap<Object, SharedTransport>,
 }
 
 /// What one turn decided to do, with all that it was decided on.

@@ -9,7 +9,7 @@ use super::{
     command_line,
     desired::{Desired, EnvValue, Fabric, Model, Secret, Slot},
     launch_spec::LaunchSpec,
-    launcher::{LaunchFile, Start},
+    launcher::{LaunchFile, Launcher, Start},
     model_source::ModelSource,
     name::{ImageRef, ModelName, Variable},
     observed::{Observed, RecipeSeen},
@@ -155,11 +155,16 @@ impl ResolvedModel<'_> {
     }
 }
 
+/// Its own, else the slot's.
+fn launcher_of<'a>(model: &'a Model, slot: &'a Slot) -> &'a Launcher {
+    model.launcher.as_ref().unwrap_or(&slot.launcher)
+}
+
 impl Desired {
     /// The model `name` as it would run in `slot`; `None` where there is none that the slot's launcher can start.
     pub fn resolved_model<'a>(&'a self, slot: &'a Slot, name: &ModelName) -> Option<ResolvedModel<'a>> {
         let (name, model) = self.models.get_key_value(name)?;
-        let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
+        let launcher = launcher_of(model, slot);
         let start = Start::new(&model.source, &launcher.how).ok()?;
         Some(ResolvedModel {
             name,
@@ -179,8 +184,7 @@ impl Desired {
         let mut starts = Vec::new();
         for slot in self.slots.values() {
             for model in self.models.values() {
-                let launcher = model.launcher.as_ref().unwrap_or(&slot.launcher);
-                starts.extend(Start::new(&model.source, &launcher.how));
+                starts.extend(Start::new(&model.source, &launcher_of(model, slot).how));
             }
         }
         starts
