@@ -356,7 +356,8 @@ fn two_sparks_are_started_in_every_way_that_there_is() {
     own_programs(&spark.home());
     let examples = spark.home().join("spark-vllm-docker/examples");
     fs::create_dir_all(&examples).unwrap();
-    let script = "vllm serve lab/wide --port 8888 --served-model-name scripted -tp 2\n";
+    let script =
+        "vllm serve lab/wide --port 8888 --served-model-name scripted -tp 2 --gpu-memory-utilization 0.02\n";
     fs::write(examples.join("wide.sh"), script).unwrap();
     // A mod, and the owner's own configuration: what it says of other things counts, what it says of ours does not.
     let checkout = spark.home().join("spark-vllm-docker");
