@@ -9,7 +9,7 @@ use super::{
     patch,
     problem::FileProblem,
     refused::Refused,
-    splice::{NoPlace, splice},
+    splice::{Moves, NoPlace, splice},
     tree::{self, Node, Value},
 };
 
@@ -46,7 +46,13 @@ pub fn edited(text: &str, change: &TextChange) -> Result<String, Refused> {
     if new == old {
         return Ok(text.to_owned());
     }
-    let after = splice(body, &before, &new).map_err(|no_place| touches_other_text(body, &no_place))?;
+    if let Ok(after) = splice(body, &before, &new, Moves::AsTheyAre)
+        && tree::parse(&after).is_ok_and(|read| read.json() == new)
+    {
+        return Ok(format!("{mark}{after}"));
+    }
+    let after =
+        splice(body, &before, &new, Moves::Anew).map_err(|no_place| touches_other_text(body, &no_place))?;
     match tree::parse(&after) {
         Ok(read) if read.json() == new => Ok(format!("{mark}{after}")),
         Ok(read) => Err(misread(body, &before, &read.json(), &new)),
@@ -214,6 +220,79 @@ models:
         let told = "line 4 of the file cannot be changed in part, because the anchor `&base` shares what stands there with other \
                     places: `a: *base`; edit it by hand";
         assert_eq!(refused.to_string(), told);
+    }
+
+    /// If this failed, a model that is parked beside the others, or an option that goes to another model, would lose why it is there.
+    #[test]
+    fn an_entry_that_moves_to_another_map_takes_its_comments_along() {
+        let text = "\
+version: 1
+x-parked:
+    old: { repo: x/old }
+models:
+  # why it is here
+  small:   # the usual one
+    repo: lab/small
+    env:
+      # a bug of 0.9
+      A: \"1\"   # until it is gone
+      B: two
+    port: 8001   # the proxy asks there
+  large:
+    repo: lab/large
+# the end
+";
+        let patched = |text: &str, operations: Json| {
+            edited(text, &TextChange::Patch(serde_json::from_value(operations).unwrap())).unwrap()
+        };
+        let moved =
+            patched(text, json!([{ "op": "move", "from": "/models/small", "path": "/x-parked/tiny" }]));
+        let expected = "\
+version: 1
+x-parked:
+    old: { repo: x/old }
+    # why it is here
+    tiny:   # the usual one
+      repo: lab/small
+      env:
+        # a bug of 0.9
+        A: \"1\"   # until it is gone
+        B: two
+      port: 8001   # the proxy asks there
+models:
+  large:
+    repo: lab/large
+# the end
+";
+        assert_eq!(moved, expected);
+        // And back, deeper and shallower, with the line ends that there are.
+        let back = json!([{ "op": "move", "from": "/x-parked/tiny", "path": "/models/small" }]);
+        let back = patched(&moved.replace('\n', "\r\n"), back);
+        assert!(
+            back.contains(
+                "  # why it is here\r\n  small:   # the usual one\r\n    repo: lab/small\r\n    env:\r\n"
+            ),
+            "{back}"
+        );
+        // A map and a number of a model, also of one that goes.
+        let parts = patched(
+            text,
+            json!([
+                { "op": "move", "from": "/models/small/env", "path": "/models/large/env" },
+                { "op": "move", "from": "/models/small/port", "path": "/models/large/port" },
+                { "op": "remove", "path": "/models/small" },
+            ]),
+        );
+        let large = "  large:\n    repo: lab/large\n    env:\n      # a bug of 0.9\n      A: \"1\"   # until it is gone\n      B: two\n    port: 8001   # the proxy asks there\n# the end\n";
+        assert!(parts.ends_with(large), "{parts}");
+        assert!(!parts.contains("small"), "{parts}");
+        // What another place names is written anew where the name would come too late.
+        let shared = "version: 1\nx-a:\n  one:\n    &same\n    k: [1]\nx-b:\n  two: *same\nx-c:\n  k: 1\n";
+        let moved = patched(
+            shared,
+            json!([{ "op": "move", "from": "/x-a/one", "path": "/x-c/one" }, { "op": "remove", "path": "/x-b/two" }]),
+        );
+        assert_eq!(value(&moved).unwrap()["x-c"]["one"]["k"], json!([1]), "{moved}");
     }
 
     /// If this failed, the comments of an empty section would be gone with its next entry.

@@ -8,6 +8,7 @@ pub mod edit;
 pub mod entries;
 mod lines;
 pub mod load;
+mod moved;
 pub mod patch;
 pub mod problem;
 pub mod read;

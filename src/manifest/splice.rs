@@ -28,14 +28,29 @@ pub struct NoPlace {
 
 pub(super) type Placed = Result<(), NoPlace>;
 
+/// Whether what leaves one map and comes into another is written there as it was here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    AsTheyAre,
+    /// A word for a value that is written elsewhere, which an alias is, may not be moved before that.
+    Anew,
+}
+
 /// `text`, which says `before`, so that it says `new`.
 ///
 /// # Errors
 /// Where the text is written in a way that cannot be changed in part.
-pub fn splice(text: &str, before: &Node, new: &Json) -> Result<String, NoPlace> {
-    let mut splicer =
-        Splicer { text: FileLines::new(text), is_json: is_flow(text, before), cuts: Vec::new() };
+pub fn splice(text: &str, before: &Node, new: &Json, moves: Moves) -> Result<String, NoPlace> {
+    let mut splicer = Splicer {
+        text: FileLines::new(text),
+        is_json: is_flow(text, before),
+        leaving: Vec::new(),
+        cuts: Vec::new(),
+    };
     let whole = BlockSpan { start: 0, end: text.len() };
+    if moves == Moves::AsTheyAre {
+        splicer.find_leaving(before, new, whole);
+    }
     splicer.value(before, new, whole)?;
     Ok(splicer.apply())
 }
@@ -51,20 +66,29 @@ pub(super) struct Splicer<'a> {
     pub text: FileLines<'a>,
     /// The whole file is written as JSON: what comes in is, too.
     pub is_json: bool,
+    /// Entries that may come elsewhere.
+    pub leaving: Vec<LeavingEntry<'a>>,
     /// What is replaced by what, in no order.
     pub cuts: Vec<(Range<usize>, String)>,
 }
 
 /// An entry of a block: from its own comments to its end.
 #[derive(Debug, Clone, Copy)]
-struct EntryLines {
+pub(super) struct EntryLines {
     /// Of its comments above it, or of itself.
-    head: usize,
+    pub head: usize,
     /// Of itself, without what stands before it on its line.
-    start: usize,
-    end: usize,
+    pub start: usize,
+    pub end: usize,
     /// Something else stands before it on its line, such as the dash of a list.
-    is_inline: bool,
+    pub is_inline: bool,
+}
+
+/// An entry of a block that is not there any more, and may come elsewhere (`moved`).
+pub(super) struct LeavingEntry<'a> {
+    pub key: &'a MapKey,
+    pub node: &'a Node,
+    pub lines: EntryLines,
 }
 
 pub(super) fn is_flow(text: &str, node: &Node) -> bool {
@@ -192,12 +216,13 @@ impl Splicer<'_> {
         }
         let stays = gone.len() < entries.len();
         if !stays {
-            let entries: Vec<String> = added.iter().map(|(key, value)| self.pair(key, value)).collect();
+            let entries: Vec<String> =
+                added.iter().map(|(key, value)| self.coming(key, value, column)).collect();
             self.instead(&lines, column, &entries, "{}");
             return Ok(());
         }
         self.remove(&gone, &lines, &starts);
-        let added: Vec<String> = added.iter().map(|(key, value)| self.pair(key, value)).collect();
+        let added: Vec<String> = added.iter().map(|(key, value)| self.coming(key, value, column)).collect();
         self.insert_lines(lines[lines.len() - 1].end, column, &added);
         Ok(())
     }
@@ -315,7 +340,7 @@ impl Splicer<'_> {
     }
 
     /// The lines of each entry of a block, which begin there.
-    fn lines(&self, starts: &[usize], place: BlockSpan) -> Vec<EntryLines> {
+    pub(super) fn lines(&self, starts: &[usize], place: BlockSpan) -> Vec<EntryLines> {
         let text = &self.text;
         let mut limit = place.start;
         let mut lines = Vec::with_capacity(starts.len());
@@ -430,7 +455,7 @@ fn renamed(added: &[(&String, &Json)], old: &Node) -> Option<usize> {
     added.iter().position(|(_, value)| few && is_collection(value) && old.says(value))
 }
 
-fn is_collection(value: &Json) -> bool {
+pub(super) fn is_collection(value: &Json) -> bool {
     match value {
         Json::Object(entries) => !entries.is_empty(),
         Json::Array(items) => !items.is_empty(),
