@@ -162,7 +162,7 @@ impl Controller {
         };
         let now = self.now();
         let (token, written) = mint(name, role.unwrap_or(old.role), now);
-        let mut state = self.state();
+        let state = self.state();
         state.store.replace_token(&old.id, &token)?;
         state.store.add_event(
             EventKind::Token,

@@ -182,7 +182,7 @@ impl Controller {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
-        let token = {
+        let (token, written) = {
             let mut state = self.state();
             let state = &mut *state;
             // Another act may have met a fence meanwhile, and the file may want something else by now.
@@ -194,9 +194,11 @@ impl Controller {
             let now = (self.world.now)();
             state.ledger.intend(step, &token, now);
             let json = serde_json::to_string(step)?;
-            state.store.intend(&token.to_string(), &json, &state.ledger, now)?;
-            token
+            let written = state.store.intend(&token.to_string(), &json, &state.ledger, now)?;
+            (token, written)
         };
+        // Nobody who asks for the state stands behind the disk.
+        written.wait()?;
         info!(object = %step.object(), step = %step.key(), "{step}");
         // A question that comes after a later message is refused there, and asked again: nobody waits for its answer.
         let turn = turn.filter(|_| !step.is_question());

@@ -257,6 +257,7 @@ impl Controller {
             state.keep_ledger()?;
             let message = format!("the removals of {id} were approved by {by}");
             state.store.add_event(EventKind::Approved, "", &message, (self.world.now)())?;
+            state.store.sync()?;
             state.last_text = None;
             drop(state);
             self.wake.notify_one();
@@ -271,6 +272,7 @@ impl Controller {
         state.ledger.approve(Approval::of(&plan, by, now));
         state.keep_ledger()?;
         state.store.add_event(EventKind::Approved, "", &format!("plan {id} was approved by {by}"), now)?;
+        state.store.sync()?;
         drop(state);
         self.wake.notify_one();
         Ok(())
@@ -323,6 +325,7 @@ impl Controller {
         state.keep_ledger()?;
         let now = (self.world.now)();
         state.store.add_event(EventKind::Retry, object, &format!("a retry was asked for by {by}"), now)?;
+        state.store.sync()?;
         drop(state);
         self.wake.notify_one();
         Ok(cleared)

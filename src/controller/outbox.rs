@@ -67,8 +67,9 @@ impl Controller {
         });
         let letters: Vec<(String, String)> = letters.collect();
         state.ledger.told = told;
-        state.store.post(&letters, &state.ledger, now)?;
-        if !letters.is_empty() {
+        let is_news = !letters.is_empty();
+        state.store.post(letters, &state.ledger, now)?;
+        if is_news {
             self.posted.notify_one();
         }
         Ok(())

@@ -27,27 +27,33 @@ impl Store {
     pub fn answer(&self, key: &str, now: Timestamp) -> Result<Option<StoredResponse>, StoreError> {
         let oldest = now.saturating_sub(LASTS).unwrap_or(Timestamp::MIN);
         let sql = "SELECT request, status, kind, tag, body FROM answer WHERE key = ?1 AND at >= ?2";
-        let answer = self.connection.query_row(sql, params![key, moment(oldest)], |row| {
-            Ok(StoredResponse {
-                request: row.get(0)?,
-                status: row.get(1)?,
-                kind: row.get(2)?,
-                tag: row.get(3)?,
-                body: row.get(4)?,
-            })
-        });
-        Ok(answer.optional()?)
+        let (key, oldest) = (key.to_owned(), moment(oldest));
+        self.database.read(move |connection| {
+            let answer = connection.query_row(sql, params![key, oldest], |row| {
+                Ok(StoredResponse {
+                    request: row.get(0)?,
+                    status: row.get(1)?,
+                    kind: row.get(2)?,
+                    tag: row.get(3)?,
+                    body: row.get(4)?,
+                })
+            });
+            Ok(answer.optional()?)
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn keep_answer(&self, key: &str, answer: &StoredResponse, now: Timestamp) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT OR REPLACE INTO answer (key, request, at, status, kind, tag, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![key, answer.request, moment(now), answer.status, answer.kind, answer.tag, answer.body],
-        )?;
-        let last = self.connection.last_insert_rowid();
-        self.connection.execute("DELETE FROM answer WHERE rowid <= ?1", [last - KEPT])?;
-        Ok(())
+        let (key, answer, at) = (key.to_owned(), answer.clone(), moment(now));
+        self.write(move |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO answer (key, request, at, status, kind, tag, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![key, answer.request, at, answer.status, answer.kind, answer.tag, answer.body],
+            )?;
+            let last = connection.last_insert_rowid();
+            connection.execute("DELETE FROM answer WHERE rowid <= ?1", [last - KEPT])?;
+            Ok(())
+        })
     }
 }

@@ -16,6 +16,8 @@ pub enum StoreError {
     Json(serde_json::Error),
     #[error("{0}: {1}")]
     Io(String, std::io::Error),
+    #[error("the store's thread has ended; start Spark Control anew")]
+    Ended,
 }
 
 impl From<rusqlite::Error> for StoreError {

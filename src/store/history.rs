@@ -22,6 +22,8 @@ pub fn kept(message: &str) -> String {
 }
 
 impl Store {
+    /// Queued; told at once.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub fn add_event(
@@ -31,19 +33,21 @@ impl Store {
         message: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let at = moment(now);
-        let message = &*kept(message);
-        let sql = "INSERT INTO event (at, kind, object, message) VALUES (?1, ?2, ?3, ?4)";
-        self.connection.execute(sql, params![at, kind.name(), object, message])?;
-        let number = self.connection.last_insert_rowid();
+        let number = self.last_event() + 1;
+        let (at, kind, object) = (moment(now), kind.name().to_owned(), object.to_owned());
+        let event = Arc::new(Event { number, at, kind, object, message: kept(message) });
         let mut recent = self.recent.borrow_mut();
         if is_full(&recent) {
             recent.pop_front();
         }
-        let (kind, object, message) = (kind.name().to_owned(), object.to_owned(), message.to_owned());
-        recent.push_back(Arc::new(Event { number, at, kind, object, message }));
-        self.connection.execute("DELETE FROM event WHERE number <= ?1", [number - KEPT])?;
-        Ok(())
+        recent.push_back(event.clone());
+        self.queue(move |connection| {
+            let sql = "INSERT INTO event (number, at, kind, object, message) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let Event { number, at, kind, object, message } = &*event;
+            connection.execute(sql, params![number, at, kind, object, message])?;
+            connection.execute("DELETE FROM event WHERE number <= ?1", [number - KEPT])?;
+            Ok(())
+        })
     }
 
     /// The last `count` events, oldest first.
@@ -57,7 +61,7 @@ impl Store {
             return Ok(recent.iter().skip(others).cloned().collect());
         }
         let sql = "SELECT number, at, kind, object, message FROM event ORDER BY number DESC LIMIT ?1";
-        let mut events = select(&self.connection, sql, params![count])?;
+        let mut events = self.database.read(move |connection| select(connection, sql, params![count]))?;
         events.reverse();
         Ok(events)
     }
@@ -79,7 +83,7 @@ impl Store {
         }
         let sql =
             "SELECT number, at, kind, object, message FROM event WHERE number > ?1 ORDER BY number LIMIT ?2";
-        select(&self.connection, sql, params![number, count])
+        self.database.read(move |connection| select(connection, sql, params![number, count]))
     }
 }
 
@@ -100,12 +104,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        store.connection.pragma_update(None, "synchronous", "OFF").unwrap();
+        store.without_waiting_for_the_disk();
         assert_eq!((store.last_event(), store.events(5).unwrap().len()), (0, 0));
         let lines = i64::from(RECENT) + 20;
         for line in 1..=lines {
             store.add_event(EventKind::Done, "", &line.to_string(), now).unwrap();
         }
+        store.sync().unwrap();
         let again = Store::open(directory.path()).unwrap();
         for store in [&store, &again] {
             assert_eq!(store.recent.borrow().len(), RECENT as usize);

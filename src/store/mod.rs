@@ -1,6 +1,8 @@
-//! What survives a restart: revisions, the ledger, the journal, events. SQLite, one writer, durable before it returns.
+//! What survives a restart: revisions, the ledger, the journal, events. SQLite, on a thread of its own (`database`): a method that says
+//! *queued* returns before its write is durable, and every other one after.
 
 pub mod answers;
+mod database;
 pub mod error;
 pub mod event;
 pub mod history;
@@ -9,13 +11,20 @@ mod schema;
 pub mod tokens;
 pub mod uptime_intervals;
 
-use std::{cell::RefCell, collections::VecDeque, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-pub use self::{error::StoreError, event::Event};
-use self::{recent::Recent, schema::VERSION};
+use self::{database::Database, recent::Recent, schema::VERSION};
+pub use self::{database::PendingWrite, error::StoreError, event::Event};
 use crate::core::model::{ledger::Ledger, plan::Plan, step::Step};
 
 const KEPT_PLANS: i64 = 200;
@@ -31,11 +40,13 @@ const SET_LEDGER: &str =
     "INSERT INTO value (key, json) VALUES ('ledger', ?1) ON CONFLICT (key) DO UPDATE SET json = ?1";
 
 pub struct Store {
-    connection: Connection,
-    /// What was written last: a round in which nothing happened writes nothing.
-    ledger: String,
+    database: Database,
+    /// What was queued last: a round in which nothing happened writes nothing. Empty when it could not be written.
+    ledger: Arc<Mutex<String>>,
     /// What the history holds last.
     recent: RefCell<Recent>,
+    /// The number of the next interval of an endpoint's uptime.
+    next_spell: Cell<i64>,
     /// Number and time of every revision that is kept, oldest first.
     revisions: RefCell<VecDeque<(u64, String)>>,
 }
@@ -109,7 +120,39 @@ impl Store {
         connection.execute_batch(&schema::tables())?;
         let recent = RefCell::new(recent::newest(&connection)?);
         let revisions = RefCell::new(revisions(&connection)?);
-        Ok(Self { connection, ledger: String::new(), recent, revisions })
+        let last_spell = "SELECT COALESCE(MAX(number), 0) FROM spell";
+        let next_spell: i64 = connection.query_row(last_spell, [], |row| row.get(0))?;
+        Ok(Self {
+            database: Database::start(connection)?,
+            ledger: Arc::default(),
+            recent,
+            next_spell: Cell::new(next_spell + 1),
+            revisions,
+        })
+    }
+
+    /// Wait until everything that was queued is durable.
+    ///
+    /// # Errors
+    /// That of what was queued.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(()))
+    }
+
+    /// Write, and wait until it is durable.
+    fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.database.write(write)
+    }
+
+    /// Write after what was queued before; the error is that of an earlier one.
+    fn queue(
+        &self,
+        write: impl FnOnce(&mut Connection) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.database.queue(write)
     }
 
     /// The last revision that was in force.
@@ -118,10 +161,11 @@ impl Store {
     /// [`StoreError`].
     pub fn last_revision(&self) -> Result<Option<(u64, String)>, StoreError> {
         let sql = "SELECT number, text FROM revision ORDER BY number DESC LIMIT 1";
-        Ok(self
-            .connection
-            .query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))
-            .optional()?)
+        self.database.read(move |connection| {
+            let row =
+                connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)));
+            Ok(row.optional()?)
+        })
     }
 
     /// The text of a revision that is still kept.
@@ -131,7 +175,8 @@ impl Store {
     pub fn revision(&self, number: u64) -> Result<Option<String>, StoreError> {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         let sql = "SELECT text FROM revision WHERE number = ?1";
-        Ok(self.connection.query_row(sql, [number], |row| row.get(0)).optional()?)
+        self.database
+            .read(move |connection| Ok(connection.query_row(sql, [number], |row| row.get(0)).optional()?))
     }
 
     /// The last revisions and when they came into force, newest first.
@@ -145,9 +190,13 @@ impl Store {
     /// [`StoreError`].
     pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
         let at = moment(now);
-        self.connection.execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![at, text])?;
-        let number = self.connection.last_insert_rowid();
-        self.connection.execute("DELETE FROM revision WHERE number <= ?1", [number - KEPT_REVISIONS])?;
+        let (written, text) = (at.clone(), text.to_owned());
+        let number = self.write(move |connection| {
+            connection.execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![written, text])?;
+            let number = connection.last_insert_rowid();
+            connection.execute("DELETE FROM revision WHERE number <= ?1", [number - KEPT_REVISIONS])?;
+            Ok(number)
+        })?;
         let oldest = (number - KEPT_REVISIONS).max(0).unsigned_abs();
         let mut known = self.revisions.borrow_mut();
         known.push_back((number.unsigned_abs(), at));
@@ -161,55 +210,80 @@ impl Store {
         Ok(self.value("ledger")?.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default())
     }
 
+    /// Queued.
+    ///
     /// # Errors
     /// [`StoreError`].
-    pub fn set_ledger(&mut self, ledger: &Ledger) -> Result<(), StoreError> {
-        let json = serde_json::to_string(ledger)?;
-        if json != self.ledger {
-            self.set_value("ledger", &json)?;
-            self.ledger = json;
+    pub fn set_ledger(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        if serde_json::to_string(ledger)? == *self.ledger.lock() {
+            return Ok(());
         }
-        Ok(())
+        self.queue(self.with_ledger(ledger, |_| Ok(()))?)
+    }
+
+    /// A write with the ledger that knows of it, in one transaction.
+    fn with_ledger<W>(
+        &self,
+        ledger: &Ledger,
+        write: W,
+    ) -> Result<impl FnOnce(&mut Connection) -> Result<(), StoreError> + Send + use<W>, StoreError>
+    where
+        W: FnOnce(&Transaction<'_>) -> Result<(), StoreError> + Send + 'static,
+    {
+        let json = serde_json::to_string(ledger)?;
+        self.ledger.lock().clone_from(&json);
+        let last = self.ledger.clone();
+        Ok(move |connection: &mut Connection| {
+            let done = connection.transaction().map_err(StoreError::from).and_then(|transaction| {
+                write(&transaction)?;
+                transaction.execute(SET_LEDGER, [&json])?;
+                Ok(transaction.commit()?)
+            });
+            done.inspect_err(|_| last.lock().clear())
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn value(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let key = key.to_owned();
         let sql = "SELECT json FROM value WHERE key = ?1";
-        Ok(self.connection.query_row(sql, [key], |row| row.get(0)).optional()?)
+        self.database
+            .read(move |connection| Ok(connection.query_row(sql, [key], |row| row.get(0)).optional()?))
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn set_value(&self, key: &str, json: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO value (key, json) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET json = ?2";
-        self.connection.execute(sql, [key, json])?;
-        Ok(())
+        let (key, json) = (key.to_owned(), json.to_owned());
+        self.write(move |connection| {
+            connection.execute(sql, [key, json])?;
+            Ok(())
+        })
     }
 
-    /// Before an effect: what is about to be done, and the ledger that knows it, in one transaction.
+    /// Before an effect: what is about to be done, and the ledger that knows it, in one transaction. It may be done when that is durable.
     ///
     /// # Errors
     /// [`StoreError`]. Nothing may be done then.
     pub fn intend(
-        &mut self,
+        &self,
         token: &str,
         step: &str,
         ledger: &Ledger,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let ledger = serde_json::to_string(ledger)?;
-        let transaction = self.connection.transaction()?;
-        transaction.execute(
-            "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
-            params![token, moment(now), step],
-        )?;
-        let surplus = transaction.last_insert_rowid() - KEPT_STEPS;
-        transaction.execute("DELETE FROM journal WHERE rowid <= ?1", [surplus])?;
-        transaction.execute(SET_LEDGER, [&ledger])?;
-        transaction.commit()?;
-        self.ledger = ledger;
-        Ok(())
+    ) -> Result<PendingWrite<()>, StoreError> {
+        let (token, at, step) = (token.to_owned(), moment(now), step.to_owned());
+        self.database.begin(self.with_ledger(ledger, move |transaction| {
+            transaction.execute(
+                "INSERT INTO journal (token, at, step) VALUES (?1, ?2, ?3)",
+                params![token, at, step],
+            )?;
+            let surplus = transaction.last_insert_rowid() - KEPT_STEPS;
+            transaction.execute("DELETE FROM journal WHERE rowid <= ?1", [surplus])?;
+            Ok(())
+        })?)
     }
 
     /// Put messages into the outbox, with the ledger that knows that they were written, in one transaction.
@@ -217,25 +291,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn post(
-        &mut self,
-        letters: &[(String, String)],
+        &self,
+        letters: Vec<(String, String)>,
         ledger: &Ledger,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let ledger = serde_json::to_string(ledger)?;
-        let transaction = self.connection.transaction()?;
-        for (target, body) in letters {
-            transaction.execute(
-                "INSERT INTO outbox (target, body, tries, not_before) VALUES (?1, ?2, 0, ?3)",
-                params![target, body, moment(now)],
-            )?;
-            let surplus = transaction.last_insert_rowid() - KEPT_LETTERS;
-            transaction.execute("DELETE FROM outbox WHERE number <= ?1", [surplus])?;
-        }
-        transaction.execute(SET_LEDGER, [&ledger])?;
-        transaction.commit()?;
-        self.ledger = ledger;
-        Ok(())
+        let at = moment(now);
+        self.write(self.with_ledger(ledger, move |transaction| {
+            for (target, body) in letters {
+                transaction.execute(
+                    "INSERT INTO outbox (target, body, tries, not_before) VALUES (?1, ?2, 0, ?3)",
+                    params![target, body, at],
+                )?;
+                let surplus = transaction.last_insert_rowid() - KEPT_LETTERS;
+                transaction.execute("DELETE FROM outbox WHERE number <= ?1", [surplus])?;
+            }
+            Ok(())
+        })?)
     }
 
     /// Messages that are to be sent by now, oldest first. One that waits holds back what came after it for the same target.
@@ -250,43 +322,55 @@ impl Store {
                    ORDER BY number LIMIT ?2";
         // Further away than any pause is what was put off before the clock was set back.
         let furthest = now.saturating_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![moment(now), count, moment(furthest)], |row| {
-            Ok(OutboxMessage {
-                number: row.get(0)?,
-                target: row.get(1)?,
-                body: row.get(2)?,
-                tries: row.get(3)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let (now, furthest) = (moment(now), moment(furthest));
+        self.database.read(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![now, count, furthest], |row| {
+                Ok(OutboxMessage {
+                    number: row.get(0)?,
+                    target: row.get(1)?,
+                    body: row.get(2)?,
+                    tries: row.get(3)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
-    /// It arrived, or nobody wants it.
+    /// It arrived, or nobody wants it. Queued.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn forget_letter(&self, number: i64) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM outbox WHERE number = ?1", [number])?;
-        Ok(())
+        self.queue(move |connection| {
+            connection.execute("DELETE FROM outbox WHERE number = ?1", [number])?;
+            Ok(())
+        })
     }
 
+    /// Queued.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub fn put_off(&self, number: i64, tries: u32, not_before: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET tries = ?2, not_before = ?3 WHERE number = ?1";
-        self.connection.execute(sql, params![number, tries, moment(not_before)])?;
-        Ok(())
+        self.queue(move |connection| {
+            connection.execute(sql, params![number, tries, moment(not_before)])?;
+            Ok(())
+        })
     }
 
-    /// After it: what came of it.
+    /// After it: what came of it. Queued: without it the next look tells.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn conclude(&self, token: &str, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE journal SET ended = ?2, outcome = ?3 WHERE token = ?1";
-        self.connection.execute(sql, params![token, moment(now), outcome])?;
-        Ok(())
+        let (token, at, outcome) = (token.to_owned(), moment(now), outcome.to_owned());
+        self.queue(move |connection| {
+            connection.execute(sql, params![token, at, outcome])?;
+            Ok(())
+        })
     }
 
     /// The steps that a controller began and did not live to see the end of, oldest first. They are told of once.
@@ -308,14 +392,16 @@ impl Store {
     }
 
     /// The steps that a statement about one moment answers with.
-    fn steps(&self, sql: &str, at: Timestamp) -> Result<Vec<Step>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([moment(at)], |row| row.get::<_, String>(0))?;
-        let steps: Vec<String> = rows.collect::<Result<_, _>>()?;
+    fn steps(&self, sql: &'static str, at: Timestamp) -> Result<Vec<Step>, StoreError> {
+        let steps: Vec<String> = self.write(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([moment(at)], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
         Ok(steps.iter().map(|step| serde_json::from_str(step)).collect::<Result<_, _>>()?)
     }
 
-    /// Keep a plan that was shown, so that it can be approved or applied by its id.
+    /// Keep a plan that was shown, so that it can be approved or applied by its id. Queued.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -323,20 +409,22 @@ impl Store {
         let sql = "INSERT INTO plan (id, number, at, json)
                    VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM plan), ?2, ?3)
                    ON CONFLICT (id) DO UPDATE SET json = ?3, at = ?2";
-        self.connection
-            .execute(sql, params![plan.id.as_str(), moment(plan.at), serde_json::to_string(plan)?])?;
-        let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
-        self.connection.execute(sql, [KEPT_PLANS])?;
-        Ok(())
+        let (id, at, json) = (plan.id.as_str().to_owned(), moment(plan.at), serde_json::to_string(plan)?);
+        self.queue(move |connection| {
+            connection.execute(sql, params![id, at, json])?;
+            let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
+            connection.execute(sql, [KEPT_PLANS])?;
+            Ok(())
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
+        let (sql, id) = ("SELECT json FROM plan WHERE id = ?1", id.to_owned());
         let json: Option<String> = self
-            .connection
-            .query_row("SELECT json FROM plan WHERE id = ?1", [id], |row| row.get(0))
-            .optional()?;
+            .database
+            .read(move |connection| Ok(connection.query_row(sql, [id], |row| row.get(0)).optional()?))?;
         Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
     }
 }
@@ -358,6 +446,13 @@ mod tests {
     use crate::core::model::event_kind::EventKind;
     use crate::core::model::{id::PlanId, name::SparkName, object::Object};
 
+    impl Store {
+        /// For thousands of writes.
+        pub(super) fn without_waiting_for_the_disk(&self) {
+            self.write(|connection| Ok(connection.pragma_update(None, "synchronous", "OFF")?)).unwrap();
+        }
+    }
+
     fn now() -> Timestamp {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
@@ -371,10 +466,10 @@ mod tests {
     #[test]
     fn a_step_without_an_outcome_is_told_of_once() {
         let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path()).unwrap();
+        let store = Store::open(directory.path()).unwrap();
         let json = serde_json::to_string(&step()).unwrap();
-        store.intend("1.1.a", &json, &Ledger::default(), now()).unwrap();
-        store.intend("1.2.a", &json, &Ledger::default(), now()).unwrap();
+        store.intend("1.1.a", &json, &Ledger::default(), now()).unwrap().wait().unwrap();
+        store.intend("1.2.a", &json, &Ledger::default(), now()).unwrap().wait().unwrap();
         store.conclude("1.1.a", "done", now()).unwrap();
         drop(store);
         let store = Store::open(directory.path()).unwrap();
@@ -387,10 +482,13 @@ mod tests {
     fn old_revisions_plans_and_events_are_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        store.connection.pragma_update(None, "synchronous", "OFF").unwrap();
+        store.without_waiting_for_the_disk();
         let count = |table: &str| -> i64 {
             let sql = format!("SELECT COUNT(*) FROM {table}");
-            store.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+            store
+                .database
+                .read(move |connection| Ok(connection.query_row(&sql, [], |row| row.get(0))?))
+                .unwrap()
         };
         let mut plan =
             Plan { id: PlanId::default(), revision: 1, at: now(), work: Vec::new(), unseen: Vec::new() };
@@ -413,7 +511,9 @@ mod tests {
     fn a_newer_store_is_refused_and_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        store.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let newer =
+            |connection: &mut Connection| Ok(connection.pragma_update(None, "user_version", VERSION + 1)?);
+        store.write(newer).unwrap();
         drop(store);
         let refused = Store::open(directory.path()).map(|_| ()).unwrap_err();
         assert!(refused.to_string().contains("made by a newer Spark Control"), "{refused}");

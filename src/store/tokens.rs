@@ -53,81 +53,103 @@ impl Store {
     /// [`StoreError`].
     pub fn tokens(&self) -> Result<Vec<AccessToken>, StoreError> {
         let sql = "SELECT id, name, role, hash, made, used FROM token ORDER BY made, name";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| {
-            Ok(AccessToken {
-                id: row.get(0)?,
-                name: row.get(1)?,
-                role: role(&row.get::<_, String>(2)?),
-                hash: row.get(3)?,
-                made: row.get(4)?,
-                used: row.get(5)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.database.read(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| {
+                Ok(AccessToken {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    role: role(&row.get::<_, String>(2)?),
+                    hash: row.get(3)?,
+                    made: row.get(4)?,
+                    used: row.get(5)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn add_token(&self, token: &AccessToken) -> Result<(), StoreError> {
-        insert(&self.connection, token)
+        let token = token.clone();
+        self.write(move |connection| insert(connection, &token))
     }
 
     /// The token and every browser that signed in with it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove_token(&mut self, id: &str) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        delete(&transaction, id)?;
-        Ok(transaction.commit()?)
+    pub fn remove_token(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write(move |connection| {
+            let transaction = connection.transaction()?;
+            delete(&transaction, &id)?;
+            Ok(transaction.commit()?)
+        })
     }
 
     /// One in the place of another, whose browsers are signed out.
     ///
     /// # Errors
     /// [`StoreError`]; the other one stays.
-    pub fn replace_token(&mut self, old: &str, new: &AccessToken) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        delete(&transaction, old)?;
-        insert(&transaction, new)?;
-        Ok(transaction.commit()?)
+    pub fn replace_token(&self, old: &str, new: &AccessToken) -> Result<(), StoreError> {
+        let (old, new) = (old.to_owned(), new.clone());
+        self.write(move |connection| {
+            let transaction = connection.transaction()?;
+            delete(&transaction, &old)?;
+            insert(&transaction, &new)?;
+            Ok(transaction.commit()?)
+        })
     }
 
+    /// Queued.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub fn token_was_used(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE token SET used = ?2 WHERE id = ?1", params![id, moment(at)])?;
-        Ok(())
+        let id = id.to_owned();
+        self.queue(move |connection| {
+            connection.execute("UPDATE token SET used = ?2 WHERE id = ?1", params![id, moment(at)])?;
+            Ok(())
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn sessions(&self) -> Result<Vec<BrowserSession>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT id, token, hash, until FROM session")?;
-        let rows = statement.query_map([], |row| {
-            let until: String = row.get(3)?;
-            let until = until.parse().unwrap_or(Timestamp::MIN);
-            Ok(BrowserSession { id: row.get(0)?, token: row.get(1)?, hash: row.get(2)?, until })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.database.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT id, token, hash, until FROM session")?;
+            let rows = statement.query_map([], |row| {
+                let until: String = row.get(3)?;
+                let until = until.parse().unwrap_or(Timestamp::MIN);
+                Ok(BrowserSession { id: row.get(0)?, token: row.get(1)?, hash: row.get(2)?, until })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn add_session(&self, session: &BrowserSession, now: Timestamp) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM session WHERE until <= ?1", [moment(now)])?;
-        self.connection.execute(
-            "INSERT INTO session (id, token, hash, until) VALUES (?1, ?2, ?3, ?4)",
-            params![session.id, session.token, session.hash, moment(session.until)],
-        )?;
-        Ok(())
+        let session = session.clone();
+        self.write(move |connection| {
+            connection.execute("DELETE FROM session WHERE until <= ?1", [moment(now)])?;
+            connection.execute(
+                "INSERT INTO session (id, token, hash, until) VALUES (?1, ?2, ?3, ?4)",
+                params![session.id, session.token, session.hash, moment(session.until)],
+            )?;
+            Ok(())
+        })
     }
 
     /// # Errors
     /// [`StoreError`].
     pub fn remove_session(&self, id: &str) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM session WHERE id = ?1", [id])?;
-        Ok(())
+        let id = id.to_owned();
+        self.write(move |connection| {
+            connection.execute("DELETE FROM session WHERE id = ?1", [id])?;
+            Ok(())
+        })
     }
 }

@@ -15,28 +15,34 @@ use crate::core::{
 const KEPT: i64 = 10_000;
 
 impl Store {
-    /// A spell begins; tells its number.
+    /// A spell begins; tells its number. Queued.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn begin_spell(&self, object: &Object, spell: UptimeInterval) -> Result<i64, StoreError> {
-        self.connection.execute(
-            "INSERT INTO spell (object, link, since, until) VALUES (?1, ?2, ?3, ?4)",
-            params![object.as_str(), spell.link.name(), moment(spell.since), moment(spell.until)],
-        )?;
-        let number = self.connection.last_insert_rowid();
-        self.connection.execute("DELETE FROM spell WHERE number <= ?1", [number - KEPT])?;
+        let number = self.next_spell.replace(self.next_spell.get() + 1);
+        let object = object.as_str().to_owned();
+        self.queue(move |connection| {
+            connection.execute(
+                "INSERT INTO spell (number, object, link, since, until) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![number, object, spell.link.name(), moment(spell.since), moment(spell.until)],
+            )?;
+            connection.execute("DELETE FROM spell WHERE number <= ?1", [number - KEPT])?;
+            Ok(())
+        })?;
         Ok(number)
     }
 
-    /// It was still so.
+    /// It was still so. Queued.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn extend_spell(&self, number: i64, until: Timestamp) -> Result<(), StoreError> {
-        self.connection
-            .execute("UPDATE spell SET until = ?2 WHERE number = ?1", params![number, moment(until)])?;
-        Ok(())
+        self.queue(move |connection| {
+            connection
+                .execute("UPDATE spell SET until = ?2 WHERE number = ?1", params![number, moment(until)])?;
+            Ok(())
+        })
     }
 
     /// The last `count` of one endpoint, oldest first, with their numbers.
@@ -46,13 +52,16 @@ impl Store {
     pub fn spells(&self, object: &Object, count: u32) -> Result<VecDeque<(i64, UptimeInterval)>, StoreError> {
         let sql =
             "SELECT number, link, since, until FROM spell WHERE object = ?1 ORDER BY number DESC LIMIT ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![object.as_str(), count], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+        let object = object.as_str().to_owned();
+        let rows: Vec<(i64, String, String, String)> = self.database.read(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![object, count], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })?;
         let mut spells = VecDeque::new();
-        for row in rows {
-            let (number, link, since, until) = row?;
+        for (number, link, since, until) in rows {
             let link = [EndpointLink::Up, EndpointLink::Down, EndpointLink::Silent]
                 .into_iter()
                 .find(|known| known.name() == link);

@@ -38,7 +38,7 @@ async fn play(export: &Export) -> String {
     let data = cluster.folder().join("a");
     fs::create_dir_all(&data).unwrap();
     {
-        let mut store = Store::open(&data).unwrap();
+        let store = Store::open(&data).unwrap();
         for _ in 0..export.revision {
             store.add_revision(&export.file, export.at).unwrap();
         }
