@@ -14,7 +14,7 @@ use spark_control::{
         load::load,
         read, render, report,
     },
-    probe::{engine, floor, machine, recipes},
+    probe::{engine, floor, launchers, machine},
 };
 
 /// What is done with one input.
@@ -116,7 +116,7 @@ pub fn a_machine(bytes: &[u8]) {
 pub fn launcher(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for is in ["yes", "no"] {
-        let _ = recipes::read(is, &text);
+        let _ = launchers::read(is, &text);
     }
 }
 

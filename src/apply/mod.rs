@@ -241,11 +241,11 @@ fn launch(
 ) -> Result<Program, String> {
     let (program, file) = with_environment(act, object, group, token, batch, desired)?;
     let effective = effective(object, group, desired)?;
-    let seen = effective.start.dir().and_then(|dir| facts.launchers.get(dir.as_str()));
+    let seen = effective.start.place().and_then(|place| facts.launchers.get(place.as_str()));
     let none = LauncherCheckout::default();
     let checkout = match seen {
         Some(LauncherSeen::Present(checkout)) => checkout,
-        Some(LauncherSeen::Missing) | None => &none,
+        Some(LauncherSeen::Missing | LauncherSeen::Silent { .. }) | None => &none,
     };
     let order = LaunchOrder {
         object,

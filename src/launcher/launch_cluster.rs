@@ -129,7 +129,7 @@ pub(super) fn common_words(order: LaunchOrder<'_>, ranks: DistributedExecutor) -
 
 /// What the file says of the environment wins over what the launcher sets with `-e`, which `--env-file` does not: the engine gets
 /// it from `env`, which the engine then takes the place of, or from its launch script. Secrets are never words.
-fn assignments(effective: &ResolvedModel<'_>) -> Vec<String> {
+pub(super) fn assignments(effective: &ResolvedModel<'_>) -> Vec<String> {
     let plain = effective.env.iter().filter_map(|(name, value)| match value {
         EnvValue::Plain(text) => Some(format!("{name}={text}")),
         EnvValue::Secret(_) => None,

@@ -16,6 +16,6 @@ pub struct LaunchOrder<'a> {
     pub token: &'a FencingToken,
     /// What the container gets in its environment, at that path on every Spark of the model.
     pub environment_file: Option<&'a str>,
-    /// The checkout on the head, for launchers that are in one.
+    /// What the launcher on the head knows: its checkout, or sparkrun.
     pub checkout: &'a LauncherCheckout,
 }

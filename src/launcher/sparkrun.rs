@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value as Json;
 
-use super::{options::labels, order::LaunchOrder};
+use super::{launch_cluster::assignments, options::labels, order::LaunchOrder};
 use crate::{
     core::model::{
         launcher::DistributedExecutor,
@@ -28,11 +28,19 @@ pub fn script(
     program: &PlainPath,
     ranks: DistributedExecutor,
 ) -> String {
-    let LaunchOrder { effective, desired, .. } = order;
+    let LaunchOrder { effective, desired, checkout, .. } = order;
     let hosts: Vec<String> =
         effective.model.sparks.iter().map(|spark| desired.sparks[spark].address.to_string()).collect();
     // An answer of its own to a question that it asks would not be the owner's: it has no terminal, and does not follow.
     let mut words = vec!["run".to_owned(), recipe.to_string(), "--ensure".into(), "--no-follow".into()];
+    // Since 0.4 it waits for the model's first word even so; whether that comes is seen at the engine. What it asks the Hub for an
+    // estimate of memory is not used, and takes half a minute where there is no way to it.
+    words.extend(
+        ["--no-ready-wait", "--no-auto-detect"]
+            .iter()
+            .filter(|one| checkout.knows(one))
+            .map(ToString::to_string),
+    );
     words.extend(["--hosts".into(), hosts.join(",")]);
     words.extend([
         "--image".into(),
@@ -41,13 +49,22 @@ pub fn script(
         effective.port.to_string(),
     ]);
     words.extend(["--served-model-name".into(), effective.model.served_as[0].to_string()]);
-    words.extend(["--restart-policy".into(), "no".into()]);
+    words.extend(["--restart".into(), "no".into()]);
     words.extend(["--init-port".into(), effective.slot.master_port.to_string()]);
     for label in labels(order) {
         words.extend(["--label".into(), label]);
     }
     if let Some(file) = order.environment_file {
         words.push(format!("--executor-args=--env-file {file}"));
+    }
+    // Over what the recipe sets, which `--env-file` is not. Before 0.3.4 there was only the option that reads a number or a truth value
+    // out of the text.
+    for assignment in assignments(effective) {
+        words.extend(if checkout.knows("--env") {
+            ["--env".to_owned(), assignment]
+        } else {
+            ["-o".to_owned(), format!("env.{assignment}")]
+        });
     }
     if ranks == DistributedExecutor::Ray {
         words.extend(["-o".into(), "distributed_executor_backend=ray".into()]);

@@ -1,15 +1,22 @@
-//! What recipes would run, by the dry run of the launcher that knows how to read them. Apart from the machine's facts: it is
-//! somebody else's program, and one that hangs must not make its Spark unreachable.
+//! What launchers say of themselves: what a recipe would run, by the dry run of the launcher that knows how to read it, and which
+//! options sparkrun takes, by its help. Apart from the machine's facts: these are somebody else's programs, and one that hangs must
+//! not make its Spark unreachable.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use super::machine::MAX_SAID;
 use crate::{
     core::{
         decide::need,
-        model::{command_line, name::RepoId, observed::RecipeSeen},
+        model::{
+            command_line,
+            name::RepoId,
+            observed::{LauncherCheckout, LauncherSeen, RecipeSeen},
+            visible,
+        },
     },
     host::{Program, Transport, calls},
 };
@@ -28,41 +35,86 @@ pub struct RecipeDryRun {
     pub words: Vec<String>,
 }
 
-/// What each of them shows. One that could not be read says why.
-pub async fn probe(transport: &dyn Transport, asked: &[RecipeDryRun]) -> BTreeMap<String, RecipeSeen> {
-    if asked.is_empty() {
-        return BTreeMap::new();
+/// What launchers are asked at one look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LauncherQuestions {
+    pub recipes: Vec<RecipeDryRun>,
+    /// Programs that are asked which options they take, below the home directory or absolute.
+    pub sparkruns: BTreeSet<String>,
+}
+
+/// What they answered. One that could not be read says why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LauncherAnswers {
+    pub recipes: BTreeMap<String, RecipeSeen>,
+    pub sparkruns: BTreeMap<String, LauncherSeen>,
+}
+
+/// Ask all of them, one after the other.
+pub async fn probe(transport: &dyn Transport, asked: &LauncherQuestions) -> LauncherAnswers {
+    let LauncherQuestions { recipes, sparkruns } = asked;
+    if recipes.is_empty() && sparkruns.is_empty() {
+        return LauncherAnswers::default();
     }
-    let words = asked.iter().map(|recipe| {
+    let words = recipes.iter().map(|recipe| {
         let nodes = if recipe.names_nodes { "told" } else { "env" };
         let words = recipe.words.iter().map(String::as_str);
         [recipe.key.as_str(), &recipe.dir, nodes].into_iter().chain(words).collect()
     });
-    let program = Program::new("recipes", include_str!("recipes.sh")).with("calls", calls("dry_run", words));
-    let mut seen: BTreeMap<String, RecipeSeen> = asked
-        .iter()
-        .map(|recipe| (recipe.key.clone(), RecipeSeen::Unreadable { why: "its dry run did not end".into() }))
-        .collect();
-    // What was said before it hung counts.
-    let said = match transport.run(&program, DEADLINE).await {
-        Ok(output) => output.stdout,
-        Err(_) => return seen,
+    let dry_runs = calls("dry_run", words);
+    let helps = calls("help_of", sparkruns.iter().map(|program| vec![program.as_str()]));
+    let program =
+        Program::new("launchers", include_str!("launchers.sh")).with("calls", format!("{helps}\n{dry_runs}"));
+    let unread = |recipe: &RecipeDryRun| {
+        (recipe.key.clone(), RecipeSeen::Unreadable { why: "its dry run did not end".into() })
     };
-    for line in said.lines().filter_map(|line| line.strip_prefix("recipe ")) {
-        let mut fields = line.splitn(3, ' ');
-        let (Some(is), Some(key)) = (fields.next(), fields.next()) else { continue };
+    let unheard =
+        |program: &String| (program.clone(), LauncherSeen::Silent { why: "its help did not end".into() });
+    let mut answers = LauncherAnswers {
+        recipes: recipes.iter().map(unread).collect(),
+        sparkruns: sparkruns.iter().map(unheard).collect(),
+    };
+    // What was said before it hung counts.
+    if let Ok(output) = transport.run(&program, DEADLINE).await {
+        output.stdout.lines().for_each(|line| answers.take_in(line));
+    }
+    answers
+}
+
+impl LauncherAnswers {
+    /// A line of the program. Only what was asked about counts.
+    fn take_in(&mut self, line: &str) {
+        let mut fields = line.splitn(4, ' ');
+        let (Some(about), Some(is), Some(key)) = (fields.next(), fields.next(), fields.next()) else {
+            return;
+        };
         let rest = fields.next().unwrap_or_default();
-        match (is, seen.get_mut(key)) {
-            ("sets", Some(RecipeSeen::Readable { sets, .. })) => {
-                sets.insert(rest.to_owned());
+        match (about, is) {
+            ("recipe", "sets") => {
+                if let Some(RecipeSeen::Readable { sets, .. }) = self.recipes.get_mut(key) {
+                    sets.insert(rest.to_owned());
+                }
             }
-            ("sets", _) => {}
-            _ => {
-                seen.insert(key.to_owned(), read(is, rest));
+            ("recipe", is) => {
+                self.recipes.entry(key.to_owned()).and_modify(|seen| *seen = read(is, rest));
             }
+            ("options", is) => {
+                self.sparkruns.entry(key.to_owned()).and_modify(|seen| *seen = options(is, rest));
+            }
+            _ => {}
         }
     }
-    seen
+}
+
+/// What a help said: options with commas between them, or why there are none.
+fn options(is: &str, said: &str) -> LauncherSeen {
+    if is == "yes" {
+        let options = said.split(',').map(str::to_owned).collect();
+        return LauncherSeen::Present(LauncherCheckout { options, ..LauncherCheckout::default() });
+    }
+    let why =
+        if said.is_empty() { "its help said nothing".to_owned() } else { visible::short(said, MAX_SAID) };
+    LauncherSeen::Silent { why }
 }
 
 /// What a dry run said.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Of what another program said, in letters.
-const MAX_SAID: usize = 500;
+pub(super) const MAX_SAID: usize = 500;
 
 /// What the program said.
 #[derive(Debug, Clone, Default, PartialEq)]

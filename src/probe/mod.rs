@@ -8,9 +8,9 @@ pub mod floor;
 pub mod functional_checks;
 pub mod http;
 pub mod jobs;
+pub mod launchers;
 pub mod machine;
 pub mod pending_checks;
-pub mod recipes;
 pub mod socket;
 pub mod survey;
 
@@ -278,7 +278,7 @@ fn asked(
     ledger: &Ledger,
     spark: &SparkName,
     now: Timestamp,
-) -> (machine::ProbeRequest, Vec<recipes::RecipeDryRun>) {
+) -> (machine::ProbeRequest, launchers::LauncherQuestions) {
     let starts = desired.starts();
     let checkouts = starts.iter().filter_map(|start| Some(start.checkout()?.dir.to_string()));
     let programs = starts.iter().flat_map(Start::programs);
@@ -294,7 +294,7 @@ fn asked(
     let is_to_be_read = |one: &&(&Object, ResolvedModel<'_>)| is_waited_for(one) || ledger.is_loading(one.0);
     let recipes = wanted.iter().filter(is_to_be_read).filter_map(|(_, effective)| {
         let (recipe, dir) = effective.start.recipe_of_checkout()?;
-        (effective.model.sparks[0] == *spark).then(|| recipes::RecipeDryRun {
+        (effective.model.sparks[0] == *spark).then(|| launchers::RecipeDryRun {
             key: format!("{dir}/{recipe}"),
             dir: dir.to_string(),
             names_nodes: recipe::names_nodes(effective, desired),
@@ -302,6 +302,9 @@ fn asked(
         })
     });
     let waited_for = wanted.iter().filter(is_waited_for).map(|(_, effective)| effective);
+    let on_this_head = waited_for.clone().filter(|effective| effective.model.sparks[0] == *spark);
+    let sparkruns = on_this_head.filter_map(|effective| effective.start.sparkrun().map(ToString::to_string));
+    let sparkruns: BTreeSet<String> = sparkruns.collect();
     let here = waited_for.clone().filter(|effective| effective.model.sparks.contains(spark));
     let entries = here.flat_map(|effective| {
         let is_head = effective.model.sparks[0] == *spark;
@@ -332,7 +335,7 @@ fn asked(
         programs: programs.collect::<BTreeSet<_>>().into_iter().collect(),
         entries: entries.into_iter().collect(),
     };
-    (asked, recipes.collect())
+    (asked, launchers::LauncherQuestions { recipes: recipes.collect(), sparkruns })
 }
 
 fn images(desired: &Desired) -> BTreeSet<String> {
@@ -354,7 +357,7 @@ async fn facts(
     images: &BTreeSet<String>,
     at: Timestamp,
 ) -> Result<SparkFacts, Unreachable> {
-    let (asked, recipes) = asked(desired, ledger, name, at);
+    let (asked, questions) = asked(desired, ledger, name, at);
     // Those of the file, ours under whatever name, and what runs from an engine's image.
     let inside = |listed: &docker::wire::ContainerSummary| {
         names.contains(&listed.name())
@@ -366,9 +369,9 @@ async fn facts(
         let seen = docker::image(transport, image, ENGINE_DEADLINE).await?;
         Ok::<_, Unreachable>((image.clone(), seen))
     }));
-    let (machine, recipes, containers, images) = tokio::join!(
+    let (machine, answers, containers, images) = tokio::join!(
         machine::probe(transport, desired.cluster.as_str(), &asked, SPARK_DEADLINE),
-        recipes::probe(transport, &recipes),
+        launchers::probe(transport, &questions),
         docker::containers(transport, &inside, ENGINE_DEADLINE),
         images,
     );
@@ -384,10 +387,10 @@ async fn facts(
         containers: containers.map_err(of_engine)?,
         images: images.into_iter().collect::<Result<_, _>>().map_err(of_engine)?,
         files: machine.files,
-        launchers: machine.launchers,
+        launchers: machine.launchers.into_iter().chain(answers.sparkruns).collect(),
         programs: machine.programs,
         entries: machine.entries,
-        recipes,
+        recipes: answers.recipes,
         jobs: machine.jobs,
         token: machine.token,
     })

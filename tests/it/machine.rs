@@ -12,13 +12,13 @@ use std::{
 use spark_control::{
     core::model::{
         files::FilesSeen,
-        observed::{FencingToken, GpuSeen, JobState, RecipeSeen},
+        observed::{FencingToken, GpuSeen, JobState, LauncherSeen, RecipeSeen},
     },
     host::{Answering, DockerResponse, EventStream, Program, ProgramOutput, Transport},
     probe::{
         jobs,
+        launchers::{self, LauncherQuestions, RecipeDryRun},
         machine::{FilesAt, FilesToFind, MachineFacts, PathToFind, ProbeRequest, probe},
-        recipes::{self, RecipeDryRun},
     },
 };
 use tempfile::TempDir;
@@ -429,10 +429,7 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
         ..ProbeRequest::default()
     };
     let seen = here.look(&asked).await.launchers;
-    let spark_control::core::model::observed::LauncherSeen::Present(checkout) = &seen["spark-vllm-docker"]
-    else {
-        panic!()
-    };
+    let LauncherSeen::Present(checkout) = &seen["spark-vllm-docker"] else { panic!() };
     for (option, knows) in [
         ("--solo", true),
         ("--no-ray", true),
@@ -446,7 +443,7 @@ async fn a_launchers_options_are_those_of_its_own_parser() {
     for (option, is_handed_on) in [("--solo", true), ("--container", true), ("--earlyoom", false)] {
         assert_eq!(checkout.hands_on(option), is_handed_on, "{option}: {:?}", checkout.recipe_options);
     }
-    assert_eq!(seen["nowhere"], spark_control::core::model::observed::LauncherSeen::Missing);
+    assert_eq!(seen["nowhere"], LauncherSeen::Missing);
 }
 
 /// If this failed, of a launcher that failed a few short lines would be shown, and the cause be above them.
@@ -483,15 +480,55 @@ async fn a_recipes_command_goes_on_over_lines() {
         names_nodes: true,
         words: vec!["own".into()],
     };
-    let RecipeSeen::Readable { root, args, sets } =
-        recipes::probe(&here, &[asked]).await.remove("vllm/own").unwrap()
-    else {
+    let asked = LauncherQuestions { recipes: vec![asked], ..LauncherQuestions::default() };
+    let mut answers = launchers::probe(&here, &asked).await;
+    let Some(RecipeSeen::Readable { root, args, sets }) = answers.recipes.remove("vllm/own") else {
         panic!("it is readable")
     };
     assert_eq!(root, "lab/own");
     assert_eq!(args["gpu-memory-utilization"], 0.7);
     assert_eq!(args["quantization"], "fp8");
     assert_eq!(sets, ["OTHER".to_owned(), "VLLM_USE_X".to_owned()].into());
+}
+
+/// If this failed, an option that sparkrun has not would be met when the old model is gone, or one that its help only mentions would
+/// be given to it.
+#[tokio::test]
+async fn sparkrun_is_asked_which_options_it_takes() {
+    let here = Here::new();
+    let asked = LauncherQuestions {
+        sparkruns: ["bin/sparkrun".to_owned(), "bin/none".to_owned()].into(),
+        ..LauncherQuestions::default()
+    };
+    // As its help is printed: it hides most of it from who does not ask for all, and folds lines.
+    here.has(
+        "sparkrun",
+        "[ \"$1 $2\" = 'run --help' ] || exit 2
+cat <<END
+Usage: sparkrun run [OPTIONS] RECIPE_NAME [EXTRA_ARGS]...
+
+  Run a recipe. See also --other.
+
+Options:
+  -H, --hosts TEXT                Hosts, as --cluster names them
+  --tp, --tensor-parallel INTEGER
+                                  --folded is no option
+  -e, --env TEXT                  Like -o env.KEY=VALUE
+  --offline / --online            --online overrides it
+END
+[ -z \"$SPARKRUN_ADVANCED\" ] || echo '  --restart TEXT   Restart policy'",
+    );
+    let answers = launchers::probe(&here, &asked).await.sparkruns;
+    let LauncherSeen::Present(seen) = &answers["bin/sparkrun"] else { panic!("{answers:?}") };
+    let options = ["--env", "--hosts", "--offline", "--online", "--restart", "--tensor-parallel", "--tp"];
+    assert_eq!(seen.options, options.map(str::to_owned).into());
+    let LauncherSeen::Silent { why } = &answers["bin/none"] else { panic!("{answers:?}") };
+    assert!(why.contains("No such file"), "{why}");
+
+    here.has("sparkrun", "echo Traceback; echo \"ModuleNotFoundError: No module named 'click'\"; exit 1");
+    let answers = launchers::probe(&here, &asked).await.sparkruns;
+    let LauncherSeen::Silent { why } = &answers["bin/sparkrun"] else { panic!("{answers:?}") };
+    assert_eq!(why, "ModuleNotFoundError: No module named 'click'");
 }
 
 /// If this failed, an update of this program would start a job a second time, or wait for one that has ended.

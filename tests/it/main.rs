@@ -50,6 +50,7 @@ mod replay;
 mod scripts;
 mod serve;
 mod simulation;
+mod sparkrun;
 mod status;
 mod swaps;
 mod tidy;

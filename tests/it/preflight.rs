@@ -371,6 +371,36 @@ fn an_image_is_the_same_by_its_digest_or_its_layers() {
     assert_eq!(reason(pair(image("a", "d", "l"), image("b", "e", "m"))), differs);
 }
 
+/// If this failed, what sparkrun on that Spark has not would be told by it when the old model is gone.
+#[test]
+fn a_sparkrun_that_lacks_an_option_is_in_the_way() {
+    let own = TWO
+        .replace("models:", "vllm: { launcher: { kind: sparkrun, image: vllm-node } }\nmodels:")
+        .replace("repo: lab/wide", "recipe: wide")
+        .replace("args:", "memory_gib: 60, args:");
+    let refused = |seen: Option<LauncherSeen>| {
+        let set = |facts: &mut SparkFacts| {
+            facts.programs = [(".local/bin/sparkrun".to_owned(), true)].into();
+            facts.launchers = seen.map(|seen| (".local/bin/sparkrun".to_owned(), seen)).into_iter().collect();
+        };
+        Sparks::ready().with("spark1", set).refuse(&own)
+    };
+    let knows = |options: &[&str]| {
+        let options = options.iter().map(ToString::to_string).collect();
+        Some(LauncherSeen::Present(LauncherCheckout { options, ..LauncherCheckout::default() }))
+    };
+    assert_eq!(refused(knows(&["--ensure", "--restart", "--init-port", "--label", "--executor-args"])), None);
+    assert_eq!(refused(None), None, "it is not asked at every look");
+    let (reason, message) = refused(knows(&["--ensure", "--restart", "--init-port"])).unwrap();
+    assert_eq!(reason, Reason::LauncherMissing);
+    assert_eq!(
+        message,
+        "`.local/bin/sparkrun` on `spark1` has no `--label`, which sparkrun has since 0.2.24; update it: `uv tool upgrade sparkrun`"
+    );
+    let (_, message) = refused(Some(LauncherSeen::Silent { why: "No module named 'click'".into() })).unwrap();
+    assert!(message.ends_with("does not tell which options it takes: No module named 'click'"), "{message}");
+}
+
 /// If this failed, a model over two Sparks would hang some time after its start, and nobody would know why.
 #[test]
 fn machines_that_a_load_does_not_survive_are_told_before_it() {

@@ -77,8 +77,8 @@ fn command_keeps_the_contract() {
     });
 }
 
-const RECIPE: &str = "recipe_version: \"1\"\nname: MODEL\ncontainer: vllm-node\ncommand: |\n  vllm serve lab/MODEL \\\n    \
-                      --port {port} \\\n    --seed 7\n";
+const RECIPE: &str = "recipe_version: \"1\"\nname: MODEL\ncontainer: vllm-node\nenv:\n  LAB_SET: recipe\n  LAB_KEPT: recipe\n\
+                      command: |\n  vllm serve lab/MODEL \\\n    --port {port} \\\n    --seed 7\n";
 const UP: &str = r#"#!/bin/sh
 # What an owner might write: without our labels, and with a client that fails in between.
 docker run -d --name "$SPARK_CONTROL_CONTAINER" --network host \
@@ -272,7 +272,7 @@ fn sparkrun_is_known_by_our_labels_and_heard_in_its_file() {
     fs::create_dir_all(&registry).unwrap();
     for model in ["alpha", "wide"] {
         let recipe = format!(
-            "model: lab/{model}\ncommand: vllm serve {{model}} --port {{port}} --served-model-name {{served_model_name}} \
+            "model: lab/{model}\nenv:\n  LAB_SET: recipe\n  LAB_KEPT: recipe\ncommand: vllm serve {{model}} --port {{port}} --served-model-name {{served_model_name}} \
              --gpu-memory-utilization {{gpu_memory_utilization}} --note {{the_note}}\n"
         );
         fs::write(registry.join(format!("the-{model}.yaml")), recipe).unwrap();
@@ -287,7 +287,7 @@ reconcile: {{ interval: 2s }}
 vllm: {{ launcher: {{ kind: sparkrun, image: vllm-node }}, on_failure: stall }}
 models:
   alpha: {{ recipe: the-alpha, sparks: [spark1], {args}, env: {{ {env} }} }}
-  wide: {{ recipe: the-wide, sparks: [spark1, spark2], {args}, env: {{ HF_TOKEN: {{ file: {} }} }} }}
+  wide: {{ recipe: the-wide, sparks: [spark1, spark2], {args}, env: {{ HF_TOKEN: {{ file: {} }}, LAB_SET: \"it's $(id)\" }} }}
 ",
             secret.display()
         ))
@@ -311,6 +311,8 @@ models:
         assert!(name.ends_with(&format!("_node_{index}")), "{name}");
         let environment = lab.spark(spark).docker(&["exec", &name, "cat", "/proc/1/environ"]);
         assert!(environment.contains("HF_TOKEN=hunter2-sesame"));
+        // The recipe sets both with `-e`, and the file says otherwise of one.
+        assert!(environment.contains("LAB_SET=it's $(id)\0") && environment.contains("LAB_KEPT=recipe\0"));
         assert!(lab.spark(spark).docker(&["inspect", &name]).contains("\"spark-control.object\": \"vllm\""));
     }
     assert!(!text(&controller.command(&["diff", "--now"])).contains("unmanaged"), "it is ours");
@@ -376,7 +378,7 @@ models:
   wide: {{ repo: lab/wide, {both}, {args}, mods: [mods/fix], launcher: {{ kind: launch-cluster, volumes: [\"{cache}:/lab-cache:ro\"] }} }}
   rayed: {{ repo: lab/wide, {both}, {args}, launcher: {{ kind: launch-cluster, ray: true }} }}
   scripted: {{ repo: lab/wide, {both}, env: {{ VLLM_HOST_IP: \"it's $(id)\" }}, launcher: {{ kind: launch-cluster, script: examples/wide.sh }} }}
-  cooked: {{ recipe: the-alpha, {both}, {args} }}
+  cooked: {{ recipe: the-alpha, {both}, {args}, env: {{ LAB_SET: \"of the file\" }} }}
 ",
         cache = cache.display()
     );
@@ -427,12 +429,8 @@ models:
         // The launcher sets it with `-e`, and the file says otherwise.
         let set = spark.docker(&["inspect", "--format", "{{json .Config.Env}}", CONTAINER]);
         assert!(set.contains("\"VLLM_HOST_IP=192."), "{set}");
-        let running = spark.docker(&["top", CONTAINER, "-eo", "pid,args"]);
-        let engine = running.lines().find(|line| line.contains("serve lab/wide")).expect("an engine").trim();
-        let pid = engine.split(' ').next().unwrap();
-        let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
-        let host: Vec<&str> =
-            environment.split('\0').filter(|one| one.starts_with("VLLM_HOST_IP=")).collect();
+        let environment = spark.engine_environment(CONTAINER, "serve lab/wide");
+        let host: Vec<_> = environment.iter().filter(|one| one.starts_with("VLLM_HOST_IP=")).collect();
         assert_eq!(host, ["VLLM_HOST_IP=it's $(id)"], "{}", spark.name);
     }
 
@@ -441,6 +439,13 @@ models:
     let note = head.iter().position(|word| word == "--note").unwrap();
     assert_eq!(head[note + 1], "it's $(id)");
     assert!(other.is_some());
+    for spark in &lab.sparks {
+        // The recipe sets both in the engine's script, and the file says otherwise of one.
+        let environment = spark.engine_environment(CONTAINER, "serve lab/alpha");
+        let set: Vec<_> = environment.iter().filter(|one| one.starts_with("LAB_")).collect();
+        assert!(set.contains(&&"LAB_SET=of the file".to_owned()), "{}: {set:?}", spark.name);
+        assert!(set.contains(&&"LAB_KEPT=recipe".to_owned()), "{}: {set:?}", spark.name);
+    }
 
     fs::remove_file(checkout.join(".env")).unwrap();
     // From before configuration files, then from before there was anything but Ray.

@@ -83,6 +83,15 @@ impl Spark {
             .then(|| String::from_utf8_lossy(&output.stdout).split('\0').map(str::to_owned).collect())
     }
 
+    /// `NAME=value` of the process in that container whose command line has `words`: what it got at last, whoever set it.
+    pub fn engine_environment(&self, container: &str, words: &str) -> Vec<String> {
+        let running = self.docker(&["top", container, "-eo", "pid,args"]);
+        let engine = running.lines().find(|line| line.contains(words)).expect("an engine").trim();
+        let pid = engine.split(' ').next().expect("a number");
+        let environment = fs::read_to_string(format!("/proc/{pid}/environ")).expect("its environment");
+        environment.split('\0').map(str::to_owned).collect()
+    }
+
     /// How often a container of that name was started on this engine.
     pub fn starts(&self, name: &str) -> usize {
         let events = self.docker(&[

@@ -78,7 +78,8 @@ pub fn notes(target: &ResolvedModel<'_>, desired: &Desired, observed: &Observed)
     notes
 }
 
-/// A recipe sets these itself, over what the file says.
+/// A recipe sets these itself, over what the file says: what it sets is taken from the file where it can be written there
+/// (`launcher/recipe.rs`).
 fn set_by_the_recipe(target: &ResolvedModel<'_>, observed: &Observed) -> Option<String> {
     let (ModelSource::Recipe(recipe), RecipeSeen::Readable { sets, .. }) =
         (&target.model.source, observed.recipe(target)?)
@@ -87,9 +88,9 @@ fn set_by_the_recipe(target: &ResolvedModel<'_>, observed: &Observed) -> Option<
     };
     let lost: Vec<String> = target
         .env
-        .keys()
-        .filter(|name| sets.contains(name.as_str()))
-        .map(|name| format!("`{name}`"))
+        .iter()
+        .filter(|(name, value)| sets.contains(name.as_str()) && value.in_recipe().is_none())
+        .map(|(name, _)| format!("`{name}`"))
         .collect();
     (!lost.is_empty()).then(|| {
         format!(

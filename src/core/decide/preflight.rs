@@ -23,6 +23,10 @@ use crate::core::model::{
 /// `exec`, in February 2026.
 const NEEDED: [&str; 2] = ["--solo", "--launch-script"];
 
+/// Options without which sparkrun cannot be driven: all that `launcher/sparkrun.rs` gives it whatever it knows. Its packages have
+/// them since 0.2.24.
+pub const SPARKRUN_NEEDED: [&str; 5] = ["--ensure", "--restart", "--init-port", "--label", "--executor-args"];
+
 /// What there is before the launch.
 #[derive(Clone, Copy)]
 pub struct PreLaunchState<'a> {
@@ -65,6 +69,7 @@ pub fn preflight(
     found.extend(looked.programs());
     found.extend(looked.recipe());
     found.extend(looked.checkout());
+    found.extend(looked.sparkrun());
     found.extend(looked.entries());
     found.extend(looked.look_alikes());
     found.extend(looked.ports());
@@ -260,6 +265,31 @@ impl Preflight<'_> {
         }
         found.extend(self.fabric(dir, seen));
         found
+    }
+
+    /// `sparkrun` takes the words that it would be given. One that is not asked at this look, as that of a model that takes over for
+    /// another, is believed.
+    fn sparkrun(&self) -> Vec<Objection> {
+        let Some(program) = self.target.start.sparkrun() else { return Vec::new() };
+        let head = self.head();
+        let seen = self.observed.facts(head).and_then(|facts| facts.launchers.get(program.as_str()));
+        let messages = match seen {
+            None | Some(LauncherSeen::Missing) => Vec::new(),
+            Some(LauncherSeen::Silent { why }) => {
+                vec![format!("`{program}` on `{head}` does not tell which options it takes: {why}")]
+            }
+            Some(LauncherSeen::Present(seen)) => {
+                let missing = SPARKRUN_NEEDED.iter().find(|option| !seen.knows(option));
+                let message = |option| {
+                    format!(
+                        "`{program}` on `{head}` has no `{option}`, which sparkrun has since 0.2.24; update it: `uv tool upgrade \
+                         sparkrun`"
+                    )
+                };
+                missing.map(message).into_iter().collect()
+            }
+        };
+        messages.into_iter().map(|message| Objection::new(Reason::LauncherMissing, message)).collect()
     }
 
     /// Options of the file that this checkout has not, or does not hand on.

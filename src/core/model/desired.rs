@@ -149,6 +149,15 @@ impl EnvValue {
             Self::Plain(_) => None,
         }
     }
+
+    /// The text that a recipe can set: it is no secret, and the script that `run-recipe.sh` makes has it between double quotes as it is,
+    /// where a shell would read some letters in another way.
+    pub fn in_recipe(&self) -> Option<&str> {
+        match self {
+            Self::Plain(text) => Some(text.as_str()).filter(|text| !text.contains(['"', '$', '`', '\\'])),
+            Self::Secret(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -124,7 +124,7 @@ pub struct Checkout<'a> {
     pub own: &'a LauncherOptions,
 }
 
-/// Of sparkrun 0.2 and 0.3.
+/// Of sparkrun 0.2 to 0.4.
 const SPARKRUN_LOG: &str = "/tmp/sparkrun_serve.log";
 
 impl<'a> Start<'a> {
@@ -197,6 +197,11 @@ impl<'a> Start<'a> {
         }
     }
 
+    /// Where it is on the head: the directory of its programs, or the program. What is seen of it has this as its key.
+    pub fn place(&self) -> Option<&'a PlainPath> {
+        self.dir().or_else(|| self.sparkrun())
+    }
+
     /// What must be there to start a model, below the home directory or absolute.
     pub fn programs(&self) -> Vec<String> {
         match self {
@@ -218,6 +223,18 @@ impl<'a> Start<'a> {
             | Self::LaunchScript { .. }
             | Self::Docker { .. }
             | Self::Sparkrun { .. }
+            | Self::Command { .. } => None,
+        }
+    }
+
+    /// `sparkrun`, whose help says which options it takes.
+    pub fn sparkrun(&self) -> Option<&'a PlainPath> {
+        match *self {
+            Self::Sparkrun { program, .. } => Some(program),
+            Self::LaunchCluster { .. }
+            | Self::LaunchScript { .. }
+            | Self::Recipe { .. }
+            | Self::Docker { .. }
             | Self::Command { .. } => None,
         }
     }

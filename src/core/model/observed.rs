@@ -110,7 +110,9 @@ pub struct SparkFacts {
     ///
     /// [`ModelSource::files_key`]: super::model_source::ModelSource::files_key
     pub files: BTreeMap<String, FilesSeen>,
-    /// Directories of `launch-cluster.sh` in the file, and what is in each.
+    /// Launchers of the file, by [`Start::place`], and what each knows. `sparkrun` is asked only where a model waits for it.
+    ///
+    /// [`Start::place`]: super::launcher::Start::place
     pub launchers: BTreeMap<String, LauncherSeen>,
     /// Programs that launchers of the file need, and whether each can be run.
     pub programs: BTreeMap<String, bool>,
@@ -123,15 +125,19 @@ pub struct SparkFacts {
     pub token: Option<FencingToken>,
 }
 
-/// A launcher's directory on a Spark.
+/// A launcher on a Spark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum LauncherSeen {
     Missing,
     Present(LauncherCheckout),
+    /// It was asked which options it takes, and did not tell.
+    Silent {
+        why: String,
+    },
 }
 
-/// What its text and its configuration tell.
+/// What its text or its help, and its configuration tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LauncherCheckout {
     /// What its own configuration names as the nodes of a cluster; empty when it names fewer than two.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The lab's recipe runner. It keeps the published command line and behaviour of spark-vllm-docker's run-recipe.py as far
-# as these tests go: a dry run prints the script, words after `--` are quoted and put at the end of the recipe's command.
-# Written for these tests.
+# as these tests go: a recipe is YAML and found below `recipes` too, its `env` stands in the script between double quotes, a dry
+# run prints the script, words after `--` are quoted and put at the end of the recipe's command. Written for these tests.
 here=$(dirname "$0") recipe=$1 dry=false port=8000 pass=() extra=()
 shift
 while [ $# -gt 0 ]; do
@@ -17,11 +17,17 @@ while [ $# -gt 0 ]; do
 done
 for file in "$recipe" "$recipe.yaml" "$here/recipes/$recipe.yaml"; do [ ! -f "$file" ] || break; done
 [ -f "$file" ] || { echo "Error: Recipe '$recipe' not found"; exit 1; }
-command=$(sed -n '/^command: |/,$ { /^command: |/d; s/^  //; p }' "$file")
-command=${command//\{port\}/$port}
-for word in "${extra[@]}"; do printf -v quoted %q "$word"; command="$command $quoted"; done
 script=$(mktemp)
-printf '#!/bin/bash\n# Generated from recipe: %s\n\n# Run the model\n%s\n' "$recipe" "$command" >"$script"
+/usr/bin/python3 - "$file" "$port" "${extra[@]}" >"$script" <<'PYTHON' || exit 1
+import shlex, sys, yaml
+
+with open(sys.argv[1]) as file:
+    recipe = yaml.safe_load(file)
+command = recipe["command"].format(**{**recipe.get("defaults", {}), "port": sys.argv[2]}).rstrip()
+exports = [f'export {name}="{value}"' for name, value in recipe.get("env", {}).items()]
+words = [shlex.quote(word) for word in sys.argv[3:]]
+print("#!/bin/bash", f"# Generated from recipe: {recipe['name']}", *exports, " ".join([command, *words]), sep="\n")
+PYTHON
 if $dry; then
     echo "Recipe: $recipe"
     echo "=== Generated launch script ==="
