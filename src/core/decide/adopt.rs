@@ -73,17 +73,13 @@ pub fn adoption(
 /// The engine's command line says what the file says; what launchers add for several ranks is left out, and so is how a
 /// word was spelled.
 fn same_command(command: &str, target: &ResolvedModel<'_>, recipe: Option<&str>) -> bool {
-    // Process lists join words with spaces: a word with a space in it is several here, on both sides.
-    let split = |words: &mut dyn Iterator<Item = &str>| {
-        let words: Vec<String> = words.flat_map(str::split_whitespace).map(str::to_owned).collect();
-        command_line::command(&words).map(with_defaults)
-    };
-    let Some(found) = split(&mut std::iter::once(command)) else { return false };
+    let Some(found) = read_words(&[command]) else { return false };
     // Where nobody could read the recipe, it keeps the model to itself.
     let root = target.model.source.root().or(recipe).unwrap_or(&found.root);
     let arguments = target.arguments();
-    let mut expected = ["vllm", "serve", root].into_iter().chain(arguments.iter().map(String::as_str));
-    let Some(expected) = split(&mut expected) else { return false };
+    let expected: Vec<&str> =
+        ["vllm", "serve", root].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    let Some(expected) = read_words(&expected) else { return false };
     let same = (&found.root, &found.revision, &found.served_as, found.port, &found.chat_template)
         == (&expected.root, &expected.revision, &expected.served_as, expected.port, &expected.chat_template);
     let known = found.unknown.is_empty();
@@ -95,6 +91,14 @@ fn same_command(command: &str, target: &ResolvedModel<'_>, recipe: Option<&str>)
     } else {
         same && expected.args.iter().all(|(flag, value)| found.args.get(flag) == Some(value))
     }
+}
+
+/// The engine's command that these words are. Process lists join words with spaces: a word with a space in it is several here, on
+/// both sides.
+fn read_words(words: &[&str]) -> Option<EngineCommand> {
+    let words = words.iter().flat_map(|word| word.split_whitespace());
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    command_line::command(&words).map(with_defaults)
 }
 
 /// What the engine does when it is not told.

@@ -38,15 +38,16 @@ impl Bot {
 
 /// Whose sessions are to be looked into: an update is asked for, or was begun.
 pub fn of_interest(desired: &Desired, ledger: &Ledger, now: Timestamp) -> BTreeSet<Object> {
-    let is = |(name, service): (&ServiceName, &Service)| {
+    let services = desired.services.iter();
+    let of_interest = services.filter_map(|(name, service)| {
         let (asked, ..) = service.bot.as_ref()?.due(now)?;
         let object = Object::service(name);
         let update = ledger.service(&object).update.as_ref();
         update
             .is_none_or(|update| update.asked != asked || update.state == UpdateState::Running)
             .then_some(object)
-    };
-    desired.services.iter().filter_map(is).collect()
+    });
+    of_interest.collect()
 }
 
 /// The update of one bot; `None` when none is asked for, or it was done.
@@ -59,8 +60,8 @@ pub fn plan(name: &ServiceName, service: &Service, view: View<'_>) -> Option<Wor
     let goal = format!("bring it to `{branch}`");
     let seen = observed.bots.get(&object);
     // One that is under way ends first, whatever time it was asked for by.
-    let is_this = |update: &&BotUpdate| update.asked == asked || update.state == UpdateState::Running;
-    match ledger.service(&object).update.as_ref().filter(is_this) {
+    let update = ledger.service(&object).update.as_ref();
+    match update.filter(|update| update.asked == asked || update.state == UpdateState::Running) {
         Some(BotUpdate { state: UpdateState::Done { .. }, .. }) => return None,
         Some(BotUpdate { state: UpdateState::Failed { what, .. }, .. }) => {
             let message = format!("{what}; run `spark-control retry {object}` to try it again");

@@ -39,6 +39,13 @@ struct CauseCandidate {
     text: String,
 }
 
+impl CauseCandidate {
+    /// Makes a sentence of what a log says.
+    fn new(weight: Weight, text: &str) -> Self {
+        Self { weight, text: sentence(text) }
+    }
+}
+
 /// Say that there was an error, not which.
 const WRAPPERS: [&str; 13] = [
     "See root cause above",
@@ -189,11 +196,16 @@ pub fn of_ranks<'a>(ranks: impl Iterator<Item = (&'a SparkName, &'a str)>) -> Op
 
 /// What a launcher's own log tells: an error, or what it said last.
 pub fn of_launcher(said: &[String]) -> Option<String> {
-    let told = |line: &&String| {
-        let line = line.trim();
-        !line.is_empty() && !line.contains("Command dispatched in background") && !is_container_id(line)
-    };
-    of(&said.join("\n")).or_else(|| said.iter().rfind(told).map(|line| sentence(strip_colours(line).trim())))
+    of(&said.join("\n")).or_else(|| {
+        let last = said.iter().rfind(|line| tells_something(line))?;
+        Some(sentence(strip_colours(last).trim()))
+    })
+}
+
+/// The line is neither empty nor what is printed when all went well.
+fn tells_something(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.contains("Command dispatched in background") && !is_container_id(line)
 }
 
 /// What `docker run -d` prints when all went well.
@@ -216,26 +228,28 @@ fn found(log: &str) -> Option<CauseCandidate> {
         // After the first wrapper the others speak of its end.
         None => lines.iter().position(|line| line.ends_the_cause()).unwrap_or(lines.len()),
     };
-    let best = |range: std::ops::Range<usize>| {
-        let mut best: Option<CauseCandidate> = None;
-        for at in range {
-            let Some(found) = error_at(lines, at) else { continue };
-            if best.as_ref().is_none_or(|best| found.weight >= best.weight) {
-                best = Some(found);
-            }
-        }
-        best
-    };
-    let before = best(0..ends);
+    let before = best_in(lines, 0..ends);
     if before.as_ref().is_some_and(|found| found.weight >= Weight::Connection) {
         return before;
     }
-    let after = best(ends..lines.len());
+    let after = best_in(lines, ends..lines.len());
     match (before, after) {
         (Some(before), Some(after)) if after.weight > before.weight => Some(after),
         (None, after) => after,
         (before, _) => before,
     }
+}
+
+/// The error of these lines that tells most; of several, the last.
+fn best_in(lines: &[LogLine], range: std::ops::Range<usize>) -> Option<CauseCandidate> {
+    let mut best: Option<CauseCandidate> = None;
+    for at in range {
+        let Some(found) = error_at(lines, at) else { continue };
+        if best.as_ref().is_none_or(|best| found.weight >= best.weight) {
+            best = Some(found);
+        }
+    }
+    best
 }
 
 /// One line of a log.
@@ -367,19 +381,17 @@ fn error_at(lines: &[LogLine], at: usize) -> Option<CauseCandidate> {
         return Some(found);
     }
     if let Some(root) = root(text) {
-        return Some(CauseCandidate { weight: Weight::Root, text: sentence(root) });
+        return Some(CauseCandidate::new(Weight::Root, root));
     }
     if let Some((_, quoted)) = text.split_once("Worker failed with error '") {
         let quoted = quoted.split("', please check the stack trace").next().unwrap_or(quoted);
-        return Some(CauseCandidate { weight: Weight::Quoted, text: sentence(quoted) });
+        return Some(CauseCandidate::new(Weight::Quoted, quoted));
     }
     if line.is_wrapper() {
         return None;
     }
     // Launchers say first what is wrong, and then that they give up.
-    let gives_up =
-        |at: usize| said_error(lines[at].text.trim()).is_some_and(|said| said.starts_with("Error: "));
-    if at > 0 && gives_up(at) && gives_up(at - 1) {
+    if at > 0 && gives_up(line) && gives_up(&lines[at - 1]) {
         return None;
     }
     let message = named_error(text)
@@ -387,7 +399,12 @@ fn error_at(lines: &[LogLine], at: usize) -> Option<CauseCandidate> {
         .or_else(|| logged_error(line, text))
         .or_else(|| bare_error(lines, at))?;
     let message = go_on(message, lines, at);
-    Some(CauseCandidate { weight: weight_of(&message), text: sentence(&message) })
+    Some(CauseCandidate::new(weight_of(&message), &message))
+}
+
+/// A program says its error in this line, as a launcher does before it gives up.
+fn gives_up(line: &LogLine) -> bool {
+    said_error(line.text.trim()).is_some_and(|said| said.starts_with("Error: "))
 }
 
 /// What compilers, loaders and the system say.
@@ -400,27 +417,26 @@ fn root(text: &str) -> Option<&str> {
 
 /// A process that ended in another way than by an error of its own.
 fn death(text: &str) -> Option<CauseCandidate> {
-    let found = |weight, text: &str| Some(CauseCandidate { weight, text: sentence(text) });
     if let Some(told) = text.split(", shutting down").next().filter(|told| {
         let ends = told.split(" (exit code").next().unwrap_or(told);
         ends.ends_with("died unexpectedly") && named_error(told).is_none()
     }) {
         // A code below zero is a signal; others said more before they ended.
         let weight = if told.contains("(exit code: -") { Weight::Killed } else { Weight::Ended };
-        return found(weight, told);
+        return Some(CauseCandidate::new(weight, told));
     }
     if let Some((_, procs)) = text.split_once("Failed core proc(s): ")
         && procs.contains(": -")
     {
-        return found(Weight::Killed, &format!("Failed core proc(s): {procs}"));
+        return Some(CauseCandidate::new(Weight::Killed, &format!("Failed core proc(s): {procs}")));
     }
     if text.contains("ActorDiedError") || text.contains("died unexpectedly before finishing") {
-        return found(Weight::Ended, text);
+        return Some(CauseCandidate::new(Weight::Ended, text));
     }
     DEATHS
         .iter()
         .any(|death| text.starts_with(death))
-        .then(|| found(Weight::Killed, text.trim_matches('!')))?
+        .then(|| CauseCandidate::new(Weight::Killed, text.trim_matches('!')))
 }
 
 /// `name.of.SomeError: message`, anywhere in a line: loggers of many kinds put words before it. Or `SomeError('message')`.
@@ -486,15 +502,17 @@ fn said_error(text: &str) -> Option<String> {
         "Failed to initialize NVML: ",
         "the launch failed: ",
     ];
-    let begins = |words: &str| {
-        let at = text.find(words)?;
-        // At the beginning, or after the name of the program: what stands in the middle of a sentence quotes.
-        let before = &text[..at];
-        (before.is_empty() || before.ends_with(": ") && before.len() < 60).then_some(at)
-    };
-    let at = WORDS.iter().filter_map(|words| begins(words)).min()?;
+    let at = WORDS.iter().filter_map(|words| beginning_of(words, text)).min()?;
     let told = text[at..].trim_start_matches("what():").trim_start_matches("docker: ").trim();
     (told.len() > "Error: ".len()).then(|| told.to_owned())
+}
+
+/// Where a program begins to say these words: what stands in the middle of a sentence quotes.
+fn beginning_of(words: &str, text: &str) -> Option<usize> {
+    let at = text.find(words)?;
+    // At the beginning, or after the name of the program.
+    let before = &text[..at];
+    (before.is_empty() || before.ends_with(": ") && before.len() < 60).then_some(at)
 }
 
 /// What servers and Ray's own processes log as an error without a name.
@@ -516,7 +534,6 @@ fn bare_error(lines: &[LogLine], at: usize) -> Option<String> {
     }
     let name = name.rsplit('.').next().unwrap_or(name);
     let above = lines[..at].iter().rev().take(6).map(|line| line.text.trim());
-    let is_marks = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"^~ |".contains(&byte));
     let mut above = above.filter(|text| !is_marks(text));
     let source = above.next().unwrap_or_default();
     let place = above.find(|text| text.starts_with("File \"")).and_then(place_of);
@@ -527,6 +544,11 @@ fn bare_error(lines: &[LogLine], at: usize) -> Option<String> {
         Some(place) => format!("{name} at `{source}` ({place})"),
         None => format!("{name} at `{source}`"),
     })
+}
+
+/// What Python draws below a line of source.
+fn is_marks(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| b"^~ |".contains(&byte))
 }
 
 /// `File "/a/b/linear.py", line 412, in f` → `linear.py:412`.
@@ -553,13 +575,9 @@ fn go_on(message: String, lines: &[LogLine], at: usize) -> String {
         return message;
     }
     let below = lines[at + 1..].iter().map(|line| line.text.trim()).take(3 * MAX_MORE_LINES);
-    let ends = |text: &&str| {
-        !text.is_empty()
-            && !text.starts_with("Traceback")
-            && !text.starts_with("During handling")
-            && named_error(text).is_none()
-    };
-    let more = below.take_while(ends).filter(|text| !text.starts_with("For further information"));
+    let more = below
+        .take_while(|text| belongs_to_message(text))
+        .filter(|text| !text.starts_with("For further information"));
     let more: Vec<&str> = more.take(MAX_MORE_LINES).collect();
     if !counts {
         return format!("{message} {}", more.join("; "));
@@ -584,17 +602,31 @@ fn go_on(message: String, lines: &[LogLine], at: usize) -> String {
     if told.is_empty() { message } else { format!("{name}: {told}") }
 }
 
+/// A line of the message that is above it: neither its end nor the beginning of another.
+fn belongs_to_message(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with("Traceback")
+        && !text.starts_with("During handling")
+        && named_error(text).is_none()
+}
+
 fn weight_of(message: &str) -> Weight {
-    let has = |words: &[&str]| words.iter().any(|words| message.contains(words));
-    if has(&ECHOES) || message == NO_CAUSE {
+    if has_any(message, &ECHOES) || message == NO_CAUSE {
         Weight::Echo
-    } else if has(&POINTERS) || message.contains("died unexpectedly") && !message.contains("(exit code: -") {
+    } else if has_any(message, &POINTERS)
+        || message.contains("died unexpectedly") && !message.contains("(exit code: -")
+    {
         Weight::Ended
-    } else if has(&CONNECTION) {
+    } else if has_any(message, &CONNECTION) {
         Weight::Connection
     } else {
         Weight::Error
     }
+}
+
+/// Any of these words are in the message.
+fn has_any(message: &str, words: &[&str]) -> bool {
+    words.iter().any(|words| message.contains(words))
 }
 
 /// On one line, not longer than a person reads.

@@ -71,8 +71,10 @@ pub enum UptimeChange {
 
 /// How often it stopped being up. What first refuses and then falls silent is one outage.
 pub fn outages(spells: &[UptimeInterval]) -> usize {
-    let begins = |at: &usize| *at == 0 || spells[at - 1].link == EndpointLink::Up;
-    (0..spells.len()).filter(|at| spells[*at].link != EndpointLink::Up && begins(at)).count()
+    let begins = (0..spells.len()).filter(|&at| {
+        spells[at].link != EndpointLink::Up && (at == 0 || spells[at - 1].link == EndpointLink::Up)
+    });
+    begins.count()
 }
 
 /// A clock that was set back begins a spell of its own.

@@ -106,16 +106,16 @@ impl Ledger {
     /// Remember since when requests have been waited for: as long as what serves them is to be stopped, so that those whose time is
     /// over are not given it once more while the stop runs.
     pub fn take_drains(&mut self, plan: &Plan, now: Timestamp) {
-        let since = |work: &Work| {
+        let mut draining: Vec<(Object, Timestamp)> = Vec::new();
+        for work in &plan.work {
             let known = self.slot(&work.object).draining_since;
-            match &work.verdict {
+            let since = match &work.verdict {
                 Verdict::Waiting { reason: Reason::Draining, .. } => Some(known.unwrap_or(now)),
                 Verdict::Open if work.outage.is_some() => known,
                 _ => None,
-            }
-        };
-        let draining: Vec<(Object, Timestamp)> =
-            plan.work.iter().filter_map(|work| Some((work.object.clone(), since(work)?))).collect();
+            };
+            draining.extend(since.map(|since| (work.object.clone(), since)));
+        }
         self.slots.values_mut().for_each(|slot| slot.draining_since = None);
         for (object, since) in draining {
             self.slot_mut(&object).draining_since = Some(since);

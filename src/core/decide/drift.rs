@@ -159,47 +159,32 @@ fn response(drift: &Drift, planned: &BTreeMap<&Object, &Work>) -> String {
 fn slot(object: &Object, view: View<'_>, found: &mut Vec<Drift>) {
     let View { desired, observed, ledger, now } = view;
     let slot = &desired.slots[object];
-    let mut add = |class, spark: Option<&SparkName>, desired: String, observed: String| {
-        let (object, spark) = (Some(object.clone()), spark.cloned());
-        found.push(Drift {
-            class,
-            object,
-            spark,
-            desired,
-            observed,
-            response: String::new(),
-            since: Timestamp::UNIX_EPOCH,
-        });
-    };
     let standing = slot_containers(object, slot, view);
     let case = SlotView { object, slot, view };
     if ledger.is_below_floor(object) {
         for entry in standing.iter().filter(|entry| entry.is_ours()) {
             let wished = "stopped, because too little memory is free";
-            add(DriftClass::ShouldBeStopped, Some(entry.spark), wished.into(), named(entry.container));
+            found.push(should_be_stopped(object, entry.spark, wished, named(entry.container)));
         }
     }
     if let Some(held) = case.held_model()
         && let Readiness::Dead { why } | Readiness::NotYet { why } =
             readiness::readiness(object, &held.launch_spec(), view)
     {
-        add(DriftClass::Missing, None, format!("`{}`, which a hold keeps", held.name), why);
+        let wished = format!("`{}`, which a hold keeps", held.name);
+        found.push(of_slot(object, DriftClass::Missing, wished, why));
     }
     let wanted = match schedule::wanted(object, slot, desired, now) {
         WantedModel::Watch => return,
         WantedModel::Nothing => {
             for entry in standing {
-                add(DriftClass::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
+                found.push(should_be_stopped(object, entry.spark, "nothing", named(entry.container)));
             }
             for (spark, view) in &observed.sparks {
                 let jobs = view.facts().map(|facts| facts.jobs.as_slice()).unwrap_or_default();
                 for job in jobs.iter().filter(|job| job.runs_for(object)) {
-                    add(
-                        DriftClass::ShouldBeStopped,
-                        Some(spark),
-                        "nothing".into(),
-                        format!("launcher job {}", job.id),
-                    );
+                    let seen = format!("launcher job {}", job.id);
+                    found.push(should_be_stopped(object, spark, "nothing", seen));
                 }
             }
             return;
@@ -214,30 +199,31 @@ fn slot(object: &Object, view: View<'_>, found: &mut Vec<Drift>) {
             && entry.container.image_id != image.id
         {
             let running = entry.container.image_id.to_string();
-            add(DriftClass::Image, Some(entry.spark), format!("{} ({})", wanted.image, image.id), running);
+            let wished = format!("{} ({})", wanted.image, image.id);
+            let drift = of_slot(object, DriftClass::Image, wished, running);
+            found.push(Drift { spark: Some(entry.spark.clone()), ..drift });
         }
     }
-    let elsewhere = |entry: &&SlotContainer<'_>| entry.is_ours() && !group.sparks.contains(entry.spark);
-    for entry in standing.iter().filter(elsewhere) {
-        add(DriftClass::ShouldBeStopped, Some(entry.spark), "nothing".into(), named(entry.container));
+    for entry in standing.iter().filter(|entry| entry.is_ours() && !group.sparks.contains(entry.spark)) {
+        found.push(should_be_stopped(object, entry.spark, "nothing", named(entry.container)));
     }
     let why = match readiness::readiness(object, &group, view) {
         Readiness::Ready => return,
-        Readiness::Unknown { why } => return add(DriftClass::Unknown, None, group.model.to_string(), why),
+        Readiness::Unknown { why } => {
+            found.push(of_slot(object, DriftClass::Unknown, group.model.to_string(), why));
+            return;
+        }
         Readiness::NotYet { why } | Readiness::Dead { why } => why,
     };
     let there: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| group.sparks.contains(entry.spark)).collect();
-    let is_of_group = |entry: &&&SlotContainer<'_>| entry.spec.as_ref() == Some(&group.spec);
-    let ranks = there.iter().filter(is_of_group).count();
-    let alive = there
-        .iter()
-        .filter(is_of_group)
-        .filter(|entry| group.is_alive(entry.spark, entry.container) == Some(true));
+    let ranks: Vec<&&SlotContainer<'_>> =
+        there.iter().filter(|entry| entry.spec.as_ref() == Some(&group.spec)).collect();
+    let alive = ranks.iter().filter(|entry| group.is_alive(entry.spark, entry.container) == Some(true));
     let launched = ledger.launch(object).map(|launch| &launch.group);
     let (class, seen) = match (launched, there.first()) {
         (_, None) => (DriftClass::Missing, why),
-        (_, Some(_)) if ranks > 0 => {
+        (_, Some(_)) if !ranks.is_empty() => {
             let half = (1..group.sparks.len()).contains(&alive.count());
             (if half { DriftClass::HalfUp } else { DriftClass::Stopped }, why)
         }
@@ -249,7 +235,26 @@ fn slot(object: &Object, view: View<'_>, found: &mut Vec<Drift>) {
         }
         (_, Some(entry)) => (DriftClass::Model, named(entry.container)),
     };
-    add(class, None, format!("`{}`", group.model), seen);
+    found.push(of_slot(object, class, format!("`{}`", group.model), seen));
+}
+
+/// What differs in a slot, on no Spark in particular.
+fn of_slot(object: &Object, class: DriftClass, desired: String, observed: String) -> Drift {
+    Drift {
+        class,
+        object: Some(object.clone()),
+        spark: None,
+        desired,
+        observed,
+        response: String::new(),
+        since: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// What runs for a slot on a Spark where it should not.
+fn should_be_stopped(object: &Object, spark: &SparkName, desired: &str, observed: String) -> Drift {
+    let drift = of_slot(object, DriftClass::ShouldBeStopped, desired.to_owned(), observed);
+    Drift { spark: Some(spark.clone()), ..drift }
 }
 
 fn named(container: &Container) -> String {
@@ -299,7 +304,6 @@ fn services(desired: &Desired, observed: &Observed, found: &mut Vec<Drift>) {
 fn unmanaged(desired: &Desired, observed: &Observed, claims: &Claims<'_>, found: &mut Vec<Drift>) {
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
-        let claimed = |name: &str| claims.get(spark).is_some_and(|names| names.contains(name));
         for container in facts.containers.iter().filter(|container| container.running) {
             let labels = container.labels.as_ref();
             let cluster = labels.map(|labels| labels.cluster.as_str());
@@ -309,7 +313,7 @@ fn unmanaged(desired: &Desired, observed: &Observed, claims: &Claims<'_>, found:
                 slots.any(|object| *object == labels.object)
             });
             let others = cluster.is_some_and(|id| id != desired.cluster.as_str());
-            if claimed(&container.name) || is_of_slot || others {
+            if is_claimed(container, spark, claims) || is_of_slot || others {
                 continue;
             }
             if cluster.is_some() || container.engine_alive() == Some(true) {
@@ -374,17 +378,16 @@ fn second_authority(view: View<'_>, found: &mut Vec<Drift>) {
 fn strangers_on_the_gpu(observed: &Observed, claims: &Claims<'_>, found: &mut Vec<Drift>) {
     for (spark, view) in &observed.sparks {
         let Some(facts) = view.facts() else { continue };
-        let claimed = |name: &str| claims.get(spark).is_some_and(|names| names.contains(name));
         for process in facts.gpu_processes() {
             let id = process.container.as_ref();
             let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
             // An engine that is a stranger has been told of.
-            let known = |container: &Container| {
-                claimed(&container.name)
+            let is_known = container.is_some_and(|container| {
+                is_claimed(container, spark, claims)
                     || container.labels.is_some()
                     || container.engine_alive() == Some(true)
-            };
-            if container.is_some_and(known) {
+            });
+            if is_known {
                 continue;
             }
             let of = container.map_or(String::new(), |container| format!(" in `{}`", container.name));
@@ -411,6 +414,11 @@ fn claimed(desired: &Desired) -> Claims<'_> {
         }
     }
     claimed
+}
+
+/// A slot or a service of the file has a container of this name on this Spark.
+fn is_claimed(container: &Container, spark: &SparkName, claims: &Claims<'_>) -> bool {
+    claims.get(spark).is_some_and(|names| names.contains(container.name.as_str()))
 }
 
 fn about(class: DriftClass, spark: &SparkName, desired: String, observed: String) -> Drift {

@@ -64,10 +64,9 @@ pub fn notes(target: &ResolvedModel<'_>, desired: &Desired, observed: &Observed)
             ));
         }
     }
-    let among = |spark: &SparkName| target.model.sparks.contains(spark);
     if target.model.sparks.len() > 1 {
-        let differences =
-            platform_difference::differences(desired, observed).into_iter().filter(|one| among(&one.spark));
+        let differences = platform_difference::differences(desired, observed).into_iter();
+        let differences = differences.filter(|one| target.model.sparks.contains(&one.spark));
         notes.extend(differences.map(|one| {
             format!(
                 "`{}` has {}, not {}: a model on both may hang; make them alike",

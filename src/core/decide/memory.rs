@@ -11,7 +11,7 @@ use super::{
     weights,
 };
 use crate::core::model::{
-    desired::{self, Desired, Slot, WantedModel},
+    desired::{self, Desired, WantedModel},
     id::ContainerId,
     launch::{Launch, LaunchState},
     ledger::Ledger,
@@ -49,30 +49,40 @@ pub fn holders(
     desired: &Desired,
     going: &BTreeSet<&ContainerId>,
 ) -> Vec<GpuOccupant> {
-    let holder = |process: &GpuProcess| {
-        let id = process.container.as_ref();
-        let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
-        let of = match container {
-            Some(container) => owner(spark, container, desired),
-            None if id.is_none() && is_desktop(&process.name) => GpuOccupantOwner::Desktop,
-            None => GpuOccupantOwner::Unmanaged,
-        };
-        let goes = id.is_some_and(|id| going.contains(id));
-        GpuOccupant { name: process.name.clone(), pid: process.pid, bytes: process.memory_bytes, of, goes }
-    };
-    let mut holders: Vec<GpuOccupant> = facts.gpu_processes().iter().map(holder).collect();
+    let processes = facts.gpu_processes().iter();
+    let mut holders: Vec<GpuOccupant> =
+        processes.map(|process| holder(process, spark, facts, desired, going)).collect();
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
     holders
+}
+
+/// Whose process on the GPU this is, what it holds, and whether it is stopped first.
+fn holder(
+    process: &GpuProcess,
+    spark: &SparkName,
+    facts: &SparkFacts,
+    desired: &Desired,
+    going: &BTreeSet<&ContainerId>,
+) -> GpuOccupant {
+    let id = process.container.as_ref();
+    let container = id.and_then(|id| facts.containers.iter().find(|container| container.id == *id));
+    let of = match container {
+        Some(container) => owner(spark, container, desired),
+        None if id.is_none() && is_desktop(&process.name) => GpuOccupantOwner::Desktop,
+        None => GpuOccupantOwner::Unmanaged,
+    };
+    let goes = id.is_some_and(|id| going.contains(id));
+    GpuOccupant { name: process.name.clone(), pid: process.pid, bytes: process.memory_bytes, of, goes }
 }
 
 /// Whose of the file a container is.
 pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> GpuOccupantOwner {
     let labels = container.labels.as_ref().filter(|labels| labels.cluster == desired.cluster.as_str());
-    let is_of = |object: &Object, slot: &Slot| {
-        labels.is_some_and(|labels| labels.object == *object)
+    let slot = desired.slots.iter().find(|(object, slot)| {
+        labels.is_some_and(|labels| labels.object == **object)
             || (slot.sparks.contains(spark) && slot.container.as_str() == container.name)
-    };
-    if let Some((object, _)) = desired.slots.iter().find(|(object, slot)| is_of(object, slot)) {
+    });
+    if let Some((object, _)) = slot {
         return GpuOccupantOwner::Slot(object.clone());
     }
     let service = desired.services.iter().find(|(_, service)| {
@@ -199,8 +209,10 @@ fn room(
         others.push(format!("{} for files that are on their way", gib(transfers)));
     }
     // What a slot holds is counted by what it needs.
-    let is_beside = |holder: &&GpuOccupant| !holder.goes && !matches!(holder.of, GpuOccupantOwner::Slot(_));
-    for holder in holders(spark, facts, desired, going).iter().filter(is_beside) {
+    for holder in holders(spark, facts, desired, going) {
+        if holder.goes || matches!(holder.of, GpuOccupantOwner::Slot(_)) {
+            continue;
+        }
         let Some(bytes) = holder.bytes else { continue };
         taken = taken.saturating_add(bytes);
         others.push(format!("{} held by {}", gib(bytes), holder.who()));
@@ -213,27 +225,39 @@ fn room(
 /// What was stopped there or died there a moment ago gives its memory back late: what is free now is not what will be. Of what
 /// this slot itself stopped, the gate says when it has waited for too long.
 fn comes_back(place: &MemoryPlace<'_>, facts: &SparkFacts, ledger: &Ledger, now: Timestamp) -> bool {
-    let MemoryPlace { object, spark, going, .. } = place;
-    let is_late = |since: Timestamp| now.duration_since(since) > RELEASE_DEADLINE;
+    let MemoryPlace { object, spark, .. } = place;
     let is_released = ledger.slots.iter().any(|(of, slot)| {
         let here = slot.release.as_ref().filter(|release| release.pids.contains_key(*spark));
-        here.is_some_and(|release| of == *object || !is_late(release.since))
+        here.is_some_and(|release| of == *object || !is_late(release.since, now))
     });
-    let is_gone = |(of, launch): (&Object, &Launch)| {
-        launch.group.sparks.contains(spark)
-            && match launch.state {
-                LaunchState::Failed { at, .. } | LaunchState::Stopped { at } => !is_late(at),
-                // It is taken to serve, and nothing of it is there that could be stopped.
-                LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
-                    let alive = |container: &Container| {
-                        going.contains(&container.id) && container.engine_alive() != Some(false)
-                    };
-                    of == *object && !facts.containers.iter().any(alive)
-                }
-                LaunchState::Loading => false,
+    is_released || ledger.launches().any(|(of, launch)| is_gone(of, launch, place, facts, now))
+}
+
+/// So long after a stop or an end, memory that was held has come back as far as it will.
+fn is_late(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since) > RELEASE_DEADLINE
+}
+
+/// The launch of `of` ended on this Spark a moment ago, or is taken to serve there and does not.
+fn is_gone(
+    of: &Object,
+    launch: &Launch,
+    place: &MemoryPlace<'_>,
+    facts: &SparkFacts,
+    now: Timestamp,
+) -> bool {
+    let MemoryPlace { object, spark, going, .. } = place;
+    launch.group.sparks.contains(spark)
+        && match launch.state {
+            LaunchState::Failed { at, .. } | LaunchState::Stopped { at } => !is_late(at, now),
+            // It is taken to serve, and nothing of it is there that could be stopped.
+            LaunchState::Serving { .. } | LaunchState::Unseen { .. } => {
+                let mut containers =
+                    facts.containers.iter().filter(|container| going.contains(&container.id));
+                of == *object && !containers.any(|container| container.engine_alive() != Some(false))
             }
-    };
-    is_released || ledger.launches().any(is_gone)
+            LaunchState::Loading => false,
+        }
 }
 
 /// For so long nothing has come back and nothing was taken.
@@ -269,30 +293,37 @@ pub fn table(
     going: &BTreeSet<&ContainerId>,
     view: View<'_>,
 ) -> Vec<MemoryRow> {
+    effective.model.sparks.iter().filter_map(|spark| row(spark, object, effective, going, view)).collect()
+}
+
+/// The row of one Spark; `None` when it cannot be seen.
+fn row(
+    spark: &SparkName,
+    object: &Object,
+    effective: &ResolvedModel<'_>,
+    going: &BTreeSet<&ContainerId>,
+    view: View<'_>,
+) -> Option<MemoryRow> {
     let View { desired, observed, ledger, now } = view;
-    let row = |spark: &SparkName| {
-        let facts = observed.facts(spark)?;
-        let mut place =
-            MemoryPlace { object, target: effective, spark, going, observed, by_what_is_free: false };
-        place.by_what_is_free = !comes_back(&place, facts, ledger, now);
-        let (needed_bytes, basis) = match need::need_on(effective, spark, facts, observed, ledger) {
-            MemoryNeed::Known(known) => (Some(known.bytes), known.basis.to_string()),
-            MemoryNeed::Unknown { .. } => (None, String::new()),
-        };
-        let fit = fit(place, facts, desired, ledger, now);
-        Some(MemoryRow {
-            spark: spark.clone(),
-            total_bytes: facts.memory_total_bytes,
-            available_bytes: facts.memory_available_bytes,
-            needed_bytes,
-            basis,
-            floor_bytes: desired.sparks[spark].floor_bytes,
-            verdict: fit.to_string(),
-            fit,
-            holders: holders(spark, facts, desired, going),
-        })
+    let facts = observed.facts(spark)?;
+    let mut place = MemoryPlace { object, target: effective, spark, going, observed, by_what_is_free: false };
+    place.by_what_is_free = !comes_back(&place, facts, ledger, now);
+    let (needed_bytes, basis) = match need::need_on(effective, spark, facts, observed, ledger) {
+        MemoryNeed::Known(known) => (Some(known.bytes), known.basis.to_string()),
+        MemoryNeed::Unknown { .. } => (None, String::new()),
     };
-    effective.model.sparks.iter().filter_map(row).collect()
+    let fit = fit(place, facts, desired, ledger, now);
+    Some(MemoryRow {
+        spark: spark.clone(),
+        total_bytes: facts.memory_total_bytes,
+        available_bytes: facts.memory_available_bytes,
+        needed_bytes,
+        basis,
+        floor_bytes: desired.sparks[spark].floor_bytes,
+        verdict: fit.to_string(),
+        fit,
+        holders: holders(spark, facts, desired, going),
+    })
 }
 
 /// The most that can be free on a Spark once these containers are gone: what is free, and all that their processes hold.
@@ -342,23 +373,12 @@ pub fn released(
     now: Timestamp,
 ) -> ReleaseProgress {
     let threshold = needed.bytes.saturating_add(floor_bytes).max(needed.to_start_bytes);
-    let waited = release.map(|release| (now.duration_since(release.since), release.since));
-    let not_yet = |why: String| match waited {
-        Some((waited, _)) if waited > RELEASE_DEADLINE => {
-            ReleaseProgress::Stuck(format!("{why}, {} after the stop", minutes(waited)))
-        }
-        Some((waited, since)) => ReleaseProgress::Freeing(format!(
-            "{why}; {} s so far, gives up at {:.0}",
-            waited.as_secs().max(0),
-            since.saturating_add(RELEASE_DEADLINE).unwrap_or(Timestamp::MAX)
-        )),
-        None => ReleaseProgress::Freeing(why),
-    };
+    let since = release.map(|release| release.since);
     if let Some(release) = release {
         if let Some(container) =
             facts.containers.iter().find(|container| release.containers.contains(&container.id))
         {
-            return not_yet(format!("`{}` is still there on `{spark}`", container.name));
+            return not_released(format!("`{}` is still there on `{spark}`", container.name), since, now);
         }
         // A reboot numbers processes anew.
         let up = SignedDuration::from_secs(i64::try_from(facts.uptime_secs).unwrap_or(i64::MAX));
@@ -366,33 +386,22 @@ pub fn released(
         let pids = release.pids.get(spark).filter(|_| same_boot);
         let mut held = facts.gpu_processes().iter();
         if let Some(process) = held.find(|process| pids.is_some_and(|pids| pids.contains(&process.pid))) {
-            return not_yet(format!(
-                "process {} of the stopped model still holds the GPU of `{spark}`",
-                process.pid
-            ));
+            let why =
+                format!("process {} of the stopped model still holds the GPU of `{spark}`", process.pid);
+            return not_released(why, since, now);
         }
     }
-    let since = release.map(|release| release.since);
     let samples = ledger.samples.get(spark).filter(|samples| samples.boot_id == facts.boot_id);
-    let after_the_stop = |sample: &&MemorySample| since.is_none_or(|since| sample.at >= since);
-    let newest_first =
-        || samples.into_iter().flat_map(|samples| &samples.seen).rev().take_while(after_the_stop);
-    let stays = |least: u64, count: usize, over: SignedDuration| {
-        let enough: Vec<Timestamp> = newest_first()
-            .take_while(|sample| sample.available_bytes >= least)
-            .map(|sample| sample.at)
-            .collect();
-        match (enough.first(), enough.last()) {
-            (Some(newest), Some(oldest)) => {
-                let so_long = newest.duration_since(*oldest);
-                (enough.len() >= count && so_long >= over, Some(so_long))
-            }
-            _ => (false, None),
-        }
-    };
+    let newest_first: Vec<&MemorySample> = samples
+        .into_iter()
+        .flat_map(|samples| &samples.seen)
+        .rev()
+        .take_while(|sample| since.is_none_or(|since| sample.at >= since))
+        .collect();
     // Far above what is needed, a step back of what still moves does no harm.
-    let (clear, watched) = stays(threshold.saturating_add(CLEAR_BYTES), CLEAR_SAMPLES, CLEAR_OVER);
-    let (close, watched_close) = stays(threshold, SAMPLES, OVER);
+    let clear_bytes = threshold.saturating_add(CLEAR_BYTES);
+    let (clear, watched) = stays_free(&newest_first, clear_bytes, CLEAR_SAMPLES, CLEAR_OVER);
+    let (close, watched_close) = stays_free(&newest_first, threshold, SAMPLES, OVER);
     if clear || close {
         return ReleaseProgress::Yes;
     }
@@ -401,8 +410,44 @@ pub fn released(
         (Some(so_long), _) => ReleaseProgress::Settling(settling(&free, spark, so_long, CLEAR_OVER)),
         (None, Some(so_long)) => ReleaseProgress::Settling(settling(&free, spark, so_long, OVER)),
         (None, None) => {
-            not_yet(format!("{free} free on `{spark}`, {} needed with what stays free", gib(threshold)))
+            let why = format!("{free} free on `{spark}`, {} needed with what stays free", gib(threshold));
+            not_released(why, since, now)
         }
+    }
+}
+
+/// How far the release is that waits for `why`: it is under way, or has taken too long since the stop.
+fn not_released(why: String, since: Option<Timestamp>, now: Timestamp) -> ReleaseProgress {
+    let Some(since) = since else { return ReleaseProgress::Freeing(why) };
+    let waited = now.duration_since(since);
+    if waited > RELEASE_DEADLINE {
+        return ReleaseProgress::Stuck(format!("{why}, {} after the stop", minutes(waited)));
+    }
+    ReleaseProgress::Freeing(format!(
+        "{why}; {} s so far, gives up at {:.0}",
+        waited.as_secs().max(0),
+        since.saturating_add(RELEASE_DEADLINE).unwrap_or(Timestamp::MAX)
+    ))
+}
+
+/// Whether the newest samples all show that much free, so many of them over so long; and how long they have shown it.
+fn stays_free(
+    newest_first: &[&MemorySample],
+    least_bytes: u64,
+    count: usize,
+    over: SignedDuration,
+) -> (bool, Option<SignedDuration>) {
+    let enough: Vec<Timestamp> = newest_first
+        .iter()
+        .take_while(|sample| sample.available_bytes >= least_bytes)
+        .map(|sample| sample.at)
+        .collect();
+    match (enough.first(), enough.last()) {
+        (Some(newest), Some(oldest)) => {
+            let so_long = newest.duration_since(*oldest);
+            (enough.len() >= count && so_long >= over, Some(so_long))
+        }
+        _ => (false, None),
     }
 }
 

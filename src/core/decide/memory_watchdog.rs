@@ -42,13 +42,9 @@ impl Ledger {
 
     /// The slot whose model was started last of those that load or serve on this Spark and may be acted on.
     fn newest_on(&self, spark: &SparkName, desired: &Desired) -> Option<Object> {
-        let may_act = |object: &Object| {
-            let slot = desired.slots.get(object).filter(|slot| slot.wanted != WantedModel::Watch);
-            slot.is_some_and(|slot| !slot.suspend && !desired.policy.suspend)
-        };
         let here = self.launches().filter(|(object, launch)| {
             let runs = matches!(launch.state, LaunchState::Loading | LaunchState::Serving { .. });
-            runs && launch.group.sparks.contains(spark) && may_act(object)
+            runs && launch.group.sparks.contains(spark) && may_act(object, desired)
         });
         here.max_by_key(|(_, launch)| launch.at).map(|(object, _)| object.clone())
     }
@@ -61,4 +57,10 @@ impl Ledger {
                 && attempts.is_some_and(|attempts| attempts.last.kind == FailureKind::BelowFloor)
         })
     }
+}
+
+/// The slot is neither only watched nor suspended.
+fn may_act(object: &Object, desired: &Desired) -> bool {
+    let slot = desired.slots.get(object).filter(|slot| slot.wanted != WantedModel::Watch);
+    slot.is_some_and(|slot| !slot.suspend && !desired.policy.suspend)
 }

@@ -114,14 +114,18 @@ pub fn size(value: &Json) -> Option<u64> {
     };
     let text = text.trim();
     let last = text.chars().last()?;
-    let power = |of: &str| of.find(last).map(|power| i32::try_from(power + 1).unwrap_or(0));
-    let factor = match (power(BINARY), power(DECIMAL)) {
+    let factor = match (power_of(last, BINARY), power_of(last, DECIMAL)) {
         (Some(power), _) => 1024_f64.powi(power),
         (None, Some(power)) => 1000_f64.powi(power),
         (None, None) => return text.parse().ok(),
     };
     let number: f64 = text[..text.len() - 1].parse().ok()?;
     (number.is_finite() && number >= 0.0).then_some((number * factor) as u64)
+}
+
+/// Which power of a thousand this letter stands for, `letters` being those of the first power and on.
+fn power_of(letter: char, letters: &str) -> Option<i32> {
+    letters.find(letter).map(|power| i32::try_from(power + 1).unwrap_or(0))
 }
 
 /// Arguments that say what an engine takes.
@@ -176,17 +180,16 @@ pub fn need(effective: &ResolvedModel<'_>, told: NeedInputs<'_>, peaks: &[u64]) 
     let declared = effective.model.memory_bytes.unwrap_or(0);
     // Each Spark holds its part of the weights, and what does not divide besides.
     let weights = weights_bytes.map(|bytes| bytes / effective.model.sparks.len().max(1) as u64);
-    let of_share = |share: f64| (share * total_bytes as f64) as u64;
     let controls_full_command_line = effective.start.controls_full_command_line();
 
     let (told, basis) = match (gigabytes, share) {
         (Some(gigabytes), _) => ((gigabytes * (1_u64 << 30) as f64) as u64, NeedBasis::Gigabytes),
-        (None, Some(share)) => (of_share(share), NeedBasis::Share),
+        (None, Some(share)) => (share_of(total_bytes, share), NeedBasis::Share),
         // A recipe's or a script's own share is not known here.
         (None, None) if !controls_full_command_line && (declared > 0 || !peaks.is_empty()) => {
             (0, NeedBasis::Declared)
         }
-        (None, None) => (of_share(ENGINE_SHARE), NeedBasis::DefaultShare),
+        (None, None) => (share_of(total_bytes, ENGINE_SHARE), NeedBasis::DefaultShare),
     };
     let to_start_bytes = if gigabytes.is_some() { 0 } else { told };
     let mut known = Known { bytes: told, basis, to_start_bytes };
@@ -219,4 +222,10 @@ pub fn need(effective: &ResolvedModel<'_>, told: NeedInputs<'_>, peaks: &[u64]) 
     known.raise(peak, NeedBasis::Peak { loads: peaks.len() });
     known.to_start_bytes = known.to_start_bytes.max(known.bytes);
     MemoryNeed::Known(known)
+}
+
+/// So much of all the memory.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
+fn share_of(total_bytes: u64, share: f64) -> u64 {
+    (share * total_bytes as f64) as u64
 }

@@ -37,8 +37,7 @@ pub fn plan(view: View<'_>, revision: u64) -> Plan {
     }
     one_launch_per_spark(&mut work);
     let id = PlanId::of(&work);
-    let silent = |name: &&SparkName| observed.facts(name).is_none();
-    let unseen = desired.sparks.keys().filter(silent).cloned().collect();
+    let unseen = desired.sparks.keys().filter(|spark| observed.facts(spark).is_none()).cloned().collect();
     Plan { id, revision, at: now, work, unseen }
 }
 
@@ -92,7 +91,6 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
         return;
     }
     let needs: Vec<&PlannedStep> = work.steps().filter(|step| step.consent.is_some()).collect();
-    let block = |reason, message: String| Verdict::Blocked { reason, message };
     let stops = work.steps().any(|step| matches!(step.step, Step::Stop { .. }));
     let updates = work.steps().any(|step| matches!(step.step, Step::Update { .. }));
     let hold = consent::hold(&work.object, desired, now);
@@ -104,13 +102,13 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
         || updates
         || (stops && (serves || !desired.slots.contains_key(&work.object)));
     if let Some(why) = &ledger.fenced {
-        work.verdict = block(Reason::Fenced, why.clone());
+        work.verdict = blocked(Reason::Fenced, why.clone());
     } else if desired.policy.suspend && !ledger.is_past_stop(&work.object) {
-        work.verdict = block(Reason::Suspended, "`reconcile.suspend` is on".into());
+        work.verdict = blocked(Reason::Suspended, "`reconcile.suspend` is on".into());
     } else if let (Some((name, hold)), true) = (hold, takes_away) {
         let until = hold.until.map_or("it is taken out of the file".into(), |until| format!("{until:.0}"));
         let message = format!("the hold `{name}` of {} ({}) until {until}", hold.owner, hold.reason);
-        work.verdict = block(Reason::Held, message);
+        work.verdict = blocked(Reason::Held, message);
     } else if let Some(first) = needs.first() {
         let why = match first.consent.expect("filtered for it") {
             ConsentReason::NotOurs => {
@@ -123,6 +121,11 @@ fn settle(work: &mut Work, desired: &Desired, ledger: &Ledger, now: Timestamp) {
                 "`reconcile.on_drift` is `repair`, which never stops what answers"
             }
         };
-        work.verdict = block(Reason::ApprovalNeeded, why.into());
+        work.verdict = blocked(Reason::ApprovalNeeded, why.into());
     }
+}
+
+/// Nothing is done, for this reason.
+fn blocked(reason: Reason, message: String) -> Verdict {
+    Verdict::Blocked { reason, message }
 }

@@ -6,14 +6,13 @@ use super::{fitness, memory, slot_containers::SlotContainer, view::View};
 use crate::core::model::{
     files::FilesSeen,
     id::ContainerId,
-    launch_spec::LaunchSpec,
     launcher::{Checkout, DistributedExecutor},
     launcher_options::LauncherOption,
     memory_table::MemoryFit,
     model_source::ModelSource,
     name::{PlainPath, SparkName},
     object::Object,
-    observed::{Container, LauncherCheckout, LauncherSeen, Observed, RecipeSeen},
+    observed::{Container, LauncherCheckout, LauncherSeen, Observed, RecipeSeen, SparkFacts},
     plan::Objection,
     reason::Reason,
     resolved_model::ResolvedModel,
@@ -48,13 +47,10 @@ pub fn preflight(
 ) -> Vec<Objection> {
     let View { observed, .. } = view;
     let looked = Preflight { object, target, before, view };
-    let reachable = |spark: &&SparkName| observed.facts(spark).is_some();
-    let sparks: Vec<&SparkName> = target.model.sparks.iter().filter(reachable).collect();
-    let mut found: Vec<Objection> = target
-        .model
-        .sparks
-        .iter()
-        .filter(|spark| !reachable(spark))
+    let (sparks, unreachable): (Vec<&SparkName>, Vec<&SparkName>) =
+        target.model.sparks.iter().partition(|spark| observed.facts(spark).is_some());
+    let mut found: Vec<Objection> = unreachable
+        .into_iter()
         .map(|spark| Objection::new(Reason::Unreachable, format!("`{spark}` is not reachable")))
         .collect();
     for spark in &sparks {
@@ -213,20 +209,8 @@ impl Preflight<'_> {
     fn programs(&self) -> Vec<Objection> {
         let head = self.head();
         let Some(facts) = self.observed.facts(head) else { return Vec::new() };
-        let objection = |program: String| match facts.programs.get(&program) {
-            Some(true) => None,
-            Some(false) => {
-                let message = format!("`{program}` is not there on `{head}`, or cannot be run");
-                Some(Objection::new(Reason::LauncherMissing, message))
-            }
-            None => {
-                let message = format!(
-                    "whether `{program}` is there on `{head}` is not known: its disk does not answer"
-                );
-                Some(Objection::new(Reason::Unknown, message))
-            }
-        };
-        self.target.start.programs().into_iter().filter_map(objection).collect()
+        let programs = self.target.start.programs().into_iter();
+        programs.filter_map(|program| missing_program(&program, head, facts)).collect()
     }
 
     fn recipe(&self) -> Option<Objection> {
@@ -279,14 +263,13 @@ impl Preflight<'_> {
                 vec![format!("`{program}` on `{head}` does not tell which options it takes: {why}")]
             }
             Some(LauncherSeen::Present(seen)) => {
-                let missing = SPARKRUN_NEEDED.iter().find(|option| !seen.knows(option));
-                let message = |option| {
-                    format!(
+                match SPARKRUN_NEEDED.iter().find(|option| !seen.knows(option)) {
+                    None => Vec::new(),
+                    Some(option) => vec![format!(
                         "`{program}` on `{head}` has no `{option}`, which sparkrun has since 0.2.24; update it: `uv tool upgrade \
                          sparkrun`"
-                    )
-                };
-                missing.map(message).into_iter().collect()
+                    )],
+                }
             }
         };
         messages.into_iter().map(|message| Objection::new(Reason::LauncherMissing, message)).collect()
@@ -294,37 +277,45 @@ impl Preflight<'_> {
 
     /// Options of the file that this checkout has not, or does not hand on.
     fn unknown_options(&self, checkout: Checkout<'_>, seen: &LauncherCheckout) -> Vec<Objection> {
-        let (start, dir, head) = (&self.target.start, checkout.dir, self.head());
+        let start = &self.target.start;
         let mut asked: Vec<LauncherOption> = checkout.own.all();
         if start.docker().is_some_and(|docker| !docker.ports.is_empty()) {
             asked.push(LauncherOption { words: vec!["--publish".into()], since: Some("2026-06-03") });
         }
-        let is_recipe = start.recipe_of_checkout().is_some();
-        let objection = |option: LauncherOption| {
-            let name = &option.words[0];
-            if !seen.knows(name) {
-                let since = option.since.map_or(String::new(), |since| format!(", which came on {since}"));
-                return Some(format!(
-                    "`launch-cluster.sh` in `{dir}` on `{head}` has no `{name}`{since}; update it, or take it out of the file"
-                ));
-            }
-            (is_recipe && !seen.hands_on(name)).then(|| {
-                format!(
-                    "`run-recipe.sh` in `{dir}` on `{head}` does not hand `{name}` on to `launch-cluster.sh`; update it, or \
-                     take it out of the file"
-                )
-            })
-        };
-        let messages = asked.into_iter().filter_map(objection);
+        let messages = asked.iter().filter_map(|option| self.unknown_option(option, checkout.dir, seen));
         messages.map(|message| Objection::new(Reason::LauncherMissing, message)).collect()
+    }
+
+    /// Why the checkout at `dir` cannot take this option; `None` when it can.
+    fn unknown_option(
+        &self,
+        option: &LauncherOption,
+        dir: &PlainPath,
+        seen: &LauncherCheckout,
+    ) -> Option<String> {
+        let (name, head) = (&option.words[0], self.head());
+        if !seen.knows(name) {
+            let since = option.since.map_or(String::new(), |since| format!(", which came on {since}"));
+            return Some(format!(
+                "`launch-cluster.sh` in `{dir}` on `{head}` has no `{name}`{since}; update it, or take it out of the file"
+            ));
+        }
+        let is_recipe = self.target.start.recipe_of_checkout().is_some();
+        (is_recipe && !seen.hands_on(name)).then(|| {
+            format!(
+                "`run-recipe.sh` in `{dir}` on `{head}` does not hand `{name}` on to `launch-cluster.sh`; update it, or \
+                 take it out of the file"
+            )
+        })
     }
 
     fn fabric(&self, dir: &PlainPath, seen: &LauncherCheckout) -> Option<Objection> {
         let sparks = &self.target.model.sparks;
-        let has_none = |spark: &&SparkName| self.desired.sparks[*spark].fabric.is_none();
-        let without = sparks.iter().find(has_none).filter(|_| sparks.len() > 1)?;
+        let without = sparks.iter().find(|spark| self.has_no_fabric(spark)).filter(|_| sparks.len() > 1)?;
         // None at all is fine when the launcher's own configuration names just these.
-        if sparks.iter().all(|spark| has_none(&spark)) && names_just(sparks, &seen.nodes, self.observed) {
+        if sparks.iter().all(|spark| self.has_no_fabric(spark))
+            && names_just(sparks, &seen.nodes, self.observed)
+        {
             return None;
         }
         let message = format!(
@@ -333,6 +324,11 @@ impl Preflight<'_> {
             self.target.name
         );
         Some(Objection::new(Reason::FabricMissing, message))
+    }
+
+    /// The file names no interface of the fast network for this Spark.
+    fn has_no_fabric(&self, spark: &SparkName) -> bool {
+        self.desired.sparks[spark].fabric.is_none()
     }
 
     /// What the owner has to have put there.
@@ -344,11 +340,10 @@ impl Preflight<'_> {
             on.iter().map(move |spark| (needed.name.clone(), spark))
         });
         // A model that takes over for another is not asked for at every look.
-        let is_lacking = |(name, spark): &(String, &SparkName)| {
+        let lacking = places.filter(|(name, spark)| {
             self.observed.facts(spark).is_some_and(|facts| facts.entries.get(name) == Some(&false))
-        };
-        let messages =
-            places.filter(is_lacking).map(|(name, spark)| format!("`{name}` is not there on `{spark}`"));
+        });
+        let messages = lacking.map(|(name, spark)| format!("`{name}` is not there on `{spark}`"));
         messages.map(|message| Objection::new(Reason::FilesMissing, message)).collect()
     }
 
@@ -358,21 +353,27 @@ impl Preflight<'_> {
         if self.target.start.checkout().is_none() {
             return Vec::new();
         }
+        self.target.model.sparks.iter().filter_map(|spark| self.look_alike(spark)).collect()
+    }
+
+    /// Names the container on this Spark that the launcher would take for the slot's.
+    fn look_alike(&self, spark: &SparkName) -> Option<Objection> {
         let name = self.target.slot.container.as_str();
-        let is_taken = |container: &&Container| {
-            let is_alike = container.name.contains(name) || container.image.contains(name);
-            let goes = self.before.standing.iter().any(|entry| entry.container.id == container.id);
-            container.running && is_alike && !goes
-        };
-        let objection = |spark: &SparkName| {
-            let container = self.observed.facts(spark)?.containers.iter().find(is_taken)?;
-            let message = format!(
-                "the launcher would take `{}` ({}) on `{spark}` for `{name}`; give the slot another `container`",
-                container.name, container.image
-            );
-            Some(Objection::new(Reason::NameTaken, message))
-        };
-        self.target.model.sparks.iter().filter_map(objection).collect()
+        let containers = &self.observed.facts(spark)?.containers;
+        let container = containers.iter().find(|container| self.is_look_alike(container))?;
+        let message = format!(
+            "the launcher would take `{}` ({}) on `{spark}` for `{name}`; give the slot another `container`",
+            container.name, container.image
+        );
+        Some(Objection::new(Reason::NameTaken, message))
+    }
+
+    /// The container runs, stays, and has the slot's name in its own or in that of its image.
+    fn is_look_alike(&self, container: &Container) -> bool {
+        let name = self.target.slot.container.as_str();
+        let is_alike = container.name.contains(name) || container.image.contains(name);
+        let goes = self.before.standing.iter().any(|entry| entry.container.id == container.id);
+        container.running && is_alike && !goes
     }
 
     /// Nobody else listens where the head will. What stands in the slot's own place goes before, and its ports with it.
@@ -380,23 +381,26 @@ impl Preflight<'_> {
         let (target, head) = (self.target, self.head());
         let listening = self.observed.facts(head).and_then(|facts| facts.platform.listening.as_ref());
         let Some(listening) = listening else { return Vec::new() };
-        let own = self.ledger.launched(self.object).filter(|group| group.head() == head);
-        let stands = self.before.standing.iter().any(|entry| entry.spark == head && entry.container.running);
         // A model on one Spark has no use for the other port.
         let master_port = (target.model.sparks.len() > 1).then_some(target.slot.master_port);
-        let goes = |port: u16| {
-            let is_own = |group: &LaunchSpec| {
-                group.port == port || (group.sparks.len() > 1 && port == target.slot.master_port)
-            };
-            stands && own.is_none_or(is_own)
-        };
         [target.port]
             .into_iter()
             .chain(master_port)
-            .filter(|port| listening.contains(port) && !goes(*port))
+            .filter(|port| listening.contains(port) && !self.port_goes(*port))
             .map(|port| format!("something else listens on port {port} of `{head}`"))
             .map(|message| Objection::new(Reason::PortTaken, message))
             .collect()
+    }
+
+    /// The listener on this port of the head is the slot's own, which is stopped first.
+    fn port_goes(&self, port: u16) -> bool {
+        let head = self.head();
+        let own = self.ledger.launched(self.object).filter(|group| group.head() == head);
+        let stands = self.before.standing.iter().any(|entry| entry.spark == head && entry.container.running);
+        stands
+            && own.is_none_or(|group| {
+                group.port == port || (group.sparks.len() > 1 && port == self.target.slot.master_port)
+            })
     }
 
     fn secrets(&self) -> Vec<Objection> {
@@ -408,6 +412,22 @@ impl Preflight<'_> {
             Objection::new(Reason::SecretMissing, message)
         })
         .collect()
+    }
+}
+
+/// What is said of a program of the launcher that the head lacks, or may lack; `None` when it is there.
+fn missing_program(program: &str, head: &SparkName, facts: &SparkFacts) -> Option<Objection> {
+    match facts.programs.get(program) {
+        Some(true) => None,
+        Some(false) => {
+            let message = format!("`{program}` is not there on `{head}`, or cannot be run");
+            Some(Objection::new(Reason::LauncherMissing, message))
+        }
+        None => {
+            let message =
+                format!("whether `{program}` is there on `{head}` is not known: its disk does not answer");
+            Some(Objection::new(Reason::Unknown, message))
+        }
     }
 }
 
@@ -424,11 +444,13 @@ fn looks_for_files(target: &ResolvedModel<'_>) -> bool {
 
 /// One node for each of these Sparks, as far as their addresses are known.
 fn names_just(sparks: &[SparkName], nodes: &[Ipv4Addr], observed: &Observed) -> bool {
-    let is_named = |spark: &SparkName| {
-        let Some(facts) = observed.facts(spark) else { return false };
-        let mut addresses =
-            facts.platform.interfaces.values().flat_map(|interface| &interface.addresses).peekable();
-        addresses.peek().is_none() || addresses.any(|address| nodes.contains(address))
-    };
-    nodes.len() == sparks.len() && sparks.iter().all(is_named)
+    nodes.len() == sparks.len() && sparks.iter().all(|spark| is_among_nodes(spark, nodes, observed))
+}
+
+/// One of the Spark's addresses is among these nodes, or none of its addresses is known.
+fn is_among_nodes(spark: &SparkName, nodes: &[Ipv4Addr], observed: &Observed) -> bool {
+    let Some(facts) = observed.facts(spark) else { return false };
+    let mut addresses =
+        facts.platform.interfaces.values().flat_map(|interface| &interface.addresses).peekable();
+    addresses.peek().is_none() || addresses.any(|address| nodes.contains(address))
 }

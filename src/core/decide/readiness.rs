@@ -43,22 +43,24 @@ pub fn rank<'a>(
     spark: &SparkName,
     view: View<'a>,
 ) -> Option<&'a Container> {
-    let View { desired, observed, ledger, .. } = view;
-    let launch = ledger.launch(object).filter(|launch| launch.group.spec == group.spec);
-    let is_rank = |container: &&Container| {
-        let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
-        let token = container.labels.as_ref().and_then(|labels| labels.token.as_ref());
-        let left_over = match (launch, token) {
-            (Some(launch), Some(token)) => *token < launch.token,
-            _ => false,
-        };
-        spec.as_ref() == Some(&group.spec) && !left_over
-    };
-    let facts = observed.facts(spark)?;
+    let facts = view.observed.facts(spark)?;
     if group.is_labelled {
-        return facts.containers.iter().find(is_rank);
+        return facts.containers.iter().find(|container| is_rank(container, object, group, view));
     }
-    facts.container(group.container.as_str()).filter(is_rank)
+    facts.container(group.container.as_str()).filter(|container| is_rank(container, object, group, view))
+}
+
+/// The container is ours, of this spec, and not left from an earlier start.
+fn is_rank(container: &Container, object: &Object, group: &LaunchSpec, view: View<'_>) -> bool {
+    let View { desired, ledger, .. } = view;
+    let launch = ledger.launch(object).filter(|launch| launch.group.spec == group.spec);
+    let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
+    let token = container.labels.as_ref().and_then(|labels| labels.token.as_ref());
+    let left_over = match (launch, token) {
+        (Some(launch), Some(token)) => *token < launch.token,
+        _ => false,
+    };
+    spec.as_ref() == Some(&group.spec) && !left_over
 }
 
 /// The engine of this endpoint, when it answered a completion for the names that `group` is to serve.
@@ -161,8 +163,10 @@ pub fn readiness(object: &Object, group: &LaunchSpec, view: View<'_>) -> Readine
 /// The engine says of what it serves for `group` which files it loaded. Where it does not, that it is the right one rests on its
 /// names and on the words that it was started with.
 pub fn tells_root(group: &LaunchSpec, engine: &EngineAnswer) -> bool {
-    let is_ours = |id: &str| group.served_as.iter().any(|name| name.as_str() == id);
-    group.root.is_none() || engine.models.iter().all(|model| model.root.is_some() || !is_ours(&model.id))
+    group.root.is_none()
+        || engine.models.iter().all(|model| {
+            model.root.is_some() || !group.served_as.iter().any(|name| name.as_str() == model.id)
+        })
 }
 
 /// Every name of `group` is served, and is what was to be loaded, as far as either is known.

@@ -77,16 +77,19 @@ pub fn service(name: &str, image: &str) -> Option<(ServiceKind, u16)> {
     let image = image.split(':').next().unwrap_or(image);
     [name, image].into_iter().find_map(|text| {
         let text = text.to_lowercase();
-        let has = |word: &str| match word.len() {
-            // Short ones only as a whole word.
-            0..=3 => text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| part == word),
-            _ => text.contains(word),
-        };
         SERVICES
             .iter()
-            .find(|(words, ..)| words.iter().any(|word| has(word)))
+            .find(|(words, ..)| words.iter().any(|word| has_word(&text, word)))
             .map(|(_, kind, port)| (*kind, *port))
     })
+}
+
+/// The word is in the text: a short one only as a whole word.
+fn has_word(text: &str, word: &str) -> bool {
+    match word.len() {
+        0..=3 => text.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| part == word),
+        _ => text.contains(word),
+    }
 }
 
 #[cfg(test)]

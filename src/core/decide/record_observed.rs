@@ -87,20 +87,13 @@ impl Ledger {
 
     /// Specs that no entry of the file has any more. Of what was learned of them some is kept: models come back.
     fn forget_what_left_the_file(&mut self, desired: &Desired) {
-        let is_known = |spec: &SpecHash| {
-            desired.slots.values().any(|slot| {
-                let mut models =
-                    desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
-                models.any(|model| model.spec_hash() == *spec)
-            })
-        };
         for (spec, record) in &mut self.specs {
-            if !record.checked.is_empty() && !is_known(spec) {
+            if !record.checked.is_empty() && !is_in_file(spec, desired) {
                 record.checked.clear();
             }
         }
         let is_full = self.specs.len() > KEPT_SPECS;
-        self.specs.retain(|spec, record| !record.is_empty() && (!is_full || is_known(spec)));
+        self.specs.retain(|spec, record| !record.is_empty() && (!is_full || is_in_file(spec, desired)));
         if self.attempts.is_empty() {
             return;
         }
@@ -153,8 +146,9 @@ impl Ledger {
     fn sample(&mut self, spark: &SparkName, facts: &SparkFacts) {
         let sample = MemorySample { at: facts.at, available_bytes: facts.memory_available_bytes };
         let samples = self.samples.entry(spark.clone()).or_default();
-        let silent = |last: &MemorySample| sample.at.duration_since(last.at) > LONGEST_BREAK;
-        if samples.boot_id != facts.boot_id || samples.seen.back().is_some_and(silent) {
+        let last = samples.seen.back();
+        let was_silent = last.is_some_and(|last| sample.at.duration_since(last.at) > LONGEST_BREAK);
+        if samples.boot_id != facts.boot_id || was_silent {
             *samples = MemorySamples { boot_id: facts.boot_id.clone(), seen: VecDeque::new() };
         }
         match samples.seen.back_mut() {
@@ -295,11 +289,10 @@ impl Ledger {
             }
             (LaunchState::Stopped { .. } | LaunchState::Unseen { .. }, Readiness::Ready) => {
                 // The stop did not happen, or what could not be seen is seen again.
+                let view = View { desired, observed, ledger: self, now };
                 let stopping = self.slot(object).release.as_ref().is_some_and(|release| {
-                    let rank = |spark| {
-                        readiness::rank(object, group, spark, View { desired, observed, ledger: self, now })
-                    };
-                    let mut ranks = group.sparks.iter().filter_map(rank);
+                    let sparks = group.sparks.iter();
+                    let mut ranks = sparks.filter_map(|spark| readiness::rank(object, group, spark, view));
                     ranks.any(|container| release.containers.contains(&container.id))
                 });
                 if stopping {
@@ -332,9 +325,9 @@ impl Ledger {
                 LaunchState::Loading | LaunchState::Serving { .. } | LaunchState::Unseen { .. },
                 Readiness::Dead { why },
             ) => {
-                let is_told_of = |facts: &SparkFacts| facts.at > launch.at && facts.token.is_some();
                 let is_adopted = self.is_adopted(object, group);
-                if loading && job.is_none() && !is_adopted && head.is_some_and(is_told_of) {
+                let is_told_of = head.is_some_and(|facts| facts.at > launch.at && facts.token.is_some());
+                if loading && job.is_none() && !is_adopted && is_told_of {
                     // The message never arrived; a later one, with a higher token, makes it worthless. A machine that knows
                     // of no token has lost what it knew of jobs too.
                     self.never_began(object);
@@ -346,13 +339,8 @@ impl Ledger {
                 // Containers and jobs are not seen at the same instant: what a launcher started with its last word may
                 // show only at the next look.
                 let ended = self.launch(object).and_then(|launch| launch.launcher_ended);
-                let at_work = || {
-                    let rank = |spark| {
-                        readiness::rank(object, group, spark, View { desired, observed, ledger: self, now })
-                    };
-                    group.sparks.iter().all(|spark| rank(spark).is_some_and(Container::is_at_work))
-                };
-                let prepares = group.prepares && fatal.is_none() && at_work();
+                let view = View { desired, observed, ledger: self, now };
+                let prepares = group.prepares && fatal.is_none() && is_at_work(object, group, view);
                 let grace = if prepares { PREPARATION } else { ENGINE_GRACE };
                 let in_time = match ended {
                     None => age <= LAUNCH_DEADLINE,
@@ -503,8 +491,24 @@ fn files_of(
 ) -> Option<BTreeMap<SparkName, FilesSeen>> {
     let effective = desired.resolved_model(slot, &group.model)?;
     let key = effective.model.source.files_key().filter(|_| effective.spec_hash() == group.spec)?;
-    let seen = |spark: &SparkName| Some((spark.clone(), observed.facts(spark)?.files.get(&key)?.clone()));
-    Some(group.sparks.iter().filter_map(seen).collect())
+    let sparks = group.sparks.iter();
+    let seen =
+        sparks.filter_map(|spark| Some((spark.clone(), observed.facts(spark)?.files.get(&key)?.clone())));
+    Some(seen.collect())
+}
+
+/// An entry of the file leads to this spec.
+fn is_in_file(spec: &SpecHash, desired: &Desired) -> bool {
+    desired.slots.values().any(|slot| {
+        let mut models = desired.models.keys().filter_map(|model| desired.resolved_model(slot, model));
+        models.any(|model| model.spec_hash() == *spec)
+    })
+}
+
+/// Something runs in the container of each rank, be it no engine yet.
+fn is_at_work(object: &Object, group: &LaunchSpec, view: View<'_>) -> bool {
+    let mut ranks = group.sparks.iter().map(|spark| readiness::rank(object, group, spark, view));
+    ranks.all(|rank| rank.is_some_and(Container::is_at_work))
 }
 
 impl Ledger {

@@ -77,14 +77,16 @@ fn span(window: &Window, date: civil::Date) -> Option<(Timestamp, Timestamp)> {
     if !window.days.contains(&date.weekday().to_monday_one_offset()) {
         return None;
     }
-    let at = |date: civil::Date, time: civil::Time| {
-        let moment = window.zone.to_ambiguous_zoned(date.to_datetime(time)).compatible().ok()?;
-        Some(moment.timestamp())
-    };
     let end = if window.to <= window.from { date.tomorrow().ok()? } else { date };
-    let (from, to) = (at(date, window.from)?, at(end, window.to)?);
+    let (from, to) = (moment(window, date, window.from)?, moment(window, end, window.to)?);
     let length = end.to_datetime(window.to).duration_since(date.to_datetime(window.from));
     Some((from, if to > from { to } else { from.checked_add(length).ok()? }))
+}
+
+/// When clocks where the window holds show this time of this day.
+fn moment(window: &Window, date: civil::Date, time: civil::Time) -> Option<Timestamp> {
+    let moment = window.zone.to_ambiguous_zoned(date.to_datetime(time)).compatible().ok()?;
+    Some(moment.timestamp())
 }
 
 /// When the window opens or closes next, whichever comes first; `None` when its days never come.
@@ -173,11 +175,15 @@ fn spans(window: &Window, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
 
 /// From and to in minutes of a week, for each day on which it starts.
 fn minutes(window: &Window) -> Vec<(i32, i32)> {
-    let of = |time: civil::Time| i32::from(time.hour()) * 60 + i32::from(time.minute());
-    let (from, to) = (of(window.from), of(window.to));
+    let (from, to) = (minute_of_day(window.from), minute_of_day(window.to));
     let length = if to <= from { to + DAY - from } else { to - from };
-    let start = |day: &i8| i32::from(*day) * DAY + from;
-    window.days.iter().map(|day| (start(day), start(day) + length)).collect()
+    let starts = window.days.iter().map(|day| i32::from(*day) * DAY + from);
+    starts.map(|start| (start, start + length)).collect()
+}
+
+/// How many minutes of a day are over at this time.
+fn minute_of_day(time: civil::Time) -> i32 {
+    i32::from(time.hour()) * 60 + i32::from(time.minute())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::core::model::{
     ledger::Ledger,
     name::{Address, ServedName, SparkName},
     object::Object,
-    observed::{CheckResult, EndpointAnswer, EngineAnswer, Observed},
+    observed::{CheckResult, Container, EndpointAnswer, EngineAnswer, Observed},
     plan::{Plan, Verdict},
     reason::Reason,
     resolved_model::ResolvedModel,
@@ -99,12 +99,15 @@ fn of_slot(object: &Object, slot: &Slot, view: View<'_>, plan: Option<&Plan>) ->
     let View { desired, observed, ledger, now } = view;
     let group = launch_spec(object, slot, view);
     let rank = group.as_ref().and_then(|group| readiness::rank(object, group, group.head(), view));
-    let named = |spark: &SparkName| observed.facts(spark)?.container(slot.container.as_str());
-    let standing = slot.sparks.iter().find(|spark| named(spark).is_some_and(|container| container.running));
+    let standing = slot
+        .sparks
+        .iter()
+        .find(|spark| container_of(slot, spark, observed).is_some_and(|container| container.running));
     let expected = schedule::sparks(object, slot, desired, now);
     let head = group.as_ref().map(LaunchSpec::head).or(standing).or(expected.first())?;
     let (spark, place) = desired.sparks.get_key_value(head)?;
-    let container = rank.or_else(|| named(spark)).map(|container| container.id.clone());
+    let container =
+        rank.or_else(|| container_of(slot, spark, observed)).map(|container| container.id.clone());
     let is_empty = group.is_none() && standing.is_none();
     let state = if is_empty { BackendState::Empty } else { state(object, observed, plan, now) };
     let is_loading = ledger.is_loading(object) && matches!(state, BackendState::Down | BackendState::Unknown);
@@ -124,6 +127,11 @@ fn of_slot(object: &Object, slot: &Slot, view: View<'_>, plan: Option<&Plan>) ->
     })
 }
 
+/// The container on this Spark that has the slot's name.
+fn container_of<'a>(slot: &Slot, spark: &SparkName, observed: &'a Observed) -> Option<&'a Container> {
+    observed.facts(spark)?.container(slot.container.as_str())
+}
+
 fn of_service(
     object: Object,
     service: &Service,
@@ -136,9 +144,10 @@ fn of_service(
     let port = service.port?;
     let (spark, address, container) = match &service.place {
         Place::Spark(spark) => {
-            let named = || observed.facts(spark)?.container(service.container.as_ref()?.as_str());
+            let name = service.container.as_ref();
+            let container = name.and_then(|name| observed.facts(spark)?.container(name.as_str()));
             let address = desired.sparks[spark].address.clone();
-            (Some(spark.clone()), address, named().map(|container| container.id.clone()))
+            (Some(spark.clone()), address, container.map(|container| container.id.clone()))
         }
         Place::Elsewhere(address) => (None, address.clone(), None),
     };
@@ -222,9 +231,10 @@ fn is_about_to_stop(object: &Object, plan: &Plan) -> bool {
 /// controller lost what it knew.
 pub fn generation(object: &Object, container: Option<&ContainerId>, ledger: &Ledger) -> Option<Generation> {
     let adopted = container.filter(|id| ledger.adopted.contains_key(*id)).map(ContainerId::to_string);
-    let launched =
-        || ledger.launched(object).and(ledger.launch(object)).map(|launch| launch.token.to_string());
-    let text = adopted.or_else(launched).or_else(|| container.map(ContainerId::to_string));
+    let launched = ledger.launched(object).and(ledger.launch(object));
+    let text = adopted
+        .or_else(|| launched.map(|launch| launch.token.to_string()))
+        .or_else(|| container.map(ContainerId::to_string));
     text.map(|text| Generation::hashed(&text))
 }
 

@@ -21,12 +21,12 @@ use super::{
 };
 use crate::core::model::{
     desired::{Slot, WantedModel},
-    launch::{FailedAttempts, FailureKind, LaunchFailure, LaunchState},
+    launch::{FailureKind, LaunchFailure, LaunchState},
     launch_spec::{LaunchSpec, OwnStop},
     memory_table::gib,
     name::{PlainPath, SparkName},
     object::Object,
-    observed::{Container, Job, SparkView},
+    observed::{Container, SparkView},
     plan::{ArgumentsCheck, ConsentReason, Gate, Outage, PlannedStep, Verdict, Work, WorkItem, push},
     reason::Reason,
     resolved_model::ResolvedModel,
@@ -93,10 +93,7 @@ fn empty(case: SlotView<'_>) -> Option<Work> {
     let standing = slot_containers(object, slot, view);
     let mut items = Vec::new();
     push(&mut items, case.running_jobs(consent::on_edit(desired)));
-    let consent = |entry: &SlotContainer<'_>| {
-        consent::to_stop(entry, object, ChangeCause::Edit, None, desired, observed)
-    };
-    push(&mut items, case.stops(standing.iter(), consent));
+    push(&mut items, case.stops(standing.iter(), |entry| case.consent_to_clear(entry)));
     if items.is_empty() {
         return case.stop_owed(goal, &BTreeSet::new()).or_else(|| case.not_seen(goal));
     }
@@ -115,14 +112,10 @@ fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
         let back = case.take_back(&launch.group);
         return Some(back.unwrap_or_else(|| case.load(&launch.group, wanted)));
     }
-    // A load that was given up is over, though its ranks may still run: what there is of it is torn down.
-    let readiness = |group: &LaunchSpec| match readiness::readiness(object, group, view) {
-        Readiness::NotYet { why } if ledger.failed_in_load(object, &group.spec) => Readiness::Dead { why },
-        other => other,
-    };
+
     let exhausted = ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
     let standing = slot_containers(object, slot, view);
-    let is_ready = readiness(&wanted.launch_spec()) == Readiness::Ready;
+    let is_ready = case.readiness_of(&wanted.launch_spec()) == Readiness::Ready;
     if is_ready && case.restart_due() {
         return Some(swap::replace(case, wanted, wanted, &standing, None));
     }
@@ -130,14 +123,15 @@ fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
         return leftovers(case, wanted, &standing);
     }
     // Where memory is short nothing else is loaded either.
-    let may_fall_back = |attempts: &&FailedAttempts| attempts.last.kind != FailureKind::BelowFloor;
-    let fallback = exhausted.filter(may_fall_back).map(|_| fallback(case, wanted));
+    let fallback = exhausted
+        .filter(|attempts| attempts.last.kind != FailureKind::BelowFloor)
+        .map(|_| fallback(case, wanted));
     let why_not = fallback.as_ref().and_then(|fallback| fallback.as_ref().err()).cloned();
     let fallback = fallback.and_then(Result::ok);
     let target = fallback.as_ref().unwrap_or(wanted);
     let group = target.launch_spec();
     let goal = format!("serve `{}`", target.name);
-    match (readiness(&group), exhausted) {
+    match (case.readiness_of(&group), exhausted) {
         (Readiness::Ready, failed) => {
             let last = failed.map_or("", |attempts| attempts.last.what.as_str());
             let message = format!(
@@ -205,10 +199,10 @@ fn stalled(
     let failed =
         case.ledger.launch(object).filter(|launch| matches!(launch.state, LaunchState::Failed { .. }));
     let failed = failed.map(|launch| &launch.group.spec);
-    let is_left = |entry: &&SlotContainer<'_>| {
-        entry.spec.as_ref().is_some_and(|spec| *spec == group.spec || Some(spec) == failed)
-    };
-    let left: Vec<&SlotContainer<'_>> = standing.iter().filter(is_left).collect();
+    let left: Vec<&SlotContainer<'_>> = standing
+        .iter()
+        .filter(|entry| entry.spec.as_ref().is_some_and(|spec| *spec == group.spec || Some(spec) == failed))
+        .collect();
     if left.is_empty() {
         let (reason, what) = match last.kind {
             FailureKind::BelowFloor => (Reason::MemoryFloor, format!("it was stopped: {}", last.what)),
@@ -231,7 +225,7 @@ fn stalled(
 /// Ready; but another Spark may still hold a rank of ours from before.
 fn leftovers(case: SlotView<'_>, target: &ResolvedModel<'_>, standing: &[SlotContainer<'_>]) -> Option<Work> {
     let SlotView { object, view, .. } = case;
-    let View { desired, observed, .. } = view;
+    let View { observed, .. } = view;
     let goal = "clear what is left of an earlier model";
     let old: Vec<&SlotContainer<'_>> = standing
         .iter()
@@ -240,10 +234,7 @@ fn leftovers(case: SlotView<'_>, target: &ResolvedModel<'_>, standing: &[SlotCon
     if old.is_empty() {
         return case.stop_owed(goal, &target.model.sparks.iter().collect());
     }
-    let consent = |entry: &SlotContainer<'_>| {
-        consent::to_stop(entry, object, ChangeCause::Edit, None, desired, observed)
-    };
-    let items = vec![WorkItem::Steps(case.stops(old.iter().copied(), consent))];
+    let items = vec![WorkItem::Steps(case.stops(old.iter().copied(), |entry| case.consent_to_clear(entry)))];
     let relies_on = old.iter().flat_map(|entry| predicates_about(entry, observed)).collect();
     Some(Work { relies_on, ..Work::new(object, goal, items) })
 }
@@ -279,6 +270,21 @@ impl<'a> SlotView<'a> {
 }
 
 impl SlotView<'_> {
+    /// How the group stands. A load that was given up is over, though its ranks may still run: what there is of it is torn down.
+    fn readiness_of(self, group: &LaunchSpec) -> Readiness {
+        match readiness::readiness(self.object, group, self.view) {
+            Readiness::NotYet { why } if self.ledger.failed_in_load(self.object, &group.spec) => {
+                Readiness::Dead { why }
+            }
+            other => other,
+        }
+    }
+
+    /// What a person has to agree to before this container is stopped for good.
+    fn consent_to_clear(self, entry: &SlotContainer<'_>) -> Option<ConsentReason> {
+        consent::to_stop(entry, self.object, ChangeCause::Edit, None, self.desired, self.observed)
+    }
+
     /// What served is gone, and the wanted model cannot be started for as long as memory may take to come back: that memory
     /// stays away, or something that was looked for before the stop is not so any more. The one before it can.
     fn takes_over(
@@ -320,8 +326,8 @@ impl SlotView<'_> {
             Readiness::Dead { why } => {
                 let launch = self.ledger.launch(self.object);
                 let at_work = launch.is_some_and(|launch| launch.launcher_ended.is_none());
-                let so_far = || if at_work { "its launcher is at work".to_owned() } else { why };
-                self.how_far(group).unwrap_or_else(so_far)
+                let otherwise = if at_work { "its launcher is at work".to_owned() } else { why };
+                self.how_far(group).unwrap_or(otherwise)
             }
         };
         let failed =
@@ -411,7 +417,12 @@ impl SlotView<'_> {
         entries: impl Iterator<Item = &'a SlotContainer<'b>>,
         consent: impl Fn(&SlotContainer<'_>) -> Option<ConsentReason>,
     ) -> Vec<PlannedStep> {
-        let stop = |entry: &SlotContainer<'_>| Step::Stop {
+        entries.map(|entry| PlannedStep::new(self.stop(entry), consent(entry))).collect()
+    }
+
+    /// Stops this container and removes it.
+    fn stop(self, entry: &SlotContainer<'_>) -> Step {
+        Step::Stop {
             object: self.object.clone(),
             spark: entry.spark.clone(),
             container: entry.container.id.clone(),
@@ -421,8 +432,7 @@ impl SlotView<'_> {
             pids: entry.container.processes.iter().flatten().map(|process| process.pid).collect(),
             own: self.own_stop(entry),
             log: self.log_of(entry),
-        };
-        entries.map(|entry| PlannedStep::new(stop(entry), consent(entry))).collect()
+        }
     }
 
     /// Where what it says is, while it is known what started it.
@@ -447,15 +457,15 @@ impl SlotView<'_> {
 
     /// Jobs of this slot that still run are ended before anything else.
     pub(super) fn running_jobs(self, consent: Option<ConsentReason>) -> Vec<PlannedStep> {
-        let running = |spark| {
+        let mut steps = Vec::new();
+        for spark in self.desired.sparks.keys() {
             let jobs = self.observed.facts(spark).map(|facts| facts.jobs.as_slice()).unwrap_or_default();
-            jobs.iter().filter(|job| job.runs_for(self.object)).map(move |job| (spark, job))
-        };
-        let end = |(spark, job): (&SparkName, &Job)| {
-            let step =
-                Step::EndJob { object: self.object.clone(), spark: spark.clone(), job: job.id.clone() };
-            PlannedStep::new(step, consent)
-        };
-        self.desired.sparks.keys().flat_map(running).map(end).collect()
+            for job in jobs.iter().filter(|job| job.runs_for(self.object)) {
+                let step =
+                    Step::EndJob { object: self.object.clone(), spark: spark.clone(), job: job.id.clone() };
+                steps.push(PlannedStep::new(step, consent));
+            }
+        }
+        steps
     }
 }

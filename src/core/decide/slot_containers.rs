@@ -29,16 +29,15 @@ impl SlotContainer<'_> {
 /// before it was renamed. A container that a service names is the service's.
 pub fn slot_containers<'a>(object: &Object, slot: &'a Slot, view: View<'a>) -> Vec<SlotContainer<'a>> {
     let View { desired, observed, ledger, .. } = view;
-    let on = |spark: &'a SparkName| {
-        let facts = observed.facts(spark);
-        facts.into_iter().flat_map(|facts| &facts.containers).map(move |container| (spark, container))
-    };
-    let mut standing: Vec<SlotContainer<'a>> = desired
-        .sparks
-        .keys()
-        .flat_map(on)
-        .filter_map(|(spark, container)| as_slot_container(object, slot, desired, ledger, spark, container))
-        .collect();
+    let mut standing: Vec<SlotContainer<'a>> = Vec::new();
+    for spark in desired.sparks.keys() {
+        let Some(facts) = observed.facts(spark) else { continue };
+        let containers = facts.containers.iter();
+        standing.extend(
+            containers
+                .filter_map(|container| as_slot_container(object, slot, desired, ledger, spark, container)),
+        );
+    }
     // The one of the slot's own name first on each Spark.
     standing.sort_by_key(|entry| (entry.spark.clone(), entry.container.name != slot.container.as_str()));
     standing
@@ -70,13 +69,19 @@ fn as_slot_container<'a>(
     let spec = ledger.spec_of(desired.cluster.as_str(), object, container);
     let named = slot.sparks.contains(spark) && container.name == slot.container.as_str();
     // Asked last, of the few that have the name: it looks at every service.
-    let of_service = || {
-        desired.services.values().any(|service| {
-            matches!(&service.place, Place::Spark(place) if place == spark)
-                && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
-        })
-    };
-    (spec.is_some() || (named && !of_service())).then_some(SlotContainer { spark, container, spec })
+    (spec.is_some() || (named && !is_of_service(spark, container, desired))).then_some(SlotContainer {
+        spark,
+        container,
+        spec,
+    })
+}
+
+/// A service of the file names this container.
+fn is_of_service(spark: &SparkName, container: &Container, desired: &Desired) -> bool {
+    desired.services.values().any(|service| {
+        matches!(&service.place, Place::Spark(place) if place == spark)
+            && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
+    })
 }
 
 /// What a plan about this container relies on.

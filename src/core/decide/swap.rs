@@ -52,13 +52,13 @@ pub(super) fn replace(
     // Elsewhere, a container of that name is touched only when it is ours.
     let in_the_way: Vec<&SlotContainer<'_>> =
         standing.iter().filter(|entry| group.sparks.contains(entry.spark) || entry.is_ours()).collect();
-    let consent = |entry: &SlotContainer<'_>| {
-        consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed)
-    };
     let mut items = Vec::new();
     let to_end = if cause == ChangeCause::Edit { consent::on_edit(desired) } else { None };
     push(&mut items, case.running_jobs(to_end));
-    push(&mut items, case.stops(in_the_way.iter().copied(), consent));
+    let stops = case.stops(in_the_way.iter().copied(), |entry| {
+        consent::to_stop(entry, object, cause, Some(&group.spec), desired, observed)
+    });
+    push(&mut items, stops);
     let clearing = !items.is_empty();
     let going: BTreeSet<&ContainerId> = in_the_way.iter().map(|entry| &entry.container.id).collect();
     let serving = case.serving(&in_the_way);
@@ -132,17 +132,13 @@ pub(super) fn replace(
         work.verdict = verdict;
         None
     });
-    let needs_bytes = |spark: &SparkName| {
-        let need = observed.facts(spark).map(|facts| need::need_on(target, spark, facts, observed, ledger));
-        need.map_or(0, |need| need.at_least_bytes())
-    };
     if group.sparks.len() > 1 {
-        let advance = |spark: &SparkName| {
+        let reservations = group.sparks.iter().map(|spark| {
             let (object, spark, group) = (object.clone(), spark.clone(), group.clone());
-            let needs_bytes = needs_bytes(&spark);
+            let needs_bytes = case.needs_bytes(target, &spark);
             PlannedStep::new(Step::ReserveSpark { object, spark, group, needs_bytes }, None)
-        };
-        work.items.push(WorkItem::Steps(group.sparks.iter().map(advance).collect()));
+        });
+        work.items.push(WorkItem::Steps(reservations.collect()));
     }
     let ready = Gate::Ready {
         model: group.model.to_string(),
@@ -154,7 +150,7 @@ pub(super) fn replace(
     let mut group = group;
     group.root = group.root.or_else(|| recipe_model_id(target, observed));
     let instead_of = failed.map(|why| FallbackFor { spec: wanted.spec_hash(), why: why.to_owned() });
-    let needs_bytes = needs_bytes(group.head());
+    let needs_bytes = case.needs_bytes(target, group.head());
     let launch = Step::Launch { object: object.clone(), group, instead_of, needs_bytes };
     work.items.push(WorkItem::Steps(vec![PlannedStep::new(launch, consent)]));
     work.items.push(WorkItem::Gate(ready));
@@ -194,13 +190,16 @@ fn goal_of(
     }
 }
 
+/// The arguments are taken unasked, and why.
+fn unchecked(why: &str) -> ArgumentsFinding {
+    ArgumentsFinding::Known(ArgumentsCheck::NotChecked { why: why.to_owned() })
+}
+
 impl SlotView<'_> {
     /// Whether to ask the engine about the arguments first: before something that serves is stopped for a model that has not
     /// been loaded with them yet. A recipe's and a script's own words are not known here.
     fn arguments(self, target: &ResolvedModel<'_>, outage: bool) -> ArgumentsFinding {
         let group = target.launch_spec();
-        let unchecked =
-            |why: &str| ArgumentsFinding::Known(ArgumentsCheck::NotChecked { why: why.to_owned() });
         let head = self.observed.facts(group.head());
         let Some(image) = head.and_then(|facts| facts.image(target.image.as_str())) else {
             return unchecked("the images of its Spark could not be read");
@@ -257,21 +256,30 @@ impl SlotView<'_> {
     /// What goes away when these containers do.
     fn serving(self, in_the_way: &[&SlotContainer<'_>]) -> Option<DisplacedEngine> {
         let launched = self.ledger.launch(self.object);
-        let is_alive = |entry: &&&SlotContainer<'_>| {
-            let group = launched.map(|launch| &launch.group);
-            let ours = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
-            let alive = ours.map_or_else(
-                || entry.container.engine_alive(),
-                |group| group.is_alive(entry.spark, entry.container),
-            );
-            alive != Some(false)
-        };
-        let alive = in_the_way.iter().find(is_alive)?;
+        let alive = in_the_way.iter().find(|entry| self.may_be_alive(entry))?;
         let launched = launched.filter(|_| alive.is_ours());
         Some(match launched {
             Some(launch) => DisplacedEngine::Model(launch.group.model.clone()),
             None => DisplacedEngine::Stranger(alive.container.name.clone()),
         })
+    }
+
+    /// Whether an engine runs in this container, as far as can be told; when it cannot, one does.
+    fn may_be_alive(self, entry: &SlotContainer<'_>) -> bool {
+        let group = self.ledger.launch(self.object).map(|launch| &launch.group);
+        let ours = group.filter(|group| entry.spec.as_ref() == Some(&group.spec));
+        let alive = ours.map_or_else(
+            || entry.container.engine_alive(),
+            |group| group.is_alive(entry.spark, entry.container),
+        );
+        alive != Some(false)
+    }
+
+    /// What the model needs of this Spark, as far as is known; nothing of one that cannot be seen.
+    fn needs_bytes(self, target: &ResolvedModel<'_>, spark: &SparkName) -> u64 {
+        let View { observed, ledger, .. } = self.view;
+        let need = observed.facts(spark).map(|facts| need::need_on(target, spark, facts, observed, ledger));
+        need.map_or(0, |need| need.at_least_bytes())
     }
 
     fn outage(self, spec: &SpecHash) -> Outage {

@@ -199,30 +199,15 @@ fn running<'a>(
 /// Who loads these files, now or when another model fails, or is to.
 fn user_of(repo: &RepoId, view: View<'_>) -> Option<String> {
     let View { desired, observed, ledger, .. } = view;
-    let folder = ModelFiles { repo: repo.clone(), revision: None }.folder();
-    let is_of = |model: &ModelName| {
-        let source = desired.models.get(model).map(|model| &model.source);
-        match source {
-            Some(ModelSource::Repo { repo: of, .. }) => of == repo,
-            // A snapshot of the cache, named by its path.
-            Some(ModelSource::LocalPath(path)) => path.as_str().split('/').any(|part| part == folder),
-            Some(ModelSource::Recipe(_)) | None => false,
-        }
-    };
     for (object, launch) in ledger.launches() {
         // Its entry may have been renamed since.
-        let is_loaded = launch.group.root.as_deref() == Some(repo.as_str()) || is_of(&launch.group.model);
+        let is_loaded = launch.group.root.as_deref() == Some(repo.as_str())
+            || is_loaded_from(&launch.group.model, repo, desired);
         if ledger.launched(object).is_some() && is_loaded {
             return Some(format!("`{}` in `{object}` was loaded from them", launch.group.model));
         }
     }
-    let shows = |endpoint: &Endpoint| match &endpoint.answer {
-        EndpointAnswer::Engine(engine) => {
-            engine.models.iter().any(|model| model.root.as_deref() == Some(repo.as_str()))
-        }
-        _ => false,
-    };
-    if let Some((object, _)) = observed.endpoints.iter().find(|(_, endpoint)| shows(endpoint)) {
+    if let Some((object, _)) = observed.endpoints.iter().find(|(_, endpoint)| shows(endpoint, repo)) {
         return Some(format!("what answers as `{object}` was loaded from them"));
     }
     // What served before that may be gone back to, too; but not when somebody says that its files are to go.
@@ -230,21 +215,45 @@ fn user_of(repo: &RepoId, view: View<'_>) -> Option<String> {
         .slots
         .iter()
         .filter_map(|(object, slot)| Some((object, slot.proven.as_ref()?)))
-        .find(|(_, proven)| is_of(&proven.model))
+        .find(|(_, proven)| is_loaded_from(&proven.model, repo, desired))
     {
         return Some(format!("`{}` is what `{object}` goes back to when another model fails", proven.model));
     }
     let wanted = desired.slots.iter().find_map(|(object, slot)| match &slot.wanted {
-        crate::core::model::desired::WantedModel::Model(model) if is_of(model) => {
+        crate::core::model::desired::WantedModel::Model(model) if is_loaded_from(model, repo, desired) => {
             Some(format!("`{object}` wants `{model}`"))
         }
         _ => None,
     });
-    let window = || {
-        let (name, window) = desired.schedule.iter().find(|(_, window)| is_of(&window.model))?;
+    wanted.or_else(|| {
+        let mut windows = desired.schedule.iter();
+        let (name, window) = windows.find(|(_, window)| is_loaded_from(&window.model, repo, desired))?;
         Some(format!("the window `{name}` wants `{}`", window.model))
-    };
-    wanted.or_else(window)
+    })
+}
+
+/// The file's entry of this model takes its files from the repository.
+fn is_loaded_from(model: &ModelName, repo: &RepoId, desired: &Desired) -> bool {
+    let source = desired.models.get(model).map(|model| &model.source);
+    match source {
+        Some(ModelSource::Repo { repo: of, .. }) => of == repo,
+        // A snapshot of the cache, named by its path.
+        Some(ModelSource::LocalPath(path)) => {
+            let folder = ModelFiles { repo: repo.clone(), revision: None }.folder();
+            path.as_str().split('/').any(|part| part == folder)
+        }
+        Some(ModelSource::Recipe(_)) | None => false,
+    }
+}
+
+/// The engine that answers tells that its files are of this repository.
+fn shows(endpoint: &Endpoint, repo: &RepoId) -> bool {
+    match &endpoint.answer {
+        EndpointAnswer::Engine(engine) => {
+            engine.models.iter().any(|model| model.root.as_deref() == Some(repo.as_str()))
+        }
+        _ => false,
+    }
 }
 
 /// What the transfers that run on a Spark take of its memory.
