@@ -52,15 +52,19 @@ impl CheckedArguments {
 
 impl std::fmt::Display for CheckedArguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = |engine: &Option<String>| match engine {
-            Some(engine) => format!("vLLM {engine}"),
-            None => "the engine".to_owned(),
-        };
         match self {
-            Self::Valid { engine } => write!(f, "accepted by {}", by(engine)),
-            Self::Invalid { why, engine } => write!(f, "refused by {}: {why}", by(engine)),
+            Self::Valid { engine } => write!(f, "accepted by {}", name_of(engine.as_ref())),
+            Self::Invalid { why, engine } => write!(f, "refused by {}: {why}", name_of(engine.as_ref())),
             Self::Unknown { why, .. } => write!(f, "not checked, because {why}"),
         }
+    }
+}
+
+/// The engine that was asked, with its version where it told one.
+fn name_of(engine: Option<&String>) -> String {
+    match engine {
+        Some(engine) => format!("vLLM {engine}"),
+        None => "the engine".to_owned(),
     }
 }
 

@@ -114,15 +114,10 @@ pub fn is_engine(command: &str) -> bool {
 /// The words after `vllm serve`, or after the server's module.
 fn arguments_of<'a>(words: &'a [&'a str]) -> Option<&'a [&'a str]> {
     let (program, rest) = words.split_first()?;
-    let serves = |rest: &'a [&'a str]| match rest.split_first() {
-        Some((&"serve", rest)) => Some(rest),
-        _ => None,
-    };
-    let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
-    if base(program) == "vllm" {
-        return serves(rest);
+    if file_name(program) == "vllm" {
+        return after_serve(rest);
     }
-    if !base(program).starts_with("python") && !base(program).starts_with("pypy") {
+    if !file_name(program).starts_with("python") && !file_name(program).starts_with("pypy") {
         return None;
     }
     let mut rest = rest;
@@ -133,7 +128,7 @@ fn arguments_of<'a>(words: &'a [&'a str]) -> Option<&'a [&'a str]> {
             return if SERVERS.contains(module) {
                 Some(after)
             } else if [PROGRAM, "vllm"].contains(module) {
-                serves(after)
+                after_serve(after)
             } else {
                 None
             };
@@ -144,8 +139,8 @@ fn arguments_of<'a>(words: &'a [&'a str]) -> Option<&'a [&'a str]> {
                 .map(|at| option[at..].trim_end_matches(".py").replace('/', "."));
             return match module {
                 Some(module) if SERVERS.contains(&module.as_str()) => Some(after),
-                Some(module) if module == PROGRAM => serves(after),
-                _ if base(option) == "vllm" => serves(after),
+                Some(module) if module == PROGRAM => after_serve(after),
+                _ if file_name(option) == "vllm" => after_serve(after),
                 _ => None,
             };
         }
@@ -157,6 +152,19 @@ fn arguments_of<'a>(words: &'a [&'a str]) -> Option<&'a [&'a str]> {
         rest = after.get(usize::from(takes_a_word)..)?;
     }
     None
+}
+
+/// The words after `serve`; `None` when the program is told something else.
+fn after_serve<'a>(rest: &'a [&'a str]) -> Option<&'a [&'a str]> {
+    match rest.split_first() {
+        Some((&"serve", rest)) => Some(rest),
+        _ => None,
+    }
+}
+
+/// The last part of a path.
+fn file_name(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
 }
 
 /// Read the words of a running engine. `None` for anything else.
@@ -268,15 +276,15 @@ impl EngineCommand {
 
     /// Take in one option with its values. `None` when it is not what it should be.
     fn take(&mut self, flag: &str, values: Vec<String>) -> Option<()> {
-        let first = || values.first().cloned();
+        let first = values.first().cloned();
         match flag {
-            "model" => self.root = first()?,
-            "revision" => self.revision = first(),
+            "model" => self.root = first?,
+            "revision" => self.revision = first,
             "served-model-name" => self.served_as = values,
-            "port" => self.port = first()?.parse().ok()?,
-            "chat-template" => self.chat_template = first(),
-            "node-rank" => self.rank = first()?.parse().ok(),
-            "distributed-executor-backend" => self.ray = first().as_deref() == Some("ray"),
+            "port" => self.port = first?.parse().ok()?,
+            "chat-template" => self.chat_template = first,
+            "node-rank" => self.rank = first?.parse().ok(),
+            "distributed-executor-backend" => self.ray = first.as_deref() == Some("ray"),
             // Set by whoever starts the ranks, or by us.
             "host" | "nnodes" | "master-addr" | "master-port" | "headless" | "api-key" | "hf-token" => {}
             _ if REPEATED.contains(&flag) => {
@@ -302,9 +310,10 @@ impl EngineCommand {
     fn after_a_switch(&mut self) -> Option<String> {
         const SWITCHES: [&str; 8] =
             ["enable-", "disable-", "no-", "trust-", "enforce-", "skip-", "async-", "return-"];
-        let is_switch = |flag: &str| SWITCHES.iter().any(|begin| flag.starts_with(begin));
-        let is_model = |value: &Json| value.as_str().is_some_and(|text| text.contains('/'));
-        let (flag, value) = self.args.iter_mut().find(|(flag, value)| is_switch(flag) && is_model(value))?;
+        let (flag, value) = self.args.iter_mut().find(|(flag, value)| {
+            let is_switch = SWITCHES.iter().any(|begin| flag.starts_with(begin));
+            is_switch && value.as_str().is_some_and(|text| text.contains('/'))
+        })?;
         let root = value.as_str()?.to_owned();
         *value = Json::Bool(true);
         let negated = flag.strip_prefix("no-").map(str::to_owned);

@@ -131,34 +131,29 @@ impl<'a> Start<'a> {
     /// # Errors
     /// When a launcher of that kind cannot start such a source.
     pub fn new(source: &'a ModelSource, method: &'a LaunchMethod) -> Result<Self, StartMismatch> {
-        let root = || source.root().ok_or(StartMismatch::StartsNoRecipes);
-        let recipe = || match source {
-            ModelSource::Recipe(recipe) => Ok(recipe),
-            ModelSource::Repo { .. } | ModelSource::LocalPath(_) => Err(StartMismatch::StartsRecipes),
-        };
         Ok(match method {
             LaunchMethod::LaunchCluster { dir, ranks, script: Some(script), docker, own } => {
-                root()?;
+                root_of(source)?;
                 Self::LaunchScript { script, dir, ranks: *ranks, docker, own }
             }
             LaunchMethod::LaunchCluster { dir, ranks, script: None, docker, own } => {
-                Self::LaunchCluster { root: root()?, dir, ranks: *ranks, docker, own }
+                Self::LaunchCluster { root: root_of(source)?, dir, ranks: *ranks, docker, own }
             }
             LaunchMethod::Recipe { dir, ranks, own } => {
-                let recipe = recipe()?;
+                let recipe = recipe_of(source)?;
                 if recipe.is_address() {
                     return Err(StartMismatch::StartsOwnRecipes);
                 }
                 Self::Recipe { recipe, dir, ranks: *ranks, own }
             }
             LaunchMethod::Docker { docker, entrypoint } => {
-                Self::Docker { root: root()?, docker, entrypoint: entrypoint.as_ref() }
+                Self::Docker { root: root_of(source)?, docker, entrypoint: entrypoint.as_ref() }
             }
             LaunchMethod::Sparkrun { program, ranks } => {
-                Self::Sparkrun { recipe: recipe()?, program, ranks: *ranks }
+                Self::Sparkrun { recipe: recipe_of(source)?, program, ranks: *ranks }
             }
             LaunchMethod::Command { dir, start, stop } => {
-                Self::Command { root: root()?, dir, program: start, stop: stop.as_ref() }
+                Self::Command { root: root_of(source)?, dir, program: start, stop: stop.as_ref() }
             }
         })
     }
@@ -323,7 +318,7 @@ impl<'a> Start<'a> {
     /// What a container receives beside what every kind gives it; `None` for what was there before there were other kinds.
     /// Part of the spec hash.
     pub(crate) fn received(&self) -> Vec<serde_json::Value> {
-        let volumes = || self.volumes().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let volumes: Vec<String> = self.volumes().iter().map(ToString::to_string).collect();
         let no_script: Option<&PlainPath> = None;
         let kind = match self {
             Self::LaunchCluster { ranks: DistributedExecutor::Processes, docker, .. }
@@ -332,15 +327,15 @@ impl<'a> Start<'a> {
                 None
             }
             Self::LaunchCluster { ranks, .. } => {
-                Some(serde_json::json!([self.kind(), ranks, no_script, volumes()]))
+                Some(serde_json::json!([self.kind(), ranks, no_script, volumes]))
             }
             Self::LaunchScript { ranks, script, .. } => {
-                Some(serde_json::json!([self.kind(), ranks, script, volumes()]))
+                Some(serde_json::json!([self.kind(), ranks, script, volumes]))
             }
             Self::Recipe { ranks, .. } | Self::Sparkrun { ranks, .. } => {
                 Some(serde_json::json!([self.kind(), ranks]))
             }
-            Self::Docker { .. } => Some(serde_json::json!([self.kind(), volumes()])),
+            Self::Docker { .. } => Some(serde_json::json!([self.kind(), volumes])),
             Self::Command { program, .. } => Some(serde_json::json!([self.kind(), program])),
         };
         // What came later stands behind, and only where it is said.
@@ -352,5 +347,18 @@ impl<'a> Start<'a> {
         }
         let more = (!more.is_empty()).then(|| serde_json::json!({ "options": more }));
         kind.into_iter().chain(more).collect()
+    }
+}
+
+/// The model's files, for a launcher that starts no recipes.
+fn root_of(source: &ModelSource) -> Result<&str, StartMismatch> {
+    source.root().ok_or(StartMismatch::StartsNoRecipes)
+}
+
+/// The recipe, for a launcher that starts nothing else.
+fn recipe_of(source: &ModelSource) -> Result<&RecipeRef, StartMismatch> {
+    match source {
+        ModelSource::Recipe(recipe) => Ok(recipe),
+        ModelSource::Repo { .. } | ModelSource::LocalPath(_) => Err(StartMismatch::StartsRecipes),
     }
 }

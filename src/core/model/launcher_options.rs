@@ -45,14 +45,18 @@ pub struct Publish {
 impl std::str::FromStr for Publish {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let ports = text.split_once(':').and_then(|(host, container)| {
-            let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
-            Some(Self { host: port(host)?, container: port(container)? })
-        });
+        let ports = text
+            .split_once(':')
+            .and_then(|(host, container)| Some(Self { host: port(host)?, container: port(container)? }));
         ports.ok_or_else(|| {
             format!("`{text}` is not two ports such as `8888:8000`: of the Spark and of the container")
         })
     }
+}
+
+/// A port that something can listen on.
+fn port(text: &str) -> Option<u16> {
+    text.parse::<u16>().ok().filter(|port| *port > 0)
 }
 
 impl std::fmt::Display for Publish {
@@ -68,13 +72,11 @@ pub struct Ulimit(String);
 impl std::str::FromStr for Ulimit {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let figure =
-            |text: &str| text == "-1" || (!text.is_empty() && text.chars().all(|c| c.is_ascii_digit()));
         let fits = text.split_once('=').is_some_and(|(name, limits)| {
             !name.is_empty()
                 && name.chars().all(|c| c.is_ascii_lowercase())
                 && limits.split(':').count() <= 2
-                && limits.split(':').all(figure)
+                && limits.split(':').all(is_limit)
         });
         if fits {
             Ok(Self(text.to_owned()))
@@ -82,6 +84,11 @@ impl std::str::FromStr for Ulimit {
             Err(format!("`{text}` is not a limit such as `memlock=-1` or `nofile=1024:4096`"))
         }
     }
+}
+
+/// A figure, or -1 for no limit.
+fn is_limit(text: &str) -> bool {
+    text == "-1" || (!text.is_empty() && text.chars().all(|c| c.is_ascii_digit()))
 }
 
 impl std::fmt::Display for Ulimit {
@@ -155,24 +162,32 @@ pub struct LauncherOption {
     pub since: Option<&'static str>,
 }
 
+impl LauncherOption {
+    fn new(words: &[&str], since: Option<&'static str>) -> Self {
+        Self { words: words.iter().map(|word| (*word).to_owned()).collect(), since }
+    }
+}
+
 impl LauncherOptions {
     /// Those that are asked for. Dates are of the launcher's own history.
     pub fn all(&self) -> Vec<LauncherOption> {
-        let option = |words: &[&str], since| LauncherOption {
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
-            since,
-        };
         let mut all = Vec::new();
-        all.extend(self.earlyoom.then(|| option(&["--earlyoom"], Some("2026-07-10"))));
-        all.extend(self.non_privileged.then(|| option(&["--non-privileged"], Some("2026-02-17"))));
-        all.extend(self.keep_entrypoint.then(|| option(&["--keep-entrypoint"], Some("2026-05-14"))));
-        all.extend(self.nccl_debug.map(|debug| option(&["--nccl-debug", debug.name()], None)));
-        for pr in &self.vllm_prs {
-            all.push(option(&["--apply-vllm-pr", &pr.to_string()], Some("2026-08-19")));
-        }
-        all.extend(self.b12x.then(|| option(&["--exp-b12x"], None)));
+        all.extend(self.earlyoom.then(|| LauncherOption::new(&["--earlyoom"], Some("2026-07-10"))));
         all.extend(
-            self.vllm_source_dir.as_ref().map(|dir| option(&["--vllm-source-dir", dir.as_str()], None)),
+            self.non_privileged.then(|| LauncherOption::new(&["--non-privileged"], Some("2026-02-17"))),
+        );
+        all.extend(
+            self.keep_entrypoint.then(|| LauncherOption::new(&["--keep-entrypoint"], Some("2026-05-14"))),
+        );
+        all.extend(self.nccl_debug.map(|debug| LauncherOption::new(&["--nccl-debug", debug.name()], None)));
+        for pr in &self.vllm_prs {
+            all.push(LauncherOption::new(&["--apply-vllm-pr", &pr.to_string()], Some("2026-08-19")));
+        }
+        all.extend(self.b12x.then(|| LauncherOption::new(&["--exp-b12x"], None)));
+        all.extend(
+            self.vllm_source_dir
+                .as_ref()
+                .map(|dir| LauncherOption::new(&["--vllm-source-dir", dir.as_str()], None)),
         );
         all
     }
@@ -190,20 +205,26 @@ impl std::str::FromStr for Volume {
     type Err = String;
     /// `/from:/to`, `/from:/to:ro` or `/from:/to:rw`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}` is not a volume such as `/srv/cache:/cache` or `/srv/data:/data:ro`");
         let parts: Vec<&str> = text.split(':').collect();
-        let (from, to, read_only) = match parts[..] {
-            [from, to] | [from, to, "rw"] => (from, to, false),
-            [from, to, "ro"] => (from, to, true),
-            _ => return Err(expected()),
+        let volume = match parts[..] {
+            [from, to] | [from, to, "rw"] => volume(from, to, false),
+            [from, to, "ro"] => volume(from, to, true),
+            _ => None,
         };
-        let path = |text: &str| PlainPath::new(text).ok().filter(|path| path.as_str().starts_with('/'));
-        match (path(from), path(to)) {
-            (Some(from), Some(to)) => Ok(Self { from, to, read_only }),
-            _ => Err(expected()),
-        }
+        volume.ok_or_else(|| {
+            format!("`{text}` is not a volume such as `/srv/cache:/cache` or `/srv/data:/data:ro`")
+        })
     }
+}
+
+/// A volume of two absolute paths; `None` when one of them is none.
+fn volume(from: &str, to: &str, read_only: bool) -> Option<Volume> {
+    Some(Volume { from: absolute_path(from)?, to: absolute_path(to)?, read_only })
+}
+
+/// The path, when it begins at the root.
+fn absolute_path(text: &str) -> Option<PlainPath> {
+    PlainPath::new(text).ok().filter(|path| path.as_str().starts_with('/'))
 }
 
 impl std::fmt::Display for Volume {

@@ -355,9 +355,9 @@ impl Ledger {
         self.attempts.retain(|known, _| known.as_str() != object);
         let mut had_failed = before != self.attempts.len();
         for (_, service) in self.services.iter_mut().filter(|(known, _)| known.as_str() == object) {
-            let has_failed = |update: &mut BotUpdate| matches!(update.state, UpdateState::Failed { .. });
             had_failed |= service.restarts.take().is_some();
-            had_failed |= service.update.take_if(has_failed).is_some();
+            let failed = service.update.take_if(|update| matches!(update.state, UpdateState::Failed { .. }));
+            had_failed |= failed.is_some();
         }
         self.drop_empty_records();
         for record in self.specs.values_mut() {

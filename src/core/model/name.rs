@@ -104,17 +104,19 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_address(text: &str) -> bool {
-    let label = |part: &str| {
-        !part.is_empty()
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
     // Figures and dots only are meant as an IPv4 address, not as a name that a resolver makes something of.
     let figures = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     text.len() <= 253
-        && text.split('.').all(label)
+        && text.split('.').all(is_label)
         && (!figures || text.parse::<std::net::Ipv4Addr>().is_ok())
+}
+
+/// One part of a host's name, between dots.
+fn is_label(part: &str) -> bool {
+    !part.is_empty()
+        && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        && !part.starts_with('-')
+        && !part.ends_with('-')
 }
 
 fn is_user(text: &str) -> bool {

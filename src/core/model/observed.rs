@@ -335,12 +335,7 @@ impl Container {
 
     /// Something runs inside beside what only keeps it up.
     pub fn is_at_work(&self) -> bool {
-        let keeps = |command: &str| {
-            let program = command.split_whitespace().next().unwrap_or_default();
-            let program = program.rsplit('/').next().unwrap_or_default();
-            command == "sleep infinity" || ["earlyoom", "tini", "docker-init"].contains(&program)
-        };
-        self.running && self.processes.iter().flatten().any(|process| !keeps(&process.command))
+        self.running && self.processes.iter().flatten().any(|process| !keeps_up(&process.command))
     }
 
     pub fn engine_command(&self) -> Option<&str> {
@@ -350,6 +345,13 @@ impl Container {
             .find(|process| is_engine(&process.command))
             .map(|p| p.command.as_str())
     }
+}
+
+/// The command only keeps the container up.
+fn keeps_up(command: &str) -> bool {
+    let program = command.split_whitespace().next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default();
+    command == "sleep infinity" || ["earlyoom", "tini", "docker-init"].contains(&program)
 }
 
 /// Ray's process on every node of its cluster.

@@ -106,10 +106,12 @@ impl Plan {
     /// The same steps on the same facts, and the same in their way: also where another version made it, whose ids are of another
     /// form.
     pub fn decides_like(&self, other: &Self) -> bool {
-        let reasons = |plan: &Self| -> Vec<(Object, Option<Reason>)> {
-            plan.work.iter().map(|work| (work.object.clone(), work.verdict.reason())).collect()
-        };
-        PlanId::of(&self.work) == PlanId::of(&other.work) && reasons(self) == reasons(other)
+        PlanId::of(&self.work) == PlanId::of(&other.work) && self.reasons().eq(other.reasons())
+    }
+
+    /// Why each object waits or is blocked; nothing beside one that goes ahead.
+    fn reasons(&self) -> impl Iterator<Item = (&Object, Option<Reason>)> {
+        self.work.iter().map(|work| (&work.object, work.verdict.reason()))
     }
 }
 
@@ -273,32 +275,31 @@ impl Predicate {
     /// # Errors
     /// What is true instead, in words.
     pub fn check(&self, observed: &Observed) -> Result<(), String> {
-        let facts = |spark: &SparkName| {
-            observed
-                .facts(spark)
-                .ok_or_else(|| format!("`{spark}` cannot be reached, so nothing is known of it"))
-        };
         match self {
             Self::Boot { spark, boot_id } => {
-                if facts(spark)?.boot_id == *boot_id {
+                if facts_of(spark, observed)?.boot_id == *boot_id {
                     return Ok(());
                 }
                 Err(format!("`{spark}` has been restarted since"))
             }
-            Self::Container { spark, name, id, running } => match facts(spark)?.container(name) {
-                None => Err(format!("`{name}` is gone from `{spark}`")),
-                Some(now) if now.id != *id => Err(format!("`{name}` on `{spark}` is another container now")),
-                Some(now) if now.running != *running => {
-                    let state = if now.running { "running" } else { "stopped" };
-                    Err(format!("`{name}` on `{spark}` is {state} now"))
+            Self::Container { spark, name, id, running } => {
+                match facts_of(spark, observed)?.container(name) {
+                    None => Err(format!("`{name}` is gone from `{spark}`")),
+                    Some(now) if now.id != *id => {
+                        Err(format!("`{name}` on `{spark}` is another container now"))
+                    }
+                    Some(now) if now.running != *running => {
+                        let state = if now.running { "running" } else { "stopped" };
+                        Err(format!("`{name}` on `{spark}` is {state} now"))
+                    }
+                    Some(_) => Ok(()),
                 }
-                Some(_) => Ok(()),
-            },
-            Self::NameFree { spark, name } => match facts(spark)?.container(name) {
+            }
+            Self::NameFree { spark, name } => match facts_of(spark, observed)?.container(name) {
                 None => Ok(()),
                 Some(_) => Err(format!("there is a container `{name}` on `{spark}` now")),
             },
-            Self::Image { spark, image, id } => match facts(spark)?.image(image) {
+            Self::Image { spark, image, id } => match facts_of(spark, observed)?.image(image) {
                 Some(now) if now.id == *id => Ok(()),
                 _ => Err(format!("`{image}` on `{spark}` is another image now")),
             },
@@ -306,15 +307,27 @@ impl Predicate {
     }
 }
 
+/// What is seen of a Spark.
+///
+/// # Errors
+/// That it cannot be reached, in words.
+fn facts_of<'a>(spark: &SparkName, observed: &'a Observed) -> Result<&'a SparkFacts, String> {
+    observed.facts(spark).ok_or_else(|| format!("`{spark}` cannot be reached, so nothing is known of it"))
+}
+
 /// A reference that both rely on names another image than it did.
 pub(crate) fn is_another_image(before: &[Predicate], now: &[Predicate]) -> bool {
-    let differs = |one: &Predicate, other: &Predicate| match (one, other) {
+    before.iter().any(|one| now.iter().any(|other| images_differ(one, other)))
+}
+
+/// Both rely on one reference of one Spark, and on another image each.
+fn images_differ(one: &Predicate, other: &Predicate) -> bool {
+    match (one, other) {
         (Predicate::Image { spark, image, id }, Predicate::Image { spark: on, image: of, id: now }) => {
             spark == on && image == of && id != now
         }
         _ => false,
-    };
-    before.iter().any(|one| now.iter().any(|other| differs(one, other)))
+    }
 }
 
 impl Outage {

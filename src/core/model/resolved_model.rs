@@ -110,21 +110,17 @@ impl ResolvedModel<'_> {
     /// The launch script, the mods and the sources of volumes.
     pub fn needed(&self) -> Vec<LaunchFile> {
         let mut needed = Vec::new();
-        let below = |path: &str| match (path.starts_with('/'), self.start.dir()) {
-            (false, Some(dir)) => format!("{dir}/{path}"),
-            _ => path.to_owned(),
-        };
         if let Some(script) = self.start.script() {
-            let at = ["", "examples/"]
-                .into_iter()
-                .flat_map(|folder| ["", ".sh"].map(|ending| below(&format!("{folder}{script}{ending}"))));
+            let at = ["", "examples/"].into_iter().flat_map(|folder| {
+                ["", ".sh"].map(|ending| self.below_dir(&format!("{folder}{script}{ending}")))
+            });
             needed.push(LaunchFile { name: script.to_string(), at: at.collect(), on_head: true });
         }
         for path in &self.model.mods {
             let at = if path.as_str().ends_with(".zip") {
-                below(path.as_str())
+                self.below_dir(path.as_str())
             } else {
-                below(&format!("{path}/run.sh"))
+                self.below_dir(&format!("{path}/run.sh"))
             };
             needed.push(LaunchFile { name: path.to_string(), at: vec![at], on_head: true });
         }
@@ -133,6 +129,14 @@ impl ResolvedModel<'_> {
             needed.push(LaunchFile { name: from.clone(), at: vec![from], on_head: false });
         }
         needed
+    }
+
+    /// Where a path of the file leads: below the launcher's directory, when it begins nowhere else.
+    fn below_dir(&self, path: &str) -> String {
+        match (path.starts_with('/'), self.start.dir()) {
+            (false, Some(dir)) => format!("{dir}/{path}"),
+            _ => path.to_owned(),
+        }
     }
 }
 

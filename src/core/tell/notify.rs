@@ -135,9 +135,9 @@ pub fn news(
             .is_some_and(|object| ledger.is_loading(object) || ledger.is_past_stop(object));
         let message = format!("{} instead of {}; {}", one.observed, one.desired, one.response);
         // Of what cannot be seen, what was told stands.
-        let stands =
-            |about: &str| one.class == DriftClass::Unknown && desk.was_told(NotificationEvent::Drift, about);
-        if let Some(about) = about.filter(|about| !is_swapping && !stands(about)) {
+        let is_unknown = one.class == DriftClass::Unknown;
+        let stands = about.is_some_and(|about| is_unknown && desk.was_told(NotificationEvent::Drift, about));
+        if let Some(about) = about.filter(|_| !is_swapping && !stands) {
             desk.lasts(NotificationEvent::Drift, about, one.class.name(), &message, DRIFT_AFTER);
         }
     }

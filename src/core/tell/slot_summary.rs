@@ -110,49 +110,53 @@ pub struct NextChange {
 
 /// One for each slot.
 pub fn slot_summaries(view: View<'_>) -> Vec<SlotSummary> {
-    let View { desired, observed, ledger, now } = view;
+    let View { desired, now, .. } = view;
     let turns = schedule::model_changes(desired, now, DAYS);
     let next = turns.into_iter().next().map(NextChange::from);
-    let of = |(object, slot): (&Object, &Slot)| {
-        let wanted = schedule::wanted(object, slot, desired, now);
-        let wish = match schedule::open(object, desired, now) {
-            Some((window, _, until)) => WantedBecause::Window { window: window.clone(), until },
-            None => WantedBecause::File,
-        };
-        let hold = consent::hold(object, desired, now).map(|(name, hold)| HoldInForce {
-            name: name.clone(),
-            owner: hold.owner.clone(),
-            reason: hold.reason.clone(),
-            until: hold.until,
-        });
-        let effective = model_of(&wanted).and_then(|name| desired.resolved_model(slot, &name));
-        let spec = effective.as_ref().map(ResolvedModel::spec_hash);
-        // What serves has failed no more, however often it was tried.
-        let serves = effective.is_some_and(|effective| {
-            readiness::readiness(object, &effective.launch_spec(), view) == Readiness::Ready
-        });
-        let attempts = spec.as_ref().filter(|_| !serves).and_then(|spec| ledger.attempts(object, spec));
-        let failure = attempts.map(|attempts| FailureSummary {
-            at: attempts.last.at,
-            what: attempts.last.what.clone(),
-            loads: attempts.failed_loads,
-            deaths: u32::try_from(attempts.deaths.len()).unwrap_or(u32::MAX),
-            not_before: attempts.not_before,
-            spent: attempts.is_spent(),
-        });
-        let launched =
-            ledger.launched(object).filter(|group| failure.is_some() && Some(&group.spec) != spec.as_ref());
-        SlotSummary {
-            object: object.clone(),
-            wish,
-            hold,
-            failure,
-            fallback: launched.map(|group| group.model.clone()),
-            load: load(object, slot, observed, ledger),
-            next: next.clone().filter(|_| *object == Object::main()),
-        }
+    let slots = desired.slots.iter();
+    slots.map(|(object, slot)| slot_summary(object, slot, next.as_ref(), view)).collect()
+}
+
+/// The summary of one slot; `next` is what changes next in the main one.
+fn slot_summary(object: &Object, slot: &Slot, next: Option<&NextChange>, view: View<'_>) -> SlotSummary {
+    let View { desired, observed, ledger, now } = view;
+    let wanted = schedule::wanted(object, slot, desired, now);
+    let wish = match schedule::open(object, desired, now) {
+        Some((window, _, until)) => WantedBecause::Window { window: window.clone(), until },
+        None => WantedBecause::File,
     };
-    desired.slots.iter().map(of).collect()
+    let hold = consent::hold(object, desired, now).map(|(name, hold)| HoldInForce {
+        name: name.clone(),
+        owner: hold.owner.clone(),
+        reason: hold.reason.clone(),
+        until: hold.until,
+    });
+    let effective = model_of(&wanted).and_then(|name| desired.resolved_model(slot, &name));
+    let spec = effective.as_ref().map(ResolvedModel::spec_hash);
+    // What serves has failed no more, however often it was tried.
+    let serves = effective.is_some_and(|effective| {
+        readiness::readiness(object, &effective.launch_spec(), view) == Readiness::Ready
+    });
+    let attempts = spec.as_ref().filter(|_| !serves).and_then(|spec| ledger.attempts(object, spec));
+    let failure = attempts.map(|attempts| FailureSummary {
+        at: attempts.last.at,
+        what: attempts.last.what.clone(),
+        loads: attempts.failed_loads,
+        deaths: u32::try_from(attempts.deaths.len()).unwrap_or(u32::MAX),
+        not_before: attempts.not_before,
+        spent: attempts.is_spent(),
+    });
+    let launched =
+        ledger.launched(object).filter(|group| failure.is_some() && Some(&group.spec) != spec.as_ref());
+    SlotSummary {
+        object: object.clone(),
+        wish,
+        hold,
+        failure,
+        fallback: launched.map(|group| group.model.clone()),
+        load: load(object, slot, observed, ledger),
+        next: next.filter(|_| *object == Object::main()).cloned(),
+    }
 }
 
 impl From<ModelChange> for NextChange {
@@ -173,16 +177,16 @@ fn load(object: &Object, slot: &Slot, observed: &Observed, ledger: &Ledger) -> O
     let spec = &launch.group.spec;
     let nothing = BTreeMap::new();
     let seen = observed.loads.get(object).unwrap_or(&nothing);
-    let rank = |spark: &SparkName| RankSummary {
+    let ranks = launch.group.sparks.iter().map(|spark| RankSummary {
         spark: spark.clone(),
         phase: seen.get(spark).map(|seen| seen.progress.phase),
         shards: seen.get(spark).and_then(|seen| seen.progress.shards),
-    };
+    });
     Some(LoadSummary {
         model: launch.group.model.clone(),
         since: launch.at,
         deadline: launch.at.saturating_add(ledger.load_deadline(slot, spec)).unwrap_or(Timestamp::MAX),
         expected_secs: ledger.expected_load_secs(spec).map(|(secs, _)| secs),
-        ranks: launch.group.sparks.iter().map(rank).collect(),
+        ranks: ranks.collect(),
     })
 }
