@@ -45,33 +45,31 @@ pub async fn perform(
     transport: Option<&SharedTransport>,
     log: Option<Result<String, String>>,
 ) -> StepOutcome {
-    let plain = |verdict| StepOutcome { verdict, log: None };
     let (Some(spark), Some(transport)) = (step.spark(), transport) else {
-        return plain(FenceVerdict::Done);
+        return without_log(FenceVerdict::Done);
     };
     let Some(facts) = observed.facts(spark) else {
-        return plain(FenceVerdict::Refused(format!("`{spark}` was not reachable when this was decided")));
+        return without_log(FenceVerdict::Refused(format!(
+            "`{spark}` was not reachable when this was decided"
+        )));
     };
     let act = |name| fence::program(name, desired, spark, token, facts);
     let drops = desired.sparks.get(spark).is_some_and(|spark| spark.drop_caches);
-    let before_a_load = |act: Program, needs_bytes: u64| {
-        act.with("drop_caches", if drops { "yes" } else { "" })
-            .with("expect_memory_kib", (needs_bytes / 1024).to_string())
-    };
     match step {
-        Step::Adopt { .. } => plain(FenceVerdict::Done),
+        Step::Adopt { .. } => without_log(FenceVerdict::Done),
         Step::ReserveSpark { object, group, needs_bytes, .. } => {
-            let bring = |act| with_environment(act, object, group, token, batch, desired);
-            let act = before_a_load(act("advance"), *needs_bytes);
-            let verdict = match room(act, object, group, desired, facts).and_then(bring) {
+            let act = before_a_load(act("advance"), *needs_bytes, drops);
+            let brought = room(act, object, group, desired, facts)
+                .and_then(|act| with_environment(act, object, group, token, batch, desired));
+            let verdict = match brought {
                 Ok((program, _)) => fence::perform(transport.as_ref(), &program).await,
                 Err(why) => FenceVerdict::Refused(why),
             };
-            plain(verdict)
+            without_log(verdict)
         }
         Step::Check { object, group, .. } => {
             let checking = check(act("check"), object, group, desired, facts);
-            plain(match checking {
+            without_log(match checking {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
                 Err(why) => FenceVerdict::Refused(why),
             })
@@ -88,49 +86,63 @@ pub async fn perform(
             let verdict = fence::perform(transport.as_ref(), &program).await;
             StepOutcome { verdict, log }
         }
-        Step::Start { container, .. } => plain(
+        Step::Start { container, .. } => without_log(
             fence::perform(transport.as_ref(), &act("start").with("container", container.as_str())).await,
         ),
         Step::EndJob { job, .. } => {
-            plain(fence::perform(transport.as_ref(), &act("end-job").with("job", job.as_str())).await)
+            without_log(fence::perform(transport.as_ref(), &act("end-job").with("job", job.as_str())).await)
         }
         Step::Fetch { object, files, .. } => {
             let (environment, file) = match token_of(object, desired, token) {
                 Ok(brought) => brought,
-                Err(why) => return plain(FenceVerdict::Refused(why)),
+                Err(why) => return without_log(FenceVerdict::Refused(why)),
             };
             let script = weights::fetch(desired, spark, files, file.as_deref());
             let act = act("launch").with("environment", environment).with("forget", TOKEN_SECS);
             let act = act.with("environment_file", file.unwrap_or_default());
-            plain(fence::perform(transport.as_ref(), &transfer(act, object, files, token, script)).await)
+            without_log(
+                fence::perform(transport.as_ref(), &transfer(act, object, files, token, script)).await,
+            )
         }
         Step::Copy { object, to, files, .. } => {
             let script = weights::copy(desired, spark, to, files);
             let act = transfer(act("launch"), object, files, token, script);
-            plain(fence::perform(transport.as_ref(), &act).await)
+            without_log(fence::perform(transport.as_ref(), &act).await)
         }
         // The way is the bot's own session.
         Step::Update { object, checkout, .. } => {
             let act = bots::update(act("launch"), object, checkout, token);
-            plain(fence::perform(transport.as_ref(), &act).await)
+            without_log(fence::perform(transport.as_ref(), &act).await)
         }
         Step::Delete { files, .. } => {
             let hf_home = desired.sparks.get(spark).and_then(|spark| spark.hf_home.as_ref());
             let act = act("delete")
                 .with("hf_home", hf_home.map_or_else(String::new, ToString::to_string))
                 .with("folder", files.folder());
-            plain(fence::perform(transport.as_ref(), &act).await)
+            without_log(fence::perform(transport.as_ref(), &act).await)
         }
         Step::Launch { object, group, needs_bytes, .. } => {
-            let act = room(before_a_load(act("launch"), *needs_bytes), object, group, desired, facts);
+            let act = before_a_load(act("launch"), *needs_bytes, drops);
+            let act = room(act, object, group, desired, facts);
             let launch = act.and_then(|act| launch(object, group, token, batch, desired, facts, act));
             let verdict = match launch {
                 Ok(program) => fence::perform(transport.as_ref(), &program).await,
                 Err(why) => FenceVerdict::Refused(why),
             };
-            plain(verdict)
+            without_log(verdict)
         }
     }
+}
+
+/// The outcome of a step that leaves no log.
+fn without_log(verdict: FenceVerdict) -> StepOutcome {
+    StepOutcome { verdict, log: None }
+}
+
+/// What a Spark does and looks at before a model is loaded there.
+fn before_a_load(act: Program, needs_bytes: u64, drops_caches: bool) -> Program {
+    act.with("drop_caches", if drops_caches { "yes" } else { "" })
+        .with("expect_memory_kib", (needs_bytes / 1024).to_string())
 }
 
 /// What a container that a step stops said last, or why it could not be read: read before, because containers of the launchers vanish

@@ -96,8 +96,9 @@ impl EngineClient {
         }
         let response = send(socket, "/_ping").await?;
         let version = response.headers().get("api-version").and_then(|value| value.to_str().ok());
-        let plain = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
-        let version = version.filter(plain).ok_or_else(|| {
+        let version =
+            version.filter(|text| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.'));
+        let version = version.ok_or_else(|| {
             Unreachable::Engine("it did not name its API version; is this a Docker Engine?".into())
         })?;
         *self.version() = Some(version.to_owned());

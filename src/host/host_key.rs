@@ -69,8 +69,7 @@ pub async fn offered(address: Ipv4Addr, port: u16) -> Result<Vec<HostKey>, NoHos
     let listed = run("ssh-keygen", &["-lf", "-"], &(lines.join("\n") + "\n")).await?;
     let mut keys: Vec<HostKey> =
         lines.into_iter().zip(listed.lines()).filter_map(|(line, about)| host_key(line, about)).collect();
-    let rank = |key: &HostKey| KINDS.iter().position(|kind| *kind == key.kind).unwrap_or(KINDS.len());
-    keys.sort_by_key(rank);
+    keys.sort_by_key(|key| KINDS.iter().position(|kind| *kind == key.kind).unwrap_or(KINDS.len()));
     if keys.is_empty() { Err(NoHostKey::UnknownKind(address)) } else { Ok(keys) }
 }
 

@@ -71,10 +71,10 @@ pub fn quote(text: &str) -> String {
 
 /// Calls of a shell function of the program, one a line; for parameters that are lists of words.
 pub fn calls<'a>(function: &str, calls: impl IntoIterator<Item = Vec<&'a str>>) -> String {
-    let call = |words: Vec<&str>| {
+    let lines = calls.into_iter().map(|words| {
         words.into_iter().fold(function.to_owned(), |line, word| format!("{line} {}", quote(word)))
-    };
-    calls.into_iter().map(call).collect::<Vec<_>>().join("\n")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The same for a person to read and to paste: plain words stay plain.

@@ -150,7 +150,6 @@ impl SshTransport {
         program: &Program,
     ) -> Result<ProgramOutput, Unreachable> {
         let failed = |error: openssh::Error| explain(&error, &self.target.name);
-        let lost = |error: std::io::Error| Unreachable::Connection(format!("the connection broke: {error}"));
         let mut child = connection
             .session
             .command("sh")
@@ -245,7 +244,6 @@ async fn begin(
     name: &str,
 ) -> Result<EventStream, Unreachable> {
     let failed = |error: openssh::Error| explain(&error, name);
-    let lost = |error: std::io::Error| Unreachable::Connection(format!("the connection broke: {error}"));
     let mut child = connection
         .session
         .clone()
@@ -266,6 +264,11 @@ async fn begin(
         piece.map_err(lost)
     });
     Ok(frame.skip(Box::pin(stream)))
+}
+
+/// What it means for a Spark that reading or writing failed.
+fn lost(error: std::io::Error) -> Unreachable {
+    Unreachable::Connection(format!("the connection broke: {error}"))
 }
 
 fn next_number() -> u64 {
@@ -343,12 +346,14 @@ fn clear_stale(directory: &Path) {
         let socket = if is_folder { path.join("master") } else { path.clone() };
         let is_socket = std::fs::symlink_metadata(&socket)
             .is_ok_and(|metadata| std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()));
-        let refused = || {
-            let tried = std::os::unix::net::UnixStream::connect(&socket);
-            tried.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
-        };
-        if is_socket && refused() {
+        if is_socket && refuses(&socket) {
             let _ = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         }
     }
+}
+
+/// Nobody listens at the socket.
+fn refuses(socket: &Path) -> bool {
+    let tried = std::os::unix::net::UnixStream::connect(socket);
+    tried.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }

@@ -38,9 +38,13 @@ impl<'a> FileLines<'a> {
     /// As the line of `at` ends.
     pub fn line_break(&self, at: usize) -> &'static str {
         let line = self.line_of(at);
-        let ends = |line: usize| self.starts.get(line + 1).map(|end| self.text[..*end].ends_with("\r\n"));
-        let known = ends(line).or_else(|| ends(line.checked_sub(1)?));
+        let known = self.ends_as_on_windows(line).or_else(|| self.ends_as_on_windows(line.checked_sub(1)?));
         if known == Some(true) { "\r\n" } else { "\n" }
+    }
+
+    /// Whether the line ends with a return and a line feed; `None` when no other follows.
+    fn ends_as_on_windows(&self, line: usize) -> Option<bool> {
+        self.starts.get(line + 1).map(|end| self.text[..*end].ends_with("\r\n"))
     }
 
     /// Nothing but a comment, or nothing, or the end of the document.

@@ -200,7 +200,6 @@ struct Size {
 
 impl Size {
     fn of(value: &Json) -> Self {
-        let inner = |size: Self| Self { depth: size.depth + 1, ..size };
         match value {
             Json::Null | Json::Bool(_) | Json::Number(_) => Self { values: 1, bytes: 8, depth: 0 },
             Json::String(text) => Self { values: 1, bytes: text.len() + 2, depth: 0 },
@@ -208,14 +207,14 @@ impl Size {
                 let sum = items
                     .iter()
                     .fold(Self { values: 1, bytes: 2, depth: 0 }, |sum, item| sum.and(&Self::of(item)));
-                inner(sum)
+                sum.inside()
             }
             Json::Object(entries) => {
                 let sum = entries.iter().fold(Self { values: 1, bytes: 2, depth: 0 }, |sum, (key, value)| {
                     let sum = sum.and(&Self::of(value));
                     Self { bytes: sum.bytes + key.len() + 4, ..sum }
                 });
-                inner(sum)
+                sum.inside()
             }
         }
     }
@@ -228,19 +227,28 @@ impl Size {
         }
     }
 
+    /// The size of what has this value inside.
+    fn inside(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+
     fn check(self) -> Result<(), Refused> {
-        let too = |what: String| Err(Refused::TooLarge(format!("the file would have {what}")));
         if self.values > MOST_VALUES {
-            return too(format!("more than {MOST_VALUES} values"));
+            return Err(would_have(&format!("more than {MOST_VALUES} values")));
         }
         if self.bytes > MAX_BYTES {
-            return too(format!("more than {} MiB", MAX_BYTES >> 20));
+            return Err(would_have(&format!("more than {} MiB", MAX_BYTES >> 20)));
         }
         if self.depth > DEEPEST {
-            return too(format!("more than {DEEPEST} levels inside each other"));
+            return Err(would_have(&format!("more than {DEEPEST} levels inside each other")));
         }
         Ok(())
     }
+}
+
+/// That the file would be too large for what is told.
+fn would_have(what: &str) -> Refused {
+    Refused::TooLarge(format!("the file would have {what}"))
 }
 
 #[cfg(test)]

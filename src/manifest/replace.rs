@@ -189,8 +189,7 @@ fn give(file: &File, like: &fs::Metadata) -> io::Result<()> {
 
 /// Exchange the two. `false` when this place cannot: the caller must do otherwise.
 fn exchange(beside: &Path, target: &Path, expected: &[u8], new: &[u8]) -> Result<bool, ReplaceError> {
-    let swap = || renameat_with(CWD, beside, CWD, target, RenameFlags::EXCHANGE);
-    match swap() {
+    match swap(beside, target) {
         Ok(()) => {}
         // Mounted by itself; a file system that cannot; a folder that is another file system.
         Err(Errno::BUSY | Errno::INVAL | Errno::NOSYS | Errno::XDEV | Errno::OPNOTSUPP) => return Ok(false),
@@ -204,7 +203,7 @@ fn exchange(beside: &Path, target: &Path, expected: &[u8], new: &[u8]) -> Result
     // What came out is somebody else's and goes back. What comes out then is what we put there, or newer than both.
     let mut put = new.to_vec();
     for _ in 0..MOST_EXCHANGES {
-        swap().map_err(|error| torn(error.into()))?;
+        swap(beside, target).map_err(|error| torn(error.into()))?;
         let out = fs::read(beside).map_err(torn)?;
         if out == put {
             return Err(ReplaceError::Changed(came_out));
@@ -212,6 +211,11 @@ fn exchange(beside: &Path, target: &Path, expected: &[u8], new: &[u8]) -> Result
         put = std::mem::replace(&mut came_out, out);
     }
     Err(torn(io::Error::other("somebody saves it again and again")))
+}
+
+/// Each gets the other's name, at once.
+fn swap(beside: &Path, target: &Path) -> Result<(), Errno> {
+    renameat_with(CWD, beside, CWD, target, RenameFlags::EXCHANGE)
 }
 
 fn write_over(target: &Path, expected: &[u8], new: &[u8], keep: &Path) -> Result<Replaced, ReplaceError> {

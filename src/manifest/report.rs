@@ -100,8 +100,8 @@ fn block(problem: &FileProblem, path: &str, text: &str, lines: &LineIndex) -> St
 /// Message and hint, with long quotations cut, and without quotations where they may be secrets: `hidden` is the line that
 /// is not shown.
 fn words(problem: &FileProblem, hidden: Option<&str>) -> (String, Option<String>) {
-    let show = |text: &str| quotations(text, hidden);
-    (show(&problem.message), problem.hint.as_deref().map(show))
+    let hint = problem.hint.as_deref().map(|hint| quotations(hint, hidden));
+    (quotations(&problem.message, hidden), hint)
 }
 
 /// Words of the format itself, which may always be quoted.
@@ -132,8 +132,11 @@ fn quotations(text: &str, hidden: Option<&str>) -> String {
         let Some(length) = rest[open + 1..].find(mark) else { break };
         let quoted = &rest[open + 1..open + 1 + length];
         shown += &rest[..=open];
-        let is_name = |line: &str| FORMAT.contains(&quoted) || (mark == '`' && is_key(quoted, line));
-        shown += &if hidden.is_some_and(|line| !is_name(line)) || looks_random(quoted) {
+        let is_hidden = hidden.is_some_and(|line| {
+            let is_name = FORMAT.contains(&quoted) || (mark == '`' && is_key(quoted, line));
+            !is_name
+        });
+        shown += &if is_hidden || looks_random(quoted) {
             "…".to_owned()
         } else if quoted.chars().count() > MAX_QUOTED {
             let start: String = quoted.chars().take(MAX_QUOTED).collect();
@@ -278,9 +281,8 @@ const PREFIXES: [&str; 8] = ["sk-", "hf_", "ghp_", "gho_", "github_pat_", "glpat
 /// longer than a model's name has between its hyphens.
 fn looks_random(text: &str) -> bool {
     const LONG: usize = 16;
-    let is_key = |word: &str| word != "hf_home" && PREFIXES.iter().any(|prefix| word.starts_with(prefix));
-    let words = text.split(|letter: char| letter.is_whitespace() || "'\"`:/@=,[]{}()".contains(letter));
-    if words.into_iter().any(is_key) {
+    let mut words = text.split(|letter: char| letter.is_whitespace() || "'\"`:/@=,[]{}()".contains(letter));
+    if words.any(|word| word != "hf_home" && PREFIXES.iter().any(|prefix| word.starts_with(prefix))) {
         return true;
     }
     let after_scheme = text.split("://").nth(1).unwrap_or_default();
@@ -296,8 +298,12 @@ fn looks_random(text: &str) -> bool {
 
 /// A span that the renderer accepts: inside the text, on character boundaries, one line long at most.
 fn clip(span: &Range<usize>, text: &str) -> Range<usize> {
-    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let start = floor(span.start);
+    let start = character_start(text, span.start);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-    start..floor(span.end).clamp(start, line_end)
+    start..character_start(text, span.end).clamp(start, line_end)
+}
+
+/// Where the character begins that this byte is of.
+fn character_start(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

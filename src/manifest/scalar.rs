@@ -8,10 +8,6 @@ pub fn on_one_line(value: &Json) -> String {
 }
 
 pub(super) fn written(value: &Json, is_json: bool) -> String {
-    let pair = |(key, value): (&String, &Json)| {
-        let key = if is_json { quoted(key) } else { word(key) };
-        format!("{key}: {}", written(value, is_json))
-    };
     match value {
         Json::Null | Json::Bool(_) => value.to_string(),
         Json::Number(number) => figure(&number.to_string()),
@@ -27,8 +23,17 @@ pub(super) fn written(value: &Json, is_json: bool) -> String {
             format!("[{}]", items.join(", "))
         }
         Json::Object(entries) if entries.is_empty() => "{}".into(),
-        Json::Object(entries) => format!("{{ {} }}", entries.iter().map(pair).collect::<Vec<_>>().join(", ")),
+        Json::Object(entries) => {
+            let pairs: Vec<String> = entries.iter().map(|(key, value)| pair(key, value, is_json)).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
     }
+}
+
+/// An entry of a map on one line.
+fn pair(key: &str, value: &Json, is_json: bool) -> String {
+    let key = if is_json { quoted(key) } else { word(key) };
+    format!("{key}: {}", written(value, is_json))
 }
 
 /// YAML 1.1 takes `1e-7` for a word: it wants a point, and a sign in the exponent.

@@ -40,17 +40,16 @@ impl Node {
 
     /// What a map or a list spans is not asked: in blocks it ends before its last entry does.
     fn find(&self, byte: usize) -> Option<String> {
-        let holds = |span: &Range<usize>| span.contains(&byte) || span.start == byte;
         match &self.value {
             Value::Map(entries) => entries.iter().find_map(|(key, node)| {
-                let deeper = node.find(byte).or_else(|| holds(&key.span).then(String::new))?;
+                let deeper = node.find(byte).or_else(|| holds(&key.span, byte).then(String::new))?;
                 Some(format!("/{}{deeper}", key.text.replace('~', "~0").replace('/', "~1")))
             }),
             Value::List(items) => {
                 items.iter().enumerate().find_map(|(at, node)| Some(format!("/{at}{}", node.find(byte)?)))
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
-                holds(&self.span).then(String::new)
+                holds(&self.span, byte).then(String::new)
             }
         }
     }
@@ -178,10 +177,19 @@ fn bytes(location: &serde_saphyr::Location, text: &str) -> Range<usize> {
 
 /// The byte at this line and column, both counted from 1, in characters.
 fn line_and_column(line: u64, column: u64, text: &str) -> usize {
-    let skip = |count: u64| usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
-    let start: usize = text.split_inclusive('\n').take(skip(line)).map(str::len).sum();
+    let start: usize = text.split_inclusive('\n').take(from_zero(line)).map(str::len).sum();
     let rest = text[start..].lines().next().unwrap_or_default();
-    start + rest.chars().take(skip(column)).map(char::len_utf8).sum::<usize>()
+    start + rest.chars().take(from_zero(column)).map(char::len_utf8).sum::<usize>()
+}
+
+/// The number of what is counted from 1, counted from 0.
+fn from_zero(number: u64) -> usize {
+    usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX)
+}
+
+/// The byte is in the span, or the span is empty and there.
+fn holds(span: &Range<usize>, byte: usize) -> bool {
+    span.contains(&byte) || span.start == byte
 }
 
 fn node_of(spanned: Spanned<Any>, text: &str) -> Node {

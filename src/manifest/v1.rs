@@ -562,8 +562,7 @@ impl TryFrom<String> for Clock {
     fn try_from(text: String) -> Result<Self, String> {
         let expected = || format!("`{text}` is not a time of day such as \"01:30\"");
         let (hours, minutes) = text.split_once(':').ok_or_else(expected)?;
-        let plain = |part: &str| part.len() == 2 && part.chars().all(|letter| letter.is_ascii_digit());
-        if !plain(hours) || !plain(minutes) {
+        if !is_two_figures(hours) || !is_two_figures(minutes) {
             return Err(expected());
         }
         if hours == "24" {
@@ -572,6 +571,11 @@ impl TryFrom<String> for Clock {
         let (Ok(hours), Ok(minutes)) = (hours.parse(), minutes.parse()) else { return Err(expected()) };
         jiff::civil::Time::new(hours, minutes, 0, 0).map(Self).map_err(|_| expected())
     }
+}
+
+/// Exactly two figures.
+fn is_two_figures(part: &str) -> bool {
+    part.len() == 2 && part.chars().all(|letter| letter.is_ascii_digit())
 }
 
 /// Which model serves at which times.

@@ -182,13 +182,7 @@ async fn service(
     }
     let mut answer = ServiceAnswer { container: asked.container.clone(), ..ServiceAnswer::default() };
     let before = before.filter(|old| old.container == asked.container);
-    let young = |old: &&ServiceAnswer| match old.proof {
-        CheckResult::Proven { at } => {
-            (SignedDuration::ZERO..PROOF_EVERY).contains(&now.duration_since(at)) && old.failures == 0
-        }
-        CheckResult::NotTried | CheckResult::Asked | CheckResult::Failed { .. } => false,
-    };
-    (answer.proof, answer.failures) = match (&asked.deed, before.filter(young)) {
+    (answer.proof, answer.failures) = match (&asked.deed, before.filter(|old| is_kept(old, now))) {
         (None, _) => (CheckResult::Proven { at: now }, 0),
         (Some(_), Some(old)) => (old.proof.clone(), 0),
         (Some(deed), None) => {
@@ -203,4 +197,14 @@ async fn service(
         }
     };
     EndpointAnswer::Up(answer)
+}
+
+/// What was proven of the service a moment ago still counts.
+fn is_kept(old: &ServiceAnswer, now: Timestamp) -> bool {
+    match old.proof {
+        CheckResult::Proven { at } => {
+            (SignedDuration::ZERO..PROOF_EVERY).contains(&now.duration_since(at)) && old.failures == 0
+        }
+        CheckResult::NotTried | CheckResult::Asked | CheckResult::Failed { .. } => false,
+    }
 }

@@ -66,16 +66,12 @@ pub async fn probe(
     before: Option<&EngineAnswer>,
     now: Timestamp,
 ) -> EndpointAnswer {
-    let get = |path: &str| HttpRequest {
-        url: format!("{base}{path}"),
-        body: RequestBody::None,
-        api_key: asked.api_key.clone(),
-        headers: Vec::new(),
-        deadline: SHALLOW,
-    };
     let http = asker.http;
-    let (models, health, metrics) =
-        tokio::join!(http.send(get("/v1/models")), http.send(get("/health")), http.send(get("/metrics")));
+    let (models, health, metrics) = tokio::join!(
+        http.send(get(base, "/v1/models", asked)),
+        http.send(get(base, "/health", asked)),
+        http.send(get(base, "/metrics", asked)),
+    );
     let models = match models {
         Ok((200, body)) => match serde_json::from_slice::<ModelList>(&body) {
             Ok(models) => models.data,
@@ -113,8 +109,9 @@ pub async fn probe(
         load,
         ..EngineAnswer::default()
     };
-    let wanted = |model: &&ServedModel| asked.served.as_ref().is_none_or(|served| *served == model.id);
-    if let Some(model) = answer.models.iter().find(wanted) {
+    let mut models = answer.models.iter();
+    let wanted = models.find(|model| asked.served.as_ref().is_none_or(|served| *served == model.id));
+    if let Some(model) = wanted {
         let question = CheckRequest {
             base: base.to_owned(),
             container: asked.container.clone(),
@@ -130,6 +127,17 @@ pub async fn probe(
         };
     }
     EndpointAnswer::Engine(answer)
+}
+
+/// The request for a path of the engine, which answers at once or not at all.
+fn get(base: &str, path: &str, asked: &EngineToAsk) -> HttpRequest {
+    HttpRequest {
+        url: format!("{base}{path}"),
+        body: RequestBody::None,
+        api_key: asked.api_key.clone(),
+        headers: Vec::new(),
+        deadline: SHALLOW,
+    }
 }
 
 /// A completion stands for a while, and for as long as the engine has requests: then its tokens tell, and one more request
@@ -169,27 +177,29 @@ fn progress(before: Option<&EngineAnswer>) -> Option<f64> {
 
 /// Requests and progress out of Prometheus text. Families come with and without `_total`; labels are summed over.
 pub fn load(text: &str) -> Option<EngineLoad> {
-    let sum = |names: &[&str]| {
-        let mut found = None;
-        for line in text.lines() {
-            let name = line.split(['{', ' ']).next().unwrap_or("");
-            if !names.contains(&name) {
-                continue;
-            }
-            let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
-            // What is no count would make the sum none.
-            if (0.0..1e15).contains(&value) {
-                *found.get_or_insert(0.0) += value;
-            }
-        }
-        found
-    };
-    let running = sum(&["vllm:num_requests_running"])?;
-    let waiting = sum(&["vllm:num_requests_waiting"]).unwrap_or(0.0);
-    let progress = sum(&["vllm:generation_tokens_total", "vllm:generation_tokens"]).unwrap_or(0.0)
-        + sum(&["vllm:prompt_tokens_total", "vllm:prompt_tokens"]).unwrap_or(0.0)
-        + sum(&["vllm:iteration_tokens_total_count"]).unwrap_or(0.0);
+    let running = sum(text, &["vllm:num_requests_running"])?;
+    let waiting = sum(text, &["vllm:num_requests_waiting"]).unwrap_or(0.0);
+    let progress = sum(text, &["vllm:generation_tokens_total", "vllm:generation_tokens"]).unwrap_or(0.0)
+        + sum(text, &["vllm:prompt_tokens_total", "vllm:prompt_tokens"]).unwrap_or(0.0)
+        + sum(text, &["vllm:iteration_tokens_total_count"]).unwrap_or(0.0);
     Some(EngineLoad { running, waiting, progress })
+}
+
+/// The sum of all lines of these names; `None` when there is none.
+fn sum(text: &str, names: &[&str]) -> Option<f64> {
+    let mut found = None;
+    for line in text.lines() {
+        let name = line.split(['{', ' ']).next().unwrap_or("");
+        if !names.contains(&name) {
+            continue;
+        }
+        let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
+        // What is no count would make the sum none.
+        if (0.0..1e15).contains(&value) {
+            *found.get_or_insert(0.0) += value;
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::{
             container_end::ContainerEnd,
             desired::{Desired, WantedModel},
             label,
-            launch::{Launch, LaunchState},
+            launch::LaunchState,
             launch_spec::LaunchSpec,
             launcher::Start,
             ledger::Ledger,
@@ -138,25 +138,17 @@ async fn loads(
     observed: &Observed,
     transports: &BTreeMap<SparkName, SharedTransport>,
 ) -> BTreeMap<Object, BTreeMap<SparkName, LoadSeen>> {
-    let has_ended = |object: &Object, group: &LaunchSpec| {
-        group.sparks.iter().any(|spark| {
-            let rank =
-                readiness::rank(object, group, spark, View { desired, observed, ledger, now: observed.at });
-            rank.is_some_and(|rank| group.is_alive(spark, rank) == Some(false))
-        })
-    };
+    let view = View { desired, observed, ledger, now: observed.at };
     let heard = ledger.launches().filter(|(object, launch)| {
         ledger.is_loading(object)
-            || matches!(launch.state, LaunchState::Serving { .. }) && has_ended(object, &launch.group)
+            || matches!(launch.state, LaunchState::Serving { .. }) && has_ended(object, &launch.group, view)
     });
     let ranks = heard.flat_map(|(object, launch)| {
         launch.group.sparks.iter().filter_map(move |spark| {
             let group = &launch.group;
             // What the owner's own program starts need not be known as ours yet.
-            let named = || observed.facts(spark)?.container(group.container.as_str());
-            let container =
-                readiness::rank(object, group, spark, View { desired, observed, ledger, now: observed.at })
-                    .or_else(named)?;
+            let container = readiness::rank(object, group, spark, view)
+                .or_else(|| observed.facts(spark)?.container(group.container.as_str()))?;
             Some((object, spark, container.id.clone(), transports.get(spark)?, group.log.as_ref()))
         })
     });
@@ -175,6 +167,14 @@ async fn loads(
     loads
 }
 
+/// The engine of a rank is seen not to run any more.
+fn has_ended(object: &Object, group: &LaunchSpec, view: View<'_>) -> bool {
+    group.sparks.iter().any(|spark| {
+        let rank = readiness::rank(object, group, spark, view);
+        rank.is_some_and(|rank| group.is_alive(spark, rank) == Some(false))
+    })
+}
+
 /// How ranks ended that ran at the look before. A launcher that starts with `--rm`, and a person who removes a container, leave nothing
 /// else that tells; and what is being removed is seen for a moment without its log.
 async fn ended(
@@ -184,8 +184,10 @@ async fn ended(
     previous: Option<&Observed>,
     transports: &BTreeMap<SparkName, SharedTransport>,
 ) -> BTreeMap<Object, BTreeMap<SparkName, ContainerEnd>> {
-    let runs = |launch: &Launch| matches!(launch.state, LaunchState::Loading | LaunchState::Serving { .. });
-    let gone = ledger.launches().filter(|(_, launch)| runs(launch)).flat_map(|(object, launch)| {
+    let running = ledger
+        .launches()
+        .filter(|(_, launch)| matches!(launch.state, LaunchState::Loading | LaunchState::Serving { .. }));
+    let gone = running.flat_map(|(object, launch)| {
         launch.group.sparks.iter().filter_map(move |spark| {
             let facts = observed.facts(spark)?;
             let stood = readiness::rank(
@@ -288,11 +290,10 @@ fn asked(
     });
     let wanted: Vec<(&Object, ResolvedModel<'_>)> = wanted.collect();
     // What is under way or serves has been looked at. Of what loads a recipe still says how much memory it needs.
-    let is_waited_for = |(object, effective): &&(&Object, ResolvedModel<'_>)| {
-        ledger.launched(object).is_none_or(|group| group.spec != effective.spec_hash())
-    };
-    let is_to_be_read = |one: &&(&Object, ResolvedModel<'_>)| is_waited_for(one) || ledger.is_loading(one.0);
-    let recipes = wanted.iter().filter(is_to_be_read).filter_map(|(_, effective)| {
+    let to_be_read = wanted
+        .iter()
+        .filter(|(object, effective)| is_waited_for(object, effective, ledger) || ledger.is_loading(object));
+    let recipes = to_be_read.filter_map(|(_, effective)| {
         let (recipe, dir) = effective.start.recipe_of_checkout()?;
         (effective.model.sparks[0] == *spark).then(|| launchers::RecipeDryRun {
             key: format!("{dir}/{recipe}"),
@@ -301,7 +302,10 @@ fn asked(
             words: recipe::dry_run(recipe, effective, desired),
         })
     });
-    let waited_for = wanted.iter().filter(is_waited_for).map(|(_, effective)| effective);
+    let waited_for = wanted
+        .iter()
+        .filter(|(object, effective)| is_waited_for(object, effective, ledger))
+        .map(|(_, effective)| effective);
     let on_this_head = waited_for.clone().filter(|effective| effective.model.sparks[0] == *spark);
     let sparkruns = on_this_head.filter_map(|effective| effective.start.sparkrun().map(ToString::to_string));
     let sparkruns: BTreeSet<String> = sparkruns.collect();
@@ -336,6 +340,11 @@ fn asked(
         entries: entries.into_iter().collect(),
     };
     (asked, launchers::LauncherQuestions { recipes: recipes.collect(), sparkruns })
+}
+
+/// The model is yet to be started, as far as is known.
+fn is_waited_for(object: &Object, effective: &ResolvedModel<'_>, ledger: &Ledger) -> bool {
+    ledger.launched(object).is_none_or(|group| group.spec != effective.spec_hash())
 }
 
 fn images(desired: &Desired) -> BTreeSet<String> {

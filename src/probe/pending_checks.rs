@@ -58,9 +58,8 @@ impl PendingChecks {
                 None => {
                     let asking = tokio::spawn(functional_checks::ask(http.clone(), question.clone(), now));
                     let task = asking.abort_handle();
-                    let answered =
-                        |answer: Result<CheckResult, _>| answer.expect("a question does not panic");
-                    let answer = asking.map(answered).boxed().shared();
+                    let answer =
+                        asking.map(|answer| answer.expect("a question does not panic")).boxed().shared();
                     running.insert(
                         object.clone(),
                         RunningCheck { question: question.clone(), answer: answer.clone(), task },

@@ -48,11 +48,6 @@ impl Resolver {
         let ranks = ranks(Some(written));
         let docker = self.docker_options(path, written);
         let own = own_options(written);
-        let needed = |out: &mut Self, field: &str, there: bool| {
-            if !there {
-                out.problem(path, format!("a launcher of kind `{kind}` needs `{field}`"), None);
-            }
-        };
         let how = match written.kind {
             v1::LauncherKind::LaunchCluster => LaunchMethod::LaunchCluster {
                 dir: dir.unwrap_or_else(default_dir),
@@ -65,19 +60,19 @@ impl Resolver {
                 LaunchMethod::Recipe { dir: dir.unwrap_or_else(default_dir), ranks, own }
             }
             v1::LauncherKind::Docker => {
-                needed(self, "image", written.image.is_some());
+                self.needs(path, kind, "image", written.image.is_some());
                 LaunchMethod::Docker { docker, entrypoint: written.entrypoint.clone() }
             }
             v1::LauncherKind::Command => {
-                needed(self, "image", written.image.is_some());
-                needed(self, "dir", dir.is_some());
-                needed(self, "start", written.start.is_some());
+                self.needs(path, kind, "image", written.image.is_some());
+                self.needs(path, kind, "dir", dir.is_some());
+                self.needs(path, kind, "start", written.start.is_some());
                 let start = written.start.clone();
                 let (Some(dir), Some(start)) = (dir, start) else { return None };
                 LaunchMethod::Command { dir, start, stop: written.stop.clone() }
             }
             v1::LauncherKind::Sparkrun => {
-                needed(self, "image", written.image.is_some());
+                self.needs(path, kind, "image", written.image.is_some());
                 LaunchMethod::Sparkrun {
                     program: written.program.clone().unwrap_or_else(default_sparkrun),
                     ranks,
@@ -86,6 +81,13 @@ impl Resolver {
         };
         let image = written.image.clone().unwrap_or_else(default_image);
         (self.problems.len() == before).then_some(Launcher { image, how })
+    }
+
+    /// Says that a launcher of this kind needs the field, unless it is there.
+    fn needs(&mut self, path: &str, kind: &str, field: &str, is_there: bool) {
+        if !is_there {
+            self.problem(path, format!("a launcher of kind `{kind}` needs `{field}`"), None);
+        }
     }
 
     fn docker_options(&mut self, path: &str, written: &v1::WrittenLauncher) -> DockerOptions {

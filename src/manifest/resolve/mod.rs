@@ -79,8 +79,8 @@ pub fn resolve(
     out.secrets_that_lose("vllm/env", &vllm.env, kind);
     let mut models = BTreeMap::new();
     for (name, written) in &cluster.models {
-        let read = |out: &mut Resolver| out.model(name, written, &cluster, launcher.as_ref());
-        let model = out.entry("models", name.as_str(), read);
+        let model =
+            out.entry("models", name.as_str(), |out| out.model(name, written, &cluster, launcher.as_ref()));
         models.extend(model.map(|model| (name.clone(), model)));
     }
     let wanted = out.wanted("model", cluster.model.as_deref(), &models);
@@ -106,8 +106,10 @@ pub fn resolve(
     }
     let mut services = BTreeMap::new();
     for (name, written) in &cluster.services {
-        let read = |out: &mut Resolver| out.service(name, written, &cluster, &models, launcher.as_ref());
-        match out.entry("services", name.as_str(), read) {
+        let service = out.entry("services", name.as_str(), |out| {
+            out.service(name, written, &cluster, &models, launcher.as_ref())
+        });
+        match service {
             Some(ResolvedService::Service(service)) => {
                 services.insert(name.clone(), service);
             }
@@ -511,12 +513,6 @@ impl Resolver {
                 return None;
             }
         };
-        let topic = |event: &v1::NotifyEvent| match event {
-            v1::NotifyEvent::Swap => NotificationTopic::Swap,
-            v1::NotifyEvent::Stalled => NotificationTopic::Stalled,
-            v1::NotifyEvent::Drift => NotificationTopic::Drift,
-            v1::NotifyEvent::Hold => NotificationTopic::Hold,
-        };
         if written.events.as_ref().is_some_and(Vec::is_empty) {
             let hint = "leave `events` out for all of them".to_owned();
             self.problem(&format!("notify/{name}/events"), "it would be told of nothing", Some(hint));
@@ -585,4 +581,14 @@ pub(super) enum ResolvedService {
     Slot(Slot),
     /// A bot without a user.
     Absent,
+}
+
+/// The topic that the file calls so.
+fn topic(event: &v1::NotifyEvent) -> NotificationTopic {
+    match event {
+        v1::NotifyEvent::Swap => NotificationTopic::Swap,
+        v1::NotifyEvent::Stalled => NotificationTopic::Stalled,
+        v1::NotifyEvent::Drift => NotificationTopic::Drift,
+        v1::NotifyEvent::Hold => NotificationTopic::Hold,
+    }
 }

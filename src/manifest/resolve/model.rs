@@ -212,10 +212,10 @@ impl Resolver {
         args: &BTreeMap<Flag, Json>,
         all_known: bool,
     ) {
-        // A figure in quotes is a figure to the engine.
-        let figure = |value: &Json| value.as_u64().or_else(|| value.as_str()?.parse().ok());
-        let size = |flag: &str| args.get(flag).map_or(Some(1), figure);
-        let product = SIZES.iter().try_fold(1_u64, |product, flag| product.checked_mul(size(flag)?));
+        let product = SIZES.iter().try_fold(1_u64, |product, flag| {
+            let size = args.get(*flag).map_or(Some(1), whole_figure)?;
+            product.checked_mul(size)
+        });
         let sparks = written.sparks.len();
         let told = SIZES.iter().any(|flag| args.contains_key(*flag));
         if sparks == 0 || product == u64::try_from(sparks).ok() || !(all_known || told) {
@@ -295,4 +295,9 @@ fn controls_full_command_line(model: &v1::WrittenModel, cluster: &v1::Cluster) -
             launcher.script.is_none()
                 && matches!(launcher.kind, v1::LauncherKind::LaunchCluster | v1::LauncherKind::Docker)
         })
+}
+
+/// A whole number, be it in quotes: one in quotes is a figure to the engine.
+fn whole_figure(value: &Json) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
