@@ -16,7 +16,7 @@ use crate::{
     controller::{ControllerPaths, Snapshot, round::RoundMode},
     core::{
         model::{
-            plan::{Plan, Verdict, Work},
+            plan::{Plan, Verdict},
             reason::Concern,
         },
         tell::render,
@@ -116,11 +116,10 @@ impl WaitReporter {
         }
         self.in_place = std::io::stderr().is_terminal();
         // Seconds that pass are no news to a log.
-        let news = |text: &str| text.split("; ").next().unwrap_or_default().to_owned();
         if self.in_place {
             talk_on!("\r\x1b[K{now}");
-        } else if news(&now) != news(&self.told) {
-            talk!("{}", news(&now));
+        } else if first_of(&now) != first_of(&self.told) {
+            talk!("{}", first_of(&now));
         }
         self.told = now;
     }
@@ -182,19 +181,24 @@ enum ApplyProgress {
     Stuck,
 }
 
+/// The first of several messages.
+fn first_of(messages: &str) -> &str {
+    messages.split("; ").next().unwrap_or_default()
+}
+
 /// How far the objects of the approved plan are; what is in the way of others does not matter.
 fn progress(approved: &Plan, plan: &Plan, reached: &ReachedController) -> ApplyProgress {
     let mut mine = plan.work.iter().filter(|work| approved.of(&work.object).is_some()).peekable();
     if mine.peek().is_none() {
         return ApplyProgress::Done;
     }
-    let is_stuck = |work: &Work| match work.verdict {
+    let is_stuck = mine.all(|work| match work.verdict {
         // A Spark that is away may stay away.
         Verdict::Blocked { .. } => true,
         Verdict::Waiting { .. } => work.concern() == Concern::OutOfSight,
         Verdict::Open => matches!(reached, ReachedController::Own(..)) && !approved.covers(work),
-    };
-    if mine.all(is_stuck) { ApplyProgress::Stuck } else { ApplyProgress::UnderWay }
+    });
+    if is_stuck { ApplyProgress::Stuck } else { ApplyProgress::UnderWay }
 }
 
 fn stuck(plan: &Plan, approved: &Plan) -> String {

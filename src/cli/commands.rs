@@ -206,11 +206,10 @@ fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
         Ok(loaded) => (true, loaded.warnings),
         Err(problems) => (false, problems),
     };
-    let shown = || manifest::render(&problems, &path, &text);
     match output {
         Format::Json => {
             let lines = manifest::report::LineIndex::of(&text);
-            let problem = |problem: &manifest::FileProblem| {
+            let problems = problems.iter().take(MAX_PROBLEMS).map(|problem| {
                 let (line, column, message, hint) = manifest::report::told(problem, &text, &lines);
                 json!({
                     "severity": problem.severity,
@@ -219,14 +218,14 @@ fn check(file: &Path, output: Format) -> anyhow::Result<Exit> {
                     "message": message,
                     "hint": hint,
                 })
-            };
-            let problems: Vec<_> = problems.iter().take(MAX_PROBLEMS).map(problem).collect();
+            });
+            let problems: Vec<_> = problems.collect();
             print_json(&json!({ "valid": valid, "problems": problems }))?;
         }
-        Format::Text if !valid => print(&format!("{}\n", shown()))?,
+        Format::Text if !valid => print(&format!("{}\n", manifest::render(&problems, &path, &text)))?,
         Format::Text => {
             if !problems.is_empty() {
-                talk!("{}", shown());
+                talk!("{}", manifest::render(&problems, &path, &text));
             }
             print(&format!("{path} is valid\n"))?;
         }

@@ -150,8 +150,10 @@ fn engines(surveys: &BTreeMap<SparkName, SparkSurvey>) -> Vec<FoundEngine> {
     }
     others.sort_by_key(|(_, _, rank, _)| *rank);
     for (spark, container, _, root) in others {
-        let of = |engine: &&mut FoundEngine| engine.container == container && engine.command.root == root;
-        if let Some(engine) = engines.iter_mut().find(of) {
+        let mut engines = engines.iter_mut();
+        if let Some(engine) =
+            engines.find(|engine| engine.container == container && engine.command.root == root)
+        {
             engine.sparks.push(spark.clone());
         }
     }
@@ -252,10 +254,9 @@ fn watch_engine(draft: &mut Draft, engine: &FoundEngine, ours: bool) {
 
 /// A service under a name that is free, and not the main slot's.
 fn add(draft: &mut Draft, container: &str, entry: Json) {
-    let taken = |name: &str| name == "vllm" || draft.services.iter().any(|(known, _)| known == name);
     let mut name = container.to_owned();
     let mut number = 2;
-    while taken(&name) {
+    while name == "vllm" || draft.services.iter().any(|(known, _)| *known == name) {
         name = format!("{container}-{number}");
         number += 1;
     }

@@ -149,13 +149,13 @@ async fn ask(places: &ControllerPaths, request: &EditRequest, output: Format) ->
         return Ok(exit);
     }
     // The difference has been seen.
-    let told = |edited: &Edited| {
+    send_and(places, request, |edited| {
         if output == Format::Json {
             print_json(&EditOutcome::from(edited.clone()))?;
         }
         Ok(tell_of_force(edited))
-    };
-    send_and(places, request, told).await
+    })
+    .await
 }
 
 /// The text of a revision of before, as an edit.

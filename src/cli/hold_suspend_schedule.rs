@@ -130,17 +130,14 @@ pub async fn suspend(
         None => vec!["reconcile"],
         Some("vllm") => vec!["vllm"],
         Some(name) => {
-            let names = |section: &str| -> Vec<&str> {
-                let all = value_now.get(section).and_then(Json::as_object);
-                all.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
-            };
+            let (models, services) = (names_in(value_now, "models"), names_in(value_now, "services"));
             match name.strip_prefix(FILES_OF) {
-                Some(model) if names("models").contains(&model) => vec!["models", model],
-                None if names("services").contains(&name) => vec!["services", name],
+                Some(model) if models.contains(&model) => vec!["models", model],
+                None if services.contains(&name) => vec!["services", name],
                 _ => {
                     let files: Vec<String> =
-                        names("models").into_iter().map(|model| format!("{FILES_OF}{model}")).collect();
-                    let all = names("services").into_iter().chain(files.iter().map(String::as_str));
+                        models.into_iter().map(|model| format!("{FILES_OF}{model}")).collect();
+                    let all = services.into_iter().chain(files.iter().map(String::as_str));
                     let near = nearest(name, all.chain(["vllm"]));
                     let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                     bail!("no slot or service is named `{name}`, and no files are{hint}");
@@ -158,6 +155,12 @@ pub async fn suspend(
     let patch = path.iter().rev().fold(json!({ "suspend": value }), |inner, key| json!({ (*key): inner }));
     let how = EditArguments { base: current.revision, dry_run, create: false, yes: true };
     change_file(places, RequestedChange::Merge(patch), how, output).await
+}
+
+/// The names of all entries of a section of the file.
+fn names_in<'a>(value: &'a Json, section: &str) -> Vec<&'a str> {
+    let all = value.get(section).and_then(Json::as_object);
+    all.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
 }
 
 /// Once, from now.
@@ -242,8 +245,9 @@ fn days(window: &Window) -> String {
     if window.days.len() == NAMES.len() {
         return "every day".into();
     }
-    let name = |day: &i8| NAMES.get(usize::try_from(*day).ok()?.checked_sub(1)?).copied();
-    window.days.iter().filter_map(name).collect::<Vec<_>>().join(" ")
+    let days = window.days.iter();
+    let names = days.filter_map(|day| NAMES.get(usize::try_from(*day).ok()?.checked_sub(1)?).copied());
+    names.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -189,17 +189,6 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
     let written = take(&mut fields, &["kind", "type"]);
     let enabled = take(&mut fields, &["enabled"]);
     let disabled = take(&mut fields, &["disabled"]);
-    // Switches of YAML 1.1, and figures.
-    let switch = |value: &Json| match value {
-        Json::Bool(value) => Some(*value),
-        Json::Number(value) => value.as_u64().map(|value| value != 0),
-        Json::String(word) => match word.to_lowercase().as_str() {
-            "yes" | "on" | "true" | "y" | "1" => Some(true),
-            "no" | "off" | "false" | "n" | "0" => Some(false),
-            _ => None,
-        },
-        _ => None,
-    };
     let off = [(&enabled, false), (&disabled, true)].into_iter().any(|(written, means)| {
         let Some(value) = written else { return false };
         let read = switch(value);
@@ -230,15 +219,14 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
         Json::Number(number) => format!("spark{number}"),
         other => other.to_string(),
     });
-    let named = |place: &str| {
-        let of = |(known, spark): &(String, Json)| known == place || spark["address"] == place;
-        imported.draft.sparks.iter().find(|entry| of(entry)).map(|(name, _)| name.clone())
-    };
-    let last = imported.draft.sparks.last().map(|(name, _)| name.clone());
+    let sparks = &imported.draft.sparks;
     let spark = match &place {
-        Some(place) => named(place),
-        None => last,
+        Some(place) => {
+            sparks.iter().find(|(known, spark)| known == place || spark["address"] == place.as_str())
+        }
+        None => sparks.last(),
     };
+    let spark = spark.map(|(name, _)| name.clone());
     let Some(spark) = spark else {
         imported.left.push(format!("{SERVICES}: where `{name}` runs cannot be told"));
         return;
@@ -248,6 +236,20 @@ fn service(imported: &mut Imported, name: &str, value: &Json) {
         entry["container"] = container;
     }
     imported.draft.services.push((name.to_owned(), entry));
+}
+
+/// What a switch means, as YAML 1.1 writes them or as a figure; `None` when it is none.
+fn switch(value: &Json) -> Option<bool> {
+    match value {
+        Json::Bool(value) => Some(*value),
+        Json::Number(value) => value.as_u64().map(|value| value != 0),
+        Json::String(word) => match word.to_lowercase().as_str() {
+            "yes" | "on" | "true" | "y" | "1" => Some(true),
+            "no" | "off" | "false" | "n" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn model(imported: &mut Imported, name: &str, value: &Json) {

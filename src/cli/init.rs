@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     controller::{self, Controller, ControllerPaths, round::RoundMode},
-    core::model::{desired::Desired, name::SparkName, plan::Plan, step::Step},
+    core::model::{desired::Desired, name::SparkName, step::Step},
     host::Unreachable,
     manifest::{
         self,
@@ -231,13 +231,8 @@ async fn adopt(places: &ControllerPaths) -> anyhow::Result<bool> {
     controller.round(RoundMode::Preview).await?;
     let seen = controller.snapshot();
     let Some(plan) = &seen.plan else { return Ok(false) };
-    let takes_over = |plan: &Plan| {
-        plan.work
-            .iter()
-            .flat_map(|work| work.steps())
-            .all(|planned| matches!(planned.step, Step::Adopt { .. }))
-    };
-    if !takes_over(plan) {
+    let mut steps = plan.work.iter().flat_map(|work| work.steps());
+    if !steps.all(|planned| matches!(planned.step, Step::Adopt { .. })) {
         return Ok(false);
     }
     // Containers that carry this cluster's own labels are known as they are.

@@ -239,12 +239,8 @@ impl ControllerSocket {
 /// Fails when the controller keeps another file than the one that was named.
 async fn is_about(reached: &ReachedController, file: &Path) -> anyhow::Result<()> {
     let seen = reached.snapshot().await?;
-    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => std::path::absolute(a).is_ok_and(|a| a == b),
-    };
     // Before its first round it has not said which.
-    if !seen.file.as_os_str().is_empty() && !same(file, &seen.file) {
+    if !seen.file.as_os_str().is_empty() && !is_same(file, &seen.file) {
         bail!(
             "the controller that runs keeps {}, not {}; use `check` for a draft, or another --data",
             seen.file.display(),
@@ -252,4 +248,12 @@ async fn is_about(reached: &ReachedController, file: &Path) -> anyhow::Result<()
         );
     }
     Ok(())
+}
+
+/// Both paths lead to one file; of what is not there, both are one path.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => std::path::absolute(one).is_ok_and(|one| one == other),
+    }
 }

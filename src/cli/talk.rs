@@ -102,15 +102,13 @@ fn with_options(text: &str) -> std::borrow::Cow<'_, str> {
         return text.into();
     }
     let commands = Arguments::command();
-    let is_command = |rest: &str| {
-        let word = rest.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').next();
-        commands.get_subcommands().any(|command| Some(command.get_name()) == word)
-    };
     let mut pieces = text.split("spark-control ");
     let mut told = pieces.next().unwrap_or_default().to_owned();
     for rest in pieces {
         told += "spark-control";
-        told += if is_command(rest) { options } else { "" };
+        let word = rest.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').next();
+        let is_command = commands.get_subcommands().any(|command| Some(command.get_name()) == word);
+        told += if is_command { options } else { "" };
         told += " ";
         told += rest;
     }

@@ -54,10 +54,10 @@ enum PinnedBefore {
 impl PinnedBefore {
     fn of(shown: &OfferedKeys, data: &Path) -> Self {
         let pinned = pinned(data, shown.key().line.split(' ').next().unwrap_or_default());
-        let shows = |line: &String| shown.keys.iter().any(|key| key.line.trim() == line.trim());
+        let is_shown = pinned.iter().any(|line| shown.keys.iter().any(|key| key.line.trim() == line.trim()));
         if pinned.is_empty() {
             Self::Nothing
-        } else if pinned.iter().any(shows) {
+        } else if is_shown {
             Self::Same
         } else {
             Self::Other

@@ -156,8 +156,8 @@ impl Authenticator {
 /// # Errors
 /// [`NoToken`].
 pub fn make(store: &Store, name: &str, role: Role, now: Timestamp) -> Result<(AccessToken, String), NoToken> {
-    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_letter) {
+    let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    if name.is_empty() || name.len() > 64 || !is_plain {
         return Err(NoToken::Name(name.to_owned()));
     }
     let known = store.tokens()?;

@@ -18,7 +18,7 @@ use crate::{
             planner, removal, schedule,
             view::View,
         },
-        model::{access::Role, event_kind::EventKind, object::Object, plan::Plan},
+        model::{access::Role, desired::Desired, event_kind::EventKind, object::Object, plan::Plan},
     },
     manifest::{
         self,
@@ -264,15 +264,11 @@ impl Controller {
             self.check_base(base, &bytes, &text, &wanted)?;
         }
         let new = edit::edited(&text, &wanted)?;
-        let invalid = |problems: &[manifest::FileProblem]| NotEdited::Invalid {
-            text: self.told(problems, &new),
-            problems: manifest::report::all_told(problems, &new),
-        };
-        let after = manifest::load::load(&new).map_err(|problems| invalid(&problems))?;
+        let after = manifest::load::load(&new).map_err(|problems| self.invalid(&problems, &new))?;
         // An entry with errors of its own is tolerated in a file that a person wrote, and never written.
         let tolerated = before.as_ref().map_or_else(BTreeSet::new, set_aside);
         if !set_aside(&after).is_subset(&tolerated) {
-            return Err(invalid(&after.warnings));
+            return Err(self.invalid(&after.warnings, &new));
         }
         self.check_role(request, before.as_ref(), &after)?;
         let revision = self.revision_of(&text)?;
@@ -355,15 +351,8 @@ impl Controller {
             return Ok(());
         };
         let loosened = loosens(before, &after.desired, &|secret| self.places.allows(secret));
-        let is_own = |loosened: &&Loosened| {
-            let hold = loosened
-                .place
-                .strip_prefix("/holds/")
-                .and_then(|name| before.holds.iter().find(|(known, _)| known.as_str() == name));
-            hold.is_some_and(|(_, hold)| request.owner.as_ref() == Some(&hold.owner))
-        };
-        let loosened: Vec<String> =
-            loosened.iter().filter(|one| !is_own(one)).map(ToString::to_string).collect();
+        let loosened = loosened.iter().filter(|loosened| !is_own_hold(loosened, before, request));
+        let loosened: Vec<String> = loosened.map(ToString::to_string).collect();
         if loosened.is_empty() { Ok(()) } else { Err(NotEdited::Loosens(loosened)) }
     }
 
@@ -404,6 +393,14 @@ impl Controller {
         manifest::render(problems, &self.places.file.display().to_string(), text)
     }
 
+    /// That the text is no valid file, with what is wrong with it.
+    fn invalid(&self, problems: &[manifest::FileProblem], text: &str) -> NotEdited {
+        NotEdited::Invalid {
+            text: self.told(problems, text),
+            problems: manifest::report::all_told(problems, text),
+        }
+    }
+
     /// The revision whose text this is, when it is the one in force.
     fn revision_of(&self, text: &str) -> Result<Option<u64>, StoreError> {
         let state = self.state();
@@ -432,13 +429,13 @@ impl Controller {
             None => None,
         };
         // After a restore a number may be that of another text.
-        let is_meant = |known: &String| match base {
+        let known = known.filter(|known| match base {
             EditBase::Revision(_) => true,
             EditBase::Tags(tags) => tags.iter().any(|tag| tag.names(known.as_bytes())),
-        };
+        });
         let base = revision
             .map_or_else(|| "what it was made from".into(), |revision| format!("revision {revision}"));
-        match known.filter(is_meant) {
+        match known {
             Some(known) if known == text => Ok(()),
             Some(known) => {
                 let fields = edit::changed_fields(&known, text);
@@ -457,9 +454,11 @@ impl Controller {
 
     /// What an edit that suspends does not end.
     fn goes_on_suspended(&self, before: Option<&Loaded>, after: &Loaded) -> Vec<String> {
-        let was = |object: &Object| before.is_some_and(|before| before.desired.is_suspended(object));
         let slots = after.desired.slots.keys();
-        let suspended = slots.filter(|slot| after.desired.is_suspended(slot) && !was(slot));
+        let suspended = slots.filter(|slot| {
+            let was = before.is_some_and(|before| before.desired.is_suspended(slot));
+            after.desired.is_suspended(slot) && !was
+        });
         let state = self.state();
         suspended
             .filter_map(|slot| Some(format!("`{slot}`: {}", state.ledger.goes_on_suspended(slot)?)))
@@ -533,6 +532,15 @@ fn set_aside(loaded: &Loaded) -> BTreeSet<String> {
 fn overlap(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
     long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What is loosened is a hold of the owner who asks.
+fn is_own_hold(loosened: &Loosened, before: &Desired, request: &EditRequest) -> bool {
+    let hold = loosened
+        .place
+        .strip_prefix("/holds/")
+        .and_then(|name| before.holds.iter().find(|(known, _)| known.as_str() == name));
+    hold.is_some_and(|(_, hold)| request.owner.as_ref() == Some(&hold.owner))
 }
 
 fn diff(old: &str, new: &str) -> String {

@@ -9,7 +9,7 @@ use crate::{
     core::model::{
         event_kind::EventKind,
         name::SparkName,
-        observed::{FencingToken, Observed, SparkView},
+        observed::{FencingToken, Observed},
     },
     store::StoreError,
 };
@@ -70,10 +70,10 @@ impl Controller {
             state.epoch = Some(epoch);
         }
         let epoch = state.epoch.expect("set above");
-        let behind = |view: &SparkView| {
+        let behind = observed.sparks.iter().filter(|(_, view)| {
             view.facts().is_some_and(|facts| facts.token.as_ref().is_none_or(|token| token.epoch < epoch))
-        };
-        Ok(observed.sparks.iter().filter(|(_, view)| behind(view)).map(|(name, _)| name.clone()).collect())
+        });
+        Ok(behind.map(|(name, _)| name.clone()).collect())
     }
 
     pub(super) fn token(&self, state: &mut ControllerState) -> FencingToken {

@@ -100,8 +100,9 @@ impl Export {
     /// When it is not valid for this program.
     pub fn desired(&self) -> Result<Desired, String> {
         let loaded = manifest::load::load(&self.file);
-        let told = |problems: Vec<_>| manifest::render(&problems, "the exported file", &self.file);
-        loaded.map(|loaded| loaded.desired).map_err(told)
+        loaded
+            .map(|loaded| loaded.desired)
+            .map_err(|problems| manifest::render(&problems, "the exported file", &self.file))
     }
 
     /// The decision, made again from what was known then.

@@ -174,14 +174,14 @@ impl Controller {
             .filter(|secret| !self.places.allows(secret))
             .map(|secret| secret.to_string().replace(": ", ":"))
             .collect();
-        let told = |place: String| {
+        let told = places.into_iter().map(|place| {
             format!(
                 "the file names the secret at `{place}`, which a token that may only edit may not name: it works as it is, and its entry \
                  is changed by who may approve; to let edits name it: serve --allow-secret {}",
                 quote_if_needed(&place)
             )
-        };
-        places.into_iter().map(told).collect()
+        });
+        told.collect()
     }
 
     fn refuse(&self, state: &mut ControllerState, message: String, record: bool) -> Result<(), StoreError> {

@@ -96,12 +96,12 @@ pub fn saved(data: &Path, object: &str) -> io::Result<Vec<(PathBuf, String)>> {
             *known = found;
         }
     }
-    let read = |(_, path): (String, PathBuf)| {
+    let read = newest.into_values().map(|(_, path)| {
         let mut text = String::new();
         GzDecoder::new(File::open(&path)?).take(MAX_SAVED).read_to_string(&mut text)?;
         Ok((path, text))
-    };
-    newest.into_values().map(read).collect()
+    });
+    read.collect()
 }
 
 /// `20261124T120000`
@@ -268,8 +268,8 @@ pub fn new_lines<'a>(before: Option<&str>, now: &'a str) -> Vec<&'a str> {
     let Some(before) = before else { return lines };
     let known: Vec<&str> = before.lines().collect();
     // What is read begins where it began before, or later: the longest end of the old that the new begins with.
-    let overlap = |start: &usize| lines.starts_with(&known[*start..]);
-    let start = (0..=known.len()).find(overlap).expect("everything begins with nothing");
+    let start = (0..=known.len()).find(|start| lines.starts_with(&known[*start..]));
+    let start = start.expect("everything begins with nothing");
     lines[known.len() - start..].to_vec()
 }
 

@@ -19,10 +19,6 @@ pub struct ControllerPaths {
 impl ControllerPaths {
     /// May somebody who may only edit name this place?
     pub fn allows(&self, secret: &Secret) -> bool {
-        let is_in = |path: &std::path::Path, folder: &std::path::Path| {
-            let is_plain = |part: std::path::Component<'_>| !matches!(part, std::path::Component::ParentDir);
-            path.starts_with(folder) && path.components().all(is_plain)
-        };
         match secret {
             Secret::Env(_) => self.allowed_secrets.contains(secret),
             Secret::File(path) => {
@@ -37,4 +33,10 @@ impl ControllerPaths {
             }
         }
     }
+}
+
+/// The path is below the folder, and does not lead out of it again.
+fn is_in(path: &std::path::Path, folder: &std::path::Path) -> bool {
+    let leads_up = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+    path.starts_with(folder) && !leads_up
 }

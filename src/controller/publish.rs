@@ -14,7 +14,6 @@ use crate::{
         model::{
             desired::Desired,
             event_kind::EventKind,
-            id::ContainerId,
             object::Object,
             observed::Observed,
             plan::{self, Plan},
@@ -147,11 +146,9 @@ impl Controller {
     ) -> Result<(), StoreError> {
         let Some(ranks) = previous.and_then(|previous| previous.loads.get(object)) else { return Ok(()) };
         for (spark, seen) in ranks {
-            let there = |id: &ContainerId| {
-                let containers = observed.facts(spark).map(|facts| facts.containers.as_slice());
-                containers.unwrap_or_default().iter().any(|container| container.id == *id)
-            };
-            if seen.log.is_empty() || observed.facts(spark).is_none() || there(&seen.container) {
+            let Some(facts) = observed.facts(spark) else { continue };
+            let is_there = facts.containers.iter().any(|container| container.id == seen.container);
+            if seen.log.is_empty() || is_there {
                 continue;
             }
             let now = (self.world.now)();

@@ -273,6 +273,8 @@ impl Controller {
 }
 
 fn is_at_gate(work: &Work) -> bool {
-    let waits = |reason| matches!(reason, Reason::MemorySettling | Reason::MemoryNotReleased);
-    matches!(&work.verdict, plan::Verdict::Waiting { reason, .. } if waits(*reason))
+    matches!(
+        &work.verdict,
+        plan::Verdict::Waiting { reason: Reason::MemorySettling | Reason::MemoryNotReleased, .. }
+    )
 }

@@ -135,17 +135,16 @@ fn listen(
         listeners.entry(name.clone()).or_insert_with(|| {
             let way = transport.clone();
             let listener = tokio::spawn(async move {
-                let again = || tokio::time::sleep(LISTEN_AGAIN);
                 let events = async {
                     loop {
                         let _ = AssertUnwindSafe(controller.listen_to_events(&way)).catch_unwind().await;
-                        again().await;
+                        tokio::time::sleep(LISTEN_AGAIN).await;
                     }
                 };
                 let floor = async {
                     loop {
                         let _ = AssertUnwindSafe(controller.watch_floor(&name, &way)).catch_unwind().await;
-                        again().await;
+                        tokio::time::sleep(LISTEN_AGAIN).await;
                     }
                 };
                 let ((), ()) = tokio::join!(events, floor);

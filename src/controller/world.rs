@@ -34,31 +34,38 @@ pub fn real_world(data: &std::path::Path) -> std::io::Result<OutsideWorld> {
     let data = data.to_owned();
     let directory = control_directory(&std::path::absolute(&data)?)?;
     ssh::prepare(&directory)?;
-    let connect = move |name: &SparkName, spark: &Spark| -> SharedTransport {
-        match &spark.reach {
-            ReachMethod::Local => {
-                Arc::new(LocalTransport::new(std::path::Path::new(spark.docker_socket.as_str())))
-            }
-            ReachMethod::Ssh { user, port, key } => Arc::new(ssh::SshTransport::new(ssh::SshTarget {
-                name: name.to_string(),
-                address: spark.address.to_string(),
-                user: user.to_string(),
-                port: *port,
-                key: key.as_ref().map_or_else(|| data.join("id_ed25519"), |key| PathBuf::from(key.as_str())),
-                known_hosts: data.join("known_hosts"),
-                docker_socket: PathBuf::from(spark.docker_socket.as_str()),
-                directory: directory.clone(),
-            })),
-        }
-    };
     Ok(OutsideWorld {
-        connect: Box::new(connect),
+        connect: Box::new(move |name, spark| connect(name, spark, &data, &directory)),
         http: Arc::new(HttpClient::new(crate::apply::secret)),
         now: Box::new(Timestamp::now),
         name: random_name(),
         start: random_hex(2),
         quiet: crate::manifest::watch::QUIET,
     })
+}
+
+/// The way to a Spark. `directory` is where SSH's sockets are.
+fn connect(
+    name: &SparkName,
+    spark: &Spark,
+    data: &std::path::Path,
+    directory: &std::path::Path,
+) -> SharedTransport {
+    match &spark.reach {
+        ReachMethod::Local => {
+            Arc::new(LocalTransport::new(std::path::Path::new(spark.docker_socket.as_str())))
+        }
+        ReachMethod::Ssh { user, port, key } => Arc::new(ssh::SshTransport::new(ssh::SshTarget {
+            name: name.to_string(),
+            address: spark.address.to_string(),
+            user: user.to_string(),
+            port: *port,
+            key: key.as_ref().map_or_else(|| data.join("id_ed25519"), |key| PathBuf::from(key.as_str())),
+            known_hosts: data.join("known_hosts"),
+            docker_socket: PathBuf::from(spark.docker_socket.as_str()),
+            directory: directory.to_owned(),
+        })),
+    }
 }
 
 /// Of the 108 bytes that a Unix socket's path may have, 24 are the connection's and 24 those of a name that ssh lengthens while it
@@ -69,14 +76,14 @@ const LONGEST_DIRECTORY: usize = 59;
 /// name that nobody can guess, and make before; a link in the data directory remembers it.
 fn control_directory(data: &std::path::Path) -> std::io::Result<PathBuf> {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let fits = |directory: &PathBuf| directory.as_os_str().len() <= LONGEST_DIRECTORY;
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
     let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let of_user = of_user.filter(|base| base.is_absolute() && base.is_dir());
     let of_user =
         of_user.map(|base| base.join(format!("spark-control-{:08x}", hasher.finish() & 0xffff_ffff)));
-    if let Some(directory) = of_user.into_iter().chain([data.join("ssh")]).find(fits) {
+    let mut directories = of_user.into_iter().chain([data.join("ssh")]);
+    if let Some(directory) = directories.find(|directory| directory.as_os_str().len() <= LONGEST_DIRECTORY) {
         return Ok(directory);
     }
     let link = data.join("ssh-is-in");

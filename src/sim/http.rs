@@ -189,11 +189,8 @@ fn chat(engine: &mut SimulatedEngine, body: &Value) -> SimulatedAnswer {
 }
 
 fn of_service(kind: ServiceKind, path: &str, body: Option<&Value>) -> SimulatedAnswer {
-    let models = |id: &str| {
-        SimulatedAnswer::json(&json!({ "object": "list", "data": [{ "id": id, "object": "model" }] }))
-    };
     match (kind, path, body) {
-        (ServiceKind::Asr, "/v1/models", None) => models("parakeet"),
+        (ServiceKind::Asr, "/v1/models", None) => list_of("parakeet"),
         (ServiceKind::Asr, "/v1/audio/transcriptions", Some(_)) => {
             SimulatedAnswer::json(&json!({ "text": "ok" }))
         }
@@ -201,7 +198,7 @@ fn of_service(kind: ServiceKind, path: &str, body: Option<&Value>) -> SimulatedA
         (ServiceKind::Tts, "/v1/audio/speech", Some(_)) => {
             SimulatedAnswer { status: 200, kind: "audio/wav", body: tone() }
         }
-        (ServiceKind::Embeddings, "/v1/models", None) => models("bge-m3"),
+        (ServiceKind::Embeddings, "/v1/models", None) => list_of("bge-m3"),
         (ServiceKind::Embeddings, "/v1/embeddings", Some(body)) => embeddings(body),
         (ServiceKind::Qdrant, "/healthz" | "/livez", None) => SimulatedAnswer::text("healthz check passed"),
         (ServiceKind::Qdrant, "/readyz", None) => SimulatedAnswer::text("all shards are ready"),
@@ -210,6 +207,11 @@ fn of_service(kind: ServiceKind, path: &str, body: Option<&Value>) -> SimulatedA
         }
         _ => SimulatedAnswer::not_found(),
     }
+}
+
+/// A list of one model, as servers like OpenAI's answer.
+fn list_of(id: &str) -> SimulatedAnswer {
+    SimulatedAnswer::json(&json!({ "object": "list", "data": [{ "id": id, "object": "model" }] }))
 }
 
 /// One vector of length 1 for each input, in their order.

@@ -7,10 +7,6 @@ use crate::core::model::observed::JobState;
 
 /// Read a script of `apply::weights`.
 pub fn read(script: &str) -> Option<SimulatedTransfer> {
-    let value = |name: &str| {
-        let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
-        Some(line.trim_end_matches('\'').to_owned())
-    };
     let to = script.lines().filter_map(|line| {
         // Quoted once more, because it is a parameter.
         let line = line.replace(r"'\''", "'");
@@ -19,7 +15,13 @@ pub fn read(script: &str) -> Option<SimulatedTransfer> {
         let at = if words[0].ends_with("to ") { 3 } else { 4 };
         is_call.then(|| words.get(at).map(|word| (*word).to_owned())).flatten()
     });
-    Some(SimulatedTransfer { folder: value("folder")?, to: to.collect() })
+    Some(SimulatedTransfer { folder: value_of(script, "folder")?, to: to.collect() })
+}
+
+/// What the script sets a variable to.
+fn value_of(script: &str, name: &str) -> Option<String> {
+    let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
+    Some(line.trim_end_matches('\'').to_owned())
 }
 
 /// It is due: its end, and its last words.

@@ -495,6 +495,9 @@ fn members(world: &World, head: &str, launch: &SimulatedLaunch) -> Vec<String> {
     if launch.nodes.is_empty() {
         return vec![head.to_owned()];
     }
-    let at = |address: &String| world.sparks.iter().find(|(_, machine)| machine.address == *address);
-    launch.nodes.iter().filter_map(at).map(|(name, _)| name.clone()).collect()
+    let members = launch.nodes.iter().filter_map(|address| {
+        let (name, _) = world.sparks.iter().find(|(_, machine)| machine.address == *address)?;
+        Some(name.clone())
+    });
+    members.collect()
 }

@@ -55,7 +55,6 @@ pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> 
 }
 
 fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>) -> Result<(), Problem> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     for name in [header::HOST, header::ORIGIN] {
         if headers.get_all(&name).iter().nth(1).is_some() {
             return Err(Problem::new(
@@ -64,7 +63,7 @@ fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>)
             ));
         }
     }
-    let Some(host) = text(header::HOST).or(uri) else {
+    let Some(host) = text_of(headers, header::HOST).or(uri) else {
         return Err(Problem::new(ProblemCode::UntrustedHost, "the request names no host"));
     };
     // An address with a host in it counts before the header (RFC 9112, 3.2.2): both must be ours, and the same.
@@ -87,9 +86,8 @@ fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>)
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let foreign =
-        || Problem::new(ProblemCode::CrossOrigin, "only a page of this host may change something here");
-    match (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN)) {
+    let site = text_of(headers, header::HeaderName::from_static("sec-fetch-site"));
+    match (site, text_of(headers, header::ORIGIN)) {
         // Typed by a person, or a page of the same origin.
         (Some("same-origin" | "none"), _) => Ok(()),
         (Some(_), _) => Err(foreign()),
@@ -102,6 +100,16 @@ fn check(hosts: &Hosts, method: &Method, headers: &HeaderMap, uri: Option<&str>)
             _ => Err(foreign()),
         },
     }
+}
+
+/// What a header says.
+fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// That another page asks.
+fn foreign() -> Problem {
+    Problem::new(ProblemCode::CrossOrigin, "only a page of this host may change something here")
 }
 
 #[cfg(test)]

@@ -75,20 +75,22 @@ struct Ready {
     tag: HeaderValue,
 }
 
-static READY: LazyLock<Vec<Ready>> = LazyLock::new(|| {
-    let ready = |(_, kind, text): &EmbeddedFile| {
+impl Ready {
+    /// Packs the file and makes its tag.
+    fn new((_, kind, text): &EmbeddedFile) -> Self {
         let mut packer = GzEncoder::new(Vec::new(), Compression::best());
         packer.write_all(text.as_bytes()).expect("memory takes what is written");
         let tag = format!("\"{}\"", hex(&Sha256::digest(text.as_bytes())[..8]));
-        Ready {
+        Self {
             kind,
             text,
             packed: packer.finish().expect("memory takes what is written"),
             tag: HeaderValue::from_str(&tag).expect("hex in quotes"),
         }
-    };
-    FILES.iter().map(ready).collect()
-});
+    }
+}
+
+static READY: LazyLock<Vec<Ready>> = LazyLock::new(|| FILES.iter().map(Ready::new).collect());
 
 pub fn router() -> Router {
     let mut router = Router::new();
@@ -123,15 +125,17 @@ async fn send(State(index): State<usize>, headers: HeaderMap) -> Response {
 
 /// As RFC 9110, 12.5.3 has it: named, or meant by `*`, and not with a weight of nothing.
 fn takes_gzip(accepts: &str) -> bool {
-    let weight = |wanted: &str| {
-        accepts.split(',').find_map(|entry| {
-            let mut parts = entry.split(';').map(str::trim);
-            let name = parts.next().filter(|name| name.eq_ignore_ascii_case(wanted))?;
-            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-            Some((name, weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0))))
-        })
-    };
-    weight("gzip").or_else(|| weight("*")).is_some_and(|(_, weight)| weight > 0.0)
+    weight_of("gzip", accepts).or_else(|| weight_of("*", accepts)).is_some_and(|weight| weight > 0.0)
+}
+
+/// How much an encoding is wanted; `None` when it is not named.
+fn weight_of(encoding: &str, accepts: &str) -> Option<f32> {
+    accepts.split(',').find_map(|entry| {
+        let mut parts = entry.split(';').map(str::trim);
+        parts.next().filter(|name| name.eq_ignore_ascii_case(encoding))?;
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        Some(weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0)))
+    })
 }
 
 #[cfg(test)]

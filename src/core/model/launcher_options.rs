@@ -163,6 +163,7 @@ pub struct LauncherOption {
 }
 
 impl LauncherOption {
+    /// Copies its words.
     fn new(words: &[&str], since: Option<&'static str>) -> Self {
         Self { words: words.iter().map(|word| (*word).to_owned()).collect(), since }
     }

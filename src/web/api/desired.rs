@@ -193,19 +193,15 @@ pub async fn swap(
     JsonBody(wish): JsonBody<Swap>,
 ) -> Result<Response, Problem> {
     let change = || RequestedChange::Merge(json!({ "model": wish.model }));
-    let of_main = |edited: &crate::controller::edit::Edited| {
-        let work = edited.plan.as_ref().and_then(|plan| plan.of(&Object::main()));
-        work.and_then(blocked)
-    };
     let preview = edited(&controller, request(None, change(), true, &who)).await?;
-    if let Some((Reason::Held, message)) = of_main(&preview) {
+    if let Some((Reason::Held, message)) = blocked_in_main(&preview) {
         return Err(Problem::new(ProblemCode::Held, message));
     }
     // What was looked at is what is written: a hold that came in between is a conflict.
     let base = Some(EditBase::Tags(vec![preview.tag]));
     let edited = edited(&controller, request(base, change(), false, &who)).await;
     let edited = edited.map_err(|error| clash(&controller, error))?;
-    let waits = of_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
+    let waits = blocked_in_main(&edited).filter(|(reason, _)| *reason == Reason::ApprovalNeeded);
     let tag = edited.tag.clone();
     let answer = EditOutcome::from(edited);
     if let Some((_, message)) = waits {
@@ -214,6 +210,11 @@ pub async fn swap(
         return Err(problem.with("plan", id).with("revision", answer.revision));
     }
     Ok(tagged((StatusCode::ACCEPTED, Json(answer)).into_response(), &tag))
+}
+
+/// Why nothing is done in the main slot.
+fn blocked_in_main(edited: &crate::controller::edit::Edited) -> Option<(Reason, String)> {
+    edited.plan.as_ref()?.of(&Object::main()).and_then(blocked)
 }
 
 fn blocked(work: &Work) -> Option<(Reason, String)> {

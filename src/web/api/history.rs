@@ -33,14 +33,18 @@ pub async fn history(
 /// When each endpoint was up.
 pub async fn connectivity(State(controller): State<Shared>) -> Json<Connectivity> {
     let endpoints = controller.connectivity().into_iter().map(|(object, spells)| {
-        let of = |link: EndpointLink| spells.iter().filter(move |spell| spell.link == link);
-        let secs = |link: EndpointLink| of(link).map(UptimeInterval::secs).sum::<u64>();
-        let (up, down) = (secs(EndpointLink::Up), secs(EndpointLink::Down) + secs(EndpointLink::Silent));
+        let up = secs(&spells, EndpointLink::Up);
+        let down = secs(&spells, EndpointLink::Down) + secs(&spells, EndpointLink::Silent);
         let outages = outages(&spells);
         let up_percent = (up + down > 0).then(|| percent(up, up + down));
         Connected { object, outages, down_secs: down, up_percent, spells }
     });
     Json(Connectivity { endpoints: endpoints.collect() })
+}
+
+/// How long the link was so in all.
+fn secs(spells: &[UptimeInterval], link: EndpointLink) -> u64 {
+    spells.iter().filter(|spell| spell.link == link).map(UptimeInterval::secs).sum()
 }
 
 /// To a hundredth.

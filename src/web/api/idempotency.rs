@@ -65,10 +65,9 @@ async fn keyed(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let is_plain = |key: &&str| {
+    let key = key.to_str().ok().filter(|key| {
         !key.is_empty() && key.len() <= LONGEST_KEY && key.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    let key = key.to_str().ok().filter(is_plain);
+    });
     let key = key.ok_or_else(|| {
         let detail = format!("`Idempotency-Key` is up to {LONGEST_KEY} printable letters");
         Problem::new(ProblemCode::InvalidRequest, detail)
@@ -112,14 +111,11 @@ async fn keyed(
     if problem.is_some_and(|problem| problem["retryable"] == true) {
         return Ok(Response::from_parts(head, Body::from(body)));
     }
-    let text = |name: header::HeaderName| {
-        head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-    };
     let answer = StoredResponse {
         request: asked,
         status: head.status.as_u16(),
-        kind: text(header::CONTENT_TYPE).unwrap_or_default(),
-        tag: text(header::ETAG),
+        kind: text_of(&head.headers, header::CONTENT_TYPE).unwrap_or_default(),
+        tag: text_of(&head.headers, header::ETAG),
         body: body.to_vec(),
     };
     // It is done: whoever asked is told so, and a second request is done again.
@@ -127,6 +123,11 @@ async fn keyed(
         tracing::error!("keeping what a request was answered: {error}");
     }
     Ok(Response::from_parts(head, Body::from(body)))
+}
+
+/// What a header says.
+fn text_of(headers: &header::HeaderMap, name: header::HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn again(known: StoredResponse) -> Response {

@@ -48,6 +48,20 @@ impl Default for BodyBudget {
     }
 }
 
+impl BodyBudget {
+    /// Keeps so much of the room for one body.
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
+        self.0.clone().try_acquire_many_owned(bytes).map_err(|_| {
+            let detail = format!(
+                "bodies of {} MiB are on their way already; send it again in a moment",
+                ALL_BODIES >> 20
+            );
+            Problem::new(ProblemCode::TooBusy, detail)
+        })
+    }
+}
+
 /// Who may send a body has been let in before this. The whole body is here before anything is done with it, or nothing is done.
 pub async fn whole_body(State(room): State<BodyBudget>, request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -66,21 +80,7 @@ pub async fn whole_body(State(room): State<BodyBudget>, request: Request, next: 
 
 /// All of it, with the room that it takes.
 async fn read(body: Body, room: &BodyBudget) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
-    let too_large = || {
-        let detail = format!("a body is up to {} KiB, and whole", MAX_BODY / 1024);
-        Problem::new(ProblemCode::TooLarge, detail)
-    };
-    let take = |bytes: usize| {
-        let bytes = u32::try_from(bytes).map_err(|_| too_large())?;
-        room.0.clone().try_acquire_many_owned(bytes).map_err(|_| {
-            let detail = format!(
-                "bodies of {} MiB are on their way already; send it again in a moment",
-                ALL_BODIES >> 20
-            );
-            Problem::new(ProblemCode::TooBusy, detail)
-        })
-    };
-    let mut held = take(0)?;
+    let mut held = room.take(0)?;
     let mut whole = BytesMut::new();
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
@@ -90,11 +90,17 @@ async fn read(body: Body, room: &BodyBudget) -> Result<(Bytes, OwnedSemaphorePer
         }
         let missing = (whole.len() + piece.len()).saturating_sub(held.num_permits());
         if missing > 0 {
-            held.merge(take(missing.next_multiple_of(STEP))?);
+            held.merge(room.take(missing.next_multiple_of(STEP))?);
         }
         whole.extend_from_slice(&piece);
     }
     Ok((whole.freeze(), held))
+}
+
+/// That the body is larger than any may be, or broke off.
+fn too_large() -> Problem {
+    let detail = format!("a body is up to {} KiB, and whole", MAX_BODY / 1024);
+    Problem::new(ProblemCode::TooLarge, detail)
 }
 
 /// What somebody follows over HTTP.

@@ -101,14 +101,14 @@ async fn said(controller: &Shared, whose: &LogSubject) -> Result<Vec<ContainerLo
         LogSubject::Object(object) => controller.logs(object).await?,
         LogSubject::Container { spark, container } => vec![controller.log_of(spark, container).await?],
     };
-    let log = |log: logs::LogText| {
+    let logs = logs.into_iter().map(|log| {
         let (text, error) = match log.text {
             Ok(text) => (Some(text), None),
             Err(error) => (None, Some(error)),
         };
         ContainerLog { spark: log.spark.to_string(), container: log.container, text, error }
-    };
-    Ok(logs.into_iter().map(log).collect())
+    });
+    Ok(logs.collect())
 }
 
 async fn saved(controller: &Shared, object: &str) -> Result<Vec<ContainerLog>, Problem> {
@@ -118,13 +118,13 @@ async fn saved(controller: &Shared, object: &str) -> Result<Vec<ContainerLog>, P
     let found = read
         .map_err(|error| Problem::new(ProblemCode::Io, error.to_string()))?
         .map_err(|error| Problem::new(ProblemCode::Io, format!("reading saved logs: {error}")))?;
-    let log = |(path, text): (std::path::PathBuf, String)| ContainerLog {
+    let logs = found.into_iter().map(|(path, text)| ContainerLog {
         spark: String::new(),
         container: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         text: Some(text),
         error: None,
-    };
-    Ok(found.into_iter().map(log).collect())
+    });
+    Ok(logs.collect())
 }
 
 /// What is known of a log that is followed.
@@ -157,11 +157,12 @@ async fn next_lines(mut following: LogFollower) -> Option<(Result<Event, Infalli
         let (mut known, mut errors) = (BTreeMap::new(), Vec::new());
         for ContainerLog { spark, container, text, error } in logs {
             let before = following.said.remove(&(spark.clone(), container.clone()));
-            let line = |line: &str| json!({ "spark": &spark, "container": &container, "line": line });
             let now = match &text {
                 Some(text) => {
                     let now = whole_lines(text);
-                    lines.extend(new_lines(before.as_deref(), now).into_iter().map(line));
+                    for line in new_lines(before.as_deref(), now) {
+                        lines.push(json!({ "spark": &spark, "container": &container, "line": line }));
+                    }
                     Some(now.to_owned())
                 }
                 // What was said before goes on where it was.

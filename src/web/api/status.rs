@@ -15,7 +15,7 @@ use crate::{
             serving::{BackendState, backends},
             view::View,
         },
-        model::{ledger::Ledger, object::Object, observed::Observed},
+        model::{ledger::Ledger, observed::Observed},
     },
     wire::v1::{
         catalog::{EndpointStatus, Endpoints, Models, Services},
@@ -71,11 +71,10 @@ pub async fn services(State(controller): State<Shared>) -> Result<Json<Services>
 pub(super) fn in_force(
     controller: &Shared,
 ) -> Result<std::sync::Arc<crate::core::model::desired::Desired>, Problem> {
-    let why = || {
+    controller.in_force().ok_or_else(|| {
         let error = controller.snapshot().file_error.clone();
         Problem::new(ProblemCode::NotReady, error.unwrap_or_else(|| "no file is in force yet".into()))
-    };
-    controller.in_force().ok_or_else(why)
+    })
 }
 
 /// Everything that answers, where, and how it is.
@@ -87,7 +86,6 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
         seen.backends.clone()
     } else {
         // What was not looked at yet is where the file has it.
-        let known = |object: &Object| seen.backends.iter().find(|known| known.object == *object).cloned();
         let of_file = backends(
             View {
                 desired: &desired,
@@ -97,7 +95,11 @@ pub async fn endpoints(State(controller): State<Shared>) -> Result<Json<Endpoint
             },
             None,
         );
-        of_file.into_iter().map(|backend| known(&backend.object).unwrap_or(backend)).collect()
+        let seen = of_file.into_iter().map(|backend| {
+            let known = seen.backends.iter().find(|known| known.object == backend.object);
+            known.cloned().unwrap_or(backend)
+        });
+        seen.collect()
     };
     let endpoints = backends.into_iter().map(|backend| {
         let line = seen.status.iter().find(|line| line.object == backend.object);

@@ -7,9 +7,8 @@ use serde::Serialize;
 use crate::core::{
     decide::schedule,
     model::{
-        desired::{Desired, Place, ServiceKind, ServiceState, Slot, WantedModel, Weights},
+        desired::{Desired, Place, ServiceKind, ServiceState, WantedModel, Weights},
         model_source::ModelSource,
-        name::{ModelName, ServiceName},
         object::Object,
         status_line,
     },
@@ -43,7 +42,7 @@ pub struct Models {
 
 impl Models {
     pub fn of(desired: &Desired, now: Timestamp) -> Self {
-        let model = |(name, model): (&ModelName, &crate::core::model::desired::Model)| {
+        let models = desired.models.iter().map(|(name, model)| {
             let (source, local) = match &model.source {
                 ModelSource::Repo { repo, revision: None } => (repo.to_string(), false),
                 ModelSource::Repo { repo, revision: Some(revision) } => (format!("{repo}@{revision}"), false),
@@ -51,9 +50,9 @@ impl Models {
                 ModelSource::Recipe(recipe) => (recipe.to_string(), false),
             };
             let wanted = WantedModel::Model(name.clone());
-            let is_wanted =
-                |(object, slot): &(&Object, &Slot)| schedule::wanted(object, slot, desired, now) == wanted;
-            let wanted_in = desired.slots.iter().filter(is_wanted);
+            let slots = desired.slots.iter();
+            let wanted_in =
+                slots.filter(|(object, slot)| schedule::wanted(object, slot, desired, now) == wanted);
             CatalogModel {
                 name: name.to_string(),
                 source,
@@ -64,8 +63,8 @@ impl Models {
                 wanted_in: wanted_in.map(|(object, _)| object.to_string()).collect(),
                 memory_bytes: model.memory_bytes,
             }
-        };
-        Self { models: desired.models.iter().map(model).collect() }
+        });
+        Self { models: models.collect() }
     }
 }
 
@@ -90,20 +89,19 @@ pub struct Services {
 
 impl Services {
     pub fn of(desired: &Desired) -> Self {
-        let service =
-            |(name, service): (&ServiceName, &crate::core::model::desired::Service)| CatalogService {
-                name: name.to_string(),
-                kind: service.kind,
-                spark: match &service.place {
-                    Place::Spark(spark) => Some(spark.to_string()),
-                    Place::Elsewhere(_) => None,
-                },
-                container: service.container.as_ref().map(ToString::to_string),
-                port: service.port,
-                state: service.state,
-                disabled: desired.disabled.contains(name),
-            };
-        Self { services: desired.services.iter().map(service).collect() }
+        let services = desired.services.iter().map(|(name, service)| CatalogService {
+            name: name.to_string(),
+            kind: service.kind,
+            spark: match &service.place {
+                Place::Spark(spark) => Some(spark.to_string()),
+                Place::Elsewhere(_) => None,
+            },
+            container: service.container.as_ref().map(ToString::to_string),
+            port: service.port,
+            state: service.state,
+            disabled: desired.disabled.contains(name),
+        });
+        Self { services: services.collect() }
     }
 }
 

@@ -205,16 +205,16 @@ impl SparkStatus {
 }
 
 fn disks(facts: &SparkFacts) -> Vec<DiskStatus> {
-    let disk = |(path, disk): (&String, &crate::core::model::platform::Disk)| DiskStatus {
+    let disks = facts.platform.disks.iter().map(|(path, disk)| DiskStatus {
         path: path.clone(),
         total_bytes: disk.total_bytes,
         free_bytes: disk.free_bytes,
-    };
-    facts.platform.disks.iter().map(disk).collect()
+    });
+    disks.collect()
 }
 
 fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<ContainerStatus> {
-    let container = |seen: &crate::core::model::observed::Container| ContainerStatus {
+    let containers = facts.containers.iter().map(|seen| ContainerStatus {
         name: seen.name.clone(),
         image: seen.image.clone(),
         state: match (seen.running, seen.restarting) {
@@ -230,15 +230,15 @@ fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<C
             | memory_table::GpuOccupantOwner::Service(object) => Some(object),
             memory_table::GpuOccupantOwner::Desktop | memory_table::GpuOccupantOwner::Unmanaged => None,
         },
-    };
-    facts.containers.iter().map(container).collect()
+    });
+    containers.collect()
 }
 
 impl From<&Snapshot> for Status {
     fn from(seen: &Snapshot) -> Self {
         let desired = seen.desired.as_deref();
         let planned = seen.plan.as_ref().map(crate::core::model::plan::Plan::by_object).unwrap_or_default();
-        let object = |line: &status_line::StatusLine| {
+        let objects = seen.status.iter().map(|line| {
             let now = seen.at.unwrap_or(Timestamp::MIN);
             let about = desired.map(|desired| about(&line.object, desired, now));
             let (object_type, kind, sparks, suspended) =
@@ -259,7 +259,7 @@ impl From<&Snapshot> for Status {
                 outlook: seen.outlook.iter().find(|outlook| outlook.object == line.object).cloned(),
                 work: planned.get(&line.object).map(|work| WorkSummary::from(*work)),
             }
-        };
+        });
         let sparks = seen.observed.iter().flat_map(|observed| &observed.sparks);
         Self {
             round: seen.round,
@@ -274,7 +274,7 @@ impl From<&Snapshot> for Status {
             warnings: seen.warnings.clone(),
             plan: seen.plan.as_ref().filter(|plan| plan.has_steps()).map(|plan| plan.id.to_string()),
             headline: seen.headline.clone(),
-            objects: seen.status.iter().map(object).collect(),
+            objects: objects.collect(),
             sparks: desired.map_or_else(Vec::new, |desired| {
                 sparks.map(|(name, view)| SparkStatus::new(name, view, desired)).collect()
             }),
