@@ -266,7 +266,7 @@ async fn begin(
     Ok(frame.skip(Box::pin(stream)))
 }
 
-/// What it means for a Spark that reading or writing failed.
+/// That the connection broke, and how.
 fn lost(error: std::io::Error) -> Unreachable {
     Unreachable::Connection(format!("the connection broke: {error}"))
 }

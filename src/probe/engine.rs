@@ -129,7 +129,7 @@ pub async fn probe(
     EndpointAnswer::Engine(answer)
 }
 
-/// The request for a path of the engine, which answers at once or not at all.
+/// The request for a path of the engine that is answered at once, if at all.
 fn get(base: &str, path: &str, asked: &EngineToAsk) -> HttpRequest {
     HttpRequest {
         url: format!("{base}{path}"),

@@ -546,7 +546,7 @@ fn bare_error(lines: &[LogLine], at: usize) -> Option<String> {
     })
 }
 
-/// What Python draws below a line of source.
+/// The text is what Python draws below a line of source.
 fn is_marks(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| b"^~ |".contains(&byte))
 }

@@ -233,7 +233,7 @@ fn comes_back(place: &MemoryPlace<'_>, facts: &SparkFacts, ledger: &Ledger, now:
     is_released || ledger.launches().any(|(of, launch)| is_gone(of, launch, place, facts, now))
 }
 
-/// So long after a stop or an end, memory that was held has come back as far as it will.
+/// So long ago that the memory of what ended then has come back as far as it will.
 fn is_late(since: Timestamp, now: Timestamp) -> bool {
     now.duration_since(since) > RELEASE_DEADLINE
 }

@@ -123,7 +123,7 @@ pub fn size(value: &Json) -> Option<u64> {
     (number.is_finite() && number >= 0.0).then_some((number * factor) as u64)
 }
 
-/// Which power of a thousand this letter stands for, `letters` being those of the first power and on.
+/// Which power of its base this letter stands for, `letters` being those of the first power and on.
 fn power_of(letter: char, letters: &str) -> Option<i32> {
     letters.find(letter).map(|power| i32::try_from(power + 1).unwrap_or(0))
 }
@@ -224,7 +224,7 @@ pub fn need(effective: &ResolvedModel<'_>, told: NeedInputs<'_>, peaks: &[u64]) 
     MemoryNeed::Known(known)
 }
 
-/// So much of all the memory.
+/// This share of all memory, in bytes.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a machine
 fn share_of(total_bytes: u64, share: f64) -> u64 {
     (share * total_bytes as f64) as u64

@@ -112,7 +112,6 @@ fn serve(case: SlotView<'_>, wanted: &ResolvedModel<'_>) -> Option<Work> {
         let back = case.take_back(&launch.group);
         return Some(back.unwrap_or_else(|| case.load(&launch.group, wanted)));
     }
-
     let exhausted = ledger.attempts(object, &wanted.spec_hash()).filter(|attempts| attempts.is_spent());
     let standing = slot_containers(object, slot, view);
     let is_ready = case.readiness_of(&wanted.launch_spec()) == Readiness::Ready;
