@@ -195,7 +195,24 @@ start() {
     esac
 }
 
-# A job and all that it started end.
+# Something in the process group $1 runs, whoever of it began.
+group_is_alive() {
+    kill -s 0 -- "-$1" 2>/dev/null || return 1
+    # One that nobody has reaped yet does not run.
+    for stat in /proc/[0-9]*/stat; do
+        read -r words 2>/dev/null <"$stat" || continue
+        # Its state, parent and group, behind a name that may have anything in it.
+        words=${words##*) }
+        status=${words%% *}
+        words=${words#* }
+        words=${words#* }
+        [ "$status" = Z ] || [ "${words%% *}" != "$1" ] || return 0
+    done
+    return 1
+}
+
+# A job and all that it started end. A launcher that takes back what it began may need a moment: sparkrun keeps the Sparks reserved for
+# good when it is killed in the middle.
 end_job() {
     dir="$state/jobs/$job"
     if [ ! -r "$dir/pid" ]; then say already; return 0; fi
@@ -203,11 +220,11 @@ end_job() {
     if [ "$(cat "$dir/boot")" = "$boot" ] && alive "$pid" "$start"; then
         kill -s TERM -- "-$pid" 2>/dev/null
         tries=0
-        while alive "$pid" "$start" && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+        while group_is_alive "$pid" && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
         kill -s KILL -- "-$pid" 2>/dev/null
         tries=0
-        while alive "$pid" "$start" && [ "$tries" -lt 20 ]; do tries=$((tries + 1)); sleep 0.1; done
-        if alive "$pid" "$start"; then say "failed it cannot be killed"; else say done; fi
+        while group_is_alive "$pid" && [ "$tries" -lt 20 ]; do tries=$((tries + 1)); sleep 0.1; done
+        if group_is_alive "$pid"; then say "failed it cannot be killed"; else say done; fi
     else
         say already
     fi

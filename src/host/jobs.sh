@@ -1,5 +1,5 @@
 # The jobs below "$state", one `job ID STATE TOKEN STARTED SPEC OBJECT` a line, with what each said last: the newest in many lines,
-# because what failed is seldom in the last. Needs `alive`, `say`, `boot`.
+# because what failed is seldom in the last: launchers sum up after it. Needs `alive`, `say`, `boot`.
 jobs() {
     newest=$(ls -1t "$state/jobs" 2>/dev/null | head -n 3 | tr '\n' ' ')
     for dir in "$state"/jobs/*/; do
@@ -22,7 +22,10 @@ jobs() {
         id=${dir%/} id=${id##*/}
         say "job $id $is $token $started $spec $object"
         words=$dir/log count=1
-        case " $newest" in *" $id "*) count=12 ;; esac
+        case " $newest/$is" in
+        *" $id "*/exited:0 | *" $id "*/lost) count=12 ;;
+        *" $id "*) count=60 ;;
+        esac
         if [ "$is" = running ]; then words=$dir/progress count=1; fi
         [ ! -r "$words" ] || tail -n "$count" "$words" | tr -d '\000-\010\013-\037' | cut -c 1-300 | sed "s/^/job_said $id /"
     done

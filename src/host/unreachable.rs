@@ -26,7 +26,7 @@ pub enum Unreachable {
     NoAnswer(String),
     #[error("its Docker Engine did not answer: {0}")]
     Engine(String),
-    /// The same, with what the Spark itself says of why.
+    /// Docker, or what is asked through it, with what the Spark itself says of why.
     #[error("{0}")]
     Docker(String),
     #[error("its answer brought out a mistake of this program; the log of this controller has its place")]

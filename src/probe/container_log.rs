@@ -34,6 +34,7 @@ pub async fn last(
         .with("lines", lines.to_string());
     let output = transport.run(&program, deadline).await?;
     let text = output.stdout.strip_suffix("end\n");
-    text.map(str::to_owned)
-        .ok_or_else(|| Unreachable::Engine(format!("`{file}` could not be read in the container")))
+    text.map(str::to_owned).ok_or_else(|| {
+        Unreachable::Docker(format!("`{file}` is not in the container, or cannot be read there"))
+    })
 }

