@@ -278,6 +278,14 @@ impl Controller {
         Ok(())
     }
 
+    /// Wait until everything that was told is written down.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.state().store.sync()
+    }
+
     /// It was shown to somebody.
     ///
     /// # Errors

@@ -114,7 +114,8 @@ pub async fn run(controller: Arc<Controller>, end: CancellationToken) -> Result<
     for (_, listener) in listeners.into_values() {
         listener.abort();
     }
-    Ok(())
+    // Whoever locks the data directory next must not meet a store that is still being written.
+    controller.flush()
 }
 
 /// One listener per Spark, for as long as the way to it is the same.

@@ -150,6 +150,7 @@ impl Stage {
                 String::new()
             }
             ["second"] => {
+                self.controller.flush().unwrap();
                 self.cluster.copy_store("a", "b");
                 let second = self.cluster.controller("b");
                 self.cluster.settle(&second, Duration::from_secs(60)).await;
@@ -158,6 +159,7 @@ impl Stage {
                 String::new()
             }
             ["restart"] => {
+                self.controller.flush().unwrap();
                 self.controller = self.cluster.controller("a");
                 String::new()
             }

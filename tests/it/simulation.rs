@@ -167,6 +167,7 @@ fn killed_after_any_act_it_ends_the_same_and_starts_nothing_twice() {
                 };
                 // What did not come to that act is not killed later.
                 cluster.sim.world().crash_at = None;
+                controller.flush().unwrap();
                 let plan = cluster.settle(&cluster.controller("a"), LONG_ENOUGH).await;
                 assert!(!plan.has_steps(), "{told}: {}", render(&plan));
                 assert_serves(&cluster, after, &told);
@@ -579,6 +580,7 @@ fn a_copy_of_the_store_is_another_actor() {
         cluster.wish("alpha");
         let first = cluster.controller("a");
         cluster.settle(&first, HOUR).await;
+        first.flush().unwrap();
         cluster.copy_store("a", "backup");
         cluster.wish("wide");
         cluster.settle(&first, HOUR).await;

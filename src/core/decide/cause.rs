@@ -66,8 +66,9 @@ const WRAPPERS: [&str; 13] = [
 /// Point to what was said before, beside their own words.
 const POINTERS: [&str; 2] = ["Please check the logs for more details", "check the logs above"];
 
-/// What is said when another process is gone.
-const ECHOES: [&str; 14] = [
+/// What is said when another process is gone, and of a registry that a launcher does without.
+const ECHOES: [&str; 15] = [
+    "fatal: unable to access",
     "Error: cancelled",
     "CancelledError",
     "BrokenProcessPool",
@@ -519,6 +520,9 @@ fn beginning_of(words: &str, text: &str) -> Option<usize> {
 fn logged_error(line: &LogLine, text: &str) -> Option<String> {
     if line.is_error && text.starts_with("[Errno ") {
         return Some(text.to_owned());
+    }
+    if let Some(message) = text.strip_prefix("[sparkrun] CRITICAL: ") {
+        return Some(message.to_owned());
     }
     // `[2025-06-13 01:49:41,730 E 1 1] gcs_rpc_client.h:179: message`
     let (place, message) = text.strip_prefix('[')?.split_once("] ")?;

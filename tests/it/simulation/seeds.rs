@@ -226,6 +226,7 @@ impl Play {
             }
             9 => {
                 self.tell("the controller is killed and started again");
+                controllers.iter().for_each(|killed| killed.flush().unwrap());
                 *controllers = vec![self.cluster.controller("a")];
             }
             10 if controllers.len() == 1 => {
@@ -379,6 +380,7 @@ async fn one_seed(seed: u64, story: Arc<Mutex<String>>) -> Vec<EngineStart> {
         let pause = Duration::from_secs(play.random.u64(1..60));
         tokio::time::sleep(pause).await;
     }
+    controllers.iter().for_each(|ended| ended.flush().unwrap());
     play.settles().await;
     play.cluster.sim.world().starts.clone()
 }
