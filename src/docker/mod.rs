@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     core::model::{
         container_end::ContainerEnd,
-        id::ContainerId,
+        id::{ContainerId, LayerDigest},
         image::ImageSeen,
         label,
         observed::{Container, Labels, Process},
@@ -62,7 +62,7 @@ pub async fn containers(
             restarts: None,
             restart_count: 0,
             published: listed.ports.iter().filter_map(|port| port.public_port).collect(),
-            label_names: listed.labels.keys().map(|name| visible::short(name, MAX_NAME)).collect(),
+            label_names: listed.labels.keys().map(|name| visible::short(name, MAX_NAME).into()).collect(),
             labels: labels(&listed.labels),
             processes: None,
             id: listed.id.into(),
@@ -72,7 +72,8 @@ pub async fn containers(
             if let Ok(inspected) = get::<wire::InspectedContainer>(transport, &path, limit).await {
                 container.exit_code = Some(inspected.state.exit_code);
                 let policy = inspected.host_config.restart_policy.name;
-                container.restarts = Some(policy).filter(|policy| !matches!(policy.as_str(), "" | "no"));
+                container.restarts =
+                    Some(policy).filter(|policy| !matches!(policy.as_str(), "" | "no")).map(Into::into);
                 container.restart_count = inspected.restart_count;
                 container.started_at = inspected.state.started_at.parse::<Timestamp>().ok();
             }
@@ -105,12 +106,12 @@ pub async fn image(
     }
     let image: wire::InspectedImage = parse(&path, answer.status, &answer.body)?;
     // `NAME@sha256:…`: the registry's name is not the image's.
-    let digests = image.repo_digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.to_owned()));
+    let digests = image.repo_digests.iter().filter_map(|digest| Some(digest.split_once('@')?.1.into()));
     Ok(Some(ImageSeen {
         id: image.id.into(),
         digests: digests.collect(),
-        layers: image.root_fs.layers,
-        user: image.config.user,
+        layers: image.root_fs.layers.into_iter().map(LayerDigest::from).collect(),
+        user: image.config.user.into(),
     }))
 }
 

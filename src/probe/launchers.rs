@@ -92,7 +92,7 @@ impl LauncherAnswers {
         match (about, is) {
             ("recipe", "sets") => {
                 if let Some(RecipeSeen::Readable { sets, .. }) = self.recipes.get_mut(key) {
-                    sets.insert(rest.to_owned());
+                    sets.insert(rest.into());
                 }
             }
             ("recipe", is) => {
@@ -109,7 +109,7 @@ impl LauncherAnswers {
 /// What a help said: options with commas between them, or why there are none.
 fn options(is: &str, said: &str) -> LauncherSeen {
     if is == "yes" {
-        let options = said.split(',').map(str::to_owned).collect();
+        let options = said.split(',').map(Into::into).collect();
         return LauncherSeen::Present(LauncherCheckout { options, ..LauncherCheckout::default() });
     }
     let why =

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::{
     core::model::{
         files::FilesSeen,
-        id::BootId,
+        id::{BootId, LauncherOptionName, RepoRevision},
         observed::{FencingToken, Gpu, GpuProcess, GpuSeen, Job, JobState, LauncherCheckout, LauncherSeen},
         platform::{Disk, NetworkInterface, Platform},
         spec_hash::SpecHash,
@@ -65,7 +65,7 @@ pub enum FilesAt {
     /// A directory, or one file.
     Path(String),
     /// In the Hugging Face cache.
-    Cache { repo: String, revision: Option<String> },
+    Cache { repo: String, revision: Option<RepoRevision> },
 }
 
 /// What may be on a disk that does not answer is asked by itself.
@@ -126,7 +126,7 @@ fn questions(asked: &ProbeRequest) -> String {
                 "repository".into(),
                 files.key.clone(),
                 format!("models--{}", repo.replace('/', "--")),
-                revision.clone().unwrap_or_default(),
+                revision.clone().unwrap_or_default().into(),
                 tokenizer.into(),
             ],
         });
@@ -159,7 +159,7 @@ pub fn parse(text: &str) -> Option<MachineFacts> {
             "uptime" | "memory_total_kib" | "memory_available_kib" | "swap_total_kib" | "swap_free_kib" => {
                 numbers.insert(key, value.parse().ok()?);
             }
-            "kernel" => value.clone_into(&mut machine.platform.kernel),
+            "kernel" => machine.platform.kernel = value.into(),
             "earlyoom" => machine.platform.earlyoom = true,
             "listening" => {
                 let ports = value.split(' ').filter_map(|port| u16::from_str_radix(port, 16).ok());
@@ -287,7 +287,7 @@ fn disk_of(line: &str) -> Option<(String, Disk)> {
 fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
     let mut fields = line.splitn(4, ' ');
     let (is, options, commit, dir) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let commit = (commit != "-").then(|| commit.to_owned());
+    let commit = (commit != "-").then(|| commit.into());
     let options = options_of(options);
     let seen = match is {
         "missing" => LauncherSeen::Missing,
@@ -305,8 +305,8 @@ fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
     Some((dir.to_owned(), seen))
 }
 
-fn options_of(list: &str) -> BTreeSet<String> {
-    list.split(',').filter(|option| option.starts_with("--")).map(str::to_owned).collect()
+fn options_of(list: &str) -> BTreeSet<LauncherOptionName> {
+    list.split(',').filter(|option| option.starts_with("--")).map(LauncherOptionName::from).collect()
 }
 
 fn gpu_of(line: &str) -> GpuSeen {
@@ -316,7 +316,7 @@ fn gpu_of(line: &str) -> GpuSeen {
     };
     GpuSeen::Answers(Gpu {
         name: visible::short(name, MAX_SAID),
-        driver: visible::short(driver, MAX_SAID),
+        driver: visible::short(driver, MAX_SAID).into(),
         temperature_c: temperature.parse().ok(),
         power_w: power.parse().ok(),
         utilization_percent: utilization.parse().ok(),

@@ -43,7 +43,7 @@ fn container(name: &str, restarts: Option<&str>) -> Container {
         image: "x".into(),
         image_id: "sha256:x".into(),
         running: true,
-        restarts: restarts.map(str::to_owned),
+        restarts: restarts.map(Into::into),
         ..Container::default()
     }
 }

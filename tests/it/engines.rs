@@ -13,6 +13,7 @@ use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, http::Uri,
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use spark_control::{
+    core::model::id::RestartPolicyName,
     docker,
     host::{Transport, Unreachable, local::LocalTransport},
 };
@@ -177,7 +178,11 @@ async fn engines_of_every_age_are_read() {
         assert_eq!(container.processes.as_ref().unwrap()[0].resident_bytes, 2 << 20, "{speaks}");
         assert_eq!(container.image_id, "sha256:aa");
         assert_eq!(container.labels.is_some(), labelled, "{speaks}");
-        assert_eq!(container.restarts.as_deref(), restarts.then_some("unless-stopped"), "{speaks}");
+        assert_eq!(
+            container.restarts.as_ref().map(RestartPolicyName::as_str),
+            restarts.then_some("unless-stopped"),
+            "{speaks}"
+        );
         assert!(container.started_at.is_some(), "{speaks}");
         let image = docker::image(way, "vllm-node", LIMIT).await.unwrap().unwrap();
         assert_eq!(image.id, "sha256:aa");

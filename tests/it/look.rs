@@ -78,7 +78,7 @@ impl Look {
                 launchers: [(
                     "spark-vllm-docker".to_owned(),
                     LauncherSeen::Present(LauncherCheckout {
-                        options: ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into(),
+                        options: ["--solo", "--launch-script", "--no-ray"].map(Into::into).into(),
                         ..LauncherCheckout::default()
                     }),
                 )]

@@ -488,7 +488,7 @@ async fn a_recipes_command_goes_on_over_lines() {
     assert_eq!(root, "lab/own");
     assert_eq!(args["gpu-memory-utilization"], 0.7);
     assert_eq!(args["quantization"], "fp8");
-    assert_eq!(sets, ["OTHER".to_owned(), "VLLM_USE_X".to_owned()].into());
+    assert_eq!(sets, ["OTHER".into(), "VLLM_USE_X".into()].into());
 }
 
 /// If this failed, an option that sparkrun has not would be met when the old model is gone, or one that its help only mentions would
@@ -521,7 +521,7 @@ END
     let answers = launchers::probe(&here, &asked).await.sparkruns;
     let LauncherSeen::Present(seen) = &answers["bin/sparkrun"] else { panic!("{answers:?}") };
     let options = ["--env", "--hosts", "--offline", "--online", "--restart", "--tensor-parallel", "--tp"];
-    assert_eq!(seen.options, options.map(str::to_owned).into());
+    assert_eq!(seen.options, options.map(Into::into).into());
     let LauncherSeen::Silent { why } = &answers["bin/none"] else { panic!("{answers:?}") };
     assert!(why.contains("No such file"), "{why}");
 

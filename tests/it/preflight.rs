@@ -47,7 +47,7 @@ impl Sparks {
     /// Two that have all that is needed.
     fn ready() -> Self {
         let of = |last: u8| {
-            let options = ["--solo", "--launch-script", "--no-ray"].map(str::to_owned).into();
+            let options = ["--solo", "--launch-script", "--no-ray"].map(Into::into).into();
             let cx7 = NetworkInterface {
                 addresses: vec![[192, 0, 2, 100 + last].into()],
                 ..NetworkInterface::default()
@@ -331,9 +331,9 @@ fn a_gpu_that_says_why_not_or_hangs_is_in_the_way() {
 fn an_image_is_the_same_by_its_digest_or_its_layers() {
     let image = |id: &str, digest: &str, layer: &str| ImageSeen {
         id: id.into(),
-        digests: [digest.to_owned()].into_iter().filter(|digest| !digest.is_empty()).collect(),
-        layers: [layer.to_owned()].into_iter().filter(|layer| !layer.is_empty()).collect(),
-        user: String::new(),
+        digests: [digest].into_iter().filter(|digest| !digest.is_empty()).map(Into::into).collect(),
+        layers: [layer].into_iter().filter(|layer| !layer.is_empty()).map(Into::into).collect(),
+        user: "".into(),
     };
     let pair = |one: ImageSeen, other: ImageSeen| {
         let set = |seen: ImageSeen| {
@@ -386,7 +386,7 @@ fn a_sparkrun_that_lacks_an_option_is_in_the_way() {
         Sparks::ready().with("spark1", set).refuse(&own)
     };
     let knows = |options: &[&str]| {
-        let options = options.iter().map(ToString::to_string).collect();
+        let options = options.iter().map(|&option| option.into()).collect();
         Some(LauncherSeen::Present(LauncherCheckout { options, ..LauncherCheckout::default() }))
     };
     assert_eq!(refused(knows(&["--ensure", "--restart", "--init-port", "--label", "--executor-args"])), None);
@@ -632,8 +632,8 @@ fn an_option_that_a_checkout_has_not_is_in_the_way() {
             let Some(LauncherSeen::Present(seen)) = facts.launchers.get_mut("spark-vllm-docker") else {
                 panic!()
             };
-            seen.options.extend(known.iter().map(|&option| option.to_owned()));
-            seen.recipe_options = handed_on.iter().map(|&option| option.to_owned()).collect();
+            seen.options.extend(known.iter().map(|&option| option.into()));
+            seen.recipe_options = handed_on.iter().map(|&option| option.into()).collect();
             facts.programs = [("spark-vllm-docker/run-recipe.sh".to_owned(), true)].into();
         };
         Sparks::ready().with("spark1", checkout).refuse(&file)

@@ -57,7 +57,10 @@ fn given(options: &BTreeSet<String>) -> BTreeSet<String> {
     let name = desired.models.keys().next().unwrap();
     let effective = desired.resolved_model(slot, name).unwrap();
     let token: FencingToken = "1.1.0123456789abc-0".parse().unwrap();
-    let checkout = LauncherCheckout { options: options.clone(), ..LauncherCheckout::default() };
+    let checkout = LauncherCheckout {
+        options: options.iter().map(|option| option.as_str().into()).collect(),
+        ..LauncherCheckout::default()
+    };
     let script = launcher::script(LaunchOrder {
         object,
         effective: &effective,

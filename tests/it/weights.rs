@@ -94,7 +94,7 @@ impl Spark {
         self.says("mode", mode);
         let text = "version: 1\nname: test\nsparks: { a: { address: 192.0.2.1, user: alice } }\n";
         let desired = load(text).unwrap().desired;
-        let files = ModelFiles { repo: RepoId::new("lab/m").unwrap(), revision: revision.map(str::to_owned) };
+        let files = ModelFiles { repo: RepoId::new("lab/m").unwrap(), revision: revision.map(Into::into) };
         let script = fetch(&desired, desired.sparks.keys().next().unwrap(), &files, environment_file);
         fs::write(self.home.path().join("script"), script).unwrap();
         let output = command("sh", self.home.path())

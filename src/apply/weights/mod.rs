@@ -34,7 +34,7 @@ pub fn fetch(
     );
     Program::new("fetch", body)
         .with("repo", files.repo.as_str())
-        .with("revision", files.revision.clone().unwrap_or_default())
+        .with("revision", files.revision.clone().unwrap_or_default().as_str())
         .with("folder", files.folder())
         .with("hf_home", hf_home(desired, spark))
         .with("margin_kib", MARGIN_KIB.to_string())

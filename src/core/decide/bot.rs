@@ -12,6 +12,7 @@ use crate::core::model::{
     bot_update::{BotCheckout, BotUpdate, UpdateState},
     desired::{Bot, Desired, Place, Service},
     event_kind::EventKind,
+    id::GitBranch,
     ledger::{Ledger, LedgerEvent, StepResult},
     name::{PlainPath, ServiceName, SparkName},
     object::Object,
@@ -30,9 +31,9 @@ const SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 impl Bot {
     /// The update that is asked for, when its time has come.
-    pub fn due(&self, now: Timestamp) -> Option<(Timestamp, &PlainPath, &str)> {
+    pub fn due(&self, now: Timestamp) -> Option<(Timestamp, &PlainPath, &GitBranch)> {
         let asked = self.update_after.filter(|asked| *asked <= now)?;
-        Some((asked, self.dir.as_ref()?, self.branch.as_deref()?))
+        Some((asked, self.dir.as_ref()?, self.branch.as_ref()?))
     }
 }
 
@@ -95,7 +96,7 @@ pub fn plan(name: &ServiceName, service: &Service, view: View<'_>) -> Option<Wor
     let checkout = BotCheckout {
         user: bot.user.clone(),
         dir: dir.clone(),
-        branch: branch.to_owned(),
+        branch: branch.clone(),
         container: container.clone(),
     };
     let step = Step::Update { object: object.clone(), spark: spark.clone(), checkout, asked };
@@ -107,7 +108,7 @@ pub fn plan(name: &ServiceName, service: &Service, view: View<'_>) -> Option<Wor
 }
 
 /// Jobs have a spec; an update is of no model.
-pub fn spec(branch: &str) -> SpecHash {
+pub fn spec(branch: &GitBranch) -> SpecHash {
     SpecHash::of_label(&format!("update-{branch}"))
 }
 

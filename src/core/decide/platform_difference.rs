@@ -30,11 +30,11 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<PlatformDiffer
                 traits.entry(what.to_owned()).or_default().push((name, is));
             }
         };
-        add("driver", facts.gpu().map(|gpu| gpu.driver.clone()).unwrap_or_default());
-        add("kernel", facts.platform.kernel.clone());
+        add("driver", facts.gpu().map(|gpu| gpu.driver.to_string()).unwrap_or_default());
+        add("kernel", facts.platform.kernel.to_string());
         for (dir, seen) in &facts.launchers {
             if let LauncherSeen::Present(LauncherCheckout { commit: Some(commit), .. }) = seen {
-                add(&format!("launcher {dir} at"), commit.clone());
+                add(&format!("launcher {dir} at"), commit.to_string());
             }
         }
         let fabric = desired.sparks.get(name).and_then(|spark| spark.fabric.as_ref());

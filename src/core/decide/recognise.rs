@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::model::desired::ServiceKind;
+use crate::core::model::{desired::ServiceKind, id::LabelName};
 
 /// Who started an engine's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +19,14 @@ pub enum EngineOrigin {
 
 impl EngineOrigin {
     /// By its name, its labels and its first process.
-    pub fn of(name: &str, labels: &BTreeSet<String>, first_process: &str) -> Self {
+    pub fn of(name: &str, labels: &BTreeSet<LabelName>, first_process: &str) -> Self {
         let playbook = name.strip_prefix("node-").is_some_and(|rest| {
             !rest.is_empty() && rest.chars().all(|letter| letter.is_ascii_alphanumeric())
         });
         let keeps =
             ["sleep infinity", "earlyoom"].iter().any(|keeps| without_init(first_process).starts_with(keeps));
-        if name.starts_with("sparkrun_") || labels.iter().any(|label| label.starts_with("sparkrun.")) {
+        if name.starts_with("sparkrun_") || labels.iter().any(|label| label.as_str().starts_with("sparkrun."))
+        {
             Self::Sparkrun
         } else if playbook {
             Self::Playbook
@@ -124,7 +125,7 @@ mod tests {
             );
             assert_eq!(of("my-vllm", &format!("{init}vllm serve x")), EngineOrigin::Docker, "{init}");
         }
-        let labels = ["sparkrun.cluster".to_owned()].into();
+        let labels = ["sparkrun.cluster".into()].into();
         assert_eq!(EngineOrigin::of("x", &labels, "sleep infinity"), EngineOrigin::Sparkrun);
         let names = [
             EngineOrigin::LaunchCluster,

@@ -3,6 +3,7 @@
 use super::view::View;
 use crate::core::model::{
     desired::{Desired, Place, Slot},
+    id::RestartPolicyName,
     ledger::Ledger,
     name::SparkName,
     object::Object,
@@ -92,7 +93,7 @@ pub fn predicates_about(entry: &SlotContainer<'_>, observed: &Observed) -> Vec<P
 }
 
 /// What a restart policy means for a container that this controller starts and stops, and how to end it.
-pub fn docker_starts_it_too(name: &str, policy: &str) -> String {
+pub fn docker_starts_it_too(name: &str, policy: &RestartPolicyName) -> String {
     format!(
         "Docker starts `{name}` too: its restart policy is `{policy}`; `docker update --restart=no {name}` there leaves it to this controller"
     )

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    id::JobId,
+    id::{GitBranch, JobId},
     name::{ContainerName, PlainPath, UserName},
 };
 
@@ -13,7 +13,7 @@ use super::{
 pub struct BotCheckout {
     pub user: UserName,
     pub dir: PlainPath,
-    pub branch: String,
+    pub branch: GitBranch,
     pub container: ContainerName,
 }
 

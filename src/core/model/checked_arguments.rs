@@ -3,18 +3,20 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::id::EngineVersion;
+
 /// What the engine says of a model's arguments, and its version where it tells one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum CheckedArguments {
     Valid {
         #[serde(default)]
-        engine: Option<String>,
+        engine: Option<EngineVersion>,
     },
     Invalid {
         why: String,
         #[serde(default)]
-        engine: Option<String>,
+        engine: Option<EngineVersion>,
     },
     /// It could not be asked, or did not end: not a reason to hold anything up. What was in the way may pass.
     Unknown {
@@ -38,7 +40,7 @@ impl CheckedArguments {
         #[derive(Deserialize)]
         struct ArgumentsAnswer {
             is: String,
-            engine: Option<String>,
+            engine: Option<EngineVersion>,
             why: String,
         }
         match serde_json::from_str::<ArgumentsAnswer>(said) {
@@ -61,7 +63,7 @@ impl std::fmt::Display for CheckedArguments {
 }
 
 /// The engine that was asked, with its version where it told one.
-fn name_of(engine: Option<&String>) -> String {
+fn name_of(engine: Option<&EngineVersion>) -> String {
     match engine {
         Some(engine) => format!("vLLM {engine}"),
         None => "the engine".to_owned(),
@@ -76,7 +78,7 @@ mod tests {
     fn what_an_engine_says_of_arguments_is_valid_invalid_or_not_known() {
         let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let unknown = |why: &str| CheckedArguments::Unknown { why: why.into(), at };
-        let engine = Some("0.32.0".to_owned());
+        let engine = Some(EngineVersion::new("0.32.0"));
         for (said, checked) in [
             (
                 r#"{"is": "valid", "engine": "0.32.0", "why": ""}"#,

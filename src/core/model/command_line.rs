@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::name::{Flag, RepoId, canonical};
+use super::{
+    id::RepoRevision,
+    name::{Flag, RepoId, canonical},
+};
 
 /// Its parser appends: one word each time.
 pub const REPEATED: [&str; 1] = ["middleware"];
@@ -77,7 +80,7 @@ fn word(value: &Json) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineCommand {
     pub root: String,
-    pub revision: Option<String>,
+    pub revision: Option<RepoRevision>,
     pub served_as: Vec<String>,
     pub port: u16,
     pub chat_template: Option<String>,
@@ -279,7 +282,7 @@ impl EngineCommand {
         let first = values.first().cloned();
         match flag {
             "model" => self.root = first?,
-            "revision" => self.revision = first,
+            "revision" => self.revision = first.map(RepoRevision::from),
             "served-model-name" => self.served_as = values,
             "port" => self.port = first?.parse().ok()?,
             "chat-template" => self.chat_template = first,
@@ -408,7 +411,7 @@ mod tests {
         let more = "vllm serve Qwen/Q --revision main --chat-template /x.jinja --distributed-executor-backend ray --headless";
         let read = command(&words_of(more)).unwrap();
         assert_eq!(
-            (read.revision.as_deref(), read.chat_template.as_deref()),
+            (read.revision.as_ref().map(RepoRevision::as_str), read.chat_template.as_deref()),
             (Some("main"), Some("/x.jinja"))
         );
         assert!(read.ray && read.args.is_empty(), "{read:?}");

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{
+    id::GitBranch,
     launcher::Launcher,
     model_source::ModelSource,
     name::{
@@ -232,7 +233,7 @@ pub struct Service {
 pub struct Bot {
     pub user: UserName,
     pub dir: Option<PlainPath>,
-    pub branch: Option<String>,
+    pub branch: Option<GitBranch>,
     /// It is brought to its branch once, when that was not done for this time.
     pub update_after: Option<Timestamp>,
 }

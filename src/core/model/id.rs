@@ -101,6 +101,58 @@ id!(
     /// What a step does to what: the same step has the same key in every plan.
     StepKey
 );
+id!(
+    /// `sha256:…` of a manifest that an image was pulled by, as a Docker Engine tells it.
+    ImageDigest
+);
+id!(
+    /// `sha256:…` of what one layer of an image holds, as a Docker Engine tells it.
+    LayerDigest
+);
+id!(
+    /// Whom the processes of an image run as, `user` or `user:group`, as its configuration has it.
+    ContainerUser
+);
+id!(
+    /// When Docker starts a container again by itself, as its Engine tells it.
+    RestartPolicyName
+);
+id!(
+    /// The name of a label of a container, as its Docker Engine tells it.
+    LabelName
+);
+id!(
+    /// An option of a launcher, with its dashes, as its own parser names it.
+    LauncherOptionName
+);
+id!(
+    /// A variable that a recipe sets, as the recipe names it.
+    RecipeVariable
+);
+id!(
+    /// What is checked out in a repository, as git tells it.
+    GitCommit
+);
+id!(
+    /// A branch of a repository, as the file names it.
+    GitBranch
+);
+id!(
+    /// A revision of a repository on the Hugging Face hub: a branch, a tag or a commit, as the file or a command line names it.
+    RepoRevision
+);
+id!(
+    /// An engine's version, as the engine tells it.
+    EngineVersion
+);
+id!(
+    /// The version of a GPU's driver, as `nvidia-smi` tells it.
+    DriverVersion
+);
+id!(
+    /// A kernel's release, as the kernel tells it.
+    KernelRelease
+);
 
 impl ContainerId {
     /// As people know it.

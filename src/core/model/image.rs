@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::ImageId;
+use super::id::{ContainerUser, ImageDigest, ImageId, LayerDigest};
 
 /// What its name means on one Spark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,11 +13,11 @@ pub struct ImageSeen {
     /// How this Engine's store calls it: one of another kind calls the same image otherwise.
     pub id: ImageId,
     /// `sha256:…` of the manifests that it was pulled by, in whichever registry.
-    pub digests: BTreeSet<String>,
+    pub digests: BTreeSet<ImageDigest>,
     /// `sha256:…` of what its layers hold, the lowest first.
-    pub layers: Vec<String>,
+    pub layers: Vec<LayerDigest>,
     /// Whom its processes run as; empty is root.
-    pub user: String,
+    pub user: ContainerUser,
 }
 
 /// As reports have it: those of before 0.2 name an image by its id alone.
@@ -28,11 +28,11 @@ enum StoredImage {
     Whole {
         id: ImageId,
         #[serde(default)]
-        digests: BTreeSet<String>,
+        digests: BTreeSet<ImageDigest>,
         #[serde(default)]
-        layers: Vec<String>,
+        layers: Vec<LayerDigest>,
         #[serde(default)]
-        user: String,
+        user: ContainerUser,
     },
 }
 
@@ -63,6 +63,6 @@ impl ImageSeen {
 
     /// `user` or `user:group`, by name or number.
     pub fn runs_as_root(&self) -> bool {
-        matches!(self.user.split(':').next(), Some("" | "root" | "0"))
+        matches!(self.user.as_str().split(':').next(), Some("" | "root" | "0"))
     }
 }

@@ -1,12 +1,15 @@
 //! What a model is loaded from.
 
-use super::name::{PlainPath, RecipeRef, RepoId};
+use super::{
+    id::RepoRevision,
+    name::{PlainPath, RecipeRef, RepoId},
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelSource {
     Repo {
         repo: RepoId,
-        revision: Option<String>,
+        revision: Option<RepoRevision>,
     },
     LocalPath(PlainPath),
     /// A recipe, which says what is loaded.

@@ -13,7 +13,10 @@ use super::{
     command_line::is_engine,
     container_end::ContainerEnd,
     files::FilesSeen,
-    id::{BootId, ContainerId, ControllerId, Generation, ImageId, JobId},
+    id::{
+        BootId, ContainerId, ControllerId, DriverVersion, Generation, GitCommit, ImageId, JobId, LabelName,
+        LauncherOptionName, RecipeVariable, RestartPolicyName,
+    },
     image::ImageSeen,
     name::SparkName,
     object::Object,
@@ -143,13 +146,13 @@ pub struct LauncherCheckout {
     /// What its own configuration names as the nodes of a cluster; empty when it names fewer than two.
     pub nodes: Vec<Ipv4Addr>,
     /// Options that its own parser knows.
-    pub options: BTreeSet<String>,
+    pub options: BTreeSet<LauncherOptionName>,
     /// The same of `run-recipe.sh`, which hands them on; empty when it is not there or tells none.
     #[serde(default)]
-    pub recipe_options: BTreeSet<String>,
+    pub recipe_options: BTreeSet<LauncherOptionName>,
     /// What is checked out; `None` when git does not tell.
     #[serde(default)]
-    pub commit: Option<String>,
+    pub commit: Option<GitCommit>,
 }
 
 impl LauncherCheckout {
@@ -173,7 +176,7 @@ pub enum RecipeSeen {
         args: BTreeMap<String, serde_json::Value>,
         /// What the recipe sets in the engine's environment, over everything else.
         #[serde(default)]
-        sets: BTreeSet<String>,
+        sets: BTreeSet<RecipeVariable>,
     },
     /// It failed, or shows no `vllm serve`.
     Unreadable { why: String },
@@ -251,7 +254,7 @@ impl GpuSeen {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     pub name: String,
-    pub driver: String,
+    pub driver: DriverVersion,
     /// `None` is `[N/A]`, which is normal on this hardware for several readings.
     pub temperature_c: Option<f64>,
     pub power_w: Option<f64>,
@@ -284,7 +287,7 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// Docker starts it again by itself: `always`, `unless-stopped` or `on-failure`.
     #[serde(default)]
-    pub restarts: Option<String>,
+    pub restarts: Option<RestartPolicyName>,
     /// How often Docker has.
     #[serde(default)]
     pub restart_count: u32,
@@ -293,7 +296,7 @@ pub struct Container {
     pub published: BTreeSet<u16>,
     /// Names of its labels, ours and others'.
     #[serde(default)]
-    pub label_names: BTreeSet<String>,
+    pub label_names: BTreeSet<LabelName>,
     pub labels: Option<Labels>,
     /// Command lines inside; `None` when they could not be read. Read for containers that the file names.
     pub processes: Option<Vec<Process>>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    id::{BootId, ContainerId, ImageId, PlanId, StepKey},
+    id::{BootId, ContainerId, EngineVersion, ImageId, PlanId, StepKey},
     memory_table,
     name::SparkName,
     object::Object,
@@ -189,7 +189,7 @@ pub enum ArgumentsCheck {
     /// The engine took them.
     Accepted {
         /// Its version, where it tells one.
-        engine: Option<String>,
+        engine: Option<EngineVersion>,
     },
     /// It loaded with them before.
     Proven,

@@ -7,12 +7,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::id::KernelRelease;
+
 /// Everything here may be missing on a machine that has not the program that tells it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Platform {
     /// Its release, such as `6.11.0-1016-nvidia`.
-    pub kernel: String,
+    pub kernel: KernelRelease,
     pub swap_total_bytes: u64,
     pub swap_free_bytes: u64,
     /// earlyoom, which ends a process before the whole machine freezes, runs.

@@ -40,7 +40,7 @@ impl ResolvedModel<'_> {
             words.extend(command_line::words(flag, value));
         }
         if let ModelSource::Repo { revision: Some(revision), .. } = &self.model.source {
-            words.extend(["--revision".into(), revision.clone()]);
+            words.extend(["--revision".into(), revision.to_string()]);
         }
         if let Some(template) = &self.model.chat_template {
             words.extend(["--chat-template".into(), template.to_string()]);

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     desired::Model,
-    id::JobId,
+    id::{JobId, RepoRevision},
     model_source::ModelSource,
     name::{RepoId, SparkName},
     spec_hash::{SpecHash, hex},
@@ -16,7 +16,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFiles {
     pub repo: RepoId,
-    pub revision: Option<String>,
+    pub revision: Option<RepoRevision>,
 }
 
 impl ModelFiles {
@@ -33,7 +33,8 @@ impl ModelFiles {
 
     /// Attempts are counted for it.
     pub fn spec(&self) -> SpecHash {
-        let text = format!("{}@{}", self.repo, self.revision.as_deref().unwrap_or_default());
+        let text =
+            format!("{}@{}", self.repo, self.revision.as_ref().map(RepoRevision::as_str).unwrap_or_default());
         SpecHash::of_label(&format!("files-{}", hex(&Sha256::digest(text.as_bytes())[..8])))
     }
 

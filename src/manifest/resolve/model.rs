@@ -255,7 +255,7 @@ impl Resolver {
         match (&written.repo, &written.local_path, &written.recipe) {
             (Some(repo), None, None) => Some(ModelSource::Repo {
                 repo: repo.0.clone(),
-                revision: written.revision.clone().map(|r| r.0),
+                revision: written.revision.clone().map(|r| r.0.into()),
             }),
             (None, Some(local), None) if local.as_str().starts_with('/') => {
                 Some(ModelSource::LocalPath(local.clone()))

@@ -141,7 +141,7 @@ impl Resolver {
         IsBot::Bot(Bot {
             user,
             dir: written.dir.clone(),
-            branch: written.branch.as_ref().map(|branch| branch.0.clone()),
+            branch: written.branch.as_ref().map(|branch| branch.0.as_str().into()),
             update_after: written.update_after.map(|time| time.0),
         })
     }

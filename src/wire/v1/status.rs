@@ -191,7 +191,7 @@ impl SparkStatus {
                 .map_or_else(Vec::new, |facts| memory::holders(name, facts, desired, &BTreeSet::new())),
             gpu: facts.and_then(SparkFacts::gpu).map(|gpu| GpuStatus {
                 name: gpu.name.clone(),
-                driver: gpu.driver.clone(),
+                driver: gpu.driver.to_string(),
                 temperature_c: gpu.temperature_c,
                 power_w: gpu.power_w,
                 utilization_percent: gpu.utilization_percent,
