@@ -45,7 +45,7 @@ fn observed(desired: &Desired, now: Timestamp) -> Observed {
     let view = |name: &SparkName| {
         let containers = (0..SERVICES).map(|service| Container {
             id: format!("{name}-{service}").into(),
-            name: format!("c{service}"),
+            name: format!("c{service}").into(),
             image: "x".into(),
             image_id: "sha256:x".into(),
             running: service != 3,

@@ -10,6 +10,7 @@ use crate::{
         model::{
             command_line::EngineCommand,
             desired::ServiceKind,
+            id::{ModelRoot, SeenClusterName, SeenContainerName, SeenImageRef},
             name::{ModelName, SparkName},
             observed::{LauncherSeen, is_ray},
         },
@@ -28,7 +29,7 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurv
     let mut engines = engines(surveys);
     // The one with the most ranks; of those with one, the first.
     engines.sort_by_key(|engine| (std::cmp::Reverse(engine.sparks.len()), engine.sparks[0].clone()));
-    let mut taken: BTreeSet<(SparkName, String)> = BTreeSet::new();
+    let mut taken: BTreeSet<(SparkName, SeenContainerName)> = BTreeSet::new();
     let mut main = None;
     for engine in &engines {
         taken.extend(engine.sparks.iter().map(|spark| (spark.clone(), engine.container.clone())));
@@ -44,7 +45,10 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurv
             if taken.contains(&(spark.clone(), container.name.clone())) {
                 continue;
             }
-            let Some((kind, usual)) = recognise::service(&container.name, &container.image) else { continue };
+            let Some((kind, usual)) = recognise::service(container.name.as_str(), container.image.as_str())
+            else {
+                continue;
+            };
             // The published one, or the usual one of those on which something listens.
             let listens =
                 survey.machine.platform.listening.as_ref().is_none_or(|ports| ports.contains(&usual));
@@ -65,7 +69,7 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurv
                 let entry = json!({
                     "kind": kind_name(kind), "spark": spark, "port": port, "container": container.name,
                 });
-                add(draft, &container.name, entry);
+                add(draft, container.name.as_str(), entry);
             }
         }
     }
@@ -74,10 +78,10 @@ pub(super) fn take_in(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurv
 /// The cluster whose labels are on what runs there: of a controller whose file and store were lost. Of several, nobody knows which.
 fn cluster_of(surveys: &BTreeMap<SparkName, SparkSurvey>) -> Option<String> {
     let containers = surveys.values().flat_map(|survey| &survey.containers);
-    let labelled: BTreeSet<&String> =
+    let labelled: BTreeSet<&SeenClusterName> =
         containers.filter_map(|container| Some(&container.labels.as_ref()?.cluster)).collect();
     match labelled.into_iter().collect::<Vec<_>>()[..] {
-        [cluster] => Some(cluster.clone()),
+        [cluster] => Some(cluster.to_string()),
         _ => None,
     }
 }
@@ -119,8 +123,8 @@ fn fabric(draft: &mut Draft, surveys: &BTreeMap<SparkName, SparkSurvey>) {
 
 /// A model that serves, with all its ranks.
 struct FoundEngine {
-    container: String,
-    image: String,
+    container: SeenContainerName,
+    image: SeenImageRef,
     origin: EngineOrigin,
     command: EngineCommand,
     /// Head first.
@@ -129,7 +133,7 @@ struct FoundEngine {
 
 fn engines(surveys: &BTreeMap<SparkName, SparkSurvey>) -> Vec<FoundEngine> {
     let mut engines: Vec<FoundEngine> = Vec::new();
-    let mut others: Vec<(&SparkName, String, u32, String)> = Vec::new();
+    let mut others: Vec<(&SparkName, SeenContainerName, u32, ModelRoot)> = Vec::new();
     for (spark, survey) in surveys {
         for container in &survey.containers {
             let Some(command) = survey.engines.get(&container.id) else { continue };
@@ -142,7 +146,7 @@ fn engines(surveys: &BTreeMap<SparkName, SparkSurvey>) -> Vec<FoundEngine> {
             engines.push(FoundEngine {
                 container: container.name.clone(),
                 image: container.image.clone(),
-                origin: EngineOrigin::of(&container.name, &container.label_names, first),
+                origin: EngineOrigin::of(container.name.as_str(), &container.label_names, first),
                 command: command.clone(),
                 sparks: vec![spark.clone()],
             });
@@ -185,7 +189,7 @@ fn take_model(draft: &mut Draft, engine: &FoundEngine, surveys: &BTreeMap<SparkN
         }
     };
     let served = command.served();
-    let short = served[0].rsplit('/').next().unwrap_or_default();
+    let short = served[0].as_str().rsplit('/').next().unwrap_or_default();
     let short: String =
         short.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' }).collect();
     let Ok(name) = ModelName::new(short.trim_matches('-')).or_else(|_| ModelName::new("model")) else {
@@ -249,7 +253,7 @@ fn watch_engine(draft: &mut Draft, engine: &FoundEngine, ours: bool) {
             engine.origin.name()
         ));
     }
-    add(draft, &engine.container, watched(engine));
+    add(draft, engine.container.as_str(), watched(engine));
 }
 
 /// A service under a name that is free, and not the main slot's.

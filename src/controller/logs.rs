@@ -200,7 +200,7 @@ impl Controller {
                 let way = way.as_ref();
                 let text =
                     container_log::last(way, &desired, &spark, &id, file.as_ref(), LINES, DEADLINE).await;
-                LogText { spark, container, text: text.map_err(|error| error.to_string()) }
+                LogText { spark, container: container.into(), text: text.map_err(|error| error.to_string()) }
             }
         });
         let cluster = desired.cluster.as_str();

@@ -52,10 +52,10 @@ pub async fn containers(
         // What is paused is there, with all that it holds.
         let running = matches!(listed.state.as_str(), "running" | "paused");
         let mut container = Container {
-            name,
+            name: name.into(),
             running,
             restarting: listed.state == "restarting",
-            image: visible::short(&listed.image, MAX_NAME),
+            image: visible::short(&listed.image, MAX_NAME).into(),
             image_id: visible::short(&listed.image_id, MAX_NAME).into(),
             exit_code: None,
             started_at: None,
@@ -219,7 +219,7 @@ fn parse<T: serde::de::DeserializeOwned>(path: &str, status: u16, body: &[u8]) -
 
 fn labels(labels: &std::collections::BTreeMap<String, String>) -> Option<Labels> {
     Some(Labels {
-        cluster: visible::short(labels.get(label::CLUSTER)?, MAX_NAME),
+        cluster: visible::short(labels.get(label::CLUSTER)?, MAX_NAME).into(),
         object: labels.get(label::OBJECT)?.parse().ok()?,
         spec: SpecHash::of_label(labels.get(label::SPEC)?),
         token: labels.get(label::TOKEN).and_then(|token| token.parse().ok()),

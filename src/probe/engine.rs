@@ -52,8 +52,8 @@ const MAX_ROOT: usize = 1024;
 impl From<ModelCard> for ServedModel {
     fn from(card: ModelCard) -> Self {
         Self {
-            id: visible::short(&card.id, MAX_ID),
-            root: card.root.map(|root| visible::short(&root, MAX_ROOT)),
+            id: visible::short(&card.id, MAX_ID).into(),
+            root: card.root.map(|root| visible::short(&root, MAX_ROOT).into()),
         }
     }
 }
@@ -110,13 +110,13 @@ pub async fn probe(
         ..EngineAnswer::default()
     };
     let mut models = answer.models.iter();
-    let wanted = models.find(|model| asked.served.as_ref().is_none_or(|served| *served == model.id));
+    let wanted = models.find(|model| asked.served.as_ref().is_none_or(|served| model.id == served.as_str()));
     if let Some(model) = wanted {
         let question = CheckRequest {
             base: base.to_owned(),
             container: asked.container.clone(),
             api_key: asked.api_key.clone(),
-            deed: FunctionalCheck::Complete { model: model.id.clone() },
+            deed: FunctionalCheck::Complete { model: model.id.to_string() },
         };
         (answer.completion, answer.failures) = match before.filter(|old| is_kept(old, &answer, now)) {
             Some(old) => (old.completion.clone(), 0),

@@ -134,7 +134,7 @@ pub fn read(is: &str, said: &str) -> RecipeSeen {
                 ["vllm", "serve"].into_iter().map(str::to_owned).chain(words.clone()).collect();
             let all = command_line::command(&line).map(|command| command.args).unwrap_or_default();
             let args = all.into_iter().filter(|(flag, _)| need::TOLD_BY.contains(&flag.as_str()));
-            RecipeSeen::Readable { root: root.clone(), args: args.collect(), sets: BTreeSet::new() }
+            RecipeSeen::Readable { root: root.as_str().into(), args: args.collect(), sets: BTreeSet::new() }
         }
         Some(root) => RecipeSeen::Unreadable {
             why: format!("its `vllm serve {root}` does not begin with a repository or an absolute path"),

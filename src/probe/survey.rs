@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     core::model::{
         command_line::{self, EngineCommand, is_engine},
-        id::{ContainerId, ImageId},
+        id::{ContainerId, ImageId, SeenImageRef},
         observed::Container,
     },
     docker,
@@ -25,7 +25,7 @@ pub struct SparkSurvey {
     /// The engine inside a container, by the container's id.
     pub engines: BTreeMap<ContainerId, EngineCommand>,
     /// The id that each image reference of a running container names.
-    pub images: BTreeMap<String, Option<ImageId>>,
+    pub images: BTreeMap<SeenImageRef, Option<ImageId>>,
 }
 
 /// # Errors
@@ -70,7 +70,7 @@ async fn seen(transport: &dyn Transport, cluster: &str) -> Result<SparkSurvey, U
     let mut images = BTreeMap::new();
     for container in containers.iter().filter(|container| engines.contains_key(&container.id)) {
         if !images.contains_key(&container.image) {
-            let image = docker::image(transport, &container.image, DEADLINE).await?;
+            let image = docker::image(transport, container.image.as_str(), DEADLINE).await?;
             images.insert(container.image.clone(), image.map(|image| image.id));
         }
     }

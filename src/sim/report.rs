@@ -86,7 +86,7 @@ fn is_ready(spark: &str, container: &observed::Container, desired: &Desired, see
     let slot = desired.slots.iter().find(|(object, slot)| {
         let labelled = container.labels.as_ref().is_some_and(|labels| labels.object == **object);
         labelled
-            || (slot.container.as_str() == container.name
+            || (container.name == slot.container.as_str()
                 && slot.sparks.iter().any(|one| one.as_str() == spark))
     });
     let answer = slot.and_then(|(object, _)| seen.endpoints.get(object));
@@ -96,7 +96,7 @@ fn is_ready(spark: &str, container: &observed::Container, desired: &Desired, see
 fn service_of(spark: &str, container: &observed::Container, desired: &Desired) -> Option<SimulatedService> {
     desired.services.values().find_map(|service| {
         let here = matches!(&service.place, Place::Spark(place) if place.as_str() == spark);
-        let named = service.container.as_ref().is_some_and(|name| name.as_str() == container.name);
+        let named = service.container.as_ref().is_some_and(|name| container.name == name.as_str());
         let port = service.port.filter(|_| here && named && service.kind != ServiceKind::Vllm)?;
         Some(SimulatedService { kind: service.kind, port })
     })
@@ -112,7 +112,7 @@ fn container_of(
     let labels = seen.labels.as_ref().map(|labels| {
         let token = labels.token.as_ref().map(|token| (TOKEN.to_owned(), token.to_string()));
         [
-            (CLUSTER.to_owned(), labels.cluster.clone()),
+            (CLUSTER.to_owned(), labels.cluster.to_string()),
             (OBJECT.to_owned(), labels.object.to_string()),
             (SPEC.to_owned(), labels.spec.to_string()),
         ]
@@ -135,8 +135,8 @@ fn container_of(
     });
     SimulatedContainer {
         id: seen.id.to_string(),
-        name: seen.name.clone(),
-        image: seen.image.clone(),
+        name: seen.name.to_string(),
+        image: seen.image.to_string(),
         image_id: seen.image_id.to_string(),
         labels: labels.unwrap_or_default(),
         running: seen.running,

@@ -55,7 +55,7 @@ fn each_backend_says_where_it_is_what_it_serves_and_how_it_is() {
         let main = backend(&controller, "vllm");
         assert_eq!((main.base_url().as_str(), main.state), ("http://192.0.2.1:8888", BackendState::Serving));
         assert_eq!(main.served_as.iter().map(ToString::to_string).collect::<Vec<_>>(), ["wide"]);
-        assert_eq!(main.root.as_deref(), Some("lab/wide"));
+        assert_eq!(main.root, Some("lab/wide".into()));
         assert!(main.container.is_some() && main.generation.is_some(), "{main:?}");
 
         let voice = backend(&controller, "kokoro");

@@ -136,7 +136,7 @@ impl Look {
     /// The same with our label.
     pub fn ours(&mut self, on: &str, name: &str, spec: &SpecHash) -> &mut Container {
         let labels = Labels {
-            cluster: self.desired.cluster.to_string(),
+            cluster: self.desired.cluster.as_str().into(),
             object: Object::main(),
             spec: spec.clone(),
             token: Some(token(1)),
@@ -287,7 +287,7 @@ pub fn release(since: i64, containers: &[&str]) -> MemoryRelease {
 /// An engine that has proven to serve this model.
 pub fn engine(model: &str) -> EndpointAnswer {
     EndpointAnswer::Engine(EngineAnswer {
-        models: vec![ServedModel { id: model.into(), root: Some(format!("lab/{model}")) }],
+        models: vec![ServedModel { id: model.into(), root: Some(format!("lab/{model}").into()) }],
         healthy: true,
         completion: CheckResult::Proven { at: at(0) },
         ..EngineAnswer::default()

@@ -209,7 +209,7 @@ fn an_owners_server_that_answers_is_ready_however_long_it_has() {
     let served = |root: Option<&str>| {
         EndpointAnswer::Engine(EngineAnswer {
             healthy: true,
-            models: vec![ServedModel { id: "own".into(), root: root.map(str::to_owned) }],
+            models: vec![ServedModel { id: "own".into(), root: root.map(Into::into) }],
             completion: CheckResult::Proven { at: at(0) },
             ..EngineAnswer::default()
         })

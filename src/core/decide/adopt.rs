@@ -7,6 +7,7 @@ use super::{
 };
 use crate::core::model::{
     command_line::{self, EngineCommand},
+    id::ModelRoot,
     launch_spec::Liveness,
     object::Object,
     observed::EndpointAnswer,
@@ -48,7 +49,7 @@ pub fn adoption(
             group.sign == Liveness::Engine || (group.sign == Liveness::Ray && spark == group.head());
         if has_command {
             let recipe = recipe_model_id(target, observed);
-            if !same_command(container.engine_command()?, target, recipe.as_deref()) {
+            if !same_command(container.engine_command()?, target, recipe.as_ref()) {
                 return None;
             }
         }
@@ -72,10 +73,10 @@ pub fn adoption(
 
 /// The engine's command line says what the file says; what launchers add for several ranks is left out, and so is how a
 /// word was spelled.
-fn same_command(command: &str, target: &ResolvedModel<'_>, recipe: Option<&str>) -> bool {
+fn same_command(command: &str, target: &ResolvedModel<'_>, recipe: Option<&ModelRoot>) -> bool {
     let Some(found) = read_words(&[command]) else { return false };
     // Where nobody could read the recipe, it keeps the model to itself.
-    let root = target.model.source.root().or(recipe).unwrap_or(&found.root);
+    let root = target.model.source.root().unwrap_or_else(|| recipe.unwrap_or(&found.root).as_str());
     let arguments = target.arguments();
     let expected: Vec<&str> =
         ["vllm", "serve", root].into_iter().chain(arguments.iter().map(String::as_str)).collect();
@@ -104,7 +105,7 @@ fn read_words(words: &[&str]) -> Option<EngineCommand> {
 /// What the engine does when it is not told.
 fn with_defaults(mut command: EngineCommand) -> EngineCommand {
     if command.served_as.is_empty() {
-        command.served_as.push(command.root.clone());
+        command.served_as.push(command.root.as_str().into());
     }
     command
 }

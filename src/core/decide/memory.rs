@@ -80,14 +80,14 @@ pub fn owner(spark: &SparkName, container: &Container, desired: &Desired) -> Gpu
     let labels = container.labels.as_ref().filter(|labels| labels.cluster == desired.cluster.as_str());
     let slot = desired.slots.iter().find(|(object, slot)| {
         labels.is_some_and(|labels| labels.object == **object)
-            || (slot.sparks.contains(spark) && slot.container.as_str() == container.name)
+            || (slot.sparks.contains(spark) && container.name == slot.container.as_str())
     });
     if let Some((object, _)) = slot {
         return GpuOccupantOwner::Slot(object.clone());
     }
     let service = desired.services.iter().find(|(_, service)| {
         matches!(&service.place, desired::Place::Spark(place) if place == spark)
-            && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
+            && service.container.as_ref().is_some_and(|name| container.name == name.as_str())
     });
     match service {
         Some((name, _)) => GpuOccupantOwner::Service(Object::service(name)),

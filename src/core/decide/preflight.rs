@@ -371,7 +371,7 @@ impl Preflight<'_> {
     /// The container runs, stays, and has the slot's name in its own or in that of its image.
     fn is_look_alike(&self, container: &Container) -> bool {
         let name = self.target.slot.container.as_str();
-        let is_alike = container.name.contains(name) || container.image.contains(name);
+        let is_alike = container.name.as_str().contains(name) || container.image.as_str().contains(name);
         let goes = self.before.standing.iter().any(|entry| entry.container.id == container.id);
         container.running && is_alike && !goes
     }

@@ -165,7 +165,7 @@ pub fn readiness(object: &Object, group: &LaunchSpec, view: View<'_>) -> Readine
 pub fn tells_root(group: &LaunchSpec, engine: &EngineAnswer) -> bool {
     group.root.is_none()
         || engine.models.iter().all(|model| {
-            model.root.is_some() || !group.served_as.iter().any(|name| name.as_str() == model.id)
+            model.root.is_some() || !group.served_as.iter().any(|name| model.id == name.as_str())
         })
 }
 

@@ -222,7 +222,7 @@ mod tests {
 
     use crate::core::model::{
         approval::Approval,
-        id::StepKey,
+        id::{SeenContainerName, StepKey},
         launch_spec::Liveness,
         name::{ContainerName, ModelName, ServedName, SparkName},
         plan,
@@ -344,7 +344,7 @@ mod tests {
         let (object, spark) = (Object::main(), SparkName::new("spark1").unwrap());
         let files =
             ModelFiles { repo: crate::core::model::name::RepoId::new("lab/m").unwrap(), revision: None };
-        let (container, name) = (ContainerId::from("c1"), "kokoro".to_owned());
+        let (container, name) = (ContainerId::from("c1"), SeenContainerName::from("kokoro"));
         for (came, step) in [
             (StepResult::Done, stop("spark1", "c1")),
             (

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::core::model::{
     desired::{Desired, Place, Secret, Service, ServiceKind, Slot, WantedModel},
-    id::{ContainerId, Generation},
+    id::{ContainerId, Generation, ModelRoot},
     launch_spec::LaunchSpec,
     ledger::Ledger,
     name::{Address, ServedName, SparkName},
@@ -39,7 +39,7 @@ pub struct Backend {
     /// The names that its model is served as, the canonical one first; empty where only what answers knows.
     pub served_as: Vec<ServedName>,
     /// What `/v1/models` names as loaded; `None` where only the launcher or what answers knows.
-    pub root: Option<String>,
+    pub root: Option<ModelRoot>,
     /// The container that answers there, as far as it was seen.
     pub container: Option<ContainerId>,
     /// Which start of it this is; `None` while nothing was seen to be started.

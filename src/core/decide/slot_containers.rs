@@ -81,7 +81,7 @@ fn as_slot_container<'a>(
 fn is_of_service(spark: &SparkName, container: &Container, desired: &Desired) -> bool {
     desired.services.values().any(|service| {
         matches!(&service.place, Place::Spark(place) if place == spark)
-            && service.container.as_ref().is_some_and(|name| name.as_str() == container.name)
+            && service.container.as_ref().is_some_and(|name| container.name == name.as_str())
     })
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::core::model::{
     checked_arguments::CheckedArguments,
     desired::Weights,
-    id::ContainerId,
+    id::{ContainerId, SeenContainerName},
     launch::LOAD_DEADLINE,
     launch_spec::LaunchSpec,
     model_source::ModelSource,
@@ -168,7 +168,7 @@ enum ArgumentsFinding {
 /// What goes away.
 enum DisplacedEngine {
     Model(ModelName),
-    Stranger(String),
+    Stranger(SeenContainerName),
 }
 
 fn goal_of(
@@ -304,12 +304,12 @@ impl SlotView<'_> {
         for spark in &target.model.sparks {
             let Some(facts) = self.observed.facts(spark) else { continue };
             relies_on.insert(Predicate::boot(spark, facts));
-            let name = self.slot.container.as_str();
-            if facts.container(name).is_none() {
-                relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.to_owned() });
+            let name = &self.slot.container;
+            if facts.container(name.as_str()).is_none() {
+                relies_on.insert(Predicate::NameFree { spark: spark.clone(), name: name.clone() });
             }
             if let Some(seen) = facts.image(target.image.as_str()) {
-                let image = target.image.to_string();
+                let image = target.image.clone();
                 relies_on.insert(Predicate::Image { spark: spark.clone(), image, id: seen.id.clone() });
             }
         }

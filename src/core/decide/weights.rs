@@ -201,7 +201,7 @@ fn user_of(repo: &RepoId, view: View<'_>) -> Option<String> {
     let View { desired, observed, ledger, .. } = view;
     for (object, launch) in ledger.launches() {
         // Its entry may have been renamed since.
-        let is_loaded = launch.group.root.as_deref() == Some(repo.as_str())
+        let is_loaded = launch.group.root.as_ref().is_some_and(|root| root == repo.as_str())
             || is_loaded_from(&launch.group.model, repo, desired);
         if ledger.launched(object).is_some() && is_loaded {
             return Some(format!("`{}` in `{object}` was loaded from them", launch.group.model));
@@ -250,7 +250,7 @@ fn is_loaded_from(model: &ModelName, repo: &RepoId, desired: &Desired) -> bool {
 fn shows(endpoint: &Endpoint, repo: &RepoId) -> bool {
     match &endpoint.answer {
         EndpointAnswer::Engine(engine) => {
-            engine.models.iter().any(|model| model.root.as_deref() == Some(repo.as_str()))
+            engine.models.iter().any(|model| model.root.as_ref().is_some_and(|root| root == repo.as_str()))
         }
         _ => false,
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    id::RepoRevision,
+    id::{ModelRoot, RepoRevision, SeenServedName},
     name::{Flag, RepoId, canonical},
 };
 
@@ -79,9 +79,9 @@ fn word(value: &Json) -> String {
 /// An engine's command line, taken apart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineCommand {
-    pub root: String,
+    pub root: ModelRoot,
     pub revision: Option<RepoRevision>,
-    pub served_as: Vec<String>,
+    pub served_as: Vec<SeenServedName>,
     pub port: u16,
     pub chat_template: Option<String>,
     /// As the file writes them.
@@ -175,7 +175,7 @@ pub fn command(words: &[String]) -> Option<EngineCommand> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut rest = arguments_of(&words)?.iter().copied().peekable();
     let mut read = EngineCommand {
-        root: String::new(),
+        root: ModelRoot::default(),
         revision: None,
         served_as: Vec::new(),
         port: ENGINE_PORT,
@@ -188,8 +188,8 @@ pub fn command(words: &[String]) -> Option<EngineCommand> {
     while let Some(word) = rest.next() {
         if !is_option(word) {
             // The first word that is no option is the model.
-            if read.root.is_empty() {
-                word.clone_into(&mut read.root);
+            if read.root.as_str().is_empty() {
+                read.root = word.into();
             } else if read.unknown.is_empty() {
                 return None;
             }
@@ -212,7 +212,7 @@ pub fn command(words: &[String]) -> Option<EngineCommand> {
         }
         read.take(&flag, values)?;
     }
-    if read.root.is_empty() {
+    if read.root.as_str().is_empty() {
         read.root = read.after_a_switch()?;
     }
     Some(read)
@@ -256,7 +256,7 @@ impl EngineCommand {
             ));
         }
         let mut entry = Map::new();
-        if self.root.starts_with('/') {
+        if self.root.as_str().starts_with('/') {
             entry.insert("local_path".into(), self.root.as_str().into());
         } else if RepoId::new(self.root.as_str()).is_ok() {
             entry.insert("repo".into(), self.root.as_str().into());
@@ -273,17 +273,17 @@ impl EngineCommand {
     }
 
     /// The names that clients send; its own when it was told none.
-    pub fn served(&self) -> Vec<String> {
-        if self.served_as.is_empty() { vec![self.root.clone()] } else { self.served_as.clone() }
+    pub fn served(&self) -> Vec<SeenServedName> {
+        if self.served_as.is_empty() { vec![self.root.as_str().into()] } else { self.served_as.clone() }
     }
 
     /// Take in one option with its values. `None` when it is not what it should be.
     fn take(&mut self, flag: &str, values: Vec<String>) -> Option<()> {
         let first = values.first().cloned();
         match flag {
-            "model" => self.root = first?,
+            "model" => self.root = first?.into(),
             "revision" => self.revision = first.map(RepoRevision::from),
-            "served-model-name" => self.served_as = values,
+            "served-model-name" => self.served_as = values.into_iter().map(SeenServedName::from).collect(),
             "port" => self.port = first?.parse().ok()?,
             "chat-template" => self.chat_template = first,
             "node-rank" => self.rank = first?.parse().ok(),
@@ -310,14 +310,14 @@ impl EngineCommand {
     }
 
     /// The model stands behind an option that takes no word: only its name tells which those are.
-    fn after_a_switch(&mut self) -> Option<String> {
+    fn after_a_switch(&mut self) -> Option<ModelRoot> {
         const SWITCHES: [&str; 8] =
             ["enable-", "disable-", "no-", "trust-", "enforce-", "skip-", "async-", "return-"];
         let (flag, value) = self.args.iter_mut().find(|(flag, value)| {
             let is_switch = SWITCHES.iter().any(|begin| flag.starts_with(begin));
             is_switch && value.as_str().is_some_and(|text| text.contains('/'))
         })?;
-        let root = value.as_str()?.to_owned();
+        let root = value.as_str()?.into();
         *value = Json::Bool(true);
         let negated = flag.strip_prefix("no-").map(str::to_owned);
         if let Some(positive) = negated {

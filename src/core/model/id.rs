@@ -102,6 +102,26 @@ id!(
     StepKey
 );
 id!(
+    /// A container's name, as its Docker Engine tells it: whoever made the container chose it.
+    SeenContainerName
+);
+id!(
+    /// The image that a container was made from, as its Docker Engine tells it: a name, or an id where the name went to another.
+    SeenImageRef
+);
+id!(
+    /// The cluster that a container's label names: not always ours.
+    SeenClusterName
+);
+id!(
+    /// What an engine is told to load, and names as loaded: a repository or a path, as the file, a recipe or the engine has it.
+    ModelRoot
+);
+id!(
+    /// A name that an engine serves its model as, as the engine or its command line has it.
+    SeenServedName
+);
+id!(
     /// `sha256:…` of a manifest that an image was pulled by, as a Docker Engine tells it.
     ImageDigest
 );

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    id::ModelRoot,
     name::{ContainerName, ModelName, PlainPath, ServedName, SparkName},
     observed::{Container, is_ray},
     spec_hash::SpecHash,
@@ -21,7 +22,7 @@ pub struct LaunchSpec {
     /// Where the head answers.
     pub port: u16,
     /// What `/v1/models` must name as loaded; `None` when only the launcher knows.
-    pub root: Option<String>,
+    pub root: Option<ModelRoot>,
     /// Canonical name first; never empty.
     pub served_as: Vec<ServedName>,
     #[serde(default)]

@@ -15,7 +15,8 @@ use super::{
     files::FilesSeen,
     id::{
         BootId, ContainerId, ControllerId, DriverVersion, Generation, GitCommit, ImageId, JobId, LabelName,
-        LauncherOptionName, RecipeVariable, RestartPolicyName,
+        LauncherOptionName, ModelRoot, RecipeVariable, RestartPolicyName, SeenClusterName, SeenContainerName,
+        SeenImageRef, SeenServedName,
     },
     image::ImageSeen,
     name::SparkName,
@@ -171,7 +172,7 @@ impl LauncherCheckout {
 pub enum RecipeSeen {
     /// What `vllm serve` is told to load, and what it is told of memory.
     Readable {
-        root: String,
+        root: ModelRoot,
         #[serde(default)]
         args: BTreeMap<String, serde_json::Value>,
         /// What the recipe sets in the engine's environment, over everything else.
@@ -276,8 +277,8 @@ pub struct GpuProcess {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     pub id: ContainerId,
-    pub name: String,
-    pub image: String,
+    pub name: SeenContainerName,
+    pub image: SeenImageRef,
     pub image_id: ImageId,
     pub running: bool,
     /// It ended, and Docker waits before it starts it again.
@@ -315,7 +316,7 @@ pub struct Process {
 /// What we wrote on a container that we started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
-    pub cluster: String,
+    pub cluster: SeenClusterName,
     pub object: Object,
     pub spec: SpecHash,
     pub token: Option<FencingToken>,
@@ -521,9 +522,9 @@ pub struct ServiceAnswer {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServedModel {
-    pub id: String,
+    pub id: SeenServedName,
     /// What was loaded: a repository or a path; `None` when the server does not tell.
-    pub root: Option<String>,
+    pub root: Option<ModelRoot>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    id::{BootId, ContainerId, EngineVersion, ImageId, PlanId, StepKey},
+    id::{BootId, ContainerId, EngineVersion, ImageId, PlanId, SeenContainerName, StepKey},
     memory_table,
-    name::SparkName,
+    name::{ContainerName, ImageRef, SparkName},
     object::Object,
     observed::{Container, Observed, SparkFacts},
     reason::{Concern, Reason},
@@ -230,11 +230,11 @@ pub enum Predicate {
     /// This Spark answers, and has not been restarted.
     Boot { spark: SparkName, boot_id: BootId },
     /// A container of this name has this id.
-    Container { spark: SparkName, name: String, id: ContainerId, running: bool },
+    Container { spark: SparkName, name: SeenContainerName, id: ContainerId, running: bool },
     /// No container has this name.
-    NameFree { spark: SparkName, name: String },
+    NameFree { spark: SparkName, name: ContainerName },
     /// The reference names this image there.
-    Image { spark: SparkName, image: String, id: ImageId },
+    Image { spark: SparkName, image: ImageRef, id: ImageId },
 }
 
 impl Predicate {
@@ -266,7 +266,7 @@ impl Predicate {
                 id == container
             }
             (Self::NameFree { spark, name }, Step::Launch { group, .. }) => {
-                group.sparks.contains(spark) && group.container.as_str() == name
+                group.sparks.contains(spark) && group.container == *name
             }
             _ => false,
         }
@@ -283,7 +283,7 @@ impl Predicate {
                 Err(format!("`{spark}` has been restarted since"))
             }
             Self::Container { spark, name, id, running } => {
-                match facts_of(spark, observed)?.container(name) {
+                match facts_of(spark, observed)?.container(name.as_str()) {
                     None => Err(format!("`{name}` is gone from `{spark}`")),
                     Some(now) if now.id != *id => {
                         Err(format!("`{name}` on `{spark}` is another container now"))
@@ -295,11 +295,11 @@ impl Predicate {
                     Some(_) => Ok(()),
                 }
             }
-            Self::NameFree { spark, name } => match facts_of(spark, observed)?.container(name) {
+            Self::NameFree { spark, name } => match facts_of(spark, observed)?.container(name.as_str()) {
                 None => Ok(()),
                 Some(_) => Err(format!("there is a container `{name}` on `{spark}` now")),
             },
-            Self::Image { spark, image, id } => match facts_of(spark, observed)?.image(image) {
+            Self::Image { spark, image, id } => match facts_of(spark, observed)?.image(image.as_str()) {
                 Some(now) if now.id == *id => Ok(()),
                 _ => Err(format!("`{image}` on `{spark}` is another image now")),
             },

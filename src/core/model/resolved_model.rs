@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{
     command_line,
     desired::{Desired, EnvValue, Fabric, Model, Secret, Slot},
+    id::ModelRoot,
     launch_spec::LaunchSpec,
     launcher::{LaunchFile, Launcher, Start},
     model_source::ModelSource,
@@ -148,7 +149,7 @@ impl ResolvedModel<'_> {
             sparks: self.model.sparks.clone(),
             container: self.slot.container.clone(),
             port: self.port,
-            root: self.model.source.root().map(str::to_owned),
+            root: self.model.source.root().map(ModelRoot::from),
             served_as: self.model.served_as.clone(),
             sign: self.start.liveness(),
             is_labelled: self.start.names_containers(),
@@ -204,7 +205,7 @@ impl Observed {
 }
 
 /// What the recipe loads, as the launcher's dry run shows it.
-pub(crate) fn recipe_model_id(target: &ResolvedModel<'_>, observed: &Observed) -> Option<String> {
+pub(crate) fn recipe_model_id(target: &ResolvedModel<'_>, observed: &Observed) -> Option<ModelRoot> {
     match observed.recipe(target)? {
         RecipeSeen::Readable { root, .. } => Some(root.clone()),
         RecipeSeen::Unreadable { .. } => None,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bot_update::BotCheckout,
-    id::{ContainerId, ImageId, JobId, StepKey},
+    id::{ContainerId, ImageId, JobId, SeenContainerName, StepKey},
     launch_spec::{LaunchSpec, OwnStop},
     name::{PlainPath, SparkName},
     object::Object,
@@ -32,7 +32,7 @@ pub enum Step {
         object: Object,
         spark: SparkName,
         container: ContainerId,
-        name: String,
+        name: SeenContainerName,
         remove: bool,
         grace_secs: u32,
         pids: Vec<u32>,
@@ -50,7 +50,7 @@ pub enum Step {
         object: Object,
         spark: SparkName,
         container: ContainerId,
-        name: String,
+        name: SeenContainerName,
         /// For the restart that was asked for at that time.
         #[serde(default)]
         asked: Option<Timestamp>,

@@ -215,8 +215,8 @@ fn disks(facts: &SparkFacts) -> Vec<DiskStatus> {
 
 fn containers(spark: &SparkName, facts: &SparkFacts, desired: &Desired) -> Vec<ContainerStatus> {
     let containers = facts.containers.iter().map(|seen| ContainerStatus {
-        name: seen.name.clone(),
-        image: seen.image.clone(),
+        name: seen.name.to_string(),
+        image: seen.image.to_string(),
         state: match (seen.running, seen.restarting) {
             (true, _) => ContainerState::Running,
             (false, true) => ContainerState::Restarting,
