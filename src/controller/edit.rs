@@ -18,7 +18,9 @@ use crate::{
             planner, removal, schedule,
             view::View,
         },
-        model::{access::Role, desired::Desired, event_kind::EventKind, object::Object, plan::Plan},
+        model::{
+            access::Role, desired::Desired, event_kind::EventKind, id::RemovalId, object::Object, plan::Plan,
+        },
     },
     manifest::{
         self,
@@ -84,7 +86,7 @@ pub struct Edited {
     /// Of what the file holds now.
     pub tag: FileTag,
     /// What to approve for the new text to come into force: it takes much out.
-    pub pending_approval: Option<String>,
+    pub pending_approval: Option<RemovalId>,
     /// That in words.
     #[serde(default)]
     pub pending_reason: Option<String>,

@@ -253,7 +253,7 @@ impl Controller {
     pub fn approve(&self, id: &str, by: &str) -> Result<(), RequestRefusal> {
         let mut state = self.state();
         if state.pending.as_ref().is_some_and(|pending| pending.id == id) {
-            state.ledger.accepted_removals.insert(id.to_owned());
+            state.ledger.accepted_removals.insert(id.into());
             state.keep_ledger()?;
             let message = format!("the removals of {id} were approved by {by}");
             state.store.add_event(EventKind::Approved, "", &message, (self.world.now)())?;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{
     decide::{drift::Drift, serving::Backend},
-    model::{desired::Desired, name::ModelName, observed::Observed, plan::Plan, status_line::StatusLine},
+    model::{
+        desired::Desired, id::RemovalId, name::ModelName, observed::Observed, plan::Plan,
+        status_line::StatusLine,
+    },
     tell::{concern::Headline, slot_summary::SlotSummary},
 };
 
@@ -24,7 +27,7 @@ pub struct Snapshot {
     /// Why the file is not the revision in force.
     pub file_error: Option<String>,
     /// What to approve for the file to come into force, when that is all that is missing.
-    pub pending_approval: Option<String>,
+    pub pending_approval: Option<RemovalId>,
     /// Where it is.
     pub file: PathBuf,
     pub warnings: Vec<String>,

@@ -14,7 +14,7 @@ use crate::{
         decide::connectivity::UptimeInterval,
         model::{
             desired::{Desired, Spark},
-            id::PlanId,
+            id::{PlanId, RemovalId},
             ledger::Ledger,
             name::{ServiceName, SparkName, nearest},
             object::Object,
@@ -101,7 +101,7 @@ impl FileInForce {
 #[derive(Debug, Clone)]
 pub struct PendingFile {
     /// To agree with: `spark-control approve ID`.
-    pub id: String,
+    pub id: RemovalId,
 }
 
 /// One endpoint's, oldest first. The last one goes on.

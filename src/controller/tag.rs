@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::model::spec_hash::hex;
+use crate::core::model::{id::RemovalId, spec_hash::hex};
 
 /// Enough that nobody meets two texts of one.
 const HASH_BYTES: usize = 8;
@@ -64,9 +64,9 @@ impl std::str::FromStr for FileTag {
 }
 
 /// Names these very bytes.
-pub(super) fn removal_id(text: &str) -> String {
+pub(super) fn removal_id(text: &str) -> RemovalId {
     use sha2::{Digest, Sha256};
-    hex(&Sha256::digest(text.as_bytes())[..6])
+    hex(&Sha256::digest(text.as_bytes())[..6]).into()
 }
 
 #[cfg(test)]

@@ -37,16 +37,27 @@ impl CheckedArguments {
 
     /// The line of `apply/arguments.py`, or `unknown WHY` from whoever ran it.
     pub fn of(said: &str, at: Timestamp) -> Self {
+        /// What another version may say beside is as good as not known.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum ArgumentsAnswerKind {
+            Valid,
+            Invalid,
+            #[serde(other)]
+            Unknown,
+        }
         #[derive(Deserialize)]
         struct ArgumentsAnswer {
-            is: String,
+            is: ArgumentsAnswerKind,
             engine: Option<EngineVersion>,
             why: String,
         }
         match serde_json::from_str::<ArgumentsAnswer>(said) {
-            Ok(ArgumentsAnswer { is, engine, .. }) if is == "valid" => Self::Valid { engine },
-            Ok(ArgumentsAnswer { is, engine, why }) if is == "invalid" => Self::Invalid { why, engine },
-            Ok(ArgumentsAnswer { why, .. }) => Self::Unknown { why, at },
+            Ok(ArgumentsAnswer { is: ArgumentsAnswerKind::Valid, engine, .. }) => Self::Valid { engine },
+            Ok(ArgumentsAnswer { is: ArgumentsAnswerKind::Invalid, engine, why }) => {
+                Self::Invalid { why, engine }
+            }
+            Ok(ArgumentsAnswer { is: ArgumentsAnswerKind::Unknown, why, .. }) => Self::Unknown { why, at },
             Err(_) => Self::Unknown { why: said.strip_prefix("unknown ").unwrap_or(said).to_owned(), at },
         }
     }

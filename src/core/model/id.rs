@@ -102,6 +102,10 @@ id!(
     StepKey
 );
 id!(
+    /// A text of the file that takes much out: a hash of its bytes, with which a person agrees to that.
+    RemovalId
+);
+id!(
     /// A container's name, as its Docker Engine tells it: whoever made the container chose it.
     SeenContainerName
 );

@@ -14,7 +14,7 @@ use super::{
     desired::Slot,
     event_kind::EventKind,
     files::FilesSeen,
-    id::{ContainerId, ImageId, StepKey},
+    id::{ContainerId, ImageId, RemovalId, StepKey},
     launch::{
         FailedAttempts, FailureKind, KEPT_LOAD_TIMES, LOAD_DEADLINE, Launch, LaunchFailure, LaunchState,
         RETRY_AFTER, SHORTEST_DEADLINE,
@@ -62,7 +62,7 @@ pub struct Ledger {
     pub transfers: BTreeMap<Object, Transfer>,
     pub approvals: Vec<Approval>,
     /// Hashes of revisions whose removals a person agreed to.
-    pub accepted_removals: BTreeSet<String>,
+    pub accepted_removals: BTreeSet<RemovalId>,
     /// Since when something differs, by what stays the same while it does.
     pub differing: BTreeMap<String, Timestamp>,
     /// Conditions as people were told of them last.
@@ -97,7 +97,7 @@ struct StoredLedger {
     approvals: Vec<Approval>,
     kept: BTreeMap<Object, ConvergedService>,
     restarts: BTreeMap<Object, ServiceRestarts>,
-    accepted_removals: BTreeSet<String>,
+    accepted_removals: BTreeSet<RemovalId>,
     differing: BTreeMap<String, Timestamp>,
     told: NotifiedConditions,
     fenced: Option<String>,

@@ -55,7 +55,7 @@ impl From<edit::Edited> for EditOutcome {
         Self {
             revision: edited.revision,
             written: edited.written,
-            pending_approval: edited.pending_approval,
+            pending_approval: edited.pending_approval.map(Into::into),
             pending_reason: edited.pending_reason,
             diff: edited.diff,
             warnings: edited.warnings,

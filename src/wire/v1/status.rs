@@ -268,7 +268,7 @@ impl From<&Snapshot> for Status {
             cluster: desired.map(|desired| desired.cluster.to_string()),
             file: seen.file.display().to_string(),
             file_error: seen.file_error.clone(),
-            pending_approval: seen.pending_approval.clone(),
+            pending_approval: seen.pending_approval.as_ref().map(ToString::to_string),
             fenced: seen.fenced.clone(),
             suspended: desired.is_some_and(|desired| desired.policy.suspend),
             warnings: seen.warnings.clone(),

@@ -444,7 +444,7 @@ impl Play {
         let ids = snapshot
             .pending_approval
             .iter()
-            .cloned()
+            .map(ToString::to_string)
             .chain(snapshot.plan.iter().map(|plan: &Plan| plan.id.to_string()));
         for id in ids.collect::<Vec<_>>() {
             let _ = controller.approve(&id, "alice");
