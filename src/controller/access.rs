@@ -85,12 +85,11 @@ impl Controller {
         };
         let mut known = self.auth.write();
         known.sessions.retain(|session| session.until > now);
-        let same = |other: &&BrowserSession| other.token == session.token;
-        if known.sessions.iter().filter(same).count() >= MOST_SESSIONS
-            && let Some(oldest) = known.sessions.iter().find(same).map(|oldest| oldest.id.clone())
-        {
-            known.sessions.retain(|other| other.id != oldest);
+        let mut of_this_token = known.sessions.iter().filter(|other| other.token == session.token);
+        let oldest = of_this_token.next().map(|oldest| oldest.id.clone());
+        if let Some(oldest) = oldest.filter(|_| of_this_token.count() + 1 >= MOST_SESSIONS) {
             self.state().store.remove_session(&oldest)?;
+            known.sessions.retain(|other| other.id != oldest);
         }
         let state = self.state();
         state.store.add_session(&session, now)?;

@@ -11,6 +11,7 @@ pub mod launcher;
 pub mod listeners;
 pub mod machine;
 pub mod report;
+mod script;
 pub mod transfer;
 pub mod transport;
 pub mod update;

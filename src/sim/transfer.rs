@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::machine::{Machine, SimulatedTransfer};
+use super::{
+    machine::{Machine, SimulatedTransfer},
+    script::value_of,
+};
 use crate::core::model::observed::JobState;
 
 /// Read a script of `apply::weights`.
@@ -16,12 +19,6 @@ pub fn read(script: &str) -> Option<SimulatedTransfer> {
         is_call.then(|| words.get(at).map(|word| (*word).to_owned())).flatten()
     });
     Some(SimulatedTransfer { folder: value_of(script, "folder")?, to: to.collect() })
-}
-
-/// What the script sets a variable to.
-fn value_of(script: &str, name: &str) -> Option<String> {
-    let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
-    Some(line.trim_end_matches('\'').to_owned())
 }
 
 /// It is due: its end, and its last words.

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::machine::{Machine, SimulatedUpdate};
+use super::{
+    machine::{Machine, SimulatedUpdate},
+    script::value_of,
+};
 use crate::core::model::observed::JobState;
 
 /// While it is under way; the real one has as many phases.
@@ -11,12 +14,6 @@ pub const PHASE: &str = "building at 1c0ffee";
 /// Read a script of `apply::bots`; `None` when it is another job's.
 pub fn read(script: &str) -> Option<SimulatedUpdate> {
     Some(SimulatedUpdate { branch: value_of(script, "branch")?, container: value_of(script, "container")? })
-}
-
-/// What the script sets a variable to.
-fn value_of(script: &str, name: &str) -> Option<String> {
-    let line = script.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("='"))?;
-    Some(line.trim_end_matches('\'').to_owned())
 }
 
 /// It is due: its end, and its last words.

@@ -18,13 +18,15 @@ const FIRST_RESTART: SignedDuration = SignedDuration::from_secs(10);
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(20);
 /// Between launches that are refused: twice as long each time, and never longer than this.
 pub const LONGEST_RETRY: SignedDuration = SignedDuration::from_mins(10);
-/// Until loads of a model are known. Two-Spark loads of 15 to 25 minutes are common.
+/// A load fails after this, until loads of the model are known. Two-Spark loads of 15 to 25 minutes are common (eugr/spark-vllm-docker,
+/// NVIDIA's playbooks).
 pub const LOAD_DEADLINE: SignedDuration = SignedDuration::from_mins(40);
-/// However quick the loads were: a cold page cache makes the next one several times slower.
+/// No deadline that is learned is shorter, however quick the loads were: a cold page cache makes the next one several times slower.
 pub const SHORTEST_DEADLINE: SignedDuration = SignedDuration::from_mins(20);
-/// A launcher dispatches in seconds; it also checks images and copies mods first.
+/// A launcher that is at work for longer counts as failed. It dispatches in seconds, but checks images and copies mods first.
 pub const LAUNCH_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
-/// After the launcher ended, until an engine process must be seen.
+/// A load whose launcher has ended fails when no engine process is seen for this long. Shorter was rejected: a launcher returns before
+/// its container's first process has become the engine.
 pub const ENGINE_GRACE: SignedDuration = SignedDuration::from_secs(20);
 /// The same where the owner's own script or recipe goes before the engine: it may install something first.
 pub const PREPARATION: SignedDuration = SignedDuration::from_mins(10);

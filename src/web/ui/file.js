@@ -104,7 +104,7 @@ export function File({ status, may, open }) {
     <${Trouble} problem=${known.problem} />
     ${isStale && text !== known.text && html`<p class="trouble">${says.changed}</p>`}
     <label class="block">${says.label(status.file)}
-      <textarea class="file" spellcheck="false" rows="28" value=${text} readonly=${!may("edit") || known.text === null}
+      <textarea class="file" spellcheck=${false} rows="28" value=${text} readonly=${!may("edit") || known.text === null}
         aria-describedby="file-checked" onInput=${(/** @type {On<HTMLTextAreaElement>} */ event) => write(event.target.value)}></textarea></label>
     <div id="file-checked" aria-live="polite">
       ${checked.state === "reading" && !known.problem && html`<p>${words.loading}</p>`}
