@@ -148,7 +148,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 
 /// The demo keeps its memory beside its file, unless told otherwise.
 fn demo_places(places: ControllerPaths, told: bool) -> ControllerPaths {
-    if told { places } else { ControllerPaths { data: PathBuf::from(".spark-control-demo"), ..places } }
+    if told { places } else { ControllerPaths { data: PathBuf::from(reach::DEMO_DATA), ..places } }
 }
 
 /// The one in the working directory, else the one of this user, where it has a folder for it.

@@ -32,6 +32,8 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(60);
 /// A wait that is worth telling of.
 const QUIET: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 64 << 20;
+/// Where the demo keeps its memory, beside its file.
+pub const DEMO_DATA: &str = ".spark-control-demo";
 
 /// The lock on a data directory. Held for as long as the value lives; the kernel frees it when its owner dies.
 pub struct DataDirectoryLock {
@@ -81,6 +83,17 @@ pub enum ReachedController {
     Own(Arc<Controller>, DataDirectoryLock),
 }
 
+/// Who stands beside a demo's file and does not say which memory is meant would look for simulated Sparks on the network.
+async fn tell_of_a_demo(places: &ControllerPaths) {
+    let beside = places.file.parent().unwrap_or(Path::new("")).join(DEMO_DATA);
+    if beside != places.data && UnixStream::connect(beside.join("control.sock")).await.is_ok() {
+        talk!(
+            "a demo runs with this file, and this command asks another controller; `--data {}` asks the demo's",
+            beside.display()
+        );
+    }
+}
+
 /// # Errors
 /// When neither is possible.
 pub async fn reach(places: &ControllerPaths) -> anyhow::Result<ReachedController> {
@@ -89,6 +102,7 @@ pub async fn reach(places: &ControllerPaths) -> anyhow::Result<ReachedController
     let mut told = false;
     loop {
         if let Some(lock) = lock(&places.data)? {
+            tell_of_a_demo(places).await;
             let world = controller::real_world(&places.data)?;
             let controller = Controller::new(places.clone(), world)
                 .with_context(|| format!("opening the store in {}", places.data.display()))?;

@@ -143,7 +143,8 @@ models:
 services:
   kokoro: { kind: tts, spark: here, port: 8880, container: kokoro-tts, state: running }
 schedule:
-  night: { days: [mon, fri], from: \"23:00\", to: \"05:00\", model: large }
+  # The same model, because nobody knows at what hour this runs.
+  night: { days: [mon, fri], from: \"23:00\", to: \"05:00\", model: small }
 ";
 
 /// What a person types and reads; the commands that edit say what they changed, and refuse what is somebody else's.

@@ -98,6 +98,12 @@ fn the_demo_swaps_a_model_because_its_file_was_edited() {
     demo.wait("the small model", 60, || serves("127.0.0.11:8888", "small"));
     replace(&demo.file(), "\nmodel: small", "\nmodel: large");
     demo.wait("the large model", 60, || serves("127.0.0.11:8888", "coder"));
+    // Without the demo's memory a command asks another controller, which knows nothing, and says so.
+    let folder = demo.directory.path();
+    let lost = spark_control(folder).arg("history").current_dir(folder).output().unwrap();
+    let told = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert!(told.contains("`--data .spark-control-demo` asks the demo's"), "{told}");
+    assert!(demo.command(&["history"]).stderr.is_empty());
     demo.wait("a quiet plan", 30, || demo.command(&["plan"]).status.code() == Some(0));
 
     let question = r#"{"model":"large","stream":true,"messages":[{"role":"user","content":"who are you?"}]}"#;
