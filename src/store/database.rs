@@ -19,11 +19,11 @@ use super::error::StoreError;
 /// A round queues a few dozen at most. With more than these, who writes waits for the disk.
 const QUEUED: usize = 1000;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type DatabaseJob = Box<dyn FnOnce(&mut Connection) + Send>;
 
 pub(super) struct Database {
     /// `None` while it ends.
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<DatabaseJob>>,
     thread: Option<JoinHandle<()>>,
     /// The first error of a queued write that nobody was told of yet.
     failed: Arc<Mutex<Option<StoreError>>>,
@@ -47,7 +47,7 @@ impl Database {
     /// # Errors
     /// When there is no thread to be had.
     pub fn start(mut connection: Connection) -> Result<Self, StoreError> {
-        let (jobs, waiting): (SyncSender<Job>, Receiver<Job>) = sync_channel(QUEUED);
+        let (jobs, waiting): (SyncSender<DatabaseJob>, Receiver<DatabaseJob>) = sync_channel(QUEUED);
         let work = move || waiting.into_iter().for_each(|job| job(&mut connection));
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(work);
         let thread = thread.map_err(|error| StoreError::Io("the thread of the store".to_owned(), error))?;
@@ -121,7 +121,7 @@ impl Database {
         Ok(PendingWrite(answered))
     }
 
-    fn send(&self, job: Job) -> Result<(), StoreError> {
+    fn send(&self, job: DatabaseJob) -> Result<(), StoreError> {
         let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
         sent.and_then(Result::ok).ok_or(StoreError::Ended)
     }

@@ -399,6 +399,14 @@ fn a_sparkrun_that_lacks_an_option_is_in_the_way() {
     );
     let (_, message) = refused(Some(LauncherSeen::Silent { why: "No module named 'click'".into() })).unwrap();
     assert!(message.ends_with("does not tell which options it takes: No module named 'click'"), "{message}");
+    let missing = |facts: &mut SparkFacts| {
+        facts.programs = [(".local/bin/sparkrun".to_owned(), false)].into();
+        let why = "not found".to_owned();
+        facts.launchers = [(".local/bin/sparkrun".to_owned(), LauncherSeen::Silent { why })].into();
+    };
+    let told = Sparks::ready().with("spark1", missing).objections(&own, &[]);
+    let message = "`.local/bin/sparkrun` is not there on `spark1`, or cannot be run".to_owned();
+    assert_eq!(told, [(Reason::LauncherMissing, message)], "once");
 }
 
 /// If this failed, a model over two Sparks would hang some time after its start, and nobody would know why.

@@ -256,7 +256,10 @@ impl Preflight<'_> {
     fn sparkrun(&self) -> Vec<Objection> {
         let Some(program) = self.target.start.sparkrun() else { return Vec::new() };
         let head = self.head();
-        let seen = self.observed.facts(head).and_then(|facts| facts.launchers.get(program.as_str()));
+        let Some(facts) = self.observed.facts(head) else { return Vec::new() };
+        // One that is not there is told as that.
+        let is_there = facts.programs.get(program.as_str()) != Some(&false);
+        let seen = facts.launchers.get(program.as_str()).filter(|_| is_there);
         let messages = match seen {
             None | Some(LauncherSeen::Missing) => Vec::new(),
             Some(LauncherSeen::Silent { why }) => {
