@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::machine::MAX_SAID;
+use super::machine::{MAX_SAID, options_of};
 use crate::{
     core::{
         decide::need,
@@ -109,7 +109,7 @@ impl LauncherAnswers {
 /// What a help said: options with commas between them, or why there are none.
 fn options(is: &str, said: &str) -> LauncherSeen {
     if is == "yes" {
-        let options = said.split(',').map(Into::into).collect();
+        let options = options_of(said);
         return LauncherSeen::Present(LauncherCheckout { options, ..LauncherCheckout::default() });
     }
     let why =

@@ -305,7 +305,8 @@ fn launcher_of(line: &str) -> Option<(String, LauncherSeen)> {
     Some((dir.to_owned(), seen))
 }
 
-fn options_of(list: &str) -> BTreeSet<LauncherOptionName> {
+/// The options in a list with commas.
+pub(super) fn options_of(list: &str) -> BTreeSet<LauncherOptionName> {
     list.split(',').filter(|option| option.starts_with("--")).map(LauncherOptionName::from).collect()
 }
 
