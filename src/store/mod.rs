@@ -51,6 +51,26 @@ pub struct Store {
     revisions: RefCell<VecDeque<(u64, String)>>,
 }
 
+/// A ledger on its way to the disk. One that does not get there, also because something before it did not, is written again.
+struct QueuedLedger {
+    last: Arc<Mutex<String>>,
+    is_written: bool,
+}
+
+impl QueuedLedger {
+    fn arrive(&mut self) {
+        self.is_written = true;
+    }
+}
+
+impl Drop for QueuedLedger {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.last.lock().clear();
+        }
+    }
+}
+
 /// A message that has not arrived yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxMessage {
@@ -232,14 +252,14 @@ impl Store {
     {
         let json = serde_json::to_string(ledger)?;
         self.ledger.lock().clone_from(&json);
-        let last = self.ledger.clone();
+        let mut queued = QueuedLedger { last: self.ledger.clone(), is_written: false };
         Ok(move |connection: &mut Connection| {
-            let done = connection.transaction().map_err(StoreError::from).and_then(|transaction| {
-                write(&transaction)?;
-                transaction.execute(SET_LEDGER, [&json])?;
-                Ok(transaction.commit()?)
-            });
-            done.inspect_err(|_| last.lock().clear())
+            let transaction = connection.transaction()?;
+            write(&transaction)?;
+            transaction.execute(SET_LEDGER, [&json])?;
+            transaction.commit()?;
+            queued.arrive();
+            Ok(())
         })
     }
 
@@ -475,6 +495,24 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(store.take_interrupted(now()).unwrap(), [step()]);
         assert_eq!(store.take_interrupted(now()).unwrap(), []);
+    }
+
+    /// If this failed, what was to be written behind a write that failed would never be.
+    #[test]
+    fn a_ledger_that_was_not_written_is_written_with_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let ledger = Ledger { fenced: Some("b acts".into()), ..Ledger::default() };
+        store.set_ledger(&Ledger::default()).unwrap();
+        store.queue(|_| Err(StoreError::Ended)).unwrap();
+        assert!(store.intend("1.1.a", "{}", &ledger, now()).unwrap().wait().is_err());
+        assert_eq!(store.ledger().unwrap(), Ledger::default());
+        store.set_ledger(&ledger).unwrap();
+        store.sync().unwrap();
+        assert_eq!(store.ledger().unwrap(), ledger);
+        assert_eq!(store.take_interrupted(now()).unwrap(), [], "nothing was begun");
+        // What is there is not written again.
+        assert!(!store.ledger.lock().is_empty());
     }
 
     /// If this failed, the store would grow for ever.

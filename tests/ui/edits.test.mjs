@@ -86,7 +86,7 @@ test("a model is added, from a repository and from a path", async () => {
 test("the file is edited in the page", async () => {
   const page = await open(browser, demo, { path: "/#/file" });
   const text = page.getByRole("textbox", { name: /Text of/ });
-  assert.equal(await text.evaluate((area) => area.spellcheck), false, "names of the file are no words of a language");
+  assert.equal(await text.getAttribute("spellcheck"), "false", "names of the file are no words of a language");
   await page.getByText("This is what the file holds.").waitFor();
   const before = await text.inputValue();
   await text.fill(before.replace("port: 8880", "port: 99999"));
