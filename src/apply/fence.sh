@@ -212,13 +212,13 @@ group_is_alive() {
 }
 
 # A job and all that it started end. A launcher that takes back what it began may need a moment: sparkrun keeps the Sparks reserved for
-# good when it is killed in the middle.
+# good when it is killed in the middle, or told again while it does. So the leader alone is told: `timeout` tells all of the group.
 end_job() {
     dir="$state/jobs/$job"
     if [ ! -r "$dir/pid" ]; then say already; return 0; fi
     read -r pid start <"$dir/pid"
     if [ "$(cat "$dir/boot")" = "$boot" ] && alive "$pid" "$start"; then
-        kill -s TERM -- "-$pid" 2>/dev/null
+        kill -s TERM "$pid" 2>/dev/null
         tries=0
         while group_is_alive "$pid" && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
         kill -s KILL -- "-$pid" 2>/dev/null
