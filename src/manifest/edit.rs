@@ -9,7 +9,7 @@ use super::{
     patch,
     problem::FileProblem,
     refused::Refused,
-    splice::{Moves, NoPlace, splice},
+    splice::{MovedText, NoPlace, splice},
     tree::{self, Node, Value},
 };
 
@@ -46,13 +46,13 @@ pub fn edited(text: &str, change: &TextChange) -> Result<String, Refused> {
     if new == old {
         return Ok(text.to_owned());
     }
-    if let Ok(after) = splice(body, &before, &new, Moves::AsTheyAre)
+    if let Ok(after) = splice(body, &before, &new, MovedText::AsWritten)
         && tree::parse(&after).is_ok_and(|read| read.json() == new)
     {
         return Ok(format!("{mark}{after}"));
     }
-    let after =
-        splice(body, &before, &new, Moves::Anew).map_err(|no_place| touches_other_text(body, &no_place))?;
+    let after = splice(body, &before, &new, MovedText::Anew)
+        .map_err(|no_place| touches_other_text(body, &no_place))?;
     match tree::parse(&after) {
         Ok(read) if read.json() == new => Ok(format!("{mark}{after}")),
         Ok(read) => Err(misread(body, &before, &read.json(), &new)),

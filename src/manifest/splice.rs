@@ -30,8 +30,8 @@ pub(super) type Placed = Result<(), NoPlace>;
 
 /// Whether what leaves one map and comes into another is written there as it was here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moves {
-    AsTheyAre,
+pub enum MovedText {
+    AsWritten,
     /// A word for a value that is written elsewhere, which an alias is, may not be moved before that.
     Anew,
 }
@@ -40,7 +40,7 @@ pub enum Moves {
 ///
 /// # Errors
 /// Where the text is written in a way that cannot be changed in part.
-pub fn splice(text: &str, before: &Node, new: &Json, moves: Moves) -> Result<String, NoPlace> {
+pub fn splice(text: &str, before: &Node, new: &Json, moves: MovedText) -> Result<String, NoPlace> {
     let mut splicer = Splicer {
         text: FileLines::new(text),
         is_json: is_flow(text, before),
@@ -48,7 +48,7 @@ pub fn splice(text: &str, before: &Node, new: &Json, moves: Moves) -> Result<Str
         cuts: Vec::new(),
     };
     let whole = BlockSpan { start: 0, end: text.len() };
-    if moves == Moves::AsTheyAre {
+    if moves == MovedText::AsWritten {
         splicer.find_leaving(before, new, whole);
     }
     splicer.value(before, new, whole)?;

@@ -46,7 +46,7 @@ impl Store {
     /// [`StoreError`].
     pub fn keep_answer(&self, key: &str, answer: &StoredResponse, now: Timestamp) -> Result<(), StoreError> {
         let (key, answer, at) = (key.to_owned(), answer.clone(), moment(now));
-        self.write(move |connection| {
+        self.database.write(move |connection| {
             connection.execute(
                 "INSERT OR REPLACE INTO answer (key, request, at, status, kind, tag, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![key, answer.request, at, answer.status, answer.kind, answer.tag, answer.body],

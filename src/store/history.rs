@@ -41,7 +41,7 @@ impl Store {
             recent.pop_front();
         }
         recent.push_back(event.clone());
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             let sql = "INSERT INTO event (number, at, kind, object, message) VALUES (?1, ?2, ?3, ?4, ?5)";
             let Event { number, at, kind, object, message } = &*event;
             connection.execute(sql, params![number, at, kind, object, message])?;

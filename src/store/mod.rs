@@ -156,23 +156,7 @@ impl Store {
     /// # Errors
     /// That of what was queued.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.write(|_| Ok(()))
-    }
-
-    /// Write, and wait until it is durable.
-    fn write<T: Send + 'static>(
-        &self,
-        write: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.database.write(write)
-    }
-
-    /// Write after what was queued before; the error is that of an earlier one.
-    fn queue(
-        &self,
-        write: impl FnOnce(&mut Connection) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), StoreError> {
-        self.database.queue(write)
+        self.database.write(|_| Ok(()))
     }
 
     /// The last revision that was in force.
@@ -211,7 +195,7 @@ impl Store {
     pub fn add_revision(&self, text: &str, now: Timestamp) -> Result<u64, StoreError> {
         let at = moment(now);
         let (written, text) = (at.clone(), text.to_owned());
-        let number = self.write(move |connection| {
+        let number = self.database.write(move |connection| {
             connection.execute("INSERT INTO revision (at, text) VALUES (?1, ?2)", params![written, text])?;
             let number = connection.last_insert_rowid();
             connection.execute("DELETE FROM revision WHERE number <= ?1", [number - KEPT_REVISIONS])?;
@@ -238,7 +222,7 @@ impl Store {
         if serde_json::to_string(ledger)? == *self.ledger.lock() {
             return Ok(());
         }
-        self.queue(self.with_ledger(ledger, |_| Ok(()))?)
+        self.database.queue(self.with_ledger(ledger, |_| Ok(()))?)
     }
 
     /// A write with the ledger that knows of it, in one transaction.
@@ -277,7 +261,7 @@ impl Store {
     pub fn set_value(&self, key: &str, json: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO value (key, json) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET json = ?2";
         let (key, json) = (key.to_owned(), json.to_owned());
-        self.write(move |connection| {
+        self.database.write(move |connection| {
             connection.execute(sql, [key, json])?;
             Ok(())
         })
@@ -317,7 +301,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let at = moment(now);
-        self.write(self.with_ledger(ledger, move |transaction| {
+        self.database.write(self.with_ledger(ledger, move |transaction| {
             for (target, body) in letters {
                 transaction.execute(
                     "INSERT INTO outbox (target, body, tries, not_before) VALUES (?1, ?2, 0, ?3)",
@@ -362,7 +346,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn forget_letter(&self, number: i64) -> Result<(), StoreError> {
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection.execute("DELETE FROM outbox WHERE number = ?1", [number])?;
             Ok(())
         })
@@ -374,7 +358,7 @@ impl Store {
     /// [`StoreError`].
     pub fn put_off(&self, number: i64, tries: u32, not_before: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET tries = ?2, not_before = ?3 WHERE number = ?1";
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection.execute(sql, params![number, tries, moment(not_before)])?;
             Ok(())
         })
@@ -387,7 +371,7 @@ impl Store {
     pub fn conclude(&self, token: &str, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE journal SET ended = ?2, outcome = ?3 WHERE token = ?1";
         let (token, at, outcome) = (token.to_owned(), moment(now), outcome.to_owned());
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection.execute(sql, params![token, at, outcome])?;
             Ok(())
         })
@@ -413,7 +397,7 @@ impl Store {
 
     /// The steps that a statement about one moment answers with.
     fn steps(&self, sql: &'static str, at: Timestamp) -> Result<Vec<Step>, StoreError> {
-        let steps: Vec<String> = self.write(move |connection| {
+        let steps: Vec<String> = self.database.write(move |connection| {
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map([moment(at)], |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -430,7 +414,7 @@ impl Store {
                    VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM plan), ?2, ?3)
                    ON CONFLICT (id) DO UPDATE SET json = ?3, at = ?2";
         let (id, at, json) = (plan.id.as_str().to_owned(), moment(plan.at), serde_json::to_string(plan)?);
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection.execute(sql, params![id, at, json])?;
             let sql = "DELETE FROM plan WHERE number <= (SELECT MAX(number) FROM plan) - ?1";
             connection.execute(sql, [KEPT_PLANS])?;
@@ -469,7 +453,9 @@ mod tests {
     impl Store {
         /// For thousands of writes.
         pub(super) fn without_waiting_for_the_disk(&self) {
-            self.write(|connection| Ok(connection.pragma_update(None, "synchronous", "OFF")?)).unwrap();
+            self.database
+                .write(|connection| Ok(connection.pragma_update(None, "synchronous", "OFF")?))
+                .unwrap();
         }
     }
 
@@ -504,7 +490,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let ledger = Ledger { fenced: Some("b acts".into()), ..Ledger::default() };
         store.set_ledger(&Ledger::default()).unwrap();
-        store.queue(|_| Err(StoreError::Ended)).unwrap();
+        store.database.queue(|_| Err(StoreError::Ended)).unwrap();
         assert!(store.intend("1.1.a", "{}", &ledger, now()).unwrap().wait().is_err());
         assert_eq!(store.ledger().unwrap(), Ledger::default());
         store.set_ledger(&ledger).unwrap();
@@ -551,7 +537,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let newer =
             |connection: &mut Connection| Ok(connection.pragma_update(None, "user_version", VERSION + 1)?);
-        store.write(newer).unwrap();
+        store.database.write(newer).unwrap();
         drop(store);
         let refused = Store::open(directory.path()).map(|_| ()).unwrap_err();
         assert!(refused.to_string().contains("made by a newer Spark Control"), "{refused}");

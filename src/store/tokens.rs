@@ -73,7 +73,7 @@ impl Store {
     /// [`StoreError`].
     pub fn add_token(&self, token: &AccessToken) -> Result<(), StoreError> {
         let token = token.clone();
-        self.write(move |connection| insert(connection, &token))
+        self.database.write(move |connection| insert(connection, &token))
     }
 
     /// The token and every browser that signed in with it.
@@ -82,7 +82,7 @@ impl Store {
     /// [`StoreError`].
     pub fn remove_token(&self, id: &str) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write(move |connection| {
+        self.database.write(move |connection| {
             let transaction = connection.transaction()?;
             delete(&transaction, &id)?;
             Ok(transaction.commit()?)
@@ -95,7 +95,7 @@ impl Store {
     /// [`StoreError`]; the other one stays.
     pub fn replace_token(&self, old: &str, new: &AccessToken) -> Result<(), StoreError> {
         let (old, new) = (old.to_owned(), new.clone());
-        self.write(move |connection| {
+        self.database.write(move |connection| {
             let transaction = connection.transaction()?;
             delete(&transaction, &old)?;
             insert(&transaction, &new)?;
@@ -109,7 +109,7 @@ impl Store {
     /// [`StoreError`].
     pub fn token_was_used(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection.execute("UPDATE token SET used = ?2 WHERE id = ?1", params![id, moment(at)])?;
             Ok(())
         })
@@ -133,7 +133,7 @@ impl Store {
     /// [`StoreError`].
     pub fn add_session(&self, session: &BrowserSession, now: Timestamp) -> Result<(), StoreError> {
         let session = session.clone();
-        self.write(move |connection| {
+        self.database.write(move |connection| {
             connection.execute("DELETE FROM session WHERE until <= ?1", [moment(now)])?;
             connection.execute(
                 "INSERT INTO session (id, token, hash, until) VALUES (?1, ?2, ?3, ?4)",
@@ -147,7 +147,7 @@ impl Store {
     /// [`StoreError`].
     pub fn remove_session(&self, id: &str) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write(move |connection| {
+        self.database.write(move |connection| {
             connection.execute("DELETE FROM session WHERE id = ?1", [id])?;
             Ok(())
         })

@@ -22,7 +22,7 @@ impl Store {
     pub fn begin_spell(&self, object: &Object, spell: UptimeInterval) -> Result<i64, StoreError> {
         let number = self.next_spell.replace(self.next_spell.get() + 1);
         let object = object.as_str().to_owned();
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection.execute(
                 "INSERT INTO spell (number, object, link, since, until) VALUES (?1, ?2, ?3, ?4, ?5)",
                 params![number, object, spell.link.name(), moment(spell.since), moment(spell.until)],
@@ -38,7 +38,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn extend_spell(&self, number: i64, until: Timestamp) -> Result<(), StoreError> {
-        self.queue(move |connection| {
+        self.database.queue(move |connection| {
             connection
                 .execute("UPDATE spell SET until = ?2 WHERE number = ?1", params![number, moment(until)])?;
             Ok(())
