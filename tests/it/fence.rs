@@ -467,14 +467,23 @@ fn a_launch_is_a_job_that_is_started_once_and_can_be_ended() {
     });
     assert_eq!(spark.run(&act("end-job", 1, 4, "a").with("job", "1.1")), "already");
     // What it started takes back what it began, when the one that started it is long gone.
-    let slow = "sh -c 'trap \"echo told >>told\" TERM; echo ready >ready; while [ ! -s told ]; do sleep 0.1; done; sleep 1; \
-                echo taken back >undone'; true";
+    let slow = "/usr/bin/python3 -c '
+import signal
+ends = {signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+open(\"ready\", \"w\").close()
+told = 0
+while signal.sigtimedwait(ends, 1 if told else 60):
+    told += 1
+open(\"told\", \"w\").write(str(told))
+open(\"undone\", \"w\").write(\"taken back\")
+'; true";
     assert_eq!(spark.run(&launch(5, "1.5", slow)), "done");
     let job = spark.state().join("jobs/1.5");
     wait(&|| job.join("ready").exists());
     assert_eq!(spark.run(&act("end-job", 1, 6, "a").with("job", "1.5")), "done");
-    assert_eq!(fs::read_to_string(job.join("undone")).unwrap(), "taken back\n");
-    assert_eq!(fs::read_to_string(job.join("told")).unwrap(), "told\n", "once");
+    assert_eq!(fs::read_to_string(job.join("undone")).unwrap(), "taken back");
+    assert_eq!(fs::read_to_string(job.join("told")).unwrap(), "1", "once");
     assert_eq!(spark.run(&launch(7, "1.2", "exit 7")), "done");
     let status = spark.state().join("jobs/1.2/status");
     wait(&|| status.exists());
