@@ -531,6 +531,31 @@ END
     assert_eq!(why, "ModuleNotFoundError: No module named 'click'");
 }
 
+/// If this failed, a launcher's summary would stand where its error is.
+#[tokio::test]
+async fn a_job_that_failed_is_heard_further_back_than_one_that_did_not() {
+    let here = Here::new();
+    for (job, status) in [("7.1", "1"), ("7.2", "0")] {
+        let folder = here.home.path().join(".local/state/spark-control/test/jobs").join(job);
+        fs::create_dir_all(&folder).unwrap();
+        let log: String = (0..100).map(|number| format!("{number}\n")).collect();
+        let token = format!("{job}.a");
+        for (name, text) in [
+            ("log", log.as_str()),
+            ("token", &token),
+            ("started", "1"),
+            ("spec", "v1-0123456789abcdef"),
+            ("object", "vllm"),
+            ("status", status),
+        ] {
+            fs::write(folder.join(name), format!("{}\n", text.trim_end())).unwrap();
+        }
+    }
+    let jobs = here.look(&ProbeRequest::default()).await.jobs;
+    let heard: Vec<(&str, usize)> = jobs.iter().map(|job| (job.id.as_str(), job.said.len())).collect();
+    assert_eq!(heard, [("7.1", 60), ("7.2", 12)]);
+}
+
 /// If this failed, an update of this program would start a job a second time, or wait for one that has ended.
 #[tokio::test]
 async fn a_job_that_an_older_program_started_is_known() {
