@@ -253,29 +253,27 @@ impl Preflight<'_> {
 
     /// `sparkrun` takes the words that it would be given. One that is not asked at this look, as that of a model that takes over for
     /// another, is believed.
-    fn sparkrun(&self) -> Vec<Objection> {
-        let Some(program) = self.target.start.sparkrun() else { return Vec::new() };
+    fn sparkrun(&self) -> Option<Objection> {
+        let program = self.target.start.sparkrun()?;
         let head = self.head();
-        let Some(facts) = self.observed.facts(head) else { return Vec::new() };
+        let facts = self.observed.facts(head)?;
         // One that is not there is told as that.
-        let is_there = facts.programs.get(program.as_str()) != Some(&false);
-        let seen = facts.launchers.get(program.as_str()).filter(|_| is_there);
-        let messages = match seen {
-            None | Some(LauncherSeen::Missing) => Vec::new(),
-            Some(LauncherSeen::Silent { why }) => {
-                vec![format!("`{program}` on `{head}` does not tell which options it takes: {why}")]
+        if facts.programs.get(program.as_str()) == Some(&false) {
+            return None;
+        }
+        let message = match facts.launchers.get(program.as_str())? {
+            LauncherSeen::Missing => return None,
+            LauncherSeen::Silent { why } => {
+                format!("`{program}` on `{head}` does not tell which options it takes: {why}")
             }
-            Some(LauncherSeen::Present(seen)) => {
-                match SPARKRUN_NEEDED.iter().find(|option| !seen.knows(option)) {
-                    None => Vec::new(),
-                    Some(option) => vec![format!(
-                        "`{program}` on `{head}` has no `{option}`, which sparkrun has since 0.2.24; update it: `uv tool upgrade \
-                         sparkrun`"
-                    )],
-                }
+            LauncherSeen::Present(seen) => {
+                let option = SPARKRUN_NEEDED.iter().find(|option| !seen.knows(option))?;
+                format!(
+                    "`{program}` on `{head}` has no `{option}`, which sparkrun has since 0.2.24; update it: `uv tool upgrade sparkrun`"
+                )
             }
         };
-        messages.into_iter().map(|message| Objection::new(Reason::LauncherMissing, message)).collect()
+        Some(Objection::new(Reason::LauncherMissing, message))
     }
 
     /// Options of the file that this checkout has not, or does not hand on.
